@@ -1,0 +1,34 @@
+//! Tributary's models: architectures as data, their training, their files and their int8 builds.
+//!
+//! A model is a [`ModelSpec`], a chain of layers from a closed list, and a flat `f32` vector whose
+//! order is given by [`ParamLayout`]. Nothing here does I/O, reads a clock or draws randomness of
+//! its own: seeds and generators are arguments, so that the same call gives the same bits.
+//! Bad input of any kind is a [`ModelError`], never a panic.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `spec` | the architecture and the checked graph with its shapes |
+//! | `layers` | one file per layer: shapes, float passes, burn lowering, integer kernel |
+//! | `layout` | where each parameter lives in the flat vector |
+//! | `digest` | SHA-256 names |
+//! | `error` | every reason to refuse |
+//! | `quant`, `arena`, `bundle`, `prune` | int8 builds for devices |
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod arena;
+pub mod bundle;
+mod digest;
+mod error;
+pub mod layers;
+mod layout;
+pub mod prune;
+pub mod quant;
+mod spec;
+
+pub use digest::{Digest, DigestBuilder};
+pub use error::{LayerError, ModelError};
+pub use layers::LayerSpec;
+pub use layout::{ParamEntry, ParamLayout, Role};
+pub use spec::{Graph, MAX_ACTIVATIONS, MAX_LAYERS, MAX_PARAMETERS, ModelSpec};
