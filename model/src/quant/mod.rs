@@ -1,0 +1,4 @@
+//! Post-training int8 quantisation.
+
+pub mod arithmetic;
+pub mod scale;
