@@ -1,0 +1,186 @@
+//! What is said about privacy wherever an epsilon is shown.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AccountingError, Rho, epsilon_cks20, epsilon_gaussian, epsilon_opendp};
+
+/// Relative difference between two conversions that rounding explains.
+const CONVERSION_TOLERANCE: f64 = 1e-6;
+
+/// Which two fleets the guarantee can't tell apart. The privacy unit is the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Adjacency {
+    /// One device more or less: sensitivity C.
+    AddOrRemoveDevice,
+    /// One device's data exchanged for others: sensitivity 2 C.
+    ReplaceDevice,
+    /// One device's contribution replaced by zeros, participation being public: sensitivity C.
+    ZeroOutDevice,
+}
+
+/// Where the guarantee comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mechanism {
+    /// Fresh discrete Gaussian noise in every release, composed in zCDP, no amplification claimed.
+    DiscreteGaussian,
+    /// Noise from a fixed seed: the arithmetic is real, the privacy is not.
+    SeededNotPrivate,
+    /// No noise at all.
+    None,
+}
+
+/// An epsilon with everything that is needed to read it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PrivacyStatement {
+    /// The proven epsilon at `delta` (CKS20 conversion of `rho`); absent without noise.
+    pub epsilon: Option<f64>,
+    /// The epsilon of the exact Gaussian curve at the same `rho`, tighter; absent without noise.
+    pub epsilon_gaussian: Option<f64>,
+    /// The probability that the guarantee allows to fail.
+    pub delta: f64,
+    /// All charges so far, as a number (the ledger keeps the integer).
+    pub rho: f64,
+    /// Which fleets the guarantee compares.
+    pub adjacency: Adjacency,
+    /// Where the guarantee comes from.
+    pub mechanism: Mechanism,
+}
+
+impl PrivacyStatement {
+    /// The statement for a total charge of `rho` at `delta`.
+    ///
+    /// The headline epsilon is the larger of our conversion and that of opendp.
+    ///
+    /// # Errors
+    /// [`AccountingError::BadDelta`]; [`AccountingError::ConversionsDisagree`] when the two differ
+    /// by more than a millionth; [`AccountingError::OpenDp`].
+    pub fn new(
+        rho: Rho,
+        delta: f64,
+        adjacency: Adjacency,
+        mechanism: Mechanism,
+    ) -> Result<Self, AccountingError> {
+        super::check_delta(delta)?;
+        let noised = mechanism != Mechanism::None;
+        let (epsilon, epsilon_gaussian) = if noised {
+            (
+                Some(checked_epsilon(rho, delta)?),
+                Some(epsilon_gaussian(rho, delta)?),
+            )
+        } else {
+            (None, None)
+        };
+        Ok(Self {
+            epsilon,
+            epsilon_gaussian,
+            delta,
+            rho: rho.as_f64(),
+            adjacency,
+            mechanism,
+        })
+    }
+}
+
+/// Both conversions, compared.
+fn checked_epsilon(rho: Rho, delta: f64) -> Result<f64, AccountingError> {
+    let ours = epsilon_cks20(rho, delta)?;
+    let opendp = epsilon_opendp(rho, delta)?;
+    // the floor keeps an epsilon of almost nothing from failing on its last digits
+    if (ours - opendp).abs() > CONVERSION_TOLERANCE * ours.max(1e-3) {
+        return Err(AccountingError::ConversionsDisagree { rho, ours, opendp });
+    }
+    Ok(ours.max(opendp))
+}
+
+impl Adjacency {
+    /// The text used in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AddOrRemoveDevice => "add or remove one device",
+            Self::ReplaceDevice => "replace one device",
+            Self::ZeroOutDevice => "zero out one device",
+        }
+    }
+}
+
+impl Mechanism {
+    /// The text used in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DiscreteGaussian => "discrete Gaussian, zCDP composition, no amplification",
+            Self::SeededNotPrivate => "discrete Gaussian from a fixed seed: NOT PRIVATE",
+            Self::None => "no noise: NOT PRIVATE",
+        }
+    }
+}
+
+impl fmt::Display for PrivacyStatement {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Some(epsilon), Some(exact)) = (self.epsilon, self.epsilon_gaussian) else {
+            return write!(formatter, "{}", self.mechanism.name());
+        };
+        write!(
+            formatter,
+            "epsilon {epsilon:.3} ({exact:.3} by the Gaussian curve) at delta {:e}, rho {:.6}, {}, {}",
+            self.delta,
+            self.rho,
+            self.adjacency.name(),
+            self.mechanism.name()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_carries_both_epsilons_and_what_they_mean() {
+        let rho = Rho::from_f64(0.5).unwrap();
+        let mechanism = Mechanism::DiscreteGaussian;
+        let statement =
+            PrivacyStatement::new(rho, 1e-6, Adjacency::AddOrRemoveDevice, mechanism).unwrap();
+        assert_eq!(
+            statement.to_string(),
+            "epsilon 5.222 (4.887 by the Gaussian curve) at delta 1e-6, rho 0.500000, \
+             add or remove one device, discrete Gaussian, zCDP composition, no amplification"
+        );
+    }
+
+    #[test]
+    fn without_noise_there_is_no_epsilon() {
+        let statement = PrivacyStatement::new(
+            Rho::ZERO,
+            1e-5,
+            Adjacency::AddOrRemoveDevice,
+            Mechanism::None,
+        );
+        let statement = statement.unwrap();
+        assert_eq!(
+            (statement.epsilon, statement.epsilon_gaussian),
+            (None, None)
+        );
+        assert_eq!(statement.to_string(), "no noise: NOT PRIVATE");
+    }
+
+    #[test]
+    fn a_statement_survives_json() {
+        let statement = PrivacyStatement::new(
+            Rho::from_pico(123_456_789),
+            1e-5,
+            Adjacency::ReplaceDevice,
+            Mechanism::SeededNotPrivate,
+        )
+        .unwrap();
+        let text = serde_json::to_string(&statement).unwrap();
+        assert!(text.contains("\"adjacency\":\"replace_device\""));
+        assert_eq!(
+            serde_json::from_str::<PrivacyStatement>(&text).unwrap(),
+            statement
+        );
+    }
+}

@@ -1,0 +1,60 @@
+//! Why an update is refused.
+
+use crate::codec::Codec;
+
+/// Why a device's update, or the parameters it is checked against, are refused.
+///
+/// The texts are safe to log: none of them carries a value of the update or its norm.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum UpdateError {
+    /// The byte string does not hold one value per parameter.
+    #[error(
+        "update has {actual} bytes but {codec} with {dimension} parameters needs {expected}; \
+         send the whole delta of the layout named in the assignment",
+        codec = codec.name()
+    )]
+    WrongLength {
+        /// Codec the bytes claim to use.
+        codec: Codec,
+        /// Number of parameters of the model.
+        dimension: usize,
+        /// Bytes that `dimension` parameters take.
+        expected: usize,
+        /// Bytes received.
+        actual: usize,
+    },
+    /// A value is NaN or infinite.
+    #[error("update value {index} is not finite; lower the learning rate or drop the broken batch")]
+    NotFinite {
+        /// Position of the first offending value in the flat parameter vector.
+        index: usize,
+    },
+    /// The L2 norm is above the bound that the noise is calibrated for.
+    #[error(
+        "update norm is above clip {clip} (integer bound {bound}); \
+         clip the delta to the assignment's clip before encoding it"
+    )]
+    NormTooLarge {
+        /// The clip in parameter units.
+        clip: f32,
+        /// The same bound on the integer vector, rounding included.
+        bound: u64,
+    },
+    /// Every value is zero after rounding to the grid.
+    #[error("update is zero everywhere; send nothing when training changed nothing")]
+    AllZero,
+    /// The clip can't be used.
+    #[error("clip {clip} is not usable; choose a value from 1e-12 to 1e12")]
+    BadClip {
+        /// The refused clip.
+        clip: f32,
+    },
+    /// The number of parameters can't be used.
+    #[error("dimension {dimension} is not usable; a model has 1 to {max} parameters")]
+    BadDimension {
+        /// The refused dimension.
+        dimension: usize,
+        /// The largest dimension that is accepted.
+        max: usize,
+    },
+}

@@ -1,0 +1,49 @@
+//! The trusted arithmetic of an aggregation round: from the bytes a device sends to the noised mean
+//! that becomes a new model, and the account of what that release costs in privacy.
+//!
+//! What it promises:
+//! - any byte string is either a valid contribution or a typed error; a refused one leaves no trace;
+//! - sums are integers, so any order of arrival and any split into partials give identical bits;
+//! - the sensitivity of a sum is the integer bound that every contribution was checked against, the
+//!   noise is an exact integer sample, and the only float operations come after the noise;
+//! - no un-noised value appears in an error, in `Debug` output or in a report.
+//!
+//! The crate does no I/O and reads no clock. Its only source of entropy is
+//! [`NoiseSource::from_os`]; all other randomness is an argument.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `codec` | how a vector of `f32` becomes bytes on the wire |
+//! | `clip` | scaling a vector into the L2 ball, on the device |
+//! | `fixed_point` | bytes to integers, with the exact norm check |
+//! | `partial` | mergeable integer sums |
+//! | `noise` | the discrete Gaussian and the randomness behind it |
+//! | `release` | sum, noise, one division: the mean that leaves the aggregator |
+//! | `optimiser` | how the mean moves the global weights |
+//! | `accounting` | rho, epsilon, budgets, the privacy statement |
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod accounting;
+mod clip;
+mod codec;
+mod error;
+mod fixed_point;
+mod noise;
+mod optimiser;
+mod partial;
+mod release;
+
+pub use accounting::{
+    AccountingError, Adjacency, Budget, BudgetError, Mechanism, PrivacyStatement, Rho,
+    epsilon_cks20, epsilon_gaussian, epsilon_opendp, gaussian_delta, gaussian_noise_multiplier,
+    gaussian_rho, noise_for, rho_for_epsilon,
+};
+pub use clip::{ClipReport, clip_l2};
+pub use codec::{Codec, UnknownCodec};
+pub use error::UpdateError;
+pub use fixed_point::{Contribution, FixedPoint, MAX_DIMENSION, SCALE};
+pub use noise::{DiscreteGaussian, NoiseError, NoiseSource};
+pub use optimiser::{OptimiserError, OptimiserState, ServerOptimiser};
+pub use partial::{MAX_CONTRIBUTIONS, Partial, PartialError};
+pub use release::{ReleaseError, release_mean};
