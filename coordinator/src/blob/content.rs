@@ -1,0 +1,233 @@
+//! The content-addressed store.
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::{fmt, fs, io};
+
+use bytes::Bytes;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::runtime::Handle;
+
+use super::{BlobError, Digest, leftovers};
+
+/// Most bytes of a blob: the f32 weights, or the i64 sums, of the largest model, with room to spare.
+pub const MAX_BLOB_BYTES: u64 = 1 << 30;
+
+/// From this size on, digests are computed beside the async threads (about half a millisecond).
+const LARGE_BYTES: usize = 256 * 1024;
+
+const FOLDER: &str = "blobs";
+
+/// Blobs by digest. Clones share the storage.
+#[derive(Clone)]
+pub struct BlobStore {
+    objects: Arc<dyn ObjectStore>,
+}
+
+impl BlobStore {
+    /// Blobs on any object store, below `blobs/`.
+    #[must_use]
+    pub fn new(objects: Arc<dyn ObjectStore>) -> Self {
+        Self { objects }
+    }
+
+    /// Blobs in memory, for tests and simulations.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::new(Arc::new(InMemory::new()))
+    }
+
+    /// Blobs in `folder/blobs`, created if missing. Removes unfinished files of an earlier process,
+    /// so no other process may be writing there: open the metadata store, which holds the lock,
+    /// first. Blocks.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`] or [`BlobError::Io`].
+    pub fn open(folder: impl AsRef<FilePath>) -> Result<Self, BlobError> {
+        let opening = |error: io::Error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                BlobError::Full { needed: 0 }
+            }
+            _ => BlobError::Io {
+                during: "opening the blob folder",
+                message: error.to_string(),
+            },
+        };
+        let folder = folder.as_ref();
+        let blobs = folder.join(FOLDER);
+        fs::create_dir_all(&blobs).map_err(opening)?;
+        let removed = leftovers::remove(&blobs).map_err(opening)?;
+        if removed > 0 {
+            tracing::info!(removed, "removed unfinished blobs of an earlier process");
+        }
+        let objects = LocalFileSystem::new_with_prefix(folder).map_err(|error| BlobError::Io {
+            during: "opening the blob folder",
+            message: error.to_string(),
+        })?;
+        Ok(Self::new(Arc::new(objects)))
+    }
+
+    /// Stores `bytes` and returns their digest. If they are stored already, nothing is written; a
+    /// damaged blob of that digest is replaced.
+    ///
+    /// # Errors
+    /// [`BlobError::TooLarge`], [`BlobError::Full`], [`BlobError::Io`]. Nothing is kept then.
+    pub async fn put(&self, bytes: impl Into<Bytes>) -> Result<Digest, BlobError> {
+        let bytes = bytes.into();
+        let needed = bytes.len() as u64;
+        if needed > MAX_BLOB_BYTES {
+            return Err(BlobError::TooLarge {
+                size: needed,
+                limit: MAX_BLOB_BYTES,
+            });
+        }
+        let digest = digest_of(bytes.clone()).await;
+        if self.holds(&digest, needed).await? {
+            return Ok(digest);
+        }
+        self.objects
+            .put(&path_of(&digest), bytes.into())
+            .await
+            .map_err(|error| BlobError::writing(needed, &error))?;
+        Ok(digest)
+    }
+
+    /// The bytes of `digest`, checked.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`], [`BlobError::Corrupt`], [`BlobError::TooLarge`] if the stored object
+    /// is larger than any blob, [`BlobError::Io`].
+    pub async fn get(&self, digest: &Digest) -> Result<Bytes, BlobError> {
+        let reading = |error: object_store::Error| BlobError::reading(*digest, &error);
+        let object = self.objects.get(&path_of(digest)).await.map_err(reading)?;
+        let size = object.meta.size;
+        if size > MAX_BLOB_BYTES {
+            return Err(BlobError::TooLarge {
+                size,
+                limit: MAX_BLOB_BYTES,
+            });
+        }
+        let bytes = object.bytes().await.map_err(reading)?;
+        let found = digest_of(bytes.clone()).await;
+        if found != *digest {
+            return Err(BlobError::Corrupt {
+                digest: *digest,
+                found,
+                size: bytes.len() as u64,
+            });
+        }
+        Ok(bytes)
+    }
+
+    /// `len` bytes from `offset`. A part can't be checked against the digest: whoever asks checks
+    /// the whole.
+    ///
+    /// # Errors
+    /// [`BlobError::OutOfRange`], [`BlobError::NotFound`], [`BlobError::Io`].
+    pub async fn get_range(
+        &self,
+        digest: &Digest,
+        offset: u64,
+        len: u64,
+    ) -> Result<Bytes, BlobError> {
+        let size = self.size(digest).await?;
+        let end =
+            offset
+                .checked_add(len)
+                .filter(|&end| end <= size)
+                .ok_or(BlobError::OutOfRange {
+                    digest: *digest,
+                    offset,
+                    len,
+                    size,
+                })?;
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
+        self.objects
+            .get_range(&path_of(digest), offset..end)
+            .await
+            .map_err(|error| BlobError::reading(*digest, &error))
+    }
+
+    /// Bytes of the blob.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`], [`BlobError::Io`].
+    pub async fn size(&self, digest: &Digest) -> Result<u64, BlobError> {
+        let object = self.objects.head(&path_of(digest)).await;
+        object
+            .map(|meta| meta.size)
+            .map_err(|error| BlobError::reading(*digest, &error))
+    }
+
+    /// Whether there is a blob of this digest. Does not read it.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub async fn exists(&self, digest: &Digest) -> Result<bool, BlobError> {
+        match self.size(digest).await {
+            Ok(_) => Ok(true),
+            Err(BlobError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the blob; no error if there is none.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub async fn delete(&self, digest: &Digest) -> Result<(), BlobError> {
+        match self.objects.delete(&path_of(digest)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(BlobError::Io {
+                during: "deleting a blob",
+                message: error.to_string(),
+            }),
+        }
+    }
+
+    /// Whether exactly these bytes are stored.
+    async fn holds(&self, digest: &Digest, size: u64) -> Result<bool, BlobError> {
+        match self.size(digest).await {
+            Ok(stored) if stored == size => {}
+            Ok(_) | Err(BlobError::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        match self.get(digest).await {
+            Ok(_) => Ok(true),
+            // deleted or found damaged meanwhile: writing it again is right
+            Err(BlobError::NotFound { .. } | BlobError::Corrupt { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl fmt::Debug for BlobStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "BlobStore({})", self.objects)
+    }
+}
+
+fn path_of(digest: &Digest) -> Path {
+    let digits = digest.to_string();
+    let (shard, rest) = digits.split_at(2);
+    Path::from_iter([FOLDER, shard, rest])
+}
+
+/// Digests large blobs on the blocking pool of the runtime, if there is one.
+async fn digest_of(bytes: Bytes) -> Digest {
+    if bytes.len() >= LARGE_BYTES
+        && let Ok(runtime) = Handle::try_current()
+    {
+        let copy = bytes.clone();
+        // fails only while the runtime shuts down
+        if let Ok(digest) = runtime.spawn_blocking(move || Digest::of(&copy)).await {
+            return digest;
+        }
+    }
+    Digest::of(&bytes)
+}

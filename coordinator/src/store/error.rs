@@ -1,0 +1,177 @@
+//! Why the store refused.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Expect, Table};
+
+/// Everything that can go wrong in the store. Cloneable, because one failed flush answers every
+/// commit that shared it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// A record was not as the batch expected; nothing was changed. Read it again and retry.
+    #[error("conflict in table {table}: expected {expected}, found {}", .found.map_or_else(|| "no record".to_owned(), |version| format!("version {version}")))]
+    Conflict {
+        /// Table of the record.
+        table: Table,
+        /// Key of the record. Not printed: it may name a device.
+        key: Vec<u8>,
+        /// What the operation expected.
+        expected: Expect,
+        /// The version that stood there, if any.
+        found: Option<u64>,
+    },
+    /// A key is empty or too long.
+    #[error("key of {size} bytes in table {table}: keys have 1 to {limit} bytes")]
+    KeySize {
+        /// Table of the record.
+        table: Table,
+        /// Bytes of the key.
+        size: usize,
+        /// The most bytes accepted.
+        limit: usize,
+    },
+    /// A value is too large for a metadata store.
+    #[error("value of {size} bytes in table {table}: at most {limit}; put it in the blob store")]
+    ValueTooLarge {
+        /// Table of the record.
+        table: Table,
+        /// Bytes of the value.
+        size: usize,
+        /// The most bytes accepted.
+        limit: usize,
+    },
+    /// A batch has too many operations or bytes.
+    #[error(
+        "batch of {operations} operations and {bytes} bytes: at most {max_operations} operations \
+         and {max_bytes} bytes; split it"
+    )]
+    BatchTooLarge {
+        /// Operations in the batch.
+        operations: usize,
+        /// Bytes of all keys and values.
+        bytes: usize,
+        /// The most operations accepted.
+        max_operations: usize,
+        /// The most bytes accepted.
+        max_bytes: usize,
+    },
+    /// A batch names the same record twice, so its meaning would depend on the order.
+    #[error("the batch names one key of table {table} twice; merge the two operations")]
+    DuplicateKey {
+        /// Table of the record.
+        table: Table,
+    },
+    /// A value could not be written as or read from JSON.
+    #[error("a value is not the JSON its reader expects: {message}")]
+    Encoding {
+        /// What the JSON reader or writer said.
+        message: String,
+    },
+    /// The disk has no room left.
+    #[error("disk full while {during}: free space and start the coordinator again")]
+    Full {
+        /// What the store was doing.
+        during: &'static str,
+    },
+    /// The operating system refused a read or a write.
+    #[error("input/output error while {during}: {message}")]
+    Io {
+        /// What the store was doing.
+        during: &'static str,
+        /// The class of the error.
+        kind: io::ErrorKind,
+        /// What the operating system said.
+        message: String,
+    },
+    /// Stored bytes are not what this program wrote.
+    #[error("the store in {} is damaged: {detail}; restore it from a backup", folder.display())]
+    Corrupt {
+        /// The data folder (empty for the memory store).
+        folder: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The folder holds something else.
+    #[error(
+        "{} is not a Tributary store: it holds {found:?}; choose an empty or a new folder",
+        folder.display()
+    )]
+    Foreign {
+        /// The folder that was given.
+        folder: PathBuf,
+        /// An entry that does not belong there.
+        found: String,
+    },
+    /// The folder was written by another version of the program.
+    #[error(
+        "the store in {} has format {found}, this program reads format {supported}: use the \
+         version of Tributary that wrote it, or choose a new folder",
+        folder.display()
+    )]
+    OtherVersion {
+        /// The data folder.
+        folder: PathBuf,
+        /// The version found.
+        found: u32,
+        /// The version this program reads and writes.
+        supported: u32,
+    },
+    /// Another process uses the folder.
+    #[error(
+        "the store in {} is in use by another process: stop it, or choose another folder",
+        folder.display()
+    )]
+    Locked {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// An earlier failure left the outcome of a write unknown; the store answers nothing else until
+    /// it is opened again.
+    #[error("the store stopped after a failure ({reason}): start the coordinator again")]
+    Unavailable {
+        /// The failure that stopped it.
+        reason: String,
+    },
+    /// The store is being closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Whether the caller may read again and retry: true for conflicts only.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. })
+    }
+
+    /// Names what was being done when the operating system refused.
+    pub(super) fn from_io(during: &'static str, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { during },
+            kind => Self::Io {
+                during,
+                kind,
+                message: error.to_string(),
+            },
+        }
+    }
+
+    /// Names what was being done when sled refused.
+    pub(super) fn from_sled(folder: &Path, during: &'static str, error: &::sled::Error) -> Self {
+        match error {
+            // sled clones its errors by kind and text; the kind survives
+            ::sled::Error::Io(error) => Self::from_io(during, error),
+            other => Self::Corrupt {
+                folder: folder.to_owned(),
+                detail: format!("while {during}: {other}"),
+            },
+        }
+    }
+
+    pub(super) fn unavailable(cause: &Self) -> Self {
+        Self::Unavailable {
+            reason: cause.to_string(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The writer thread of the embedded store: group commit.
+//!
+//! Commits wait in one queue. The thread takes all that wait, applies each as one transaction,
+//! flushes once, and answers them together; under load a flush is shared by many commits, and an
+//! idle store answers after one flush. The queue is bounded in bytes by a semaphore whose permits
+//! travel with the requests.
+//!
+//! After a failed write or flush nobody knows what reached the disk, so the thread stops writing:
+//! that failure answers the group, and every later call gets [`StoreError::Unavailable`].
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::sled::Trees;
+use super::{Batch, CommitFuture, CommitReceipt, MAX_BATCH_BYTES, StoreError};
+
+/// Most batches that share a flush.
+const GROUP: usize = 256;
+/// Room in the queue, in permits of 1 KiB: four of the largest batches.
+const QUEUE_PERMITS: usize = 4 * MAX_BATCH_BYTES / PERMIT_BYTES;
+const PERMIT_BYTES: usize = 1024;
+/// What an operation occupies beside its key and value, roughly.
+const OPERATION_BYTES: usize = 96;
+
+type Answer = Result<CommitReceipt, StoreError>;
+
+enum Message {
+    Commit(Request),
+    Stop,
+}
+
+struct Request {
+    batch: Batch,
+    answer: oneshot::Sender<Answer>,
+    /// Gives its room in the queue back when the request is dropped.
+    _room: OwnedSemaphorePermit,
+}
+
+/// The handle of the writer thread. Dropping it commits what is queued and ends the thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: UnboundedSender<Message>,
+    room: Arc<Semaphore>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(super) fn start(trees: Arc<Trees>) -> Result<Self, StoreError> {
+        let (queue, requests) = mpsc::unbounded_channel();
+        let thread = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || run(&trees, requests))
+            .map_err(|error| StoreError::from_io("starting the writer thread", &error))?;
+        let room = Arc::new(Semaphore::new(QUEUE_PERMITS));
+        Ok(Self {
+            queue,
+            room,
+            thread: Some(thread),
+        })
+    }
+
+    pub(super) fn commit(&self, batch: Batch) -> CommitFuture {
+        let (queue, room) = (self.queue.clone(), Arc::clone(&self.room));
+        Box::pin(async move {
+            batch.validate()?;
+            let permits = permits(&batch);
+            let closed = |_| StoreError::Closed;
+            let permit = room.acquire_many_owned(permits).await.map_err(closed)?;
+            let (answer, answered) = oneshot::channel();
+            let request = Request {
+                batch,
+                answer,
+                _room: permit,
+            };
+            queue
+                .send(Message::Commit(request))
+                .map_err(|_| StoreError::Closed)?;
+            answered.await.map_err(|_| StoreError::Closed)?
+        })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.room.close();
+        // both fail only if the thread is gone already
+        let _ = self.queue.send(Message::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Room that a valid batch takes in the queue; never more than the queue has.
+fn permits(batch: &Batch) -> u32 {
+    let bytes = batch.size() + batch.len() * OPERATION_BYTES;
+    let permits = bytes.div_ceil(PERMIT_BYTES).clamp(1, QUEUE_PERMITS);
+    u32::try_from(permits).unwrap_or(u32::MAX)
+}
+
+fn run(trees: &Trees, mut requests: UnboundedReceiver<Message>) {
+    let _stop_on_panic = StopOnPanic { trees };
+    let mut group = Vec::with_capacity(GROUP);
+    while let Some(message) = requests.blocking_recv() {
+        let mut next = Some(message);
+        while let Some(message) = next {
+            match message {
+                Message::Commit(request) => group.push(request),
+                // what is queued is still delivered
+                Message::Stop => requests.close(),
+            }
+            next = if group.len() < GROUP {
+                requests.try_recv().ok()
+            } else {
+                None
+            };
+        }
+        commit_group(trees, &mut group);
+    }
+}
+
+/// Applies the batches one by one, flushes once, then answers. Leaves `group` empty.
+fn commit_group(trees: &Trees, group: &mut Vec<Request>) {
+    let mut wrote = false;
+    let mut answers: Vec<Answer> = group
+        .iter()
+        .map(|request| {
+            trees.available()?;
+            let before = trees.last_commit();
+            let answer = trees.apply(&request.batch);
+            wrote |= trees.last_commit() != before;
+            answer
+        })
+        .collect();
+    if wrote && let Err(error) = trees.flush() {
+        for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+            *answer = Err(error.clone());
+        }
+    }
+    for (request, answer) in group.drain(..).zip(answers) {
+        // the caller may have stopped waiting
+        let _ = request.answer.send(answer);
+    }
+}
+
+/// Marks the store as stopped if sled panics in the thread, so that reads are refused as well.
+struct StopOnPanic<'a> {
+    trees: &'a Trees,
+}
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.trees.stop(&StoreError::Unavailable {
+                reason: "the writer panicked".to_owned(),
+            });
+        }
+    }
+}
