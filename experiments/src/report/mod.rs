@@ -1,1 +1,35 @@
-//! Reports.
+//! The report of one experiment: what was measured, as data, and the files that show it.
+//!
+//! A [`Report`] is plain serde data. [`write_all`] turns it into a folder with one self-contained HTML
+//! page, JSON, one CSV file per series, and an SVG picture; each writer is also a pure function of its
+//! own ([`page`], [`json`], [`csv_files`], [`picture::key_plots`]). No output refers to anything outside
+//! itself. Missing and non-finite numbers are shown as a dash and leave a gap in a line.
+//!
+//! - `model`, `summary`: the data.
+//! - `files`: CSV, JSON, and the folder.
+//! - `page`, `tables`: the HTML page.
+//! - `plot`: the plots, drawn as SVG.
+//! - [`picture`]: standalone SVG files, also of terminal output.
+
+pub mod picture;
+
+mod files;
+mod model;
+mod number;
+mod page;
+mod plot;
+mod summary;
+mod tables;
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
+
+pub use files::{CsvFile, ReportError, Written, csv_files, json, write_all};
+pub use model::{
+    DriftPoint, Event, EventKind, Fact, LedgerLine, Phase, Report, RoundPoint, RoundSeries,
+    Verdict, WirePoint,
+};
+pub use page::page;
+pub use summary::{AccuracySummary, Build, DriftSummary, PrivacySummary, Summary, WireBytes};

@@ -1,0 +1,234 @@
+//! CSV and JSON, and the folder with everything.
+
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::picture::{Appearance, key_plots};
+use super::{Report, page};
+
+/// Why a report could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// A file or folder could not be written.
+    #[error("cannot write {path}: {source}; check that the folder exists and has room")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The data could not be encoded.
+    #[error("cannot encode {what}: {reason}")]
+    Encode {
+        /// What was being encoded.
+        what: &'static str,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// One CSV file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvFile {
+    /// File name, e.g. `accuracy.csv`.
+    pub name: &'static str,
+    /// Contents with a header line.
+    pub text: String,
+}
+
+/// Where [`write_all`] put things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// `report.html`.
+    pub page: PathBuf,
+    /// `report.json`.
+    pub json: PathBuf,
+    /// `report.svg`.
+    pub picture: PathBuf,
+    /// One file per series.
+    pub csv: Vec<PathBuf>,
+}
+
+/// The report as indented JSON; reads back with serde.
+///
+/// # Errors
+/// [`ReportError::Encode`].
+pub fn json(report: &Report) -> Result<String, ReportError> {
+    let text = serde_json::to_string_pretty(report);
+    text.map_err(|error| ReportError::Encode {
+        what: "report.json",
+        reason: error.to_string(),
+    })
+}
+
+/// One CSV file per series and table, empty ones included (header only). Numbers are at full precision;
+/// non-finite ones are empty fields.
+///
+/// # Errors
+/// [`ReportError::Encode`].
+pub fn csv_files(report: &Report) -> Result<Vec<CsvFile>, ReportError> {
+    let by_round = |name, value, series: &[super::RoundSeries]| {
+        let rows = series.iter().flat_map(|series| {
+            let row = |p: &super::RoundPoint| [series.region.clone(), text(p.round), real(p.value)];
+            series.points.iter().map(row)
+        });
+        table(name, ["region", "round", value], rows)
+    };
+    let optional = |value: Option<u64>| value.map(text).unwrap_or_default();
+    let drift = report.drift.iter().map(|point| {
+        [
+            point.region.clone(),
+            point.quantity.clone(),
+            text(point.window),
+            real(point.statistic),
+            real(point.threshold),
+            text(point.verdict.name()),
+        ]
+    });
+    let wire = report
+        .wire
+        .iter()
+        .map(|point| [point.round, point.down, point.up].map(text));
+    let events = report.events.iter().map(|event| {
+        let (round, window) = (optional(event.round), optional(event.window));
+        [
+            text(event.kind.name()),
+            event.region.clone(),
+            round,
+            window,
+            event.text(),
+        ]
+    });
+    let builds = report.summary.builds.iter().map(|build| {
+        [
+            build.region.clone(),
+            build.profile.clone(),
+            build.format.clone(),
+            text(build.bytes),
+            optional(build.slot_bytes),
+            text(build.arena_bytes),
+            optional(build.ram_bytes),
+            text(build.installed_on),
+            build.accuracy.map(real).unwrap_or_default(),
+            build.decision.clone(),
+        ]
+    });
+    let ledger = report.ledger.iter().map(|line| {
+        let charges = [line.charges, line.charges_per_device].map(text);
+        let [charges, per_device] = charges;
+        [
+            line.kind.clone(),
+            line.region.clone(),
+            charges,
+            per_device,
+            real(line.rho),
+        ]
+    });
+    Ok(vec![
+        by_round("accuracy.csv", "accuracy", &report.accuracy)?,
+        by_round("epsilon.csv", "epsilon", &report.epsilon)?,
+        table(
+            "drift.csv",
+            [
+                "region",
+                "quantity",
+                "window",
+                "statistic",
+                "threshold",
+                "verdict",
+            ],
+            drift,
+        )?,
+        table("wire.csv", ["round", "down_bytes", "up_bytes"], wire)?,
+        table(
+            "events.csv",
+            ["kind", "region", "round", "window", "text"],
+            events,
+        )?,
+        table(
+            "builds.csv",
+            [
+                "region",
+                "profile",
+                "format",
+                "bytes",
+                "slot_bytes",
+                "arena_bytes",
+                "ram_bytes",
+                "installed_on",
+                "accuracy",
+                "decision",
+            ],
+            builds,
+        )?,
+        table(
+            "ledger.csv",
+            ["kind", "region", "charges", "charges_per_device", "rho"],
+            ledger,
+        )?,
+    ])
+}
+
+fn text(value: impl Display) -> String {
+    value.to_string()
+}
+
+fn real(value: f64) -> String {
+    if value.is_finite() {
+        value.to_string()
+    } else {
+        String::new()
+    }
+}
+
+fn table<const COLUMNS: usize>(
+    name: &'static str,
+    header: [&str; COLUMNS],
+    rows: impl Iterator<Item = [String; COLUMNS]>,
+) -> Result<CsvFile, ReportError> {
+    let encode = |reason: String| ReportError::Encode { what: name, reason };
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer
+        .write_record(header)
+        .map_err(|error| encode(error.to_string()))?;
+    for row in rows {
+        writer
+            .write_record(row)
+            .map_err(|error| encode(error.to_string()))?;
+    }
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| encode(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| encode(error.to_string()))?;
+    Ok(CsvFile { name, text })
+}
+
+/// Writes `report.html`, `report.json`, `report.svg` and the CSV files into `folder`, which is made when
+/// it is not there. Existing files of these names are replaced.
+///
+/// # Errors
+/// [`ReportError`].
+pub fn write_all(report: &Report, folder: &Path) -> Result<Written, ReportError> {
+    let failed = |path: &Path, source| ReportError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(|source| failed(&path, source))?;
+        Ok(path)
+    };
+    let csv = csv_files(report)?;
+    Ok(Written {
+        page: write("report.html", &page(report))?,
+        json: write("report.json", &json(report)?)?,
+        picture: write("report.svg", &key_plots(report, Appearance::Adaptive))?,
+        csv: csv
+            .iter()
+            .map(|file| write(file.name, &file.text))
+            .collect::<Result<_, _>>()?,
+    })
+}

@@ -1,0 +1,237 @@
+//! The data of a report. Everything is in the order in which it should be shown.
+
+use serde::{Deserialize, Serialize};
+
+use super::Summary;
+
+/// Everything that the page and the files show.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Title of the page.
+    pub title: String,
+    /// One sentence about what was tried; may be empty.
+    pub subtitle: String,
+    /// The numbers of the whole run.
+    pub summary: Summary,
+    /// The seed of a repeatable run. Its noise can be predicted, so the page is marked NOT PRIVATE.
+    pub seed: Option<u64>,
+    /// Stretches of rounds with a name, e.g. `training`, `retraining west`.
+    pub phases: Vec<Phase>,
+    /// Held-out accuracy, 0 to 1, one series per region.
+    pub accuracy: Vec<RoundSeries>,
+    /// Epsilon spent up to and including each round, one series per region or one for all.
+    pub epsilon: Vec<RoundSeries>,
+    /// Epsilon that must not be passed.
+    pub epsilon_cap: Option<f64>,
+    /// Drift statistics, one point per region, quantity, and window.
+    pub drift: Vec<DriftPoint>,
+    /// Bytes moved in each round, all regions together.
+    pub wire: Vec<WirePoint>,
+    /// What happened when.
+    pub events: Vec<Event>,
+    /// Privacy charges by kind.
+    pub ledger: Vec<LedgerLine>,
+    /// How to repeat and judge the run: command, versions, machine, data.
+    pub facts: Vec<Fact>,
+}
+
+/// A named stretch of rounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Name, e.g. `retraining west`.
+    pub name: String,
+    /// First round.
+    pub first_round: u64,
+    /// Last round, included.
+    pub last_round: u64,
+}
+
+/// Values by round.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoundSeries {
+    /// Region, or what else tells the series apart.
+    pub region: String,
+    /// Points by rising round. Two points of the same round draw a vertical step, e.g. the accuracy
+    /// before and after drift set in.
+    pub points: Vec<RoundPoint>,
+}
+
+/// One value of a series.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoundPoint {
+    /// Round; 0 is the state before the first.
+    pub round: u64,
+    /// The value; NaN leaves a gap.
+    #[serde(with = "nullable")]
+    pub value: f64,
+}
+
+impl RoundPoint {
+    /// A point.
+    pub fn new(round: u64, value: f64) -> RoundPoint {
+        RoundPoint { round, value }
+    }
+}
+
+/// One drift test.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DriftPoint {
+    /// Region tested.
+    pub region: String,
+    /// Quantity tested, e.g. `confidence`.
+    pub quantity: String,
+    /// Window number.
+    pub window: u64,
+    /// The statistic; NaN when there was not enough data.
+    #[serde(with = "nullable")]
+    pub statistic: f64,
+    /// The value above which the test calls drift; positive.
+    #[serde(with = "nullable")]
+    pub threshold: f64,
+    /// The region's verdict after this window.
+    pub verdict: Verdict,
+}
+
+/// What the monitor says about a region after a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The reference is still being collected.
+    WarmUp,
+    /// Too few devices reported to say anything.
+    #[default]
+    InsufficientData,
+    /// Nothing unusual.
+    Ok,
+    /// Unusual, not yet drift.
+    Warning,
+    /// The distribution moved.
+    Drift,
+    /// A playbook is running.
+    Mitigating,
+    /// The result of a playbook is being checked.
+    Validating,
+    /// Waiting before testing again.
+    Cooldown,
+}
+
+impl Verdict {
+    /// The verdict in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::WarmUp => "warm-up",
+            Verdict::InsufficientData => "insufficient data",
+            Verdict::Ok => "ok",
+            Verdict::Warning => "warning",
+            Verdict::Drift => "drift",
+            Verdict::Mitigating => "mitigating",
+            Verdict::Validating => "validating",
+            Verdict::Cooldown => "cooldown",
+        }
+    }
+}
+
+/// Bytes moved in a round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WirePoint {
+    /// Round.
+    pub round: u64,
+    /// Bytes from the coordinator to devices.
+    pub down: u64,
+    /// Bytes from devices to the coordinator.
+    pub up: u64,
+}
+
+/// Something that happened, marked in the plots.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// What kind of thing.
+    pub kind: EventKind,
+    /// Where; empty for everywhere.
+    pub region: String,
+    /// Last finished round at that time; marks the plots by round.
+    pub round: Option<u64>,
+    /// Drift window at that time; marks the plot by window.
+    pub window: Option<u64>,
+    /// A few words instead of the kind's own; may be empty.
+    pub label: String,
+}
+
+impl Event {
+    /// The label, or the kind and region in words.
+    pub fn text(&self) -> String {
+        match (self.label.as_str(), self.region.as_str()) {
+            ("", "") => self.kind.name().to_owned(),
+            ("", region) => format!("{} in {region}", self.kind.name()),
+            (label, _) => label.to_owned(),
+        }
+    }
+}
+
+/// Kinds of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The experiment changed a region's data.
+    DriftInjected,
+    /// The monitor called drift.
+    DriftDetected,
+    /// The region works again.
+    Recovered,
+    /// Anything else.
+    #[default]
+    Note,
+}
+
+impl EventKind {
+    /// The kind in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            EventKind::DriftInjected => "drift injected",
+            EventKind::DriftDetected => "drift detected",
+            EventKind::Recovered => "recovered",
+            EventKind::Note => "note",
+        }
+    }
+}
+
+/// Privacy charges of one kind, as the most charged device sees them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LedgerLine {
+    /// Kind of release, e.g. `training round`, `drift window`.
+    pub kind: String,
+    /// Region charged; empty for all.
+    pub region: String,
+    /// Releases charged.
+    pub charges: u64,
+    /// Charges that count against one device at most.
+    pub charges_per_device: u64,
+    /// zCDP spent on one device at most.
+    #[serde(with = "nullable")]
+    pub rho: f64,
+}
+
+/// A line of the provenance table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: String,
+}
+
+/// JSON has no NaN: non-finite numbers travel as null and come back as NaN.
+pub(super) mod nullable {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        match value.is_finite() {
+            true => serializer.serialize_some(value),
+            false => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
+    }
+}

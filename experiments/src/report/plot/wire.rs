@@ -1,0 +1,96 @@
+//! Bytes on the wire by round.
+
+use maud::html;
+
+use super::axes::{Area, grid, whole_axis};
+use super::scale::ticks;
+use super::{Plot, empty, px};
+use crate::report::Report;
+use crate::report::number::bytes;
+
+/// Bars at most; longer runs are averaged over neighbouring rounds.
+const BARS: usize = 160;
+
+/// Uploads above the line, downloads below it, on one scale.
+pub(in crate::report) fn wire(report: &Report, width: f64) -> Plot {
+    let title = "Bytes on the wire by round: up from devices, down to devices".to_owned();
+    let rounds = report.wire.iter().map(|point| point.round);
+    let (Some(first), Some(last)) = (rounds.clone().min(), rounds.max()) else {
+        return empty("wire", title, width, 200.0);
+    };
+    let bars = bars(report);
+    let highest = |part: fn(&Bar) -> f64| bars.iter().map(part).fold(0.0, f64::max);
+    let (up, down) = (highest(|bar| bar.up), highest(|bar| bar.down));
+    let area = Area {
+        left: 62.0,
+        right: width - 4.0,
+        top: 16.0,
+        bottom: 246.0,
+    };
+    // half a round of room on both sides, so that the outer bars are whole
+    let x = area.across(first as f64 - 0.5, last as f64 + 0.5);
+    let y = area.upward(-down.max(1.0) * 1.12, up.max(1.0) * 1.12);
+    let spacing = (area.right - area.left) / bars.len().max(1) as f64;
+    let thickness = (spacing * 0.72).clamp(0.5, 26.0);
+    let labels: Vec<(f64, String)> = ticks(-down * 1.05, up * 1.05, 5)
+        .into_iter()
+        .map(|tick| (tick, bytes(tick.abs().round() as u64)))
+        .collect();
+    let body = html! {
+        (grid(&area, &y, &labels))
+        (whole_axis(&area, &x, first, last, "round"))
+        @for bar in &bars {
+            @let left = px(x.place(bar.round) - thickness / 2.0);
+            g {
+                title {
+                    (bar.name) ": " (bytes(bar.up.round() as u64)) " up, "
+                    (bytes(bar.down.round() as u64)) " down"
+                }
+                rect class="bar c2" x=(left) width=(px(thickness)) y=(px(y.place(bar.up)))
+                    height=(px(y.place(0.0) - y.place(bar.up))) {}
+                rect class="bar c0" x=(left) width=(px(thickness)) y=(px(y.place(0.0)))
+                    height=(px(y.place(-bar.down) - y.place(0.0))) {}
+            }
+        }
+        line class="base" x1=(px(area.left)) x2=(px(area.right)) y1=(px(y.place(0.0))) y2=(px(y.place(0.0))) {}
+        text class="c2 tint halo" x=(px(area.left + 6.0)) y=(px(area.top + 4.0)) font-weight="600" { "\u{2191} up" }
+        text class="c0 tint halo" x=(px(area.left + 6.0)) y=(px(area.bottom - 7.0)) font-weight="600" { "\u{2193} down" }
+    };
+    Plot {
+        id: "wire",
+        title,
+        width,
+        height: 288.0,
+        body,
+    }
+}
+
+/// Mean of a few neighbouring rounds.
+struct Bar {
+    name: String,
+    round: f64,
+    up: f64,
+    down: f64,
+}
+
+fn bars(report: &Report) -> Vec<Bar> {
+    let size = report.wire.len().div_ceil(BARS).max(1);
+    let mean = |values: &mut dyn Iterator<Item = u64>, count: usize| {
+        values.map(|value| value as f64).sum::<f64>() / count as f64
+    };
+    let bar = |group: &[crate::report::WirePoint]| {
+        let count = group.len();
+        let name = match group {
+            [one] => format!("round {}", one.round),
+            [first, .., last] => format!("rounds {} to {}, mean", first.round, last.round),
+            [] => String::new(),
+        };
+        Bar {
+            name,
+            round: mean(&mut group.iter().map(|point| point.round), count),
+            up: mean(&mut group.iter().map(|point| point.up), count),
+            down: mean(&mut group.iter().map(|point| point.down), count),
+        }
+    };
+    report.wire.chunks(size).map(bar).collect()
+}
