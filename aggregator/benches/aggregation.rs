@@ -1,0 +1,78 @@
+//! The three costs of an aggregator: summing updates, against a plain float sum, and noise.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use tributary_aggregator::{Codec, DiscreteGaussian, FixedPoint, NoiseSource, Partial, clip_l2};
+
+const PARAMETERS: usize = 10_000_000;
+const NOISE: usize = 1_000_000;
+
+/// A clipped update of [`PARAMETERS`] values.
+fn update() -> Vec<f32> {
+    let mut values: Vec<f32> = (0..PARAMETERS)
+        .map(|index| ((index * 7919) % 2003) as f32 / 1001.0 - 1.0)
+        .collect();
+    if let Err(error) = clip_l2(&mut values, 1.0) {
+        unreachable!("finite values: {error}");
+    }
+    values
+}
+
+/// `axpy` is the unchecked float sum y += a x that an exact sum is measured against; `f32` decodes,
+/// checks and adds an update from its bytes.
+fn accumulate(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("accumulate");
+    group.throughput(Throughput::Elements(PARAMETERS as u64));
+    group
+        .sample_size(20)
+        .measurement_time(Duration::from_secs(6));
+    let update = update();
+    let mut sum = vec![0.0f32; PARAMETERS];
+    group.bench_function("axpy/10M", |bencher| {
+        bencher.iter(|| {
+            let weight = black_box(0.5f32);
+            for (sum, value) in sum.iter_mut().zip(black_box(&update)) {
+                *sum += weight * value;
+            }
+            black_box(&sum);
+        });
+    });
+    for codec in Codec::ALL {
+        let bytes = codec.encode(&update);
+        let Ok(fixed) = FixedPoint::new(1.0, PARAMETERS) else {
+            unreachable!("valid grid")
+        };
+        let mut partial = Partial::new(PARAMETERS);
+        group.bench_function(format!("{codec}/10M"), |bencher| {
+            bencher.iter(|| {
+                partial
+                    .add_encoded(&fixed, codec, black_box(&bytes))
+                    .is_ok()
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A million values at the scale of a model sum with noise multiplier 1.
+fn noise(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("noise");
+    group.throughput(Throughput::Elements(NOISE as u64));
+    group
+        .sample_size(20)
+        .measurement_time(Duration::from_secs(6));
+    let Ok(gaussian) = DiscreteGaussian::new(1 << 20) else {
+        unreachable!("valid scale")
+    };
+    let mut source = NoiseSource::seeded([1; 32]);
+    let mut values = vec![0i64; NOISE];
+    group.bench_function("discrete_gaussian/1M", |bencher| {
+        bencher.iter(|| gaussian.add_noise(black_box(&mut values), &mut source));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, accumulate, noise);
+criterion_main!(benches);

@@ -1,0 +1,442 @@
+//! Sums, releases and server steps through the public interface.
+
+use proptest::prelude::*;
+use tributary_aggregator::{
+    Codec, DiscreteGaussian, FixedPoint, NoiseSource, OptimiserError, OptimiserState, Partial,
+    PartialError, ReleaseError, SCALE, ServerOptimiser, UpdateError, clip_l2, release_mean,
+};
+
+const DIMENSION: usize = 1500;
+
+/// A clipped update whose values follow from `seed` alone.
+fn update(seed: u64, dimension: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut values: Vec<f32> = (0..dimension)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888);
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect();
+    clip_l2(&mut values, 1.0).unwrap();
+    values
+}
+
+fn encoded(count: u64) -> Vec<Vec<u8>> {
+    (0..count)
+        .map(|seed| Codec::F32.encode(&update(seed, DIMENSION)))
+        .collect()
+}
+
+fn sum(fixed: &FixedPoint, updates: &[Vec<u8>]) -> Partial {
+    let mut partial = Partial::new(DIMENSION);
+    for bytes in updates {
+        partial
+            .add(&fixed.contribution(Codec::F32, bytes).unwrap())
+            .unwrap();
+    }
+    partial
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_order_and_any_split_give_identical_bits(
+        order in Just((0..12usize).collect::<Vec<_>>()).prop_shuffle(),
+        groups in prop::collection::vec(0usize..4, 12),
+        merge_order in Just((0..4usize).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let fixed = FixedPoint::new(1.0, DIMENSION).unwrap();
+        let updates = encoded(12);
+        let whole = sum(&fixed, &updates);
+
+        let mut parts = vec![Partial::new(DIMENSION); 4];
+        for index in order {
+            parts[groups[index]].add_encoded(&fixed, Codec::F32, &updates[index]).unwrap();
+        }
+        let mut merged = Partial::new(DIMENSION);
+        for part in merge_order {
+            // a restart in between: through bytes and back
+            let stored = Partial::from_bytes(&parts[part].to_bytes()).unwrap();
+            merged.merge(&stored).unwrap();
+        }
+        prop_assert_eq!(&merged, &whole);
+        prop_assert_eq!(merged.to_bytes(), whole.to_bytes());
+
+        let noise = DiscreteGaussian::new(1 << 20).unwrap();
+        let release = |partial| {
+            let mut source = NoiseSource::seeded([5; 32]);
+            release_mean(partial, &fixed, 12, Some((&noise, &mut source))).unwrap()
+        };
+        prop_assert_eq!(release(&merged), release(&whole));
+    }
+
+    #[test]
+    fn merging_is_associative_and_commutative(a in 0u64..5, b in 0u64..5, c in 0u64..5) {
+        let fixed = FixedPoint::new(1.0, DIMENSION).unwrap();
+        let updates = encoded(15);
+        let parts = [
+            sum(&fixed, &updates[..a as usize]),
+            sum(&fixed, &updates[5..5 + b as usize]),
+            sum(&fixed, &updates[10..10 + c as usize]),
+        ];
+        let merged = |left: &Partial, right: &Partial| {
+            let mut left = left.clone();
+            left.merge(right).unwrap();
+            left
+        };
+        let [x, y, z] = &parts;
+        prop_assert_eq!(merged(x, y), merged(y, x));
+        prop_assert_eq!(merged(&merged(x, y), z), merged(x, &merged(y, z)));
+    }
+
+    #[test]
+    fn a_refused_update_leaves_no_trace(
+        position in 0..DIMENSION,
+        fault in 0usize..6,
+        cut in 0usize..4 * DIMENSION,
+    ) {
+        let fixed = FixedPoint::new(1.0, DIMENSION).unwrap();
+        let updates = encoded(3);
+        let mut partial = sum(&fixed, &updates);
+        let before = partial.clone();
+        let mut values = update(9, DIMENSION);
+        match fault {
+            0 => values[position] = f32::NAN,
+            1 => values[position] = f32::NEG_INFINITY,
+            2 => values[position] = 2.0,
+            3 => values.iter_mut().for_each(|value| *value *= 1.01),
+            4 => values.fill(0.0),
+            _ => {}
+        }
+        let mut bytes = Codec::F32.encode(&values);
+        if fault == 5 {
+            bytes.truncate(cut);
+        }
+        let fused = partial.add_encoded(&fixed, Codec::F32, &bytes).unwrap_err();
+        prop_assert_eq!(&partial, &before);
+        let refusal = fixed.contribution(Codec::F32, &bytes).unwrap_err();
+        prop_assert_eq!(fused, PartialError::Update(refusal));
+    }
+
+    #[test]
+    fn any_bytes_are_a_partial_or_a_typed_error(
+        bytes in prop::collection::vec(any::<u8>(), 0..80),
+        header in any::<bool>(),
+        dimension in 0u64..6,
+        count in 0u64..4,
+    ) {
+        let mut whole = Vec::new();
+        if header {
+            whole.extend_from_slice(b"TRBPART1");
+            whole.extend_from_slice(&dimension.to_le_bytes());
+            whole.extend_from_slice(&count.to_le_bytes());
+        }
+        whole.extend_from_slice(&bytes);
+        if let Ok(partial) = Partial::from_bytes(&whole) {
+            let again = Partial::from_bytes(&partial.to_bytes()).unwrap();
+            prop_assert_eq!(again, partial);
+        }
+        let optimiser = ServerOptimiser::FedAvg { learning_rate: 1.0 };
+        let _either = OptimiserState::from_bytes(optimiser, dimension as usize, &whole);
+    }
+}
+
+#[test]
+fn a_partial_survives_storage_in_both_widths() {
+    let fixed = FixedPoint::new(1.0, 2).unwrap();
+    let bytes = Codec::F32.encode(&[0.7, -0.7]);
+    let mut partial = Partial::new(2);
+    partial.add_encoded(&fixed, Codec::F32, &bytes).unwrap();
+    assert_eq!(partial.to_bytes().len(), 25 + 2 * 4);
+    for _ in 0..12 {
+        // doubling passes 2^31
+        let copy = partial.clone();
+        partial.merge(&copy).unwrap();
+    }
+    assert_eq!(partial.count(), 4096);
+    let stored = partial.to_bytes();
+    assert_eq!(stored.len(), 25 + 2 * 8);
+    assert_eq!(Partial::from_bytes(&stored), Ok(partial));
+    for length in 0..stored.len() {
+        assert!(matches!(
+            Partial::from_bytes(&stored[..length]),
+            Err(PartialError::Malformed { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_stored_sum_beyond_what_its_count_allows_is_refused() {
+    let mut bytes = Partial::new(1).to_bytes();
+    bytes[25] = 1;
+    assert!(matches!(
+        Partial::from_bytes(&bytes),
+        Err(PartialError::Malformed { .. })
+    ));
+}
+
+#[test]
+fn a_partial_refuses_to_count_past_its_limit() {
+    let fixed = FixedPoint::new(1.0, 1).unwrap();
+    let mut partial = Partial::new(1);
+    partial
+        .add_encoded(&fixed, Codec::F32, &Codec::F32.encode(&[0.5]))
+        .unwrap();
+    for _ in 0..40 {
+        let copy = partial.clone();
+        partial.merge(&copy).unwrap();
+    }
+    assert_eq!(partial.count(), 1 << 40);
+    assert_eq!(partial.sums(), [(SCALE as i64 / 2) << 40]);
+    let copy = partial.clone();
+    assert_eq!(
+        partial.merge(&copy),
+        Err(PartialError::TooManyContributions)
+    );
+    assert_eq!(partial, copy);
+    let one = fixed
+        .contribution(Codec::F32, &Codec::F32.encode(&[0.5]))
+        .unwrap();
+    assert_eq!(partial.add(&one), Err(PartialError::TooManyContributions));
+}
+
+#[test]
+fn parts_of_different_models_do_not_mix() {
+    let fixed = FixedPoint::new(1.0, 2).unwrap();
+    let mismatch = PartialError::DimensionMismatch {
+        expected: 3,
+        actual: 2,
+    };
+    let mut partial = Partial::new(3);
+    assert_eq!(partial.merge(&Partial::new(2)), Err(mismatch.clone()));
+    assert_eq!(
+        partial.add_encoded(&fixed, Codec::F32, &[0; 8]),
+        Err(mismatch)
+    );
+    assert_eq!(
+        release_mean(&partial, &fixed, 1, None),
+        Err(ReleaseError::DimensionMismatch {
+            expected: 2,
+            actual: 3
+        })
+    );
+}
+
+#[test]
+fn the_mean_without_noise_is_the_mean_of_the_updates() {
+    let fixed = FixedPoint::new(1.0, DIMENSION).unwrap();
+    let partial = sum(&fixed, &encoded(7));
+    let mean = release_mean(&partial, &fixed, 7, None).unwrap();
+    for (index, value) in mean.iter().enumerate() {
+        let exact = (0..7)
+            .map(|seed| f64::from(update(seed, DIMENSION)[index]))
+            .sum::<f64>()
+            / 7.0;
+        assert!((f64::from(*value) - exact).abs() < 1e-6);
+    }
+    // the denominator is the planned number, not the count
+    let fixed_denominator = release_mean(&partial, &fixed, 14, None).unwrap();
+    assert!(
+        mean.iter()
+            .zip(&fixed_denominator)
+            .all(|(m, f)| m / 2.0 == *f)
+    );
+}
+
+#[test]
+fn released_noise_has_the_scale_that_was_asked_for() {
+    // 100,000 values over two streams; six standard errors of a variance are 2.7 %
+    let dimension = 100_000;
+    let (clip, sigma, denominator) = (0.5f32, 1u64 << 21, 10);
+    let fixed = FixedPoint::new(clip, dimension).unwrap();
+    let noise = DiscreteGaussian::new(sigma).unwrap();
+    let mut source = NoiseSource::seeded([11; 32]);
+    let empty = Partial::new(dimension);
+    let mean = release_mean(&empty, &fixed, denominator, Some((&noise, &mut source))).unwrap();
+    let variance = mean.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / dimension as f64;
+    let expected = sigma as f64 * fixed.step() / denominator as f64;
+    assert!(
+        (variance / expected.powi(2) - 1.0).abs() < 0.027,
+        "{variance}"
+    );
+}
+
+#[test]
+fn nothing_is_released_from_nothing() {
+    let fixed = FixedPoint::new(1.0, 1).unwrap();
+    assert_eq!(
+        release_mean(&Partial::new(1), &fixed, 1, None),
+        Err(ReleaseError::Empty)
+    );
+    let noise = DiscreteGaussian::new(5).unwrap();
+    let mut source = NoiseSource::seeded([0; 32]);
+    let outcome = release_mean(&Partial::new(1), &fixed, 0, Some((&noise, &mut source)));
+    assert_eq!(outcome, Err(ReleaseError::ZeroDenominator));
+}
+
+#[test]
+fn debug_output_of_a_partial_shows_no_sum() {
+    let partial = sum(&FixedPoint::new(1.0, DIMENSION).unwrap(), &encoded(2));
+    assert_eq!(
+        format!("{partial:?}"),
+        "Partial(1500 parameters, 2 contributions)"
+    );
+}
+
+#[test]
+fn half_precision_updates_sum_like_full_ones() {
+    let fixed = FixedPoint::new(1.0, DIMENSION).unwrap();
+    let mut half = Partial::new(DIMENSION);
+    for seed in 0..5 {
+        let bytes = Codec::F16.encode(&update(seed, DIMENSION));
+        half.add_encoded(&fixed, Codec::F16, &bytes).unwrap();
+    }
+    let full = sum(&fixed, &encoded(5));
+    for (a, b) in half.sums().iter().zip(full.sums()) {
+        // a value is at most 0.1 here: five truncations of 2^-11 of it
+        assert!((a - b).abs() < 5 * 110, "{a} {b}");
+    }
+}
+
+fn all_optimisers() -> [ServerOptimiser; 3] {
+    [
+        ServerOptimiser::FedAvg { learning_rate: 0.5 },
+        ServerOptimiser::FedAvgM {
+            learning_rate: 0.5,
+            momentum: 0.9,
+        },
+        ServerOptimiser::FedAdam {
+            learning_rate: 0.1,
+            beta1: 0.9,
+            beta2: 0.99,
+            epsilon: 1e-3,
+        },
+    ]
+}
+
+#[test]
+fn server_steps_follow_their_formulas() {
+    let steps = |optimiser| {
+        let mut state = OptimiserState::new(optimiser, 1).unwrap();
+        let mut weights = [1.0f32];
+        let mut trace = Vec::new();
+        for delta in [0.2f32, -0.1] {
+            state.apply(&mut weights, &[delta]).unwrap();
+            trace.push(weights[0]);
+        }
+        assert_eq!(state.steps(), 2);
+        trace
+    };
+    let [average, momentum, adam] = all_optimisers().map(steps);
+    let close = |trace: &[f32], expected: [f32; 2]| {
+        assert!(
+            trace
+                .iter()
+                .zip(expected)
+                .all(|(a, b)| (a - b).abs() < 1e-6),
+            "{trace:?}"
+        );
+    };
+    close(&average, [1.1, 1.05]);
+    // v = 0.2, then 0.9 * 0.2 - 0.1 = 0.08
+    close(&momentum, [1.1, 1.14]);
+    // m = 0.02, v = 4e-4: 0.1 * 0.02 / (0.02 + 0.001); then m = 0.008, v = 4.96e-4
+    let first = 1.0 + 0.002 / 0.021;
+    close(&adam, [first, first + 0.0008 / (4.96e-4f32.sqrt() + 0.001)]);
+}
+
+#[test]
+fn optimiser_state_survives_storage_in_mid_run() {
+    for optimiser in all_optimisers() {
+        let mut state = OptimiserState::new(optimiser, DIMENSION).unwrap();
+        let mut weights = vec![0.0; DIMENSION];
+        state.apply(&mut weights, &update(1, DIMENSION)).unwrap();
+        let bytes = state.to_bytes();
+        let mut restored = OptimiserState::from_bytes(optimiser, DIMENSION, &bytes).unwrap();
+        assert_eq!(restored, state);
+        let mut again = weights.clone();
+        state.apply(&mut weights, &update(2, DIMENSION)).unwrap();
+        restored.apply(&mut again, &update(2, DIMENSION)).unwrap();
+        assert_eq!(weights, again);
+        assert!(OptimiserState::from_bytes(optimiser, DIMENSION + 1, &bytes).is_err());
+        assert!(OptimiserState::from_bytes(optimiser, DIMENSION, &bytes[..20]).is_err());
+        for other in all_optimisers()
+            .into_iter()
+            .filter(|other| *other != optimiser)
+        {
+            assert!(OptimiserState::from_bytes(other, DIMENSION, &bytes).is_err());
+        }
+    }
+}
+
+#[test]
+fn a_broken_mean_update_changes_nothing() {
+    for optimiser in all_optimisers() {
+        let mut state = OptimiserState::new(optimiser, 2).unwrap();
+        let before = state.clone();
+        let mut weights = [1.0, 2.0];
+        let refused = state.apply(&mut weights, &[0.1, f32::NAN]);
+        let what = "mean update";
+        assert_eq!(refused, Err(OptimiserError::NotFinite { what, index: 1 }));
+        assert!(state.apply(&mut weights, &[0.1]).is_err());
+        assert_eq!((state, weights), (before, [1.0, 2.0]));
+    }
+}
+
+#[test]
+fn optimisers_are_read_from_recipes_and_checked() {
+    let text = r#"{"kind":"fedadam","learning_rate":0.1,"beta1":0.9,"beta2":0.99,"epsilon":0.001}"#;
+    let optimiser: ServerOptimiser = serde_json::from_str(text).unwrap();
+    assert_eq!(optimiser.validate(), Ok(()));
+    assert_eq!(serde_json::to_string(&optimiser).unwrap(), text);
+    for unreadable in [
+        r#"{"kind":"fedavg","learning_rate":1,"momentum":0.9}"#,
+        r#"{"kind":"fedprox","learning_rate":1}"#,
+        r#"{"kind":"fedavgm","learning_rate":1}"#,
+    ] {
+        assert!(
+            serde_json::from_str::<ServerOptimiser>(unreadable).is_err(),
+            "{unreadable}"
+        );
+    }
+    for (optimiser, named) in [
+        (
+            ServerOptimiser::FedAvg { learning_rate: 0.0 },
+            "learning_rate",
+        ),
+        (
+            ServerOptimiser::FedAvgM {
+                learning_rate: 1.0,
+                momentum: 1.0,
+            },
+            "momentum",
+        ),
+        (
+            ServerOptimiser::FedAvgM {
+                learning_rate: 1.0,
+                momentum: f32::NAN,
+            },
+            "momentum",
+        ),
+    ] {
+        let refused = OptimiserState::new(optimiser, 1).unwrap_err();
+        assert!(matches!(refused, OptimiserError::BadConstant { field, .. } if field == named));
+    }
+}
+
+#[test]
+fn refusals_say_what_to_do_and_not_what_the_device_sent() {
+    let fixed = FixedPoint::new(1.0, 2).unwrap();
+    let refused = fixed
+        .contribution(Codec::F32, &Codec::F32.encode(&[3.25, 1.0]))
+        .unwrap_err();
+    assert!(matches!(refused, UpdateError::NormTooLarge { .. }));
+    let text = refused.to_string();
+    assert!(
+        text.contains("clip") && !text.contains("3.25") && !text.contains("3.4"),
+        "{text}"
+    );
+}
