@@ -1,0 +1,58 @@
+//! What the storage tests share: a way to wait for one future, and a tiny disk that fills up.
+
+#![allow(dead_code)] // each test file uses a part
+
+use std::future::Future;
+use std::path::Path;
+use std::process::Command;
+
+/// Waits for one future outside of any runtime.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+/// A file system of a few mebibytes, mounted for one test. Needs root.
+pub struct TinyDisk {
+    folder: tempfile::TempDir,
+}
+
+impl TinyDisk {
+    /// Mounts a tmpfs of `mebibytes`, or says on stderr why it can't and returns `None`.
+    pub fn mount(mebibytes: u32) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
+            .arg(folder.path())
+            .output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self { folder }),
+            Ok(output) => {
+                let reason = String::from_utf8_lossy(&output.stderr);
+                eprintln!("skipped: a small tmpfs can't be mounted: {}", reason.trim());
+                None
+            }
+            Err(error) => {
+                eprintln!("skipped: mount can't be run: {error}");
+                None
+            }
+        }
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for TinyDisk {
+    fn drop(&mut self) {
+        // a lazy unmount succeeds even if a failed assertion left files open
+        let _ = Command::new("umount")
+            .arg("-l")
+            .arg(self.folder.path())
+            .status();
+    }
+}
