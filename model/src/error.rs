@@ -115,9 +115,25 @@ pub enum ModelError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The model file is valid but not in its one canonical form.
-    #[error("model file is not in canonical form; export it again with this program")]
-    NotCanonical,
+    /// The bytes are not the ones that were asked for.
+    #[error("bytes have digest {actual}, expected {expected}; transfer them again")]
+    WrongDigest {
+        /// The digest asked for.
+        expected: crate::Digest,
+        /// The digest of the bytes.
+        actual: crate::Digest,
+    },
+    /// The model's name can't be shown.
+    #[error("model name must be 1 to {limit} characters without control characters, got {name:?}")]
+    Name {
+        /// The first characters of the name.
+        name: String,
+        /// Most characters allowed.
+        limit: usize,
+    },
+    /// The int8 build was refused.
+    #[error(transparent)]
+    Quant(#[from] crate::quant::QuantError),
     /// The engine underneath failed.
     #[error("training engine failed: {reason}; use the fast engine for this model")]
     Engine {

@@ -9,6 +9,9 @@
 //! |---|---|
 //! | `spec` | the architecture and the checked graph with its shapes |
 //! | `layers` | one file per layer: shapes, float passes, burn lowering, integer kernel |
+//! | `engine` | training and prediction: the fast engine and the burn engine |
+//! | `initialise`, `training` | first weights; local training and accuracy |
+//! | `file` | a model version as safetensors bytes |
 //! | `layout` | where each parameter lives in the flat vector |
 //! | `digest` | SHA-256 names |
 //! | `error` | every reason to refuse |
@@ -20,15 +23,23 @@
 pub mod arena;
 pub mod bundle;
 mod digest;
+mod engine;
 mod error;
+mod file;
+mod initialise;
 pub mod layers;
 mod layout;
 pub mod prune;
 pub mod quant;
 mod spec;
+mod training;
 
 pub use digest::{Digest, DigestBuilder};
+pub use engine::{Batch, BurnEngine, Engine, FastEngine};
 pub use error::{LayerError, ModelError};
+pub use file::{ModelFile, SPEC_KEY};
+pub use initialise::initialise;
 pub use layers::LayerSpec;
 pub use layout::{ParamEntry, ParamLayout, Role};
-pub use spec::{Graph, MAX_ACTIVATIONS, MAX_LAYERS, MAX_PARAMETERS, ModelSpec};
+pub use spec::{Graph, MAX_ACTIVATIONS, MAX_LAYERS, MAX_NAME, MAX_PARAMETERS, ModelSpec};
+pub use training::{LocalTraining, MAX_EPOCHS, TrainReport, accuracy, train};

@@ -9,6 +9,8 @@ use crate::{Digest, LayerError, ModelError, ParamEntry, ParamLayout};
 
 /// Most layers in a model.
 pub const MAX_LAYERS: usize = 64;
+/// Most characters in a model's name.
+pub const MAX_NAME: usize = 64;
 /// Most parameters in a model.
 pub const MAX_PARAMETERS: usize = 64 << 20;
 /// Most activations of one example, summed over input and all layers; also the most values of
@@ -92,6 +94,7 @@ pub struct Graph {
 
 impl Graph {
     fn new(spec: ModelSpec) -> Result<Self, ModelError> {
+        check_name(&spec.name)?;
         let count = spec.layers.len();
         if count == 0 || count > MAX_LAYERS {
             return Err(ModelError::LayerCount {
@@ -236,6 +239,17 @@ impl Graph {
     fn output_shape(&self) -> &[usize] {
         self.shapes.last().map_or(&[], Vec::as_slice)
     }
+}
+
+fn check_name(name: &str) -> Result<(), ModelError> {
+    let length = name.chars().count();
+    if (1..=MAX_NAME).contains(&length) && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(ModelError::Name {
+        name: name.chars().take(MAX_NAME).collect(),
+        limit: MAX_NAME,
+    })
 }
 
 fn add_activations(sum: usize, shape: &[usize]) -> Result<usize, ModelError> {

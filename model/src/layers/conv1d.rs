@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Layer, Parameter, at_least_one, channels_and_steps, windows};
+use super::{
+    Blend, Layer, Parameter, Pass, Scratch, Shapes, at_least_one, channels_and_steps, matrix,
+    windows,
+};
 use crate::LayerError;
+use crate::engine::burn::{ConvOptions, Tensor, conv1d};
 use crate::layout::Role;
 use crate::spec::{MAX_ACTIVATIONS, volume};
 
@@ -23,6 +27,63 @@ pub struct Conv1d {
 
 fn one() -> usize {
     1
+}
+
+/// The sizes that the passes need, from the shapes of one example.
+struct Sizes {
+    channels: usize,
+    steps: usize,
+    /// Output steps.
+    windows: usize,
+    /// Values under one window: channels x kernel.
+    window: usize,
+    input: usize,
+    output: usize,
+}
+
+impl Sizes {
+    fn new(layer: &Conv1d, shapes: Shapes<'_>) -> Self {
+        let (channels, steps, windows) = (shapes.input[0], shapes.input[1], shapes.output[1]);
+        Self {
+            channels,
+            steps,
+            windows,
+            window: channels * layer.kernel,
+            input: channels * steps,
+            output: layer.filters * windows,
+        }
+    }
+}
+
+impl Conv1d {
+    /// Lays the windows of one example side by side: row `channel x kernel + tap`, one column per
+    /// output step, so that the convolution is one matrix product.
+    fn columns<'s>(&self, size: &Sizes, input: &[f32], scratch: &'s mut Scratch) -> &'s [f32] {
+        scratch.values.resize(size.window * size.windows, 0.0);
+        let mut rows = scratch.values.chunks_exact_mut(size.windows);
+        for channel in input.chunks_exact(size.steps) {
+            for (tap, row) in (0..self.kernel).zip(&mut rows) {
+                if self.stride == 1 {
+                    row.copy_from_slice(&channel[tap..tap + size.windows]);
+                } else {
+                    let taps = channel[tap..].iter().step_by(self.stride);
+                    row.iter_mut().zip(taps).for_each(|(to, &from)| *to = from);
+                }
+            }
+        }
+        &scratch.values
+    }
+
+    /// Adds each column back to the steps it was taken from.
+    fn add_columns(&self, size: &Sizes, columns: &[f32], input_gradient: &mut [f32]) {
+        let mut rows = columns.chunks_exact(size.windows);
+        for channel in input_gradient.chunks_exact_mut(size.steps) {
+            for (tap, row) in (0..self.kernel).zip(&mut rows) {
+                let taps = channel[tap..].iter_mut().step_by(self.stride);
+                row.iter().zip(taps).for_each(|(&from, to)| *to += from);
+            }
+        }
+    }
 }
 
 impl Layer for Conv1d {
@@ -62,5 +123,90 @@ impl Layer for Conv1d {
         [self.filters, input[0], self.kernel, windows]
             .iter()
             .fold(1, |product: u64, &size| product.saturating_mul(size as u64))
+    }
+
+    fn forward(
+        &self,
+        shapes: Shapes<'_>,
+        parameters: &[f32],
+        input: &[f32],
+        output: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let size = Sizes::new(self, shapes);
+        let (weight, bias) = parameters.split_at(self.filters * size.window);
+        let weight = matrix::view(weight, self.filters, size.window);
+        let examples = input
+            .chunks_exact(size.input)
+            .zip(output.chunks_exact_mut(size.output));
+        for (input, output) in examples {
+            for (row, &bias) in output.chunks_exact_mut(size.windows).zip(bias) {
+                row.fill(bias);
+            }
+            let columns = self.columns(&size, input, scratch);
+            let columns = matrix::view(columns, size.window, size.windows);
+            matrix::multiply(weight, columns, Blend::ADD, output);
+        }
+    }
+
+    fn backward_input(
+        &self,
+        shapes: Shapes<'_>,
+        parameters: &[f32],
+        pass: Pass<'_>,
+        input_gradient: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let size = Sizes::new(self, shapes);
+        let weight = &parameters[..self.filters * size.window];
+        let weight = matrix::view(weight, self.filters, size.window).reversed_axes();
+        scratch.values.resize(size.window * size.windows, 0.0);
+        input_gradient.fill(0.0);
+        let examples = pass.output_gradient.chunks_exact(size.output);
+        for (output_gradient, input_gradient) in
+            examples.zip(input_gradient.chunks_exact_mut(size.input))
+        {
+            let output_gradient = matrix::view(output_gradient, self.filters, size.windows);
+            matrix::multiply(weight, output_gradient, Blend::REPLACE, &mut scratch.values);
+            self.add_columns(&size, &scratch.values, input_gradient);
+        }
+    }
+
+    fn backward_parameters(
+        &self,
+        shapes: Shapes<'_>,
+        pass: Pass<'_>,
+        blend: Blend,
+        target: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let size = Sizes::new(self, shapes);
+        let (weight, bias) = target.split_at_mut(self.filters * size.window);
+        let mut blend = blend;
+        let gradients = pass.output_gradient.chunks_exact(size.output);
+        for (input, output_gradient) in pass.input.chunks_exact(size.input).zip(gradients) {
+            let columns = self.columns(&size, input, scratch);
+            let columns = matrix::view(columns, size.window, size.windows).reversed_axes();
+            for (target, row) in bias
+                .iter_mut()
+                .zip(output_gradient.chunks_exact(size.windows))
+            {
+                blend.apply(target, row.iter().sum());
+            }
+            let output_gradient = matrix::view(output_gradient, self.filters, size.windows);
+            matrix::multiply(output_gradient, columns, blend, weight);
+            blend.keep = 1.0;
+        }
+    }
+
+    fn lower(&self, shapes: Shapes<'_>, parameters: &[Tensor<1>], input: Tensor<2>) -> Tensor<2> {
+        let size = Sizes::new(self, shapes);
+        let input = input.reshape([shapes.batch, size.channels, size.steps]);
+        let weight = parameters[0]
+            .clone()
+            .reshape([self.filters, size.channels, self.kernel]);
+        let options = ConvOptions::new([self.stride], [0], [1], 1);
+        let output = conv1d(input, weight, Some(parameters[1].clone()), options);
+        output.reshape([shapes.batch, size.output])
     }
 }

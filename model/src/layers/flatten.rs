@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Layer;
+use super::{Layer, Pass, Scratch, Shapes};
 use crate::LayerError;
+use crate::engine::burn::Tensor;
 use crate::spec::{MAX_ACTIVATIONS, volume};
 
 /// Any shape to `[product]`, row major (the values keep their order).
@@ -18,5 +19,31 @@ impl Layer for Flatten {
             limit: MAX_ACTIVATIONS,
         })?;
         Ok(vec![size])
+    }
+
+    fn forward(
+        &self,
+        _shapes: Shapes<'_>,
+        _parameters: &[f32],
+        input: &[f32],
+        output: &mut [f32],
+        _scratch: &mut Scratch,
+    ) {
+        output.copy_from_slice(input);
+    }
+
+    fn backward_input(
+        &self,
+        _shapes: Shapes<'_>,
+        _parameters: &[f32],
+        pass: Pass<'_>,
+        input_gradient: &mut [f32],
+        _scratch: &mut Scratch,
+    ) {
+        input_gradient.copy_from_slice(pass.output_gradient);
+    }
+
+    fn lower(&self, _shapes: Shapes<'_>, _parameters: &[Tensor<1>], input: Tensor<2>) -> Tensor<2> {
+        input
     }
 }

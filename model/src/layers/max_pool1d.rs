@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Layer, channels_and_steps, windows};
+use super::{Layer, Pass, Scratch, Shapes, channels_and_steps, windows};
 use crate::LayerError;
+use crate::engine::burn::{MaxPoolOptions, Tensor, max_pool1d};
 
 /// `[channels, steps]` to `[channels, (steps - size) / stride + 1]`, without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,4 +41,66 @@ impl Layer for MaxPool1d {
             windows("size", self.size, self.stride, steps)?,
         ])
     }
+
+    fn forward(
+        &self,
+        shapes: Shapes<'_>,
+        _parameters: &[f32],
+        input: &[f32],
+        output: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let (steps, windows) = (shapes.input[1], shapes.output[1]);
+        scratch.indices.resize(output.len(), 0);
+        let outputs = output.chunks_exact_mut(windows);
+        let positions = scratch.indices.chunks_exact_mut(windows);
+        let channels = input.chunks_exact(steps).zip(outputs.zip(positions));
+        for (channel, (output, positions)) in channels {
+            for (window, (output, position)) in output.iter_mut().zip(positions).enumerate() {
+                let start = window * self.stride;
+                (*output, *position) = largest(&channel[start..start + self.size], start);
+            }
+        }
+    }
+
+    fn backward_input(
+        &self,
+        shapes: Shapes<'_>,
+        _parameters: &[f32],
+        pass: Pass<'_>,
+        input_gradient: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let (steps, windows) = (shapes.input[1], shapes.output[1]);
+        input_gradient.fill(0.0);
+        let gradients = pass.output_gradient.chunks_exact(windows);
+        let positions = scratch.indices.chunks_exact(windows);
+        let channels = input_gradient
+            .chunks_exact_mut(steps)
+            .zip(gradients.zip(positions));
+        for (channel, (gradients, positions)) in channels {
+            for (&gradient, &position) in gradients.iter().zip(positions) {
+                channel[position as usize] += gradient;
+            }
+        }
+    }
+
+    fn lower(&self, shapes: Shapes<'_>, _parameters: &[Tensor<1>], input: Tensor<2>) -> Tensor<2> {
+        let shape = [shapes.batch, shapes.input[0], shapes.input[1]];
+        let options = MaxPoolOptions::new([self.size]).with_stride([self.stride]);
+        let output = max_pool1d(input.reshape(shape), options);
+        output.reshape([shapes.batch, shapes.output[0] * shapes.output[1]])
+    }
+}
+
+/// The largest value of a window and its step in the channel; the first of equals.
+fn largest(window: &[f32], start: usize) -> (f32, u32) {
+    let mut best = (window[0], 0);
+    for (offset, &value) in window.iter().enumerate().skip(1) {
+        if value > best.0 {
+            best = (value, offset);
+        }
+    }
+    // steps are below 2^26, see MAX_ACTIVATIONS
+    (best.0, (start + best.1) as u32)
 }

@@ -9,7 +9,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::LayerError;
+use crate::engine::burn::Tensor;
 use crate::layout::Role;
+
+mod matrix;
 
 /// A parameter tensor that a layer asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +27,82 @@ pub struct Parameter {
     pub output_axis: usize,
 }
 
+/// The shapes of one pass of a batch through a layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Shapes<'a> {
+    /// Number of examples, at least 1.
+    pub batch: usize,
+    /// Input shape of one example.
+    pub input: &'a [usize],
+    /// Output shape of one example.
+    pub output: &'a [usize],
+}
+
+/// What the forward pass left for the backward pass. All are `batch` examples, row major.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass<'a> {
+    /// What went into the layer.
+    pub input: &'a [f32],
+    /// What came out.
+    pub output: &'a [f32],
+    /// Derivative of the loss by `output`.
+    pub output_gradient: &'a [f32],
+}
+
+/// How a new value `v` enters a target `t`: `t = keep t + scale v`, where `keep = 0` overwrites
+/// whatever was there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Blend {
+    /// Factor of the old value.
+    pub keep: f32,
+    /// Factor of the new value.
+    pub scale: f32,
+}
+
+impl Blend {
+    /// `t = v`.
+    pub const REPLACE: Self = Self {
+        keep: 0.0,
+        scale: 1.0,
+    };
+    /// `t = t + v`.
+    pub const ADD: Self = Self {
+        keep: 1.0,
+        scale: 1.0,
+    };
+
+    /// `t = t - learning_rate v`: one step of gradient descent without storing the gradient.
+    pub const fn descend(learning_rate: f32) -> Self {
+        Self {
+            keep: 1.0,
+            scale: -learning_rate,
+        }
+    }
+
+    /// Blends `value` into `target`.
+    pub fn apply(self, target: &mut f32, value: f32) {
+        let kept = if self.keep == 0.0 {
+            0.0
+        } else {
+            self.keep * *target
+        };
+        *target = kept + self.scale * value;
+    }
+}
+
+/// Memory a layer keeps from one pass to the next. It grows to the largest batch seen and is
+/// never given back, so that steps don't allocate.
+#[derive(Debug, Clone, Default)]
+pub struct Scratch {
+    /// Room for numbers.
+    pub values: Vec<f32>,
+    /// Room for positions.
+    pub indices: Vec<u32>,
+}
+
 /// What a layer can do. Shapes are those of one example; `input` shapes passed to any method
-/// but [`output_shape`](Layer::output_shape) have been accepted by it.
+/// but [`output_shape`](Layer::output_shape) have been accepted by it, and slices have the lengths
+/// that the shapes give.
 pub trait Layer: fmt::Debug {
     /// The shape this layer makes of `input`.
     ///
@@ -44,6 +121,47 @@ pub trait Layer: fmt::Debug {
         let _ = input;
         0
     }
+
+    /// Computes `output` (`batch` examples) from `input`. `parameters` is the layer's part of the
+    /// flat vector.
+    fn forward(
+        &self,
+        shapes: Shapes<'_>,
+        parameters: &[f32],
+        input: &[f32],
+        output: &mut [f32],
+        scratch: &mut Scratch,
+    );
+
+    /// Computes the derivative of the loss by the layer's input, overwriting `input_gradient`.
+    /// Called after [`forward`](Layer::forward) of the same batch with the same scratch.
+    fn backward_input(
+        &self,
+        shapes: Shapes<'_>,
+        parameters: &[f32],
+        pass: Pass<'_>,
+        input_gradient: &mut [f32],
+        scratch: &mut Scratch,
+    );
+
+    /// Blends the derivative of the loss by the layer's parameters into `target`, which has the
+    /// order of the layer's part of the flat vector. Called after
+    /// [`backward_input`](Layer::backward_input), so `target` may be the parameters themselves.
+    fn backward_parameters(
+        &self,
+        shapes: Shapes<'_>,
+        pass: Pass<'_>,
+        blend: Blend,
+        target: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let _ = (shapes, pass, blend, target, scratch);
+    }
+
+    /// The same forward pass on burn's tensors: `input` is `[batch, input size]`, the result
+    /// `[batch, output size]`, `parameters` one flat tensor per entry of
+    /// [`parameters`](Layer::parameters).
+    fn lower(&self, shapes: Shapes<'_>, parameters: &[Tensor<1>], input: Tensor<2>) -> Tensor<2>;
 }
 
 macro_rules! layers {
@@ -90,6 +208,8 @@ layers! {
     flatten::Flatten: "Any shape to one dimension, row major.",
     softmax::Softmax: "Scores to probabilities: `[classes]` to `[classes]`.",
 }
+
+pub(crate) use softmax::probabilities as softmax_probabilities;
 
 /// Refuses a zero in a field that must be at least 1.
 pub(crate) fn at_least_one(field: &'static str, value: usize) -> Result<(), LayerError> {

@@ -1,0 +1,176 @@
+//! A model as one file: safetensors with the architecture inside.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView, View, serialize};
+
+use crate::{Digest, Graph, ModelError, ModelSpec, ParamEntry};
+
+/// The metadata key of the file that holds the canonical JSON of the spec.
+pub const SPEC_KEY: &str = "tributary.spec";
+
+/// A model version: architecture and weights. Its name is the digest of its bytes.
+///
+/// The file is safetensors: one little-endian `f32` tensor per [`ParamEntry`], named by its path,
+/// and the metadata key [`SPEC_KEY`]. The same model always gives the same bytes. Files written by
+/// other safetensors libraries are read too, if spec and tensors agree.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelFile {
+    /// The architecture.
+    pub spec: ModelSpec,
+    /// The flat parameter vector, in the order of the spec's layout.
+    pub weights: Vec<f32>,
+}
+
+impl ModelFile {
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// If the spec is not valid, or the weights have a wrong length or are not finite.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ModelError> {
+        let graph = self.spec.graph()?;
+        super::engine::check_len("weights", graph.layout().len(), self.weights.len())?;
+        check_finite(&self.weights)?;
+        let entries = graph.layout().entries.iter();
+        let tensors = entries.map(|entry| {
+            let values = &self.weights[entry.range()];
+            (
+                entry.path.as_str(),
+                LittleEndian {
+                    shape: &entry.shape,
+                    values,
+                },
+            )
+        });
+        let spec = self.spec.to_canonical_json()?;
+        let metadata = HashMap::from([(SPEC_KEY.to_owned(), spec)]);
+        Ok(serialize(tensors, Some(metadata))?)
+    }
+
+    /// Reads the bytes of a file.
+    ///
+    /// # Errors
+    /// If they are not safetensors, lack the spec, or hold other tensors than it asks for, tensors
+    /// of another shape or type, or values that are not finite. A damaged weight that is still a
+    /// number can't be told from a good one: use [`from_verified_bytes`](Self::from_verified_bytes)
+    /// where the digest is known.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
+        let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+        let spec = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|map| map.get(SPEC_KEY));
+        let spec = ModelSpec::from_json(spec.ok_or(ModelError::NoSpec { key: SPEC_KEY })?)?;
+        let graph = spec.graph()?;
+        let tensors = SafeTensors::deserialize(bytes)?;
+        refuse_unknown_tensors(&graph, &tensors)?;
+        let mut weights = Vec::with_capacity(graph.layout().len().min(bytes.len() / 4));
+        for entry in &graph.layout().entries {
+            weights.extend(tensor_values(entry, &tensors)?);
+        }
+        check_finite(&weights)?;
+        Ok(Self { spec, weights })
+    }
+
+    /// Reads the bytes of a file that must have the given digest.
+    ///
+    /// # Errors
+    /// [`ModelError::WrongDigest`] on any change of the bytes; else as
+    /// [`from_bytes`](Self::from_bytes).
+    pub fn from_verified_bytes(bytes: &[u8], expected: &Digest) -> Result<Self, ModelError> {
+        let actual = Digest::of(bytes);
+        if actual != *expected {
+            return Err(ModelError::WrongDigest {
+                expected: *expected,
+                actual,
+            });
+        }
+        Self::from_bytes(bytes)
+    }
+}
+
+/// A tensor as safetensors wants to write it.
+struct LittleEndian<'a> {
+    shape: &'a [usize],
+    values: &'a [f32],
+}
+
+impl View for LittleEndian<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(
+            self.values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
+        )
+    }
+
+    fn data_len(&self) -> usize {
+        self.values.len() * size_of::<f32>()
+    }
+}
+
+fn refuse_unknown_tensors(graph: &Graph, tensors: &SafeTensors<'_>) -> Result<(), ModelError> {
+    let mut names = tensors.names();
+    names.sort_unstable();
+    match names
+        .into_iter()
+        .find(|name| graph.layout().entry(name).is_none())
+    {
+        Some(name) => Err(tensor_error(
+            name,
+            "the spec has no such parameter".to_owned(),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn tensor_values(
+    entry: &ParamEntry,
+    tensors: &SafeTensors<'_>,
+) -> Result<impl Iterator<Item = f32>, ModelError> {
+    let tensor: TensorView<'_> = tensors
+        .tensor(&entry.path)
+        .map_err(|_| tensor_error(&entry.path, "it is missing".to_owned()))?;
+    if tensor.dtype() != Dtype::F32 {
+        let problem = format!("its type is {}, expected F32", tensor.dtype());
+        return Err(tensor_error(&entry.path, problem));
+    }
+    if tensor.shape() != entry.shape {
+        let problem = format!(
+            "its shape is {:?}, expected {:?}",
+            tensor.shape(),
+            entry.shape
+        );
+        return Err(tensor_error(&entry.path, problem));
+    }
+    let (words, _) = tensor.data().as_chunks::<4>();
+    Ok(words.to_vec().into_iter().map(f32::from_le_bytes))
+}
+
+fn tensor_error(path: &str, problem: String) -> ModelError {
+    ModelError::Tensor {
+        path: path.to_owned(),
+        problem,
+    }
+}
+
+fn check_finite(weights: &[f32]) -> Result<(), ModelError> {
+    match weights.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(ModelError::NotFinite {
+            what: "weights",
+            index,
+        }),
+        None => Ok(()),
+    }
+}
