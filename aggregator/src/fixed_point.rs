@@ -120,9 +120,8 @@ impl FixedPoint {
             let offset = number * BLOCK;
             codec.decode_block(raw, &mut floats[..count]);
             let block = quantise(&floats[..count], self.factor, &mut integers[..count]);
-            // The sum is exact as far as the limit (far below 2^53) and monotone beyond it; NaN
-            // fails the comparison.
-            if !(block <= limit as f64) {
+            // the sum is exact as far as the limit (far below 2^53) and monotone beyond it
+            if block.is_nan() || block > limit as f64 {
                 return Err(self.refusal(&floats[..count], offset));
             }
             squares += block as u128;

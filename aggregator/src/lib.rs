@@ -11,6 +11,32 @@
 //! The crate does no I/O and reads no clock. Its only source of entropy is
 //! [`NoiseSource::from_os`]; all other randomness is an argument.
 //!
+//! ```
+//! use tributary_aggregator::{
+//!     Codec, FixedPoint, NoiseSource, Partial, clip_l2, noise_for, release_mean, rho_for_epsilon,
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // on a device
+//! let mut delta = vec![0.3, -2.0, 0.1];
+//! clip_l2(&mut delta, 1.0)?;
+//! let bytes = Codec::F16.encode(&delta);
+//!
+//! // on the coordinator: check and sum, then buy noise with a budget and release
+//! let grid = FixedPoint::new(1.0, 3)?;
+//! let mut partial = Partial::new(3);
+//! partial.add_encoded(&grid, Codec::F16, &bytes)?;
+//!
+//! let squared_sensitivity = u128::from(grid.bound()).pow(2);
+//! let noise = noise_for(squared_sensitivity, rho_for_epsilon(1.0, 1e-5)?)?;
+//! let charge = noise.rho(squared_sensitivity)?; // into the ledger, before the next line
+//! let mean = release_mean(&partial, &grid, 100, Some((&noise, &mut NoiseSource::from_os()?)))?;
+//! # assert_eq!(mean.len(), 3);
+//! # assert!(charge.as_f64() > 0.01);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! | module | what it holds |
 //! |---|---|
 //! | `codec` | how a vector of `f32` becomes bytes on the wire |
@@ -21,6 +47,7 @@
 //! | `release` | sum, noise, one division: the mean that leaves the aggregator |
 //! | `optimiser` | how the mean moves the global weights |
 //! | `accounting` | rho, epsilon, budgets, the privacy statement |
+//! | `stored` | reading the fields of stored bytes |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -33,6 +60,7 @@ mod noise;
 mod optimiser;
 mod partial;
 mod release;
+mod stored;
 
 pub use accounting::{
     AccountingError, Adjacency, Budget, BudgetError, Mechanism, PrivacyStatement, Rho,

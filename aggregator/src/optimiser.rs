@@ -3,7 +3,11 @@
 //! The mean update plays the part of a negative gradient (Reddi et al. 2021, "Adaptive Federated
 //! Optimization", algorithm 2). All of it is post-processing of an already released value.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use crate::stored::read_u64;
 
 const MAGIC: [u8; 8] = *b"TRBOPTS1";
 const HEADER: usize = MAGIC.len() + 1 + 8 + 8;
@@ -85,8 +89,8 @@ pub enum OptimiserError {
     },
 }
 
-/// A server optimiser with what it remembers between rounds.
-#[derive(Debug, Clone, PartialEq)]
+/// A server optimiser with what it remembers between rounds. `Debug` leaves the vectors out.
+#[derive(Clone, PartialEq)]
 pub struct OptimiserState {
     optimiser: ServerOptimiser,
     dimension: usize,
@@ -296,6 +300,21 @@ impl OptimiserState {
     }
 }
 
+impl fmt::Debug for OptimiserState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            optimiser,
+            dimension,
+            steps,
+            ..
+        } = self;
+        write!(
+            formatter,
+            "OptimiserState({optimiser:?}, {dimension} parameters, {steps} steps)"
+        )
+    }
+}
+
 fn positive(field: &'static str, value: f32) -> Result<(), OptimiserError> {
     if value.is_finite() && value > 0.0 {
         return Ok(());
@@ -323,11 +342,4 @@ fn check_finite(what: &'static str, values: &[f32]) -> Result<(), OptimiserError
         Some(index) => Err(OptimiserError::NotFinite { what, index }),
         None => Ok(()),
     }
-}
-
-/// The eight bytes at `offset`; the caller has checked the length.
-fn read_u64(bytes: &[u8], offset: usize) -> u64 {
-    let mut raw = [0; 8];
-    raw.copy_from_slice(&bytes[offset..offset + 8]);
-    u64::from_le_bytes(raw)
 }

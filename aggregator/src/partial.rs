@@ -5,6 +5,7 @@ use std::fmt;
 use crate::codec::Codec;
 use crate::error::UpdateError;
 use crate::fixed_point::{Contribution, FixedPoint, MAX_DIMENSION, MAX_MAGNITUDE};
+use crate::stored::read_u64;
 
 /// The most contributions a partial holds (2^40): with it no i64 sum can overflow.
 pub const MAX_CONTRIBUTIONS: u64 = 1 << 40;
@@ -53,7 +54,8 @@ pub enum PartialError {
 }
 
 impl Partial {
-    /// The empty sum over `dimension` parameters.
+    /// The empty sum over `dimension` parameters, a number that [`FixedPoint::new`] has accepted
+    /// (8 bytes each are allocated).
     pub fn new(dimension: usize) -> Self {
         Self {
             sums: vec![0; dimension],
@@ -226,13 +228,6 @@ fn subtract_from(sums: &mut [i64], values: &[i32]) {
     for (sum, &value) in sums.iter_mut().zip(values) {
         *sum -= i64::from(value);
     }
-}
-
-/// The eight bytes at `offset`; the caller has checked the length.
-fn read_u64(bytes: &[u8], offset: usize) -> u64 {
-    let mut raw = [0; 8];
-    raw.copy_from_slice(&bytes[offset..offset + 8]);
-    u64::from_le_bytes(raw)
 }
 
 fn read_sums(body: &[u8], width: u8, dimension: usize) -> Result<Vec<i64>, &'static str> {

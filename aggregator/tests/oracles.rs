@@ -1,5 +1,10 @@
 //! Closed forms and distributions against reference values computed with independent tools.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail the test by panicking"
+)]
+
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -15,7 +20,9 @@ fn cases(block: &str) -> Vec<Value> {
     let path = PathBuf::from(folder).join("dp.json");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     // the reference tool writes bare infinities and NaN, which JSON does not know
-    let text = text.replace(": Infinity", ": null").replace(": NaN", ": null");
+    let text = text
+        .replace(": Infinity", ": null")
+        .replace(": NaN", ": null");
     let file: Value = serde_json::from_str(&text).unwrap();
     let cases = file[block]
         .as_array()

@@ -29,8 +29,8 @@ pub struct BudgetError {
 
 impl Budget {
     /// Returns what is spent after `charge`, if that is within the cap. A charge that reaches the
-    /// cap exactly is admitted. The charges may be chosen adaptively (Rogers et al. 2016; Feldman and
-    /// Zrnic 2021, theorem 1 for zCDP filters).
+    /// cap exactly is admitted. The charges may be chosen adaptively (privacy filters:
+    /// Rogers et al. 2016; Feldman and Zrnic 2021 for Renyi loss).
     ///
     /// # Errors
     /// [`BudgetError`]; nothing may be released then.

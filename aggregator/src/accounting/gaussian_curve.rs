@@ -52,8 +52,8 @@ fn upper_tail(x: f64) -> f64 {
 /// rounded up.
 ///
 /// Tighter than [`epsilon_cks20`], but it is the curve of the continuous Gaussian. The discrete one
-/// follows it as sigma grows (Canonne, Kamath, Steinke 2020, section 3); the proven bound for what
-/// is released here stays [`epsilon_cks20`], and both are reported. Where the curve leaves the range
+/// approaches it as sigma grows; the proven bound for what is released here stays
+/// [`epsilon_cks20`], and both are reported. Where the curve leaves the range
 /// of f64 (epsilon near 600) the result is that of [`epsilon_cks20`].
 ///
 /// # Errors

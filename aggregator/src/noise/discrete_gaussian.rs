@@ -19,9 +19,9 @@ const MAX_LAPLACE_SCALES: u64 = 1 << 20;
 ///
 /// Sampled exactly (Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy",
 /// 2020, algorithms 1 to 3) in u64 and u128 arithmetic: no float is involved, so none of the attacks
-/// on floating-point noise apply. For integer vectors at L2 distance B it gives
-/// B^2 / (2 sigma^2)-zCDP (theorem 4), the same as the continuous Gaussian, with a variance of at
-/// most sigma^2.
+/// on floating-point noise apply. For integers at distance B it gives B^2 / (2 sigma^2)-zCDP
+/// (theorem 4); the divergences of independent coordinates add, so the same holds for integer
+/// vectors at L2 distance B. This equals the continuous Gaussian, with a variance of at most sigma^2.
 ///
 /// Running time depends on the random bits but not on the data that the noise is added to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
