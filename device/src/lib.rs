@@ -1,0 +1,61 @@
+//! The agent that a device runs: session, local training, summaries and model slots.
+//!
+//! It promises that raw data never leaves the device (only clipped weight deltas and single votes
+//! do), that a retried upload is identical to the byte, that every refusal and failure is counted
+//! by reason, and that the device always keeps one working model.
+//!
+//! - [`identity`], [`state_folder`]: who the device is, and how that survives a restart
+//! - [`data`]: the trait through which local examples are read
+//! - [`conduct`]: the seam where a simulation makes a device slow, absent or hostile
+//! - [`agent`]: the device itself, [`environment`]: what many agents of a process share
+//! - [`connections`], [`backoff`], [`outbox`], [`session`]: holding a stream or polling
+//! - [`download`], [`upload`]: moving models and updates, resumable
+//! - [`compute`], [`library`], [`training`], [`summary`]: the work, on a bounded pool
+//! - [`slots`], [`file_slots`], [`install`]: A/B slots and the checks before a switch
+//! - [`tally`], [`shape`]: what is counted
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod agent;
+pub mod backoff;
+pub mod compute;
+pub mod conduct;
+pub mod connections;
+pub mod data;
+mod download;
+pub mod environment;
+pub mod file_slots;
+pub mod identity;
+pub mod install;
+pub mod library;
+pub mod outbox;
+pub mod pending;
+mod randomness;
+mod session;
+mod session_stream;
+pub mod shape;
+pub mod slots;
+pub mod state_folder;
+pub mod summary;
+pub mod tally;
+pub mod training;
+mod upload;
+mod work;
+
+pub use agent::{Agent, AgentError, AgentOptions, SessionMode};
+pub use backoff::{Backoff, BackoffLimits};
+pub use compute::ComputePool;
+pub use conduct::{Conduct, Decision, Obedient, Workload};
+pub use connections::{Connections, ConnectionsError};
+pub use data::{DataError, Examples, LocalData, Purpose};
+pub use environment::{Environment, Timing};
+pub use file_slots::FileSlots;
+pub use identity::{Hardware, Identity, IdentityError, Token};
+pub use install::{ActiveBuild, INT8_FORMAT, signed_text};
+pub use library::{LoadedBuild, LoadedModel, ModelLibrary};
+pub use randomness::{Purposes, seeded};
+pub use shape::SessionShape;
+pub use slots::{MemorySlots, SlotError, SlotStore, StoredBuild};
+pub use state_folder::StateFolder;
+pub use tally::{Tally, TallySnapshot};
+pub use training::EncodedUpdate;

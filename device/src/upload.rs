@@ -1,0 +1,212 @@
+//! Sending an update: header, answer, chunks, receipt. Retried byte for byte until the lease ends.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tonic::{Request, Status, Streaming};
+use tributary_proto::v1::transfer_service_client::TransferServiceClient;
+use tributary_proto::v1::upload_request::Part;
+use tributary_proto::v1::upload_response::Answer;
+use tributary_proto::v1::{
+    Receipt, Reject, RejectReason, UploadChunk, UploadHeader, UploadRequest, UploadResponse,
+};
+
+use crate::agent::Core;
+use crate::backoff::Backoff;
+use crate::training::EncodedUpdate;
+
+/// Bytes per chunk: the cheapest size measured, and small enough for a device's memory.
+pub(crate) const CHUNK: usize = 256 * 1024;
+/// Wait when the coordinator is busy and names none.
+const BUSY_WAIT: Duration = Duration::from_millis(250);
+
+/// How a delivery ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// Counted, now or before.
+    Counted,
+    /// Refused for good.
+    Refused(RejectReason),
+    /// The lease ended first.
+    Expired,
+}
+
+enum Outcome {
+    Receipt(Receipt),
+    Reject(Reject),
+}
+
+impl Core {
+    /// Sends `update` until it is counted, refused for good, or `deadline` has passed.
+    pub(crate) async fn deliver(&self, update: &EncodedUpdate, deadline: Instant) -> Delivery {
+        let delivery = match timeout_at(deadline, self.deliver_with_retries(update)).await {
+            Ok(delivery) => delivery,
+            Err(_) => Delivery::Expired,
+        };
+        match &delivery {
+            Delivery::Counted => {
+                self.step('+');
+                self.environment.tally.count("upload", "counted");
+            }
+            Delivery::Refused(_) => {
+                self.step('#');
+                self.environment.tally.count("upload", "refused");
+            }
+            Delivery::Expired => {
+                self.step('!');
+                self.environment.tally.count("upload", "expired");
+            }
+        }
+        delivery
+    }
+
+    async fn deliver_with_retries(&self, update: &EncodedUpdate) -> Delivery {
+        let mut backoff = Backoff::new(self.environment.timing.backoff);
+        loop {
+            let wait = match self.send(update).await {
+                Ok(Outcome::Receipt(receipt)) if is_for(&receipt, update) => {
+                    return Delivery::Counted;
+                }
+                Ok(Outcome::Receipt(_)) => {
+                    self.environment.tally.count("upload", "foreign_receipt");
+                    backoff.next(&mut *self.rng())
+                }
+                Ok(Outcome::Reject(reject)) => {
+                    self.environment.tally.rejected(reject.reason());
+                    match reject.reason() {
+                        RejectReason::Duplicate => return Delivery::Counted,
+                        RejectReason::Busy if reject.retry_after_ms > 0 => {
+                            Duration::from_millis(reject.retry_after_ms)
+                        }
+                        RejectReason::Busy => BUSY_WAIT,
+                        reason => return Delivery::Refused(reason),
+                    }
+                }
+                Err(_) => {
+                    self.step('~');
+                    backoff.next(&mut *self.rng())
+                }
+            };
+            sleep(wait).await;
+        }
+    }
+
+    /// One try.
+    async fn send(&self, update: &EncodedUpdate) -> Result<Outcome, Status> {
+        let leased = self.environment.connections.lease(self.number);
+        let mut client = TransferServiceClient::new(leased.channel.clone());
+        let (start, started) = oneshot::channel();
+        let header = UploadHeader {
+            credentials: Some(self.identity.credentials()),
+            run_id: update.run_id.clone(),
+            round: update.round,
+            digest: update.digest.to_string(),
+            size: update.bytes.len() as u64,
+            codec: update.codec.clone(),
+            model_digest: update.model_digest.clone(),
+        };
+        let parts = parts(header, update.bytes.clone(), started);
+        let mut answers = self
+            .call(&leased, client.upload(Request::new(parts)))
+            .await?;
+        let answered = self.converse(&mut answers, start, update.bytes.len()).await;
+        if let Err(status) = &answered {
+            self.note_failure(status, &leased);
+        }
+        answered
+    }
+
+    async fn converse(
+        &self,
+        answers: &mut Streaming<UploadResponse>,
+        start: oneshot::Sender<u64>,
+        size: usize,
+    ) -> Result<Outcome, Status> {
+        let timing = self.environment.timing;
+        let offset = match next_answer(answers, timing.answer).await? {
+            Answer::Accepted(accepted) => accepted.offset,
+            Answer::Reject(reject) => {
+                drop(start);
+                finish(answers, timing.answer).await;
+                return Ok(Outcome::Reject(reject));
+            }
+            Answer::Receipt(receipt) => return Ok(Outcome::Receipt(receipt)),
+        };
+        if offset > size as u64 {
+            return Err(Status::internal(
+                "the coordinator wants to begin behind the end",
+            ));
+        }
+        // Counted before they leave; a try that breaks counts what it set out to send.
+        self.environment.tally.sent(size - offset as usize);
+        let _ = start.send(offset);
+        let outcome = match next_answer(answers, timing.receipt).await? {
+            Answer::Receipt(receipt) => Outcome::Receipt(receipt),
+            Answer::Reject(reject) => Outcome::Reject(reject),
+            Answer::Accepted(_) => return Err(Status::internal("accepted twice")),
+        };
+        finish(answers, timing.answer).await;
+        Ok(outcome)
+    }
+}
+
+fn is_for(receipt: &Receipt, update: &EncodedUpdate) -> bool {
+    receipt.run_id == update.run_id && receipt.round == update.round
+}
+
+async fn next_answer(
+    answers: &mut Streaming<UploadResponse>,
+    wait: Duration,
+) -> Result<Answer, Status> {
+    let next = timeout(wait, answers.message()).await;
+    let message =
+        next.map_err(|_| Status::deadline_exceeded("no answer to an upload in time"))??;
+    message
+        .and_then(|response| response.answer)
+        .ok_or_else(|| Status::data_loss("the coordinator ended an upload without an answer"))
+}
+
+/// Reads to the end, so that the stream closes in order instead of being reset.
+async fn finish(answers: &mut Streaming<UploadResponse>, wait: Duration) {
+    let _ = timeout(wait, answers.message()).await;
+}
+
+enum Next {
+    Header(UploadHeader, oneshot::Receiver<u64>),
+    Start(oneshot::Receiver<u64>),
+    Chunk(usize),
+}
+
+/// The parts of an upload. Nothing follows the header until the coordinator named an offset; the
+/// stream ends when it did not.
+fn parts(
+    header: UploadHeader,
+    bytes: Bytes,
+    started: oneshot::Receiver<u64>,
+) -> impl Stream<Item = UploadRequest> + Send + 'static {
+    let first = (Next::Header(header, started), bytes);
+    futures::stream::unfold(first, |(mut next, bytes)| async move {
+        loop {
+            match next {
+                Next::Header(header, started) => {
+                    let part = Some(Part::Header(header));
+                    return Some((UploadRequest { part }, (Next::Start(started), bytes)));
+                }
+                Next::Start(started) => next = Next::Chunk(started.await.ok()? as usize),
+                Next::Chunk(offset) if offset >= bytes.len() => return None,
+                Next::Chunk(offset) => {
+                    let end = bytes.len().min(offset + CHUNK);
+                    let data = bytes.slice(offset..end);
+                    let part = Some(Part::Chunk(UploadChunk {
+                        offset: offset as u64,
+                        data,
+                    }));
+                    return Some((UploadRequest { part }, (Next::Chunk(end), bytes)));
+                }
+            }
+        }
+    })
+}

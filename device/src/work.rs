@@ -1,0 +1,401 @@
+//! What the agent does with its orders, one at a time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+use tributary_model::Digest;
+use tributary_proto::v1::device_event::Event;
+use tributary_proto::v1::directive::Directive as Order;
+use tributary_proto::v1::{
+    Assignment, AssignmentAbandoned, BuildOffer, InstallOutcome, InstallReport, SummaryReport,
+    SummaryRequest,
+};
+
+use crate::agent::Core;
+use crate::compute::Workbench;
+use crate::conduct::{Decision, Workload};
+use crate::data::{Examples, Purpose};
+use crate::install::Refusal;
+use crate::library::LoadedModel;
+use crate::summary::SummaryJob;
+use crate::training::{EncodedUpdate, TrainingJob, check_plan, steps};
+use crate::upload::Delivery;
+
+/// Models that a device keeps: the one it trains from and the one it is monitored with.
+const MODELS_KEPT: usize = 2;
+/// Bytes of a model file beside its weights.
+const FILE_OVERHEAD: u64 = 1 << 20;
+/// Longest lease or deadline that is believed.
+const LONGEST_LEASE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Longest that a build is fetched for.
+const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
+
+/// What a device remembers from one order to the next.
+#[derive(Default)]
+struct Memory {
+    models: VecDeque<Arc<LoadedModel>>,
+    update: Option<KeptUpdate>,
+    votes: Option<SummaryReport>,
+}
+
+struct KeptUpdate {
+    update: EncodedUpdate,
+    counted: bool,
+}
+
+/// An assignment that will not be finished: the word for the coordinator and the counted one.
+struct Abandoned {
+    reason: &'static str,
+    because: &'static str,
+}
+
+const fn failed(because: &'static str) -> Abandoned {
+    Abandoned {
+        reason: "failed",
+        because,
+    }
+}
+
+impl Core {
+    /// Works off orders until the inbox is closed.
+    pub(crate) async fn work(self: &Arc<Self>) {
+        let mut memory = Memory::default();
+        while let Some((order, received)) = self.inbox.next().await {
+            // boxed: what an order needs is freed before the long wait for the next
+            Box::pin(self.obey(order, received, &mut memory)).await;
+        }
+    }
+
+    async fn obey(self: &Arc<Self>, order: Order, received: Instant, memory: &mut Memory) {
+        match order {
+            Order::Assignment(assignment) => {
+                self.assignment(assignment, received, memory).await;
+            }
+            Order::SummaryRequest(request) => self.summary(request, received, memory).await,
+            Order::BuildOffer(offer) => self.build_offer(offer).await,
+            // sorted out where they arrive
+            Order::ModelPublished(_) | Order::Reject(_) => {}
+        }
+    }
+
+    async fn assignment(&self, order: Assignment, received: Instant, memory: &mut Memory) {
+        self.step('v');
+        self.environment.tally.count("assignment", "received");
+        let deadline = deadline(received, order.lease_ms);
+        let kept = memory.update.as_ref();
+        let again = kept.is_some_and(|kept| {
+            kept.update.run_id == order.run_id && kept.update.round == order.round
+        });
+        if !again {
+            memory.update = None;
+            match self.train(&order, deadline, memory).await {
+                Ok(update) => {
+                    memory.update = Some(KeptUpdate {
+                        update,
+                        counted: false,
+                    })
+                }
+                Err(abandoned) => self.abandon(&order, abandoned),
+            }
+        }
+        if let Some(kept) = &mut memory.update {
+            self.report(kept, deadline).await;
+            if kept.counted {
+                // its bytes are not needed any more, only that it was counted
+                kept.update.bytes = bytes::Bytes::new();
+            }
+        }
+        self.finish_shape();
+    }
+
+    /// Sends a kept update unless it was counted already.
+    async fn report(&self, kept: &mut KeptUpdate, deadline: Instant) {
+        if kept.counted {
+            self.environment
+                .tally
+                .count("assignment", "already_counted");
+            return;
+        }
+        let lease_left = deadline.saturating_duration_since(Instant::now());
+        let hold = self.conduct.hold(lease_left);
+        sleep(hold).await;
+        self.step(']');
+        let deadline = deadline.max(Instant::now() + hold);
+        for _ in 0..self.conduct.copies().max(1) {
+            match self.deliver(&kept.update, deadline).await {
+                Delivery::Counted => kept.counted = true,
+                Delivery::Refused(reason) => {
+                    tracing::debug!(
+                        device = self.identity.hashed_id(),
+                        ?reason,
+                        "update refused"
+                    );
+                }
+                Delivery::Expired => {}
+            }
+        }
+    }
+
+    fn abandon(&self, order: &Assignment, abandoned: Abandoned) {
+        self.step('!');
+        self.environment.tally.count("abandoned", abandoned.because);
+        self.tell(Event::AssignmentAbandoned(AssignmentAbandoned {
+            run_id: order.run_id.clone(),
+            round: order.round,
+            reason: abandoned.reason.to_owned(),
+        }));
+    }
+
+    /// From an assignment to an encoded update.
+    async fn train(
+        &self,
+        order: &Assignment,
+        deadline: Instant,
+        memory: &mut Memory,
+    ) -> Result<EncodedUpdate, Abandoned> {
+        let plan = check_plan(order).map_err(|error| failed(error.reason()))?;
+        let purpose = Purpose::Training {
+            run_id: order.run_id.clone(),
+            round: order.round,
+        };
+        let examples = self.examples(&plan.task, purpose).await.map_err(failed)?;
+        let workload = Workload {
+            run_id: &order.run_id,
+            round: order.round,
+            examples: examples.len(),
+            steps: steps(plan, examples.len()),
+            lease: deadline.saturating_duration_since(Instant::now()),
+        };
+        match self.conduct.decide(&workload) {
+            Decision::Train => {}
+            Decision::TrainAfter(wait) => sleep_until((Instant::now() + wait).min(deadline)).await,
+            Decision::Abandon(reason) => {
+                return Err(Abandoned {
+                    reason,
+                    because: reason,
+                });
+            }
+        }
+        let limit = plan.parameters * 4 + FILE_OVERHEAD;
+        let model = self
+            .model(&order.model_digest, limit, deadline, memory)
+            .await?;
+        self.step('[');
+        let job = TrainingJob {
+            device_id: self.identity.device_id.as_str().to_owned(),
+            run_id: order.run_id.clone(),
+            round: order.round,
+            plan: plan.clone(),
+            model,
+            examples,
+            conduct: Arc::clone(&self.conduct),
+        };
+        let trained = self
+            .environment
+            .compute
+            .run(move |bench| job.run(bench))
+            .await;
+        trained.map_err(|_| failed("crashed"))?.map_err(|error| {
+            tracing::debug!(device = self.identity.hashed_id(), %error, "training failed");
+            failed(error.reason())
+        })
+    }
+
+    async fn examples(&self, task: &str, purpose: Purpose) -> Result<Examples, &'static str> {
+        let data = Arc::clone(&self.data);
+        let task = task.to_owned();
+        let read = self
+            .environment
+            .compute
+            .run(move |_| data.examples(&task, &purpose))
+            .await;
+        match read {
+            Ok(Ok(examples)) if examples.is_empty() => Err("no_examples"),
+            Ok(Ok(examples)) => Ok(examples),
+            Ok(Err(error)) => {
+                tracing::debug!(device = self.identity.hashed_id(), %error, "no data");
+                Err("no_data")
+            }
+            Err(_) => Err("crashed"),
+        }
+    }
+
+    /// A model by digest: kept, or fetched.
+    async fn model(
+        &self,
+        digest: &str,
+        limit: u64,
+        deadline: Instant,
+        memory: &mut Memory,
+    ) -> Result<Arc<LoadedModel>, Abandoned> {
+        let digest: Digest = digest.parse().map_err(|_| failed("bad_digest"))?;
+        if let Some(position) = memory
+            .models
+            .iter()
+            .position(|model| model.digest == digest)
+            && let Some(model) = memory.models.remove(position)
+        {
+            memory.models.push_back(Arc::clone(&model));
+            return Ok(model);
+        }
+        let fetched = self.fetch(digest, limit, deadline).await;
+        let bytes = fetched.map_err(|error| Abandoned {
+            reason: "network",
+            because: error.reason(),
+        })?;
+        let environment = Arc::clone(&self.environment);
+        let load = move |_: &mut Workbench| environment.library.model(digest, &bytes);
+        let loaded = self
+            .environment
+            .compute
+            .run(load)
+            .await
+            .map_err(|_| failed("crashed"))?;
+        let model = loaded.map_err(|error| {
+            tracing::warn!(device = self.identity.hashed_id(), %error, "model can't be read");
+            failed("model")
+        })?;
+        memory.models.push_back(Arc::clone(&model));
+        while memory.models.len() > MODELS_KEPT {
+            memory.models.pop_front();
+        }
+        Ok(model)
+    }
+
+    async fn summary(&self, request: SummaryRequest, received: Instant, memory: &mut Memory) {
+        let same = |votes: &&SummaryReport| {
+            votes.monitor_id == request.monitor_id && votes.window == request.window
+        };
+        // asked again after a break: the same votes, never a second example
+        if let Some(votes) = memory.votes.as_ref().filter(same) {
+            self.tell(Event::SummaryReport(votes.clone()));
+            return;
+        }
+        match self.vote(request, received, memory).await {
+            Ok(report) => {
+                memory.votes = Some(report.clone());
+                self.step('s');
+                self.environment.tally.count("summary", "voted");
+                self.tell(Event::SummaryReport(report));
+            }
+            Err(because) => {
+                self.step('!');
+                self.environment.tally.count("summary", because);
+            }
+        }
+        self.finish_shape();
+    }
+
+    async fn vote(
+        &self,
+        request: SummaryRequest,
+        received: Instant,
+        memory: &mut Memory,
+    ) -> Result<SummaryReport, &'static str> {
+        let deadline = deadline(received, request.deadline_ms);
+        let purpose = Purpose::Summary {
+            window: request.window,
+        };
+        let examples = self.examples(&request.task, purpose).await?;
+        let limit = tributary_model::MAX_PARAMETERS as u64 * 4 + FILE_OVERHEAD;
+        let model = self
+            .model(&request.model_digest, limit, deadline, memory)
+            .await
+            .map_err(|abandoned| abandoned.because)?;
+        let (monitor_id, window) = (request.monitor_id.clone(), request.window);
+        let device_id = self.identity.device_id.as_str().to_owned();
+        let job = SummaryJob {
+            device_id,
+            request,
+            model,
+            examples,
+        };
+        let voted = self
+            .environment
+            .compute
+            .run(move |bench| job.run(bench))
+            .await;
+        let votes = voted.map_err(|_| "crashed")?.map_err(|error| {
+            tracing::warn!(device = self.identity.hashed_id(), %error, "no vote");
+            error.reason()
+        })?;
+        if Instant::now() >= deadline {
+            return Err("late");
+        }
+        Ok(SummaryReport {
+            monitor_id,
+            window,
+            votes,
+        })
+    }
+
+    async fn build_offer(self: &Arc<Self>, offer: BuildOffer) {
+        let build_digest = offer.build_digest.clone();
+        let (outcome, message) = match self.install(offer).await {
+            Ok(()) => (InstallOutcome::Installed, String::new()),
+            Err(refusal) => (refusal.outcome, refusal.message),
+        };
+        let installed = outcome == InstallOutcome::Installed;
+        self.step(if installed { 'i' } else { 'x' });
+        let name = outcome.as_str_name();
+        self.environment
+            .tally
+            .count("install", name.trim_start_matches("INSTALL_OUTCOME_"));
+        if !installed {
+            tracing::debug!(device = self.identity.hashed_id(), message, "build refused");
+        }
+        let report = InstallReport {
+            build_digest,
+            outcome: outcome.into(),
+            message,
+        };
+        self.tell(Event::InstallReport(report));
+        self.finish_shape();
+    }
+
+    async fn install(self: &Arc<Self>, offer: BuildOffer) -> Result<(), Refusal> {
+        let digest = self.installer.check_offer(&offer)?;
+        if self
+            .installer
+            .active()
+            .is_some_and(|active| active.build.digest == digest)
+        {
+            return Ok(());
+        }
+        let limit = self.identity.profile.flash_slot_bytes;
+        let bytes = self
+            .fetch(digest, limit, Instant::now() + BUILD_DEADLINE)
+            .await;
+        let bytes = bytes.map_err(|error| Refusal {
+            outcome: match error {
+                crate::download::FetchError::WrongDigest { .. } => InstallOutcome::BadDigest,
+                crate::download::FetchError::TooLarge { .. } => InstallOutcome::DoesNotFit,
+                _ => InstallOutcome::DownloadFailed,
+            },
+            message: error.to_string(),
+        })?;
+        let core = Arc::clone(self);
+        let adopt = move |bench: &mut Workbench| {
+            let library = &core.environment.library;
+            core.installer
+                .adopt(&offer, digest, bytes, library, &mut bench.arena)
+        };
+        self.environment
+            .compute
+            .run(adopt)
+            .await
+            .unwrap_or_else(|crashed| {
+                let message = crashed.to_string();
+                Err(Refusal {
+                    outcome: InstallOutcome::SelfTestFailed,
+                    message,
+                })
+            })
+    }
+}
+
+fn deadline(received: Instant, milliseconds: u64) -> Instant {
+    received + Duration::from_millis(milliseconds).min(LONGEST_LEASE)
+}
