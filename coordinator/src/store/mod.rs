@@ -22,7 +22,9 @@
 //! 5. **Reads may run ahead.** `get` and `scan` may show a batch a moment before it is durable.
 //!    Batches become durable in the order in which they were applied, so a decision that is itself
 //!    committed is safe; don't act outside the process on a read alone.
-//! 6. **Every call is answered.** Bad input, a full disk and a stopped writer are typed errors.
+//! 6. **Every call is answered.** Bad input, a full disk and a stopped writer are typed errors. After
+//!    a failed read or write of the disk [`SledStore`] answers only [`StoreError::Unavailable`], and
+//!    its folder can be opened again once the process has ended.
 //!
 //! Keys are built with [`key::Key`]: they sort by their parts, numbers big-endian. Values are at
 //! most [`MAX_VALUE_BYTES`]; anything larger belongs in the blob store.

@@ -281,11 +281,7 @@ impl Trees {
             Ok::<(), ConflictableTransactionError<()>>(())
         });
         outcome.map_err(|error| match error {
-            TransactionError::Storage(error) => {
-                let error = self.sled_error("writing a batch", &error);
-                self.stop(&error);
-                error
-            }
+            TransactionError::Storage(error) => self.sled_error("writing a batch", &error),
             // the closure never aborts
             TransactionError::Abort(()) => StoreError::Closed,
         })
@@ -295,11 +291,7 @@ impl Trees {
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         match self.database.flush() {
             Ok(_) => Ok(()),
-            Err(error) => {
-                let error = self.sled_error("flushing", &error);
-                self.stop(&error);
-                Err(error)
-            }
+            Err(error) => Err(self.sled_error("flushing", &error)),
         }
     }
 
@@ -323,8 +315,12 @@ impl Trees {
         self.header.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Names the failure and stops the store: sled's errors mean damage or a failed write, even
+    /// those of a read, which may have had to write pages out to make room.
     fn sled_error(&self, during: &'static str, error: &::sled::Error) -> StoreError {
-        StoreError::from_sled(&self.folder, during, error)
+        let error = StoreError::from_sled(&self.folder, during, error);
+        self.stop(&error);
+        error
     }
 
     fn damaged(&self, table: Table) -> StoreError {

@@ -52,7 +52,7 @@ impl Writer {
         let (queue, requests) = mpsc::unbounded_channel();
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(&trees, requests))
+            .spawn(move || run(trees, requests))
             .map_err(|error| StoreError::from_io("starting the writer thread", &error))?;
         let room = Arc::new(Semaphore::new(QUEUE_PERMITS));
         Ok(Self {
@@ -101,8 +101,10 @@ fn permits(batch: &Batch) -> u32 {
     u32::try_from(permits).unwrap_or(u32::MAX)
 }
 
-fn run(trees: &Trees, mut requests: UnboundedReceiver<Message>) {
-    let _stop_on_panic = StopOnPanic { trees };
+fn run(trees: Arc<Trees>, mut requests: UnboundedReceiver<Message>) {
+    let _end = End {
+        trees: Arc::clone(&trees),
+    };
     let mut group = Vec::with_capacity(GROUP);
     while let Some(message) = requests.blocking_recv() {
         let mut next = Some(message);
@@ -118,7 +120,7 @@ fn run(trees: &Trees, mut requests: UnboundedReceiver<Message>) {
                 None
             };
         }
-        commit_group(trees, &mut group);
+        commit_group(&trees, &mut group);
     }
 }
 
@@ -146,17 +148,22 @@ fn commit_group(trees: &Trees, group: &mut Vec<Request>) {
     }
 }
 
-/// Marks the store as stopped if sled panics in the thread, so that reads are refused as well.
-struct StopOnPanic<'a> {
-    trees: &'a Trees,
+/// What happens when the thread ends, be it by a panic inside sled.
+struct End {
+    trees: Arc<Trees>,
 }
 
-impl Drop for StopOnPanic<'_> {
+impl Drop for End {
     fn drop(&mut self) {
         if thread::panicking() {
             self.trees.stop(&StoreError::Unavailable {
                 reason: "the writer panicked".to_owned(),
             });
+        }
+        if self.trees.available().is_err() {
+            // closing sled flushes, and after a failed write that flush can wait for ever; the
+            // process has to end anyway before the folder can be opened again
+            std::mem::forget(Arc::clone(&self.trees));
         }
     }
 }
