@@ -1,5 +1,7 @@
 //! The blob store keeps its promises on a folder, in memory, and on storage that fails.
 
+#![allow(clippy::unwrap_used)] // clippy.toml covers test functions, not what they call
+
 mod support;
 
 use std::fmt;

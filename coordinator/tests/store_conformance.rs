@@ -1,5 +1,7 @@
 //! One suite for every [`Store`]: each test runs on the memory store and on sled.
 
+#![allow(clippy::unwrap_used)] // clippy.toml covers test functions, not what they call
+
 mod support;
 
 use std::collections::BTreeMap;

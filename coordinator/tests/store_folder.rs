@@ -1,5 +1,7 @@
 //! The data folder of the embedded store: what is kept, what is refused, and what a kill takes.
 
+#![allow(clippy::unwrap_used)] // clippy.toml covers test functions, not what they call
+
 mod support;
 
 use std::collections::BTreeMap;
