@@ -40,7 +40,7 @@ pub struct Report {
 pub struct Phase {
     /// Name, e.g. `retraining west`.
     pub name: String,
-    /// First round.
+    /// First round, counted from 1.
     pub first_round: u64,
     /// Last round, included.
     pub last_round: u64,

@@ -42,6 +42,7 @@ pub(super) fn bytes_parts(value: u64) -> (String, &'static str) {
 pub(super) fn three_digits(value: f64) -> String {
     match value.abs() {
         size if !size.is_finite() => ABSENT.into(),
+        size if size >= 1e6 => power_of_ten(value),
         size if size >= 99.95 => format!("{value:.0}"),
         size if size >= 9.995 => format!("{value:.1}"),
         size if size >= 0.0995 || size == 0.0 => format!("{value:.2}"),
@@ -135,6 +136,7 @@ mod tests {
         assert_eq!(power_of_ten(1e-12), "10⁻¹²");
         assert_eq!(three_digits(7.314), "7.31");
         assert_eq!(three_digits(0.0712), "0.0712");
+        assert_eq!(three_digits(3.2e9), "3.2\u{a0}×\u{a0}10⁹");
     }
 
     #[test]

@@ -149,11 +149,11 @@ fn facts(report: &Report) -> Markup {
     let (down, down_unit) = bytes_parts(summary.wire_bytes.down);
     let (up, up_unit) = bytes_parts(summary.wire_bytes.up);
     let rounds = report.phases.iter().map(|phase| {
-        format!(
-            "{} {}",
-            (phase.last_round + 1).saturating_sub(phase.first_round),
-            phase.name
-        )
+        let rounds = phase
+            .last_round
+            .saturating_add(1)
+            .saturating_sub(phase.first_round);
+        format!("{} {}", count(rounds), phase.name)
     });
     let rounds = rounds.collect::<Vec<_>>().join(", ");
     html! {
@@ -187,7 +187,9 @@ fn drift_fact(drift: &super::DriftSummary) -> Markup {
     };
     match drift.detected_window {
         Some(window) => {
-            let windows = (window + 1).saturating_sub(drift.injected_window);
+            let windows = window
+                .saturating_add(1)
+                .saturating_sub(drift.injected_window);
             let unit = if windows == 1 { "window" } else { "windows" };
             let caption = format!(
                 "{}: began in window {}, called in {window}; {alarms}",

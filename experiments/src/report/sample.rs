@@ -32,12 +32,12 @@ pub(crate) fn sample() -> Report {
         phases: vec![
             Phase {
                 name: "training".into(),
-                first_round: 0,
+                first_round: 1,
                 last_round: TRAINING,
             },
             Phase {
                 name: "retraining west".into(),
-                first_round: TRAINING,
+                first_round: TRAINING + 1,
                 last_round: ROUNDS,
             },
         ],

@@ -116,7 +116,7 @@ fn byline(report: &Report) -> String {
 }
 
 fn style(appearance: Appearance) -> String {
-    let serif = ".drawing .serif{font-family:\"Iowan Old Style\",\"Palatino Linotype\",Palatino,P052,\
+    let serif = ".drawing .serif{font-family:\"Iowan Old Style\",P052,\"Palatino Linotype\",Palatino,\
                  Georgia,\"Times New Roman\",serif;font-size:inherit;fill:var(--ink)}\
                  .drawing text[font-size=\"30\"]{font-size:30px;letter-spacing:-.3px}\
                  .drawing text[font-size=\"19\"]{font-size:19px}";

@@ -71,7 +71,7 @@ fn line(series: &RoundSeries, x: &Scale, y: &Scale) -> String {
 fn phases(report: &Report, area: &Area, x: &Scale) -> Markup {
     html! {
         @for (index, phase) in report.phases.iter().enumerate() {
-            @let (start, end) = (x.place(phase.first_round as f64), x.place(phase.last_round as f64));
+            @let (start, end) = (x.place(phase.first_round.saturating_sub(1) as f64), x.place(phase.last_round as f64));
             @let room = end - start > text_width(&phase.name) * 1.15 + 8.0;
             @if index % 2 == 1 && end > start {
                 rect class="band" x=(px(start)) y=(px(area.top)) width=(px(end - start))

@@ -44,7 +44,7 @@ pub(super) fn grid(area: &Area, y: &Scale, ticks: &[(f64, String)]) -> Markup {
 
 /// The line below the data with whole numbers and what they count.
 pub(super) fn whole_axis(area: &Area, x: &Scale, low: u64, high: u64, caption: &str) -> Markup {
-    let wanted = ((area.right - area.left) / 90.0).clamp(2.0, 10.0) as usize;
+    let wanted = ((area.right - area.left) / 56.0).clamp(2.0, 9.0) as usize;
     html! {
         line class="base" x1=(px(area.left)) x2=(px(area.right))
             y1=(px(area.bottom)) y2=(px(area.bottom)) {}

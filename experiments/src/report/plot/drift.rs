@@ -204,7 +204,7 @@ fn legend(report: &Report) -> Markup {
                 @let (shape, tone) = look(verdict);
                 circle class=(format!("{shape} {tone}")) cx=(px(left)) cy="9" r="4.5" {}
                 text x=(px(left + 11.0)) y="13.5" { (verdict.name()) }
-                @let next = left + 34.0 + super::labels::text_width(verdict.name());
+                @let next = left + 33.0 + super::labels::text_width(verdict.name());
                 ({ left = next; "" })
             }
         }

@@ -62,8 +62,10 @@ pub(in crate::report) fn epsilon(report: &Report, width: f64) -> Plot {
                 path class="area" d=(format!("{steps}V{}H{}Z", px(area.bottom), px(start(series, &x)))) {}
                 path class="line" d=(steps) {}
                 @if let Some(point) = series.points.iter().rev().find(|point| point.value.is_finite()) {
+                    // a line that ends early has others passing on, upwards: its name goes below them
+                    @let drop = if point.round < last { 20.0 } else { 4.5 };
                     circle class="dot" cx=(px(x.place(point.round as f64))) cy=(px(y.place(point.value))) r="4.5" {}
-                    text class="tint halo" x=(px(x.place(point.round as f64) + 9.0)) y=(px(end + 4.5)) {
+                    text class="tint halo" x=(px(x.place(point.round as f64) + 9.0)) y=(px(end + drop)) {
                         tspan font-weight="600" { (series.region) } " " (three_digits(point.value))
                     }
                 }

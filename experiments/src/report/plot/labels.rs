@@ -7,9 +7,14 @@ use super::px;
 use super::scale::Scale;
 use crate::report::{Event, Report};
 
-/// Width that a text of this many letters takes at 13 px, roughly.
+/// Width of a text at 13 px, roughly: fonts differ, so it errs on the wide side.
 pub(super) fn text_width(text: &str) -> f64 {
-    text.chars().count() as f64 * 6.9
+    let width = |letter| match letter {
+        'f' | 'i' | 'j' | 'l' | 't' | 'r' | ' ' | '.' | ',' | '-' | ':' => 4.4,
+        'm' | 'w' | 'M' | 'W' | '%' => 11.2,
+        _ => 7.8,
+    };
+    text.chars().map(width).sum()
 }
 
 /// Moves places apart until neighbours are at least `distance` away, keeping their order and mean.
@@ -76,12 +81,12 @@ impl<'a> Flags<'a> {
         self.rows as f64 * ROW
     }
 
-    /// Lines and labels; the lowest row is just above `area`.
+    /// Lines and labels; the last row is just above `area`.
     pub(super) fn draw(&self, area: &Area, x: &Scale) -> Markup {
         html! {
             @for (event, round, row) in &self.placed {
                 @let place = x.place(*round as f64);
-                @let y = area.top - 8.0 - *row as f64 * ROW;
+                @let y = area.top - 8.0 - (self.rows - 1 - *row) as f64 * ROW;
                 @let leftward = points_left(&event.text(), place, area.right);
                 line class="mark" x1=(px(place)) x2=(px(place)) y1=(px(y - 9.0)) y2=(px(area.bottom)) {}
                 text class="halo" x=(px(if leftward { place - 7.0 } else { place + 7.0 })) y=(px(y))

@@ -6,7 +6,7 @@ use super::axes::{Area, grid, whole_axis};
 use super::scale::ticks;
 use super::{Plot, empty, px};
 use crate::report::Report;
-use crate::report::number::bytes;
+use crate::report::number::{bytes, bytes_parts};
 
 /// Bars at most; longer runs are averaged over neighbouring rounds.
 const BARS: usize = 160;
@@ -24,7 +24,7 @@ pub(in crate::report) fn wire(report: &Report, width: f64) -> Plot {
     let area = Area {
         left: 62.0,
         right: width - 4.0,
-        top: 16.0,
+        top: 40.0,
         bottom: 246.0,
     };
     // half a round of room on both sides, so that the outer bars are whole
@@ -34,7 +34,7 @@ pub(in crate::report) fn wire(report: &Report, width: f64) -> Plot {
     let thickness = (spacing * 0.72).clamp(0.5, 26.0);
     let labels: Vec<(f64, String)> = ticks(-down * 1.05, up * 1.05, 5)
         .into_iter()
-        .map(|tick| (tick, bytes(tick.abs().round() as u64)))
+        .map(|tick| (tick, axis_bytes(tick.abs().round() as u64)))
         .collect();
     let body = html! {
         (grid(&area, &y, &labels))
@@ -46,15 +46,17 @@ pub(in crate::report) fn wire(report: &Report, width: f64) -> Plot {
                     (bar.name) ": " (bytes(bar.up.round() as u64)) " up, "
                     (bytes(bar.down.round() as u64)) " down"
                 }
-                rect class="bar c2" x=(left) width=(px(thickness)) y=(px(y.place(bar.up)))
+                rect class="bar soft" x=(left) width=(px(thickness)) y=(px(y.place(bar.up)))
                     height=(px(y.place(0.0) - y.place(bar.up))) {}
-                rect class="bar c0" x=(left) width=(px(thickness)) y=(px(y.place(0.0)))
+                rect class="bar mute" x=(left) width=(px(thickness)) y=(px(y.place(0.0)))
                     height=(px(y.place(-bar.down) - y.place(0.0))) {}
             }
         }
         line class="base" x1=(px(area.left)) x2=(px(area.right)) y1=(px(y.place(0.0))) y2=(px(y.place(0.0))) {}
-        text class="c2 tint halo" x=(px(area.left + 6.0)) y=(px(area.top + 4.0)) font-weight="600" { "\u{2191} up" }
-        text class="c0 tint halo" x=(px(area.left + 6.0)) y=(px(area.bottom - 7.0)) font-weight="600" { "\u{2193} down" }
+        rect class="bar soft" x=(px(area.left)) y="4" width="10" height="10" {}
+        text x=(px(area.left + 16.0)) y="13.5" { "up, from devices" }
+        rect class="bar mute" x=(px(area.left + 148.0)) y="4" width="10" height="10" {}
+        text x=(px(area.left + 164.0)) y="13.5" { "down, to devices" }
     };
     Plot {
         id: "wire",
@@ -63,6 +65,17 @@ pub(in crate::report) fn wire(report: &Report, width: f64) -> Plot {
         height: 288.0,
         body,
     }
+}
+
+/// A round number of bytes without needless zeros.
+fn axis_bytes(value: u64) -> String {
+    let (number, unit) = bytes_parts(value);
+    let short = if number.contains('.') {
+        number.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        &number
+    };
+    format!("{short}\u{a0}{unit}")
 }
 
 /// Mean of a few neighbouring rounds.
