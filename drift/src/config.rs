@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::DriftError;
 
 /// Settings of a [`crate::RegionMonitor`]. Intervals are for the whole fleet: they are multiplied by the
-/// number of streams (regions x quantities) and of tests per stream (2), so that the rates add up to
-/// the wanted one (Bonferroni in rate).
+/// number of streams (regions x quantities), so that the rates add up to the wanted one (Bonferroni in
+/// rate).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MonitorConfig {
@@ -135,9 +135,8 @@ impl MonitorConfig {
         )
     }
 
-    /// Intervals of one test of one stream (exit, warning, drift) when each region has `quantities`.
+    /// Intervals of one stream (exit, warning, drift) when each region has `quantities`.
     pub fn stream_intervals(&self, quantities: usize) -> [u32; 3] {
-        const TESTS: u64 = 2;
         let streams = u64::from(self.regions).saturating_mul(quantities.max(1) as u64);
         [
             self.exit_interval,
@@ -145,9 +144,7 @@ impl MonitorConfig {
             self.drift_interval,
         ]
         .map(|interval| {
-            let each = u64::from(interval)
-                .saturating_mul(streams)
-                .saturating_mul(TESTS);
+            let each = u64::from(interval).saturating_mul(streams);
             u32::try_from(each).unwrap_or(u32::MAX)
         })
     }

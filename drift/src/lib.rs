@@ -21,6 +21,7 @@
 //! | `wald` | the two-sample statistic |
 //! | `effect` | how large the shift is: PSI, Jensen-Shannon, smallest visible shift |
 //! | `calibration` | thresholds for a wanted interval between false alarms |
+//! | `paths` | the simulation behind it |
 //! | `ewma` | memory over windows, with its exact covariance |
 //! | `stream` | one quantity of one region: reference and observations |
 //! | `verdict` | the states of a region and the legal steps between them |
@@ -45,7 +46,7 @@ mod stream;
 mod verdict;
 mod wald;
 
-pub use calibration::{CalibrationKey, Calibrator, Limits, Thresholds, single_window_threshold};
+pub use calibration::{CalibrationKey, Calibrator, Thresholds, single_window_threshold};
 pub use config::MonitorConfig;
 pub use effect::{
     Effect, debiased_js_distance, debiased_psi, effect, js_distance, minimal_detectable_psi, psi,

@@ -192,9 +192,7 @@ impl TryFrom<Definition> for Quantity {
         }
         let values = definition.bins.values();
         if !(2..MAX_BINS).contains(&values) {
-            return Err(refuse(
-                "give 1 to 1022 edges or 2 to 1023 classes",
-            ));
+            return Err(refuse("give 1 to 1022 edges or 2 to 1023 classes"));
         }
         if let Binning::Edges(edges) = &mut definition.bins {
             if edges.iter().any(|edge| !edge.is_finite()) {

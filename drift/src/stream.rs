@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::{CalibrationKey, Calibrator, Limits, Thresholds};
+use crate::calibration::{CalibrationKey, Calibrator, Thresholds};
 use crate::config::MonitorConfig;
 use crate::effect::{Effect, effect, minimal_detectable_psi};
 use crate::error::DriftError;
@@ -12,17 +12,17 @@ use crate::quantity::{Quantity, Role};
 use crate::verdict::ReferenceVersion;
 use crate::wald::{Contrast, Wald, wald};
 
-/// How far a stream's statistics have risen.
+/// How far the larger of a stream's two statistics has risen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
-    /// Both under the exit threshold.
+    /// Under the exit threshold.
     Calm,
-    /// Either at or over the exit threshold.
+    /// At or over the exit threshold.
     Raised,
-    /// Either at or over the warning threshold.
+    /// At or over the warning threshold.
     Warning,
-    /// Either at or over the drift threshold.
+    /// At or over the drift threshold.
     Drift,
 }
 
@@ -33,7 +33,7 @@ pub struct TestResult {
     pub single: Wald,
     /// Statistic of the EWMA; its p-value holds for this window alone, not for the sequence.
     pub ewma: Wald,
-    /// Thresholds of both statistics at this window, for plotting them together.
+    /// Thresholds at this window; they hold for both statistics.
     pub thresholds: Thresholds,
     /// Size of the shift of the single window.
     pub effect: Effect,
@@ -41,6 +41,13 @@ pub struct TestResult {
     pub minimal_psi: f64,
     /// What the thresholds say.
     pub level: Level,
+}
+
+impl TestResult {
+    /// The larger of the two statistics: the one to plot against the thresholds.
+    pub fn statistic(&self) -> f64 {
+        self.single.statistic.max(self.ewma.statistic)
+    }
 }
 
 /// What one window says about one quantity.
@@ -131,8 +138,8 @@ impl StreamMonitor {
     /// Compares a window with the reference, or adds it to the one in the making. A window without
     /// enough data changes nothing.
     ///
-    /// `intervals` are windows between false alarms of one test of this stream (exit, warning, drift),
-    /// see [`MonitorConfig::stream_intervals`].
+    /// `intervals` are windows between false alarms of this stream (exit, warning, drift), see
+    /// [`MonitorConfig::stream_intervals`].
     ///
     /// # Errors
     /// [`DriftError::DifferentQuantities`] if the window counts something else, [`DriftError::Overflow`]
@@ -194,22 +201,19 @@ impl StreamMonitor {
         let reference = &self.reference.sum;
         let single = wald(window, reference)?;
         let ewma = ewma.test(reference);
-        let mut thresholds = calibrator.thresholds(CalibrationKey {
-            degrees: ewma.degrees,
+        let thresholds = calibrator.thresholds(CalibrationKey {
+            degrees: single.degrees.max(ewma.degrees),
             reference_step: CalibrationKey::reference_step(variance_ratio(window, reference)?),
             smoothing_milli: (config.smoothing * 1000.0).round() as u16,
             horizon: config.horizon,
             intervals,
         });
-        if single.degrees != ewma.degrees {
-            thresholds = thresholds.with_single(single.degrees, intervals);
-        }
         Ok(TestResult {
             single,
             ewma,
             thresholds,
             effect: effect(window, reference)?,
-            minimal_psi: minimal_detectable_psi(window, reference, thresholds.drift.single)?,
+            minimal_psi: minimal_detectable_psi(window, reference, thresholds.drift)?,
             level: level(&single, &ewma, &thresholds),
         })
     }
@@ -251,14 +255,15 @@ fn variance_ratio(window: &Histogram, reference: &Histogram) -> Result<f64, Drif
     Ok(variance(reference) / variance(window))
 }
 
+/// Without noise a window may occupy fewer bins than the EWMA has seen; fewer degrees of freedom make
+/// the common threshold stricter for it, never laxer.
 fn level(single: &Wald, ewma: &Wald, thresholds: &Thresholds) -> Level {
-    let reached =
-        |limits: &Limits| single.statistic >= limits.single || ewma.statistic >= limits.ewma;
-    if reached(&thresholds.drift) {
+    let statistic = single.statistic.max(ewma.statistic);
+    if statistic >= thresholds.drift {
         Level::Drift
-    } else if reached(&thresholds.warning) {
+    } else if statistic >= thresholds.warning {
         Level::Warning
-    } else if reached(&thresholds.exit) {
+    } else if statistic >= thresholds.exit {
         Level::Raised
     } else {
         Level::Calm
