@@ -1,6 +1,7 @@
 //! Statistics against values computed by scipy and numpy (`tests/oracles/drift.json`).
 //!
 //! `TRIBUTARY_ORACLES` names another folder to read them from.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a failed unwrap fails the test
 
 use std::path::PathBuf;
 

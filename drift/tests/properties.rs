@@ -1,4 +1,5 @@
 //! Properties that hold for any counts and any sequence of events.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a failed unwrap fails the test
 
 use proptest::prelude::*;
 use tributary_drift::{
