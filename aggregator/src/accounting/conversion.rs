@@ -51,7 +51,8 @@ fn cks20(rho: f64, delta: f64) -> f64 {
 /// The same conversion by opendp, which rounds conservatively; some milliseconds a call.
 ///
 /// # Errors
-/// [`AccountingError::BadDelta`], [`AccountingError::OpenDp`].
+/// [`AccountingError::BadDelta`]; [`AccountingError::OpenDp`], as for a rho of a million, where its
+/// arithmetic overflows.
 pub fn epsilon_opendp(rho: Rho, delta: f64) -> Result<f64, AccountingError> {
     check_delta(delta)?;
     let loss = rho.as_f64();
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn our_conversion_agrees_with_opendp() {
-        for rho in [1e-6, 1e-3, 0.02, 0.5, 1.86, 30.0] {
+        for rho in [1e-12, 1e-9, 1e-6, 1e-3, 0.02, 0.5, 1.86, 30.0, 1e3] {
             for delta in [1e-3, 1e-5, 1e-10] {
                 let rho = Rho::from_f64(rho).unwrap();
                 let ours = epsilon_cks20(rho, delta).unwrap();

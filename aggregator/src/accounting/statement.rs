@@ -9,6 +9,9 @@ use super::{AccountingError, Rho, epsilon_cks20, epsilon_gaussian, epsilon_opend
 /// Relative difference between two conversions that rounding explains.
 const CONVERSION_TOLERANCE: f64 = 1e-6;
 
+/// Up to this rho (epsilon in the thousands) opendp can convert; beyond it its arithmetic overflows.
+const LARGEST_COMPARED: Rho = Rho::from_pico(1_000 * 1_000_000_000_000);
+
 /// Which two fleets the guarantee can't tell apart. The privacy unit is the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -85,9 +88,12 @@ impl PrivacyStatement {
     }
 }
 
-/// Both conversions, compared.
+/// Both conversions, compared; ours alone where opendp has none.
 fn checked_epsilon(rho: Rho, delta: f64) -> Result<f64, AccountingError> {
     let ours = epsilon_cks20(rho, delta)?;
+    if rho > LARGEST_COMPARED {
+        return Ok(ours);
+    }
     let opendp = epsilon_opendp(rho, delta)?;
     // the floor keeps an epsilon of almost nothing from failing on its last digits
     if (ours - opendp).abs() > CONVERSION_TOLERANCE * ours.max(1e-3) {
@@ -165,6 +171,16 @@ mod tests {
             (None, None)
         );
         assert_eq!(statement.to_string(), "no noise: NOT PRIVATE");
+    }
+
+    #[test]
+    fn a_loss_without_any_privacy_left_is_still_stated() {
+        for rho in [LARGEST_COMPARED, Rho::from_f64(1e6).unwrap(), Rho::MAX] {
+            let mechanism = Mechanism::DiscreteGaussian;
+            let statement =
+                PrivacyStatement::new(rho, 1e-5, Adjacency::AddOrRemoveDevice, mechanism).unwrap();
+            assert!(statement.epsilon.unwrap() > rho.as_f64());
+        }
     }
 
     #[test]

@@ -155,6 +155,15 @@ mod tests {
     }
 
     #[test]
+    fn the_thresholds_are_the_factorials() {
+        let mut factorial = 1;
+        for (index, threshold) in FACTORIALS.into_iter().enumerate() {
+            factorial *= index as u64 + 2;
+            assert_eq!(threshold, factorial);
+        }
+    }
+
+    #[test]
     fn the_folded_series_agrees_with_separate_tosses_on_every_kind_of_word() {
         // words inside (1/(n+1)!, 1/n!) lose toss n + 1: success when n is even
         for (n, factorial) in FACTORIALS.iter().enumerate() {

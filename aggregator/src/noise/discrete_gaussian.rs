@@ -182,3 +182,41 @@ fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
     }
     a
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Proposal e^(-y / t) times acceptance e^(-(y m - c)^2 / (2 w^2)) must be a constant times
+        /// e^(-y^2 / (2 sigma^2)), here as an identity between fractions in exact integers.
+        #[test]
+        fn proposal_and_acceptance_multiply_to_the_gaussian(
+            p in 1u64..=1 << 12,
+            q in 1u64..=1 << 12,
+            y in 0u64..1 << 12,
+        ) {
+            let gaussian = DiscreteGaussian::from_ratio(p, q).unwrap();
+            let (p, q) = (gaussian.numerator as i128, gaussian.denominator as i128);
+            let (t, m) = (gaussian.laplace_scale as i128, gaussian.multiplier as i128);
+            let (c, w2) = (gaussian.centre as i128, gaussian.twice_width_squared as i128);
+            // exponent(y) - exponent(0) = y^2 / (2 sigma^2), times w2 * t * 2 p^2
+            let y = i128::from(y);
+            let accepted = (y * m - c).pow(2) - c.pow(2);
+            let left = (accepted * t + y * w2) * 2 * p * p;
+            prop_assert_eq!(left, y * y * q * q * w2 * t);
+        }
+
+        #[test]
+        fn the_largest_scales_satisfy_the_same_identity(sigma in 1u64..=MAX_INTEGER_SIGMA, y: u8) {
+            let gaussian = DiscreteGaussian::new(sigma).unwrap();
+            let (s, y) = (sigma as i128, i128::from(y));
+            prop_assert_eq!(gaussian.twice_width_squared as i128, 2 * s * s);
+            prop_assert_eq!((gaussian.laplace_scale, gaussian.centre), (sigma, sigma));
+            // (y - s)^2 - s^2 + 2 s y = y^2 over 2 s^2
+            prop_assert_eq!((y - s).pow(2) - s.pow(2) + 2 * s * y, y * y);
+        }
+    }
+}
