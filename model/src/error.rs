@@ -2,6 +2,9 @@
 
 use thiserror::Error;
 
+use crate::bundle::BundleError;
+use crate::quant::QuantError;
+
 /// Why a model, its data or its file was refused.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -131,9 +134,18 @@ pub enum ModelError {
         /// Most characters allowed.
         limit: usize,
     },
-    /// The int8 build was refused.
+    /// The model can't be brought to integers.
     #[error(transparent)]
-    Quant(#[from] crate::quant::QuantError),
+    Quant(#[from] QuantError),
+    /// A build can't be used.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The share of units to keep is out of range.
+    #[error("share of units to keep must be above 0 and at most 1, got {keep}")]
+    PruneShare {
+        /// The share given.
+        keep: f32,
+    },
     /// The engine underneath failed.
     #[error("training engine failed: {reason}; use the fast engine for this model")]
     Engine {

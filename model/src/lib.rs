@@ -15,7 +15,7 @@
 //! | `layout` | where each parameter lives in the flat vector |
 //! | `digest` | SHA-256 names |
 //! | `error` | every reason to refuse |
-//! | `quant`, `arena`, `bundle`, `prune` | int8 builds for devices |
+//! | `quant`, `arena`, `bundle`, `fit`, `prune` | int8 builds for devices |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -26,6 +26,7 @@ mod digest;
 mod engine;
 mod error;
 mod file;
+pub mod fit;
 mod initialise;
 pub mod layers;
 mod layout;

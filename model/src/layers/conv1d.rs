@@ -1,12 +1,15 @@
 //! Convolution over time, without padding (cross-correlation, as in all deep-learning libraries).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Blend, Layer, Parameter, Pass, Scratch, Shapes, at_least_one, channels_and_steps, matrix,
-    windows,
-};
+use super::{Blend, Layer, LayerSpec, Parameter, Pass, Scratch, Shapes, at_least_one, channels_and_steps, matrix, windows};
 use crate::LayerError;
+use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
+use crate::quant::QuantError;
+use crate::bundle::{BundleError, Reader};
+use crate::quant::ChannelWeights;
 use crate::engine::burn::{ConvOptions, Tensor, conv1d};
 use crate::layout::Role;
 use crate::spec::{MAX_ACTIVATIONS, volume};
@@ -208,5 +211,118 @@ impl Layer for Conv1d {
         let options = ConvOptions::new([self.stride], [0], [1], 1);
         let output = conv1d(input, weight, Some(parameters[1].clone()), options);
         output.reshape([shapes.batch, size.output])
+    }
+    fn with_channels(&self, channels: usize) -> Option<LayerSpec> {
+        Some(
+            Self {
+                filters: channels,
+                ..*self
+            }
+            .into(),
+        )
+    }
+
+    fn absorbs_relu(&self) -> bool {
+        true
+    }
+
+    fn lower_int8(&self, request: &Lowering<'_>) -> Result<Lowered, QuantError> {
+        let kernel = Int8Conv1d {
+            steps: request.input.shape[1],
+            kernel: self.kernel,
+            // A longer stride makes one window as well, and this one fits the build's field.
+            stride: self.stride.min(request.input.shape[1]),
+            channels: ChannelWeights::lower(request, "conv1d")?,
+        };
+        Ok(Lowered::Step(kernel.into_step()))
+    }
+
+    fn read_int8(
+        code: u8,
+        input: &Int8Tensor,
+        reader: &mut Reader<'_>,
+    ) -> Option<Result<Step, BundleError>> {
+        (code == INT8_CODE).then(|| Int8Conv1d::read(input, reader).map(Int8Conv1d::into_step))
+    }
+}
+
+/// Code of [`Int8Conv1d`] in a build.
+const INT8_CODE: u8 = 2;
+
+/// The layer on integers: per filter and window a dot product over all input channels.
+#[derive(Debug)]
+struct Int8Conv1d {
+    /// Steps of the input.
+    steps: usize,
+    kernel: usize,
+    stride: usize,
+    /// Rows `[input channels, kernel]`.
+    channels: ChannelWeights,
+}
+
+impl Int8Conv1d {
+    fn read(input: &Int8Tensor, reader: &mut Reader<'_>) -> Result<Self, BundleError> {
+        let out_of_range = |what| BundleError::Field { what };
+        let (channels, steps) =
+            channels_and_steps(&input.shape).map_err(|_| out_of_range("conv1d input"))?;
+        let kernel = reader.dimension("kernel")?;
+        let stride = reader.dimension("stride")?;
+        let windows =
+            windows("kernel", kernel, stride, steps).map_err(|_| out_of_range("kernel"))?;
+        let channels = ChannelWeights::read(reader, input, channels.saturating_mul(kernel))?;
+        volume(&[channels.channels(), windows], MAX_ACTIVATIONS).ok_or(out_of_range("filters"))?;
+        Ok(Self {
+            steps,
+            kernel,
+            stride,
+            channels,
+        })
+    }
+
+    fn windows(&self) -> usize {
+        (self.steps - self.kernel) / self.stride + 1
+    }
+
+    fn into_step(self) -> Step {
+        let output = Int8Tensor {
+            shape: vec![self.channels.channels(), self.windows()],
+            scale: self.channels.output_scale(),
+        };
+        Step {
+            kernel: Arc::new(self),
+            output,
+        }
+    }
+
+    /// The sum of products of one filter with the window that begins at step `start`.
+    fn window_sum(&self, filter: usize, input: &[i8], start: usize) -> i32 {
+        let rows = self.channels.row(filter).chunks_exact(self.kernel);
+        let signals = input.chunks_exact(self.steps);
+        rows.zip(signals)
+            .map(|(row, signal)| self.channels.dot(row, &signal[start..start + self.kernel]))
+            .sum()
+    }
+}
+
+impl Kernel for Int8Conv1d {
+    fn code(&self) -> u8 {
+        INT8_CODE
+    }
+
+    fn run(&self, input: &[i8], output: &mut [i8]) {
+        for (filter, output) in output.chunks_exact_mut(self.windows()).enumerate() {
+            for (window, output) in output.iter_mut().enumerate() {
+                let products = self.window_sum(filter, input, window * self.stride);
+                let sum = self.channels.bias(filter) + products;
+                *output = self.channels.requantise(filter, sum);
+            }
+        }
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        // Both were checked against the activation limit.
+        bytes.extend((self.kernel as u32).to_le_bytes());
+        bytes.extend((self.stride as u32).to_le_bytes());
+        self.channels.write(bytes);
     }
 }

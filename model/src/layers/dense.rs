@@ -1,9 +1,15 @@
 //! Fully connected layer: `y = x W + b`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Blend, Layer, Parameter, Pass, Scratch, Shapes, at_least_one, matrix};
+use super::{Blend, Layer, LayerSpec, Parameter, Pass, Scratch, Shapes, at_least_one, matrix};
 use crate::LayerError;
+use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
+use crate::quant::QuantError;
+use crate::bundle::{BundleError, Reader};
+use crate::quant::ChannelWeights;
 use crate::engine::burn::Tensor;
 use crate::layout::Role;
 
@@ -117,5 +123,113 @@ impl Layer for Dense {
         let weight = parameters[0].clone().reshape([shapes.input[0], self.units]);
         let bias = parameters[1].clone().reshape([1, self.units]);
         input.matmul(weight) + bias
+    }
+    fn with_channels(&self, channels: usize) -> Option<LayerSpec> {
+        Some(Self { units: channels }.into())
+    }
+
+    fn absorbs_relu(&self) -> bool {
+        true
+    }
+
+    fn lower_int8(&self, request: &Lowering<'_>) -> Result<Lowered, QuantError> {
+        let channels = ChannelWeights::lower(request, "dense")?;
+        Ok(Lowered::Step(Int8Dense { channels }.into_step()))
+    }
+
+    fn read_int8(
+        code: u8,
+        input: &Int8Tensor,
+        reader: &mut Reader<'_>,
+    ) -> Option<Result<Step, BundleError>> {
+        (code == INT8_CODE).then(|| {
+            let channels = ChannelWeights::read(reader, input, input.len())?;
+            Ok(Int8Dense { channels }.into_step())
+        })
+    }
+}
+
+/// Code of [`Int8Dense`] in a build.
+const INT8_CODE: u8 = 1;
+
+/// The layer on integers: one dot product per unit over the whole input.
+#[derive(Debug)]
+struct Int8Dense {
+    channels: ChannelWeights,
+}
+
+impl Int8Dense {
+    fn into_step(self) -> Step {
+        let output = Int8Tensor {
+            shape: vec![self.channels.channels()],
+            scale: self.channels.output_scale(),
+        };
+        Step {
+            kernel: Arc::new(self),
+            output,
+        }
+    }
+}
+
+impl Kernel for Int8Dense {
+    fn code(&self) -> u8 {
+        INT8_CODE
+    }
+
+    fn run(&self, input: &[i8], output: &mut [i8]) {
+        for (unit, output) in output.iter_mut().enumerate() {
+            let products = self.channels.dot(self.channels.row(unit), input);
+            let sum = self.channels.bias(unit) + products;
+            *output = self.channels.requantise(unit, sum);
+        }
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        self.channels.write(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::scale::ActivationScale;
+
+    #[test]
+    fn int8_dense_matches_a_hand_worked_example() {
+        // Two inputs at scale 0.1 with zero point -128; outputs at scale 0.5 with zero point 0.
+        // Unit 0: w = (1.27, -0.64), b = 1.0; its weight scale is 0.01, so w = (127, -64),
+        // b = 1.0 / (0.1 * 0.01) = 1000 and the factor is 0.1 * 0.01 / 0.5 = 0.002.
+        // Inputs (2.0, 1.0) are (20, 10) above the zero point:
+        // 1000 + 20 * 127 - 10 * 64 = 2900, times 0.002 = 5.8, so 6 (real: 2.9 of 3.0).
+        // Unit 1: w = (-1.27, 0), b = 0: -2540 * 0.002 = -5.08, so -5, or 0 after ReLU.
+        let weights = [1.27, -1.27, -0.64, 0.0];
+        let bias = [1.0, 0.0];
+        for (relu, expected) in [(false, [6, -5]), (true, [6, 0])] {
+            let graph = crate::ModelSpec {
+                name: String::new(),
+                input: vec![2],
+                layers: vec![Dense { units: 2 }.into()],
+            };
+            let graph = graph.graph().unwrap();
+            let entries = &graph.layout().entries;
+            let request = Lowering {
+                index: 0,
+                input: &Int8Tensor {
+                    shape: vec![2],
+                    scale: ActivationScale::from_parts(0.1, -128).unwrap(),
+                },
+                output_shape: &[2],
+                output_scale: ActivationScale::from_parts(0.5, 0).unwrap(),
+                relu,
+                parameters: vec![(&entries[0], &weights), (&entries[1], &bias)],
+            };
+            let lowered = Dense { units: 2 }.lower_int8(&request).unwrap();
+            let Lowered::Step(step) = lowered else {
+                panic!("dense must be a step");
+            };
+            let mut output = [0; 2];
+            step.kernel.run(&[20 - 128, 10 - 128], &mut output);
+            assert_eq!(output, expected);
+        }
     }
 }

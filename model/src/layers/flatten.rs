@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Layer, Pass, Scratch, Shapes};
 use crate::LayerError;
+use crate::quant::kernel::{Lowered, Lowering};
+use crate::quant::QuantError;
 use crate::engine::burn::Tensor;
 use crate::spec::{MAX_ACTIVATIONS, volume};
 
@@ -45,5 +47,8 @@ impl Layer for Flatten {
 
     fn lower(&self, _shapes: Shapes<'_>, _parameters: &[Tensor<1>], input: Tensor<2>) -> Tensor<2> {
         input
+    }
+    fn lower_int8(&self, request: &Lowering<'_>) -> Result<Lowered, QuantError> {
+        Ok(Lowered::Reshape(request.output_shape.to_vec()))
     }
 }

@@ -1,9 +1,14 @@
 //! Largest value per window of time.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Layer, Pass, Scratch, Shapes, channels_and_steps, windows};
 use crate::LayerError;
+use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
+use crate::quant::QuantError;
+use crate::bundle::{BundleError, Reader};
 use crate::engine::burn::{MaxPoolOptions, Tensor, max_pool1d};
 
 /// `[channels, steps]` to `[channels, (steps - size) / stride + 1]`, without padding.
@@ -91,6 +96,25 @@ impl Layer for MaxPool1d {
         let output = max_pool1d(input.reshape(shape), options);
         output.reshape([shapes.batch, shapes.output[0] * shapes.output[1]])
     }
+    fn lower_int8(&self, request: &Lowering<'_>) -> Result<Lowered, QuantError> {
+        Ok(request.same_scale_step(Int8MaxPool1d {
+            steps: request.input.shape[1],
+            windows: request.output_shape[1],
+            pool: Self {
+                size: self.size,
+                // A longer stride makes one window as well, and this one fits the build's field.
+                stride: self.stride.min(request.input.shape[1]),
+            },
+        }))
+    }
+
+    fn read_int8(
+        code: u8,
+        input: &Int8Tensor,
+        reader: &mut Reader<'_>,
+    ) -> Option<Result<Step, BundleError>> {
+        (code == INT8_CODE).then(|| Int8MaxPool1d::read(input, reader))
+    }
 }
 
 /// The largest value of a window and its step in the channel; the first of equals.
@@ -103,4 +127,65 @@ fn largest(window: &[f32], start: usize) -> (f32, u32) {
     }
     // steps are below 2^26, see MAX_ACTIVATIONS
     (best.0, (start + best.1) as u32)
+}
+
+/// Code of [`Int8MaxPool1d`] in a build.
+const INT8_CODE: u8 = 4;
+
+/// The layer on integers: order is kept by quantisation, so the scale stays.
+#[derive(Debug)]
+struct Int8MaxPool1d {
+    /// Steps of the input.
+    steps: usize,
+    /// Steps of the output.
+    windows: usize,
+    pool: MaxPool1d,
+}
+
+impl Int8MaxPool1d {
+    fn read(input: &Int8Tensor, reader: &mut Reader<'_>) -> Result<Step, BundleError> {
+        let out_of_range = |what| BundleError::Field { what };
+        let (channels, steps) =
+            channels_and_steps(&input.shape).map_err(|_| out_of_range("max_pool1d input"))?;
+        let pool = MaxPool1d {
+            size: reader.dimension("size")?,
+            stride: reader.dimension("stride")?,
+        };
+        let windows =
+            windows("size", pool.size, pool.stride, steps).map_err(|_| out_of_range("size"))?;
+        Ok(Step {
+            kernel: Arc::new(Self {
+                steps,
+                windows,
+                pool,
+            }),
+            output: Int8Tensor {
+                shape: vec![channels, windows],
+                scale: input.scale,
+            },
+        })
+    }
+}
+
+impl Kernel for Int8MaxPool1d {
+    fn code(&self) -> u8 {
+        INT8_CODE
+    }
+
+    fn run(&self, input: &[i8], output: &mut [i8]) {
+        let signals = input.chunks_exact(self.steps);
+        for (signal, output) in signals.zip(output.chunks_exact_mut(self.windows)) {
+            for (window, output) in output.iter_mut().enumerate() {
+                let start = window * self.pool.stride;
+                let values = &signal[start..start + self.pool.size];
+                *output = values.iter().copied().fold(i8::MIN, i8::max);
+            }
+        }
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        // Both were checked against the activation limit.
+        bytes.extend((self.pool.size as u32).to_le_bytes());
+        bytes.extend((self.pool.stride as u32).to_le_bytes());
+    }
 }

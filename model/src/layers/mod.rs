@@ -9,8 +9,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::LayerError;
+use crate::bundle::{BundleError, Reader};
 use crate::engine::burn::Tensor;
 use crate::layout::Role;
+use crate::quant::QuantError;
+use crate::quant::kernel::{Int8Tensor, Lowered, Lowering, Step};
 
 mod matrix;
 
@@ -162,6 +165,39 @@ pub trait Layer: fmt::Debug {
     /// `[batch, output size]`, `parameters` one flat tensor per entry of
     /// [`parameters`](Layer::parameters).
     fn lower(&self, shapes: Shapes<'_>, parameters: &[Tensor<1>], input: Tensor<2>) -> Tensor<2>;
+    /// The same layer with another number of output channels; `None` if it does not choose that
+    /// number itself.
+    fn with_channels(&self, channels: usize) -> Option<LayerSpec> {
+        let _ = channels;
+        None
+    }
+
+    /// Whether its integer kernel can take in a ReLU that follows: the lower bound of a clamp it
+    /// makes anyway.
+    fn absorbs_relu(&self) -> bool {
+        false
+    }
+
+    /// The layer's integer form.
+    ///
+    /// # Errors
+    /// If it has none in this place, or numbers of it can't be represented.
+    fn lower_int8(&self, request: &Lowering<'_>) -> Result<Lowered, QuantError>;
+
+    /// Reads a step of this layer back from a build, given its input; `None` if `code` is not the
+    /// code of this layer's kernel. Must accept any bytes: sizes are checked, nothing is allocated
+    /// beyond what the reader gives, and shapes stay within the activation limit.
+    fn read_int8(
+        code: u8,
+        input: &Int8Tensor,
+        reader: &mut Reader<'_>,
+    ) -> Option<Result<Step, BundleError>>
+    where
+        Self: Sized,
+    {
+        let _ = (code, input, reader);
+        None
+    }
 }
 
 macro_rules! layers {
@@ -188,6 +224,18 @@ macro_rules! layers {
             /// What the layer can do.
             pub fn layer(&self) -> &dyn Layer {
                 match self { $(Self::$layer(layer) => layer,)+ }
+            }
+
+            /// Reads the step of that code from a build, asking one layer after the other.
+            pub(crate) fn read_int8(
+                code: u8,
+                input: &Int8Tensor,
+                reader: &mut Reader<'_>,
+            ) -> Result<Step, BundleError> {
+                $(if let Some(step) = <$layer as Layer>::read_int8(code, input, reader) {
+                    return step;
+                })+
+                Err(BundleError::UnknownStep { code })
             }
         }
 

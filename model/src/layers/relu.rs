@@ -1,9 +1,14 @@
 //! Rectified linear unit: `max(0, x)`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Layer, Pass, Scratch, Shapes};
 use crate::LayerError;
+use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
+use crate::quant::QuantError;
+use crate::bundle::{BundleError, Reader};
 use crate::engine::burn::{Tensor, relu};
 
 /// `max(0, x)`, any shape.
@@ -46,4 +51,43 @@ impl Layer for Relu {
     fn lower(&self, _shapes: Shapes<'_>, _parameters: &[Tensor<1>], input: Tensor<2>) -> Tensor<2> {
         relu(input)
     }
+    fn lower_int8(&self, request: &Lowering<'_>) -> Result<Lowered, QuantError> {
+        let zero = request.input.scale.zero_point();
+        Ok(request.same_scale_step(Int8Relu { zero }))
+    }
+
+    fn read_int8(
+        code: u8,
+        input: &Int8Tensor,
+        _reader: &mut Reader<'_>,
+    ) -> Option<Result<Step, BundleError>> {
+        let zero = input.scale.zero_point();
+        (code == INT8_CODE).then(|| Ok(Step {
+            kernel: Arc::new(Int8Relu { zero }),
+            output: input.clone(),
+        }))
+    }
+}
+
+/// Code of [`Int8Relu`] in a build.
+const INT8_CODE: u8 = 3;
+
+/// A ReLU that no layer before it absorbs: at least the zero point, same scale.
+#[derive(Debug)]
+struct Int8Relu {
+    zero: i8,
+}
+
+impl Kernel for Int8Relu {
+    fn code(&self) -> u8 {
+        INT8_CODE
+    }
+
+    fn run(&self, input: &[i8], output: &mut [i8]) {
+        for (output, &input) in output.iter_mut().zip(input) {
+            *output = input.max(self.zero);
+        }
+    }
+
+    fn write(&self, _bytes: &mut Vec<u8>) {}
 }

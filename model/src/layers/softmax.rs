@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Layer, Pass, Scratch, Shapes};
 use crate::LayerError;
+use crate::quant::kernel::{Lowered, Lowering};
+use crate::quant::QuantError;
 use crate::engine::burn::{Tensor, softmax};
 
 /// `[classes]` to `[classes]`: `exp(x_i) / sum_j exp(x_j)`.
@@ -58,6 +60,10 @@ impl Layer for Softmax {
 
     fn lower(&self, _shapes: Shapes<'_>, _parameters: &[Tensor<1>], input: Tensor<2>) -> Tensor<2> {
         softmax(input, 1)
+    }
+    fn lower_int8(&self, request: &Lowering<'_>) -> Result<Lowered, QuantError> {
+        // A softmax at the end never gets here: the scores' order does not need it.
+        Err(request.unsupported("softmax"))
     }
 }
 

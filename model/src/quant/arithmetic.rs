@@ -39,18 +39,13 @@ pub fn rounding_divide_by_power_of_two(value: i32, exponent: u32) -> i32 {
 /// Rounds `sum / count` to the nearest integer, ties away from zero (average pooling).
 ///
 /// `count` must be positive; 0 is answered with 0.
-pub fn rounding_mean(sum: i32, count: u32) -> i32 {
+pub fn rounding_mean(sum: i64, count: u32) -> i64 {
     if count == 0 {
         return 0;
     }
-    let (sum, count) = (i64::from(sum), i64::from(count));
-    let nudged = if sum >= 0 {
-        sum + count / 2
-    } else {
-        sum - count / 2
-    };
-    // In range: the mean of i32 values is an i32.
-    (nudged / count) as i32
+    let count = i64::from(count);
+    let half = if sum >= 0 { count / 2 } else { -(count / 2) };
+    sum.saturating_add(half) / count
 }
 
 /// A positive real factor in fixed point: `mantissa * 2^(exponent - 31)`.
@@ -233,7 +228,7 @@ mod tests {
         ] {
             assert_eq!(rounding_mean(sum, count), expected, "{sum} / {count}");
         }
-        assert_eq!(rounding_mean(i32::MIN, 1), i32::MIN);
+        assert_eq!(rounding_mean(i64::MIN, 1), i64::MIN);
     }
 
     #[test]
