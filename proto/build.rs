@@ -7,12 +7,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut protos = Vec::new();
     for entry in std::fs::read_dir(root.join("tributary/v1"))? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "proto") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "proto")
+        {
             protos.push(path);
         }
     }
     protos.sort();
-    println!("cargo:rerun-if-changed={}", root.join("tributary").display());
+    println!(
+        "cargo:rerun-if-changed={}",
+        root.join("tributary").display()
+    );
     let descriptors = protox::compile(&protos, [&root])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     write_descriptors(&out.join("tributary.v1.bin"), &descriptors)?;

@@ -1,12 +1,44 @@
 //! The coordinator: gRPC services, the round engine, the fleet, the registry, builds and the monitor.
 //!
+//! It promises that a contribution is counted at most once, that what has a receipt is in the
+//! release, that nothing is released before it is charged, and that `kill -9` at any moment changes
+//! none of this: the same round goes on after a restart.
+//!
 //! | module | holds |
 //! |---|---|
+//! | [`spec`] | what an operator asks for, checked |
+//! | [`engine`] | the pure state machine of a run |
+//! | [`run`] | the actor that owns one run's state: admission, sealing, release, recovery |
+//! | [`fleet`] | enrolled devices, their sessions and mailboxes |
+//! | [`ledger`] | privacy accounts per device, charged before a release |
+//! | [`registry`] | model versions and builds |
+//! | [`monitor`] | drift windows, verdicts and the playbook |
+//! | [`service`] | the gRPC services |
+//! | [`server`] | opening a data folder and serving it |
+//! | [`telemetry`] | counters and the admin page |
 //! | [`store`] | durable metadata: atomic compare-and-swap batches over a closed list of tables |
 //! | [`blob`] | content-addressed bytes: weights, partial sums, builds |
+//! | [`clock`] | time as an argument |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod blob;
+pub mod clock;
+mod core;
+pub mod engine;
+mod error;
+pub mod fleet;
+pub mod ledger;
+pub mod monitor;
+pub mod registry;
+pub mod run;
+pub mod server;
+pub mod service;
+pub mod spec;
 pub mod store;
+pub mod telemetry;
+
+pub use crate::core::Core;
+pub use crate::error::CoordinatorError;
+pub use crate::server::{Server, ServerConfig, ServerError};

@@ -23,7 +23,10 @@ fn check(field: &'static str, text: &str) -> Result<(), IdError> {
     if (1..=MAX_ID_LENGTH).contains(&text.len()) && text.chars().all(allowed) {
         return Ok(());
     }
-    Err(IdError { field, value: text.chars().take(80).collect() })
+    Err(IdError {
+        field,
+        value: text.chars().take(80).collect(),
+    })
 }
 
 macro_rules! ids {

@@ -1,5 +1,8 @@
 //! Generated messages, clients and servers of package `tributary.v1`.
-#![allow(missing_docs, reason = "the documentation of generated items is in the protos")]
+#![allow(
+    missing_docs,
+    reason = "the documentation of generated items is in the protos"
+)]
 #![allow(clippy::all, clippy::unwrap_used, reason = "generated code")]
 
 tonic::include_proto!("tributary.v1");

@@ -1,0 +1,215 @@
+//! What all parts of a coordinator share: the stores, the fleet, the ledger, the registry, the runs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::broadcast;
+use tributary_model::Digest;
+use tributary_proto::v1::{WatchResponse, watch_response};
+use tributary_proto::{MonitorId, RunId};
+
+use crate::CoordinatorError;
+use crate::blob::BlobStore;
+use crate::clock::SharedClock;
+use crate::fleet::Fleet;
+use crate::ledger::Ledger;
+use crate::monitor::MonitorHandle;
+use crate::registry::Registry;
+use crate::run::RunHandle;
+use crate::store::{Batch, Expect, SledStore, Store, Table};
+use crate::telemetry::Telemetry;
+
+/// Events that a slow watcher may fall behind before it loses some.
+const WATCH_BACKLOG: usize = 4_096;
+/// Objects kept in memory for download.
+const HOT_OBJECTS: usize = 16;
+/// Largest object kept in memory.
+const HOT_BYTES: usize = 8 * 1024 * 1024;
+
+/// The shared parts of one coordinator.
+pub struct Core {
+    /// Durable metadata.
+    pub store: Arc<dyn Store>,
+    /// Models and builds: what anyone may download.
+    pub blobs: BlobStore,
+    /// Partial sums, snapshots and optimiser states: never served.
+    pub vault: BlobStore,
+    /// The time.
+    pub clock: SharedClock,
+    /// Devices.
+    pub fleet: Fleet,
+    /// Privacy accounts.
+    pub ledger: Ledger,
+    /// Models and builds.
+    pub registry: Registry,
+    /// Counters.
+    pub telemetry: Arc<Telemetry>,
+    /// Signs builds.
+    pub build_key: SigningKey,
+    runs: Mutex<BTreeMap<RunId, RunHandle>>,
+    monitors: Mutex<BTreeMap<MonitorId, MonitorHandle>>,
+    watchers: broadcast::Sender<WatchResponse>,
+    hot: Mutex<Vec<(Digest, Bytes)>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    /// Opens a data folder.
+    ///
+    /// # Errors
+    /// When it can't be read, is another version's, or is in use.
+    pub async fn open(folder: &Path, clock: SharedClock) -> Result<Arc<Self>, CoordinatorError> {
+        let store: Arc<dyn Store> = Arc::new(SledStore::open(folder.join("meta"))?);
+        let blobs = BlobStore::open(folder.join("blobs"))?;
+        let vault = BlobStore::open(folder.join("vault"))?;
+        Self::with_stores(store, blobs, vault, clock).await
+    }
+
+    /// Opens given stores.
+    ///
+    /// # Errors
+    /// When their records can't be read.
+    pub async fn with_stores(
+        store: Arc<dyn Store>,
+        blobs: BlobStore,
+        vault: BlobStore,
+        clock: SharedClock,
+    ) -> Result<Arc<Self>, CoordinatorError> {
+        let build_key = build_key(&*store).await?;
+        Ok(Arc::new(Self {
+            fleet: Fleet::open(store.clone())?,
+            ledger: Ledger::open(store.clone())?,
+            registry: Registry::new(store.clone(), blobs.clone()),
+            telemetry: Arc::default(),
+            build_key,
+            runs: Mutex::default(),
+            monitors: Mutex::default(),
+            watchers: broadcast::channel(WATCH_BACKLOG).0,
+            hot: Mutex::default(),
+            store,
+            blobs,
+            vault,
+            clock,
+        }))
+    }
+
+    /// The runs, oldest id first.
+    pub fn runs(&self) -> Vec<RunHandle> {
+        lock(&self.runs).values().cloned().collect()
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// When it is not known.
+    pub fn run(&self, id: &RunId) -> Result<RunHandle, CoordinatorError> {
+        let known = lock(&self.runs).get(id).cloned();
+        known.ok_or_else(|| {
+            CoordinatorError::unknown("run", id.as_str(), "see `tributary run ls` for the ids")
+        })
+    }
+
+    /// Adds a run.
+    pub fn add_run(&self, id: RunId, handle: RunHandle) {
+        lock(&self.runs).insert(id, handle);
+    }
+
+    /// The monitors.
+    pub fn monitors(&self) -> Vec<MonitorHandle> {
+        lock(&self.monitors).values().cloned().collect()
+    }
+
+    /// One monitor.
+    pub fn monitor(&self, id: &MonitorId) -> Option<MonitorHandle> {
+        lock(&self.monitors).get(id).cloned()
+    }
+
+    /// Adds a monitor unless it is there; true when it was added.
+    pub fn add_monitor(&self, id: MonitorId, handle: MonitorHandle) -> bool {
+        use std::collections::btree_map::Entry;
+        match lock(&self.monitors).entry(id) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(handle);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
+    }
+
+    /// Tells the watchers.
+    pub fn tell(&self, event: watch_response::Event) {
+        // no watcher is no error
+        let _ = self
+            .watchers
+            .send(WatchResponse { unix_ms: self.clock.now_ms(), event: Some(event) });
+    }
+
+    /// Follows events from now on.
+    pub fn watch(&self) -> broadcast::Receiver<WatchResponse> {
+        self.watchers.subscribe()
+    }
+
+    /// A blob, from memory when it was asked for lately.
+    ///
+    /// # Errors
+    /// When it is not known or damaged.
+    pub async fn object(&self, digest: &Digest) -> Result<Bytes, CoordinatorError> {
+        let hit = lock(&self.hot).iter().find(|(known, _)| known == digest).cloned();
+        if let Some((_, bytes)) = hit {
+            return Ok(bytes);
+        }
+        let bytes = self.blobs.get(digest).await?;
+        if bytes.len() <= HOT_BYTES {
+            let mut hot = lock(&self.hot);
+            if hot.len() >= HOT_OBJECTS {
+                hot.remove(0);
+            }
+            hot.push((*digest, bytes.clone()));
+        }
+        Ok(bytes)
+    }
+}
+
+/// The key that signs builds, made at the first start.
+async fn build_key(store: &dyn Store) -> Result<SigningKey, CoordinatorError> {
+    const KEY: &str = "build-signing-key";
+    if let Some(record) = store.get(Table::Meta, KEY.as_bytes())? {
+        let secret: [u8; 32] = record.json()?;
+        return Ok(SigningKey::from_bytes(&secret));
+    }
+    let secret = random_bytes()?;
+    let mut batch = Batch::new();
+    batch.put_json(Table::Meta, KEY, &secret, Expect::Absent)?;
+    store.commit(batch).await?;
+    Ok(SigningKey::from_bytes(&secret))
+}
+
+/// 32 bytes from the operating system.
+pub(crate) fn random_bytes() -> Result<[u8; 32], CoordinatorError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| CoordinatorError::Invalid {
+        field: "random source",
+        problem: error.to_string(),
+        remedy: "give the process access to the operating system's random source",
+    })?;
+    Ok(bytes)
+}
+
+/// 32 bytes that depend on a seed and a purpose, for seeded runs.
+pub(crate) fn seeded_bytes(seed: u64, purpose: &[&[u8]]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"tributary-simulation-v1");
+    hash.update(seed.to_be_bytes());
+    for part in purpose {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}

@@ -1,0 +1,303 @@
+//! The transition table of the engine.
+
+use tributary_proto::DeviceId;
+
+use super::{
+    AssignmentState, CloseReason, Effect, Event, Lease, Participation, Phase, RoundRecord,
+    RoundState, RunState, RunStatus, Segment,
+};
+
+/// Attempts at one round before the run fails.
+pub const MAX_ATTEMPTS: u32 = 5;
+
+/// Why an event or an upload does not fit the state. Expected, counted, told to the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reject {
+    /// The run is over.
+    #[error("the run is over: wait for the next assignment")]
+    RunOver,
+    /// Another round is open.
+    #[error("this round is not open: drop the update and wait for the next assignment")]
+    WrongRound,
+    /// The round is in another phase.
+    #[error("the round does not collect any more: wait for the next assignment")]
+    WrongPhase,
+    /// The device holds no assignment.
+    #[error("the device holds no assignment in this round: wait for one")]
+    NotAssigned,
+    /// The lease has ended.
+    #[error("the lease has expired: drop the update and wait for the next assignment")]
+    LeaseExpired,
+    /// The device is counted already.
+    #[error("the device is counted in this round already: nothing is left to do")]
+    Duplicate,
+    /// The round has all that it wants.
+    #[error("the round has all the contributions it wants: drop the update")]
+    GoalMet,
+    /// The contribution could not be made durable.
+    #[error("the coordinator could not store the update: send it again")]
+    Interrupted,
+    /// Fewer contributions than the minimum.
+    #[error("the round has fewer contributions than its minimum")]
+    BelowMinimum,
+}
+
+impl RunState {
+    /// Whether an update of `device` for `round` would be counted now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, device: &DeviceId, round: u32, now_ms: u64) -> Result<usize, Reject> {
+        self.in_round(round)?;
+        let lease = self.round.leases.get(device);
+        if lease.is_some_and(|lease| lease.state == AssignmentState::Counted) {
+            return Err(Reject::Duplicate);
+        }
+        self.in_phase(Phase::Collecting)?;
+        let lease = lease.ok_or(Reject::NotAssigned)?;
+        // a seeded round closes on its assigned set, so neither time nor order may refuse anyone
+        if !self.spec.is_seeded() {
+            if lease.state == AssignmentState::Dropped || now_ms > lease.until_ms {
+                return Err(Reject::LeaseExpired);
+            }
+            if self.round.counted() >= self.spec.rounds.cohort as usize {
+                return Err(Reject::GoalMet);
+            }
+        } else if lease.state == AssignmentState::Dropped {
+            return Err(Reject::LeaseExpired);
+        }
+        Ok(lease.region)
+    }
+
+    /// Why the open round should stop collecting now, if it should.
+    pub fn should_close(&self, now_ms: u64) -> Option<CloseReason> {
+        if !self.is_running() || self.round.phase != Phase::Collecting {
+            return None;
+        }
+        if self.round.in_state(AssignmentState::Waiting) == 0 {
+            return Some(CloseReason::AllAnswered);
+        }
+        if self.spec.is_seeded() {
+            return None;
+        }
+        if self.round.counted() >= self.spec.rounds.cohort as usize {
+            return Some(CloseReason::GoalMet);
+        }
+        let expired = self.round.leases.values().all(|lease| now_ms > lease.until_ms);
+        expired.then_some(CloseReason::Deadline)
+    }
+
+    /// Whether a fact fits the state.
+    ///
+    /// # Errors
+    /// [`Reject`] when it does not.
+    pub fn check(&self, event: &Event) -> Result<(), Reject> {
+        if !self.is_running() {
+            return Err(Reject::RunOver);
+        }
+        match event {
+            Event::Selected { round, .. } => self.expects(*round, Phase::Selecting),
+            Event::Dropped { round, devices } => {
+                self.expects(*round, Phase::Collecting)?;
+                let known = |device| self.round.leases.contains_key(device);
+                if devices.iter().all(known) { Ok(()) } else { Err(Reject::NotAssigned) }
+            }
+            Event::Sealed { round, segment } => {
+                self.expects(*round, Phase::Collecting)?;
+                self.check_segment(segment)
+            }
+            Event::Closed { round, .. } => {
+                self.expects(*round, Phase::Collecting)?;
+                let enough = self.round.counted() >= self.spec.rounds.minimum() as usize;
+                if enough { Ok(()) } else { Err(Reject::BelowMinimum) }
+            }
+            Event::Charged { round, .. } => self.expects(*round, Phase::Sealing),
+            Event::Published { round, .. } => self.expects(*round, Phase::Releasing),
+            Event::Aborted { round, .. } => {
+                self.in_round(*round)?;
+                let charged = self.round.phase == Phase::Releasing;
+                if charged { Err(Reject::WrongPhase) } else { Ok(()) }
+            }
+            Event::Stopped | Event::Failed { .. } => Ok(()),
+        }
+    }
+
+    /// Whether facts that do not depend on each other fit the state.
+    ///
+    /// # Errors
+    /// The first [`Reject`].
+    pub fn check_all(&self, events: &[Event]) -> Result<(), Reject> {
+        events.iter().try_for_each(|event| self.check(event))
+    }
+
+    /// Applies a fact and says what to do about it.
+    ///
+    /// # Errors
+    /// [`Reject`] when the fact does not fit; the state is then untouched.
+    pub fn apply(&mut self, event: &Event) -> Result<Vec<Effect>, Reject> {
+        self.check(event)?;
+        Ok(match event {
+            Event::Selected { devices, lease_until_ms, complete, .. } => {
+                self.selected(devices, *lease_until_ms, *complete)
+            }
+            Event::Dropped { devices, .. } => self.dropped(devices),
+            Event::Sealed { segment, .. } => self.sealed(segment),
+            Event::Closed { .. } => {
+                self.round.phase = Phase::Sealing;
+                vec![Effect::Charge]
+            }
+            Event::Charged { pico_rho, .. } => {
+                self.round.charged_pico_rho = *pico_rho;
+                self.round.phase = Phase::Releasing;
+                vec![Effect::Release]
+            }
+            Event::Published { model, server, bytes_down, .. } => {
+                self.model = *model;
+                self.server = Some(*server);
+                self.published(*bytes_down)
+            }
+            Event::Aborted { reason, .. } => self.aborted(reason),
+            Event::Stopped => self.over(RunStatus::Stopped, "stopped by an operator"),
+            Event::Failed { reason } => self.over(RunStatus::Failed(reason.clone()), reason),
+        })
+    }
+
+    fn expects(&self, round: u32, phase: Phase) -> Result<(), Reject> {
+        self.in_round(round)?;
+        self.in_phase(phase)
+    }
+
+    fn in_round(&self, round: u32) -> Result<(), Reject> {
+        if !self.is_running() {
+            return Err(Reject::RunOver);
+        }
+        if self.round.number == round { Ok(()) } else { Err(Reject::WrongRound) }
+    }
+
+    fn in_phase(&self, phase: Phase) -> Result<(), Reject> {
+        if self.round.phase == phase { Ok(()) } else { Err(Reject::WrongPhase) }
+    }
+
+    fn selected(
+        &mut self,
+        devices: &[super::Assigned],
+        until_ms: u64,
+        complete: bool,
+    ) -> Vec<Effect> {
+        for assigned in devices {
+            let state = AssignmentState::Waiting;
+            let lease = Lease { region: assigned.region, until_ms, state };
+            self.round.leases.entry(assigned.device.clone()).or_insert(lease);
+        }
+        if !complete {
+            return Vec::new();
+        }
+        self.round.phase = Phase::Collecting;
+        vec![Effect::Offer(self.round.leases.keys().cloned().collect())]
+    }
+
+    fn dropped(&mut self, devices: &[DeviceId]) -> Vec<Effect> {
+        for device in devices {
+            if let Some(lease) = self.round.leases.get_mut(device)
+                && lease.state == AssignmentState::Waiting
+            {
+                lease.state = AssignmentState::Dropped;
+            }
+        }
+        Vec::new()
+    }
+
+    fn check_segment(&self, segment: &Segment) -> Result<(), Reject> {
+        let mut seen = std::collections::BTreeSet::new();
+        for device in &segment.contributors {
+            let lease = self.round.leases.get(device).ok_or(Reject::NotAssigned)?;
+            if lease.region != segment.region {
+                return Err(Reject::NotAssigned);
+            }
+            if lease.state == AssignmentState::Counted || !seen.insert(device) {
+                return Err(Reject::Duplicate);
+            }
+        }
+        Ok(())
+    }
+
+    fn sealed(&mut self, segment: &Segment) -> Vec<Effect> {
+        for device in &segment.contributors {
+            if let Some(lease) = self.round.leases.get_mut(device) {
+                lease.state = AssignmentState::Counted;
+            }
+        }
+        self.round.segments.push(segment.clone());
+        let devices = segment.contributors.clone();
+        vec![Effect::GiveReceipts { segment: segment.digest, devices }]
+    }
+
+    fn published(&mut self, bytes_down: u64) -> Vec<Effect> {
+        let number = self.round.number;
+        let contributors: Vec<DeviceId> = self.round.contributors().cloned().collect();
+        for device in contributors {
+            let past = self
+                .participations
+                .entry(device)
+                .or_insert(Participation { count: 0, last_round: 0 });
+            past.count += 1;
+            past.last_round = number;
+        }
+        let spent = self.round.charged_pico_rho.saturating_mul(self.most_participations().into());
+        self.record(Some(self.model), bytes_down, String::new(), spent);
+        let discard = Effect::Discard(self.segment_digests());
+        if number == self.spec.rounds.count {
+            self.status = RunStatus::Completed;
+            return vec![discard, Effect::Announce(self.model), Effect::Finish];
+        }
+        self.round = RoundState::open(number + 1, 1);
+        vec![discard, Effect::Announce(self.model), Effect::Select]
+    }
+
+    fn aborted(&mut self, reason: &str) -> Vec<Effect> {
+        let spent = self.history.last().map_or(0, |record| record.worst_pico_rho);
+        self.record(None, 0, reason.to_owned(), spent);
+        let discard = Effect::Discard(self.segment_digests());
+        if self.round.attempt >= MAX_ATTEMPTS {
+            let why = format!(
+                "round {} was given up {MAX_ATTEMPTS} times, the last time because {reason}",
+                self.round.number
+            );
+            self.status = RunStatus::Failed(why);
+            return vec![discard, Effect::Finish];
+        }
+        self.round = RoundState::open(self.round.number, self.round.attempt + 1);
+        vec![discard, Effect::Select]
+    }
+
+    fn over(&mut self, status: RunStatus, reason: &str) -> Vec<Effect> {
+        let spent = self.history.last().map_or(0, |record| record.worst_pico_rho);
+        self.record(None, 0, reason.to_owned(), spent);
+        self.status = status;
+        vec![Effect::Discard(self.segment_digests()), Effect::Finish]
+    }
+
+    fn segment_digests(&self) -> Vec<tributary_model::Digest> {
+        self.round.segments.iter().map(|segment| segment.digest).collect()
+    }
+
+    fn record(
+        &mut self,
+        model: Option<tributary_model::Digest>,
+        bytes_down: u64,
+        reason: String,
+        worst_pico_rho: u64,
+    ) {
+        self.history.push(RoundRecord {
+            number: self.round.number,
+            model,
+            assigned: self.round.leases.len() as u64,
+            counted: self.round.counted_by_region(self.spec.regions.len()),
+            dropped: self.round.in_state(AssignmentState::Dropped) as u64,
+            bytes_down,
+            bytes_up: self.round.segments.iter().map(|segment| segment.bytes_up).sum(),
+            reason,
+            worst_pico_rho,
+        });
+    }
+}

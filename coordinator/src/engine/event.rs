@@ -1,0 +1,145 @@
+//! What happens to a run, and what must be done about it.
+
+use serde::{Deserialize, Serialize};
+use tributary_model::Digest;
+use tributary_proto::{DeviceId, RegionId};
+
+/// One device's order in a round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assigned {
+    /// The device.
+    pub device: DeviceId,
+    /// Its region, as an index into the run's list.
+    pub region: usize,
+}
+
+/// Contributions of one region that are summed and durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Index of the region.
+    pub region: usize,
+    /// Digest of the partial sum's blob.
+    pub digest: Digest,
+    /// Who is in it.
+    pub contributors: Vec<DeviceId>,
+    /// Bytes of updates that came in for it.
+    pub bytes_up: u64,
+}
+
+/// Why collection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CloseReason {
+    /// As many contributions as were planned.
+    GoalMet,
+    /// Every assigned device answered.
+    AllAnswered,
+    /// The deadline passed.
+    Deadline,
+}
+
+/// A fact about a run. Stored before its effects run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Devices were chosen for the open round. Several of these may make up a selection.
+    Selected {
+        /// The round.
+        round: u32,
+        /// The devices.
+        devices: Vec<Assigned>,
+        /// When their leases end, in milliseconds since 1970.
+        lease_until_ms: u64,
+        /// True on the last part of a selection.
+        complete: bool,
+    },
+    /// Devices gave their assignment up, or their lease ended.
+    Dropped {
+        /// The round.
+        round: u32,
+        /// The devices.
+        devices: Vec<DeviceId>,
+    },
+    /// A partial sum is durable; its contributors are counted.
+    Sealed {
+        /// The round.
+        round: u32,
+        /// The segment.
+        segment: Segment,
+    },
+    /// Collection is over: nothing more is admitted.
+    Closed {
+        /// The round.
+        round: u32,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The ledger holds the round's charge.
+    Charged {
+        /// The round.
+        round: u32,
+        /// zCDP charged to each contributor, in units of 1e-12.
+        pico_rho: u64,
+    },
+    /// The new model version is registered.
+    Published {
+        /// The round.
+        round: u32,
+        /// Its digest.
+        model: Digest,
+        /// Digest of the server optimiser's state.
+        server: Digest,
+        /// Bytes of models sent for the round.
+        bytes_down: u64,
+    },
+    /// The round is given up; nothing was released and nothing charged.
+    Aborted {
+        /// The round.
+        round: u32,
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// An operator stopped the run.
+    Stopped,
+    /// The run can't go on.
+    Failed {
+        /// Why, as a sentence with the remedy.
+        reason: String,
+    },
+}
+
+/// Something to do after an event was stored. Doing it twice is harmless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Choose devices for the open round.
+    Select,
+    /// Send the assignment to these devices.
+    Offer(Vec<DeviceId>),
+    /// Tell these devices that they are counted.
+    GiveReceipts {
+        /// The segment that holds them.
+        segment: Digest,
+        /// The devices.
+        devices: Vec<DeviceId>,
+    },
+    /// Charge the ledger, then release.
+    Charge,
+    /// Add noise, divide, step the server optimiser and register the version.
+    Release,
+    /// Tell the fleet of a new version and drop the round's partial sums.
+    Announce(Digest),
+    /// Drop the partial sums of a round that released nothing.
+    Discard(Vec<Digest>),
+    /// The run is over.
+    Finish,
+}
+
+impl Event {
+    /// True when the round's devices are free again after it.
+    pub fn ends_round(&self) -> bool {
+        matches!(
+            self,
+            Self::Published { .. } | Self::Aborted { .. } | Self::Stopped | Self::Failed { .. }
+        )
+    }
+}

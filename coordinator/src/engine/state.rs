@@ -1,0 +1,225 @@
+//! The state of a run: what the engine knows, and nothing that can be derived from it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tributary_model::Digest;
+use tributary_proto::{DeviceId, RunId};
+
+use super::Segment;
+use crate::spec::RunSpec;
+
+/// Whether a run goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Rounds are going on.
+    Running,
+    /// All rounds were published.
+    Completed,
+    /// An operator stopped it.
+    Stopped,
+    /// It can't go on.
+    Failed(String),
+}
+
+/// Where the open round stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Devices are being chosen.
+    Selecting,
+    /// Devices train and upload.
+    Collecting,
+    /// Nothing more is admitted; the ledger is being charged.
+    Sealing,
+    /// Charged; noise, division and optimiser step are under way.
+    Releasing,
+}
+
+/// Where an assignment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssignmentState {
+    /// The device has not answered yet.
+    Waiting,
+    /// Its contribution is in a sealed segment.
+    Counted,
+    /// It gave up, or its lease ended.
+    Dropped,
+}
+
+/// One device's place in the open round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Index of its region.
+    pub region: usize,
+    /// When the lease ends, in milliseconds since 1970.
+    pub until_ms: u64,
+    /// Where it stands.
+    pub state: AssignmentState,
+}
+
+/// What a device has done in this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Participation {
+    /// Published rounds that it is in.
+    pub count: u32,
+    /// The last of them.
+    pub last_round: u32,
+}
+
+/// The open round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoundState {
+    /// Its number, from 1.
+    pub number: u32,
+    /// How often it was begun, from 1.
+    pub attempt: u32,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Its devices.
+    pub leases: BTreeMap<DeviceId, Lease>,
+    /// Its durable partial sums.
+    pub segments: Vec<Segment>,
+    /// zCDP that was charged for it, in units of 1e-12.
+    pub charged_pico_rho: u64,
+}
+
+/// A round that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundRecord {
+    /// Its number.
+    pub number: u32,
+    /// The version that it made; absent when it was aborted.
+    pub model: Option<Digest>,
+    /// Devices assigned.
+    pub assigned: u64,
+    /// Contributions counted, by region.
+    pub counted: Vec<u64>,
+    /// Devices that gave up.
+    pub dropped: u64,
+    /// Bytes of models sent.
+    pub bytes_down: u64,
+    /// Bytes of updates received.
+    pub bytes_up: u64,
+    /// Why it was aborted; empty otherwise.
+    pub reason: String,
+    /// zCDP of the device of this run that spent most, after this round, in units of 1e-12.
+    pub worst_pico_rho: u64,
+}
+
+/// Everything the engine knows of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunState {
+    /// The run.
+    pub id: RunId,
+    /// What was asked for.
+    pub spec: RunSpec,
+    /// Random key of the run's selection; derived from the seed in a seeded run.
+    pub key: [u8; 32],
+    /// Whether it goes on.
+    pub status: RunStatus,
+    /// The open round; the last one when the run is over.
+    pub round: RoundState,
+    /// Newest model version.
+    pub model: Digest,
+    /// Newest state of the server optimiser.
+    pub server: Option<Digest>,
+    /// Participations in published rounds.
+    pub participations: BTreeMap<DeviceId, Participation>,
+    /// Rounds that are over.
+    pub history: Vec<RoundRecord>,
+    /// When it was started, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// The drift that a playbook started it for.
+    pub drift_id: Option<String>,
+}
+
+impl RoundState {
+    /// A round that has not begun.
+    pub(super) fn open(number: u32, attempt: u32) -> Self {
+        Self {
+            number,
+            attempt,
+            phase: Phase::Selecting,
+            leases: BTreeMap::new(),
+            segments: Vec::new(),
+            charged_pico_rho: 0,
+        }
+    }
+
+    /// Devices in `state`.
+    pub fn in_state(&self, state: AssignmentState) -> usize {
+        self.leases.values().filter(|lease| lease.state == state).count()
+    }
+
+    /// Contributions counted.
+    pub fn counted(&self) -> usize {
+        self.segments.iter().map(|segment| segment.contributors.len()).sum()
+    }
+
+    /// Contributions counted, by index of the region.
+    pub fn counted_by_region(&self, regions: usize) -> Vec<u64> {
+        let mut counts = vec![0; regions];
+        for segment in &self.segments {
+            counts[segment.region] += segment.contributors.len() as u64;
+        }
+        counts
+    }
+
+    /// Everybody in a sealed segment.
+    pub fn contributors(&self) -> impl Iterator<Item = &DeviceId> {
+        self.segments.iter().flat_map(|segment| &segment.contributors)
+    }
+}
+
+impl RunState {
+    /// A run at the start of its first round.
+    pub fn new(id: RunId, spec: RunSpec, key: [u8; 32], model: Digest, started_ms: u64) -> Self {
+        Self {
+            id,
+            spec,
+            key,
+            status: RunStatus::Running,
+            round: RoundState::open(1, 1),
+            model,
+            server: None,
+            participations: BTreeMap::new(),
+            history: Vec::new(),
+            started_ms,
+            drift_id: None,
+        }
+    }
+
+    /// True while rounds go on.
+    pub fn is_running(&self) -> bool {
+        self.status == RunStatus::Running
+    }
+
+    /// Contributions in published rounds and the open one, by index of the region.
+    pub fn contributions_by_region(&self) -> Vec<u64> {
+        let mut totals = vec![0; self.spec.regions.len()];
+        if self.is_running() {
+            totals = self.round.counted_by_region(totals.len());
+        }
+        for record in self.history.iter().filter(|record| record.model.is_some()) {
+            for (total, count) in totals.iter_mut().zip(&record.counted) {
+                *total += count;
+            }
+        }
+        totals
+    }
+
+    /// Most published rounds that any one device is in.
+    pub fn most_participations(&self) -> u32 {
+        self.participations.values().map(|p| p.count).max().unwrap_or(0)
+    }
+
+    /// True when the device may take part in the open round as far as this run is concerned.
+    pub fn may_participate(&self, device: &DeviceId) -> bool {
+        let Some(past) = self.participations.get(device) else { return true };
+        past.count < self.spec.rounds.max_participations
+            && self.round.number >= past.last_round + self.spec.rounds.min_separation
+    }
+}

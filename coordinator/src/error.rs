@@ -1,0 +1,150 @@
+//! What can go wrong in the coordinator, and how a caller is told.
+
+use tributary_aggregator::{AccountingError, NoiseError, OptimiserError, PartialError, ReleaseError};
+use tributary_drift::DriftError;
+use tributary_model::ModelError;
+use tributary_proto::IdError;
+
+use crate::blob::BlobError;
+use crate::engine::Reject;
+use crate::spec::SpecError;
+use crate::store::StoreError;
+
+/// Everything that can go wrong. Each has a stable code that users can look up.
+#[derive(Debug, thiserror::Error)]
+pub enum CoordinatorError {
+    /// The metadata store refused.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The blob store refused.
+    #[error("{0}")]
+    Blob(#[from] BlobError),
+    /// A recipe is wrong.
+    #[error("{0}")]
+    Spec(#[from] SpecError),
+    /// A model is wrong.
+    #[error("{0}")]
+    Model(#[from] ModelError),
+    /// An id is wrong.
+    #[error("{0}")]
+    Id(#[from] IdError),
+    /// A privacy number is wrong.
+    #[error("{0}")]
+    Accounting(#[from] AccountingError),
+    /// The noise could not be drawn.
+    #[error("{0}")]
+    Noise(#[from] NoiseError),
+    /// A stored partial sum is damaged.
+    #[error("{0}")]
+    Partial(#[from] PartialError),
+    /// The mean could not be released.
+    #[error("{0}")]
+    Release(#[from] ReleaseError),
+    /// The server optimiser refused.
+    #[error("{0}")]
+    Optimiser(#[from] OptimiserError),
+    /// The monitor refused.
+    #[error("{0}")]
+    Drift(#[from] DriftError),
+    /// An event did not fit the engine's state.
+    #[error("{0}")]
+    Reject(#[from] Reject),
+    /// Something that is not known here.
+    #[error("{what} {name:?} is not known here: {remedy}")]
+    Unknown {
+        /// What was looked for.
+        what: &'static str,
+        /// Its name, cut to 80 characters.
+        name: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The caller could not prove who it is.
+    #[error("the token does not belong to this device_id: enrol again")]
+    Unauthenticated,
+    /// A device id is taken by another token.
+    #[error("device_id {0:?} is enrolled with another token or region: choose another id")]
+    Taken(String),
+    /// A field of a request is wrong.
+    #[error("{field} {problem}: {remedy}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        problem: String,
+        /// What would be right.
+        remedy: &'static str,
+    },
+    /// A plan that can't be paid for.
+    #[error("{0}")]
+    Budget(String),
+    /// The coordinator is stopping.
+    #[error("the coordinator is stopping: try again in a moment")]
+    Stopping,
+}
+
+impl CoordinatorError {
+    /// An unknown thing.
+    pub fn unknown(what: &'static str, name: &str, remedy: &'static str) -> Self {
+        Self::Unknown { what, name: name.chars().take(80).collect(), remedy }
+    }
+
+    /// The stable code; `docs/errors.md` explains each.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "TRB-0100",
+            Self::Id(_) => "TRB-0101",
+            Self::Spec(_) => "TRB-0110",
+            Self::Model(_) => "TRB-0120",
+            Self::Budget(_) => "TRB-0130",
+            Self::Unknown { .. } => "TRB-0200",
+            Self::Unauthenticated => "TRB-0210",
+            Self::Taken(_) => "TRB-0211",
+            Self::Reject(_) => "TRB-0300",
+            Self::Accounting(_) | Self::Noise(_) => "TRB-0400",
+            Self::Partial(_) | Self::Release(_) | Self::Optimiser(_) => "TRB-0410",
+            Self::Drift(_) => "TRB-0420",
+            Self::Store(_) => "TRB-0500",
+            Self::Blob(_) => "TRB-0510",
+            Self::Stopping => "TRB-0600",
+        }
+    }
+
+    /// Milliseconds after which the same call may succeed; 0 means that it will not.
+    pub fn retry_after_ms(&self) -> u64 {
+        match self {
+            Self::Stopping => 1_000,
+            Self::Store(_) | Self::Blob(_) => 5_000,
+            _ => 0,
+        }
+    }
+}
+
+impl From<CoordinatorError> for tonic::Status {
+    fn from(error: CoordinatorError) -> Self {
+        use tonic::Code;
+        let code = match &error {
+            CoordinatorError::Invalid { .. }
+            | CoordinatorError::Id(_)
+            | CoordinatorError::Spec(_)
+            | CoordinatorError::Model(_) => Code::InvalidArgument,
+            CoordinatorError::Budget(_) | CoordinatorError::Reject(_) => Code::FailedPrecondition,
+            CoordinatorError::Unknown { .. } => Code::NotFound,
+            CoordinatorError::Blob(crate::blob::BlobError::NotFound { .. }) => Code::NotFound,
+            CoordinatorError::Unauthenticated => Code::Unauthenticated,
+            CoordinatorError::Taken(_) => Code::AlreadyExists,
+            CoordinatorError::Stopping => Code::Unavailable,
+            CoordinatorError::Store(_) | CoordinatorError::Blob(_) => Code::Unavailable,
+            _ => Code::Internal,
+        };
+        let mut status = tonic::Status::new(code, format!("{} [{}]", error, error.code()));
+        let metadata = status.metadata_mut();
+        if let Ok(value) = error.code().parse() {
+            metadata.insert("tributary-code", value);
+        }
+        if let Ok(value) = error.retry_after_ms().to_string().parse() {
+            metadata.insert("tributary-retry-after-ms", value);
+        }
+        status
+    }
+}

@@ -1,0 +1,304 @@
+//! The fleet: enrolled devices, their open sessions, and mailboxes for those that poll.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Notify, mpsc};
+use tributary_proto::v1::{Credentials, DeviceProfile, Directive, FleetGroup};
+use tributary_proto::{DeviceId, RegionId};
+
+use crate::CoordinatorError;
+use crate::store::{Batch, Expect, Store, Table};
+
+/// Directives that may wait for one device.
+pub const MAILBOX: usize = 16;
+/// Bytes of a device's token.
+pub const TOKEN_BYTES: usize = 32;
+
+/// What is kept of a device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its region, for good.
+    pub region: RegionId,
+    /// Its hardware.
+    pub profile: Profile,
+    /// The tasks whose data it holds.
+    pub tasks: Vec<String>,
+    /// SHA-256 of its token.
+    token: [u8; 32],
+}
+
+/// A device's hardware, as kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Profile {
+    /// Name of the hardware class.
+    pub name: String,
+    /// Processor core.
+    pub core: String,
+    /// Bytes of RAM for inference.
+    pub ram_bytes: u64,
+    /// Bytes of one model slot.
+    pub flash_slot_bytes: u64,
+    /// Build formats that it runs.
+    pub formats: Vec<String>,
+}
+
+impl From<DeviceProfile> for Profile {
+    fn from(wire: DeviceProfile) -> Self {
+        Self {
+            name: wire.name,
+            core: wire.core,
+            ram_bytes: wire.ram_bytes,
+            flash_slot_bytes: wire.flash_slot_bytes,
+            formats: wire.formats,
+        }
+    }
+}
+
+struct Session {
+    number: u64,
+    outbox: mpsc::Sender<Directive>,
+}
+
+#[derive(Default)]
+struct Inner {
+    devices: HashMap<DeviceId, Arc<Device>>,
+    sessions: HashMap<DeviceId, Session>,
+    mailboxes: HashMap<DeviceId, VecDeque<Directive>>,
+    reserved: HashSet<DeviceId>,
+    session_count: u64,
+}
+
+/// The fleet of one coordinator.
+pub struct Fleet {
+    store: Arc<dyn Store>,
+    inner: Mutex<Inner>,
+    changed: Notify,
+}
+
+impl Fleet {
+    /// Reads the enrolled devices.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn open(store: Arc<dyn Store>) -> Result<Self, CoordinatorError> {
+        let mut inner = Inner::default();
+        for row in store.records(Table::Devices, b"") {
+            let (key, record) = row?;
+            let id = DeviceId::try_from(String::from_utf8_lossy(&key).into_owned())?;
+            inner.devices.insert(id, Arc::new(record.json()?));
+        }
+        Ok(Self { store, inner: Mutex::new(inner), changed: Notify::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // no code panics while it holds the lock; if some day one does, the maps are still whole
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enrols a device, durably. Repeating it with the same token and region is harmless.
+    ///
+    /// # Errors
+    /// When a field is wrong or the id is taken.
+    pub async fn enrol(
+        &self,
+        id: DeviceId,
+        token: &[u8],
+        region: RegionId,
+        profile: DeviceProfile,
+        tasks: Vec<String>,
+    ) -> Result<Arc<Device>, CoordinatorError> {
+        if token.len() != TOKEN_BYTES {
+            return Err(CoordinatorError::Invalid {
+                field: "token",
+                problem: format!("has {} bytes", token.len()),
+                remedy: "send 32 random bytes",
+            });
+        }
+        check_profile(&profile, &tasks)?;
+        let device = Device { region, profile: profile.into(), tasks, token: hash(token) };
+        let known = self.lock().devices.get(&id).cloned();
+        if let Some(known) = known {
+            let same = known.token == device.token && known.region == device.region;
+            return if same { Ok(known) } else { Err(CoordinatorError::Taken(id.to_string())) };
+        }
+        let mut batch = Batch::new();
+        batch.put_json(Table::Devices, id.as_str(), &device, Expect::Absent)?;
+        match self.store.commit(batch).await {
+            Ok(_) => {}
+            Err(crate::store::StoreError::Conflict { .. }) => {
+                return Err(CoordinatorError::Taken(id.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let device = Arc::new(device);
+        self.lock().devices.insert(id, device.clone());
+        Ok(device)
+    }
+
+    /// The device behind these credentials.
+    ///
+    /// # Errors
+    /// When the id is unknown or the token is another's.
+    pub fn authenticate(
+        &self,
+        credentials: Option<&Credentials>,
+    ) -> Result<(DeviceId, Arc<Device>), CoordinatorError> {
+        let credentials = credentials.ok_or(CoordinatorError::Unauthenticated)?;
+        let id: DeviceId = credentials.device_id.parse()?;
+        let device = self.lock().devices.get(&id).cloned();
+        let device = device.ok_or(CoordinatorError::Unauthenticated)?;
+        // digests are compared, so the time taken says nothing about the token
+        if hash(&credentials.token) != device.token {
+            return Err(CoordinatorError::Unauthenticated);
+        }
+        Ok((id, device))
+    }
+
+    /// Opens a session; an older one of the same device ends. Returns its number and its messages.
+    pub fn connect(&self, id: &DeviceId) -> (u64, mpsc::Receiver<Directive>) {
+        let (outbox, messages) = mpsc::channel(MAILBOX);
+        let mut inner = self.lock();
+        inner.session_count += 1;
+        let number = inner.session_count;
+        inner.mailboxes.remove(id);
+        inner.sessions.insert(id.clone(), Session { number, outbox });
+        drop(inner);
+        self.changed.notify_waiters();
+        (number, messages)
+    }
+
+    /// Ends a session, unless a newer one has taken its place.
+    pub fn disconnect(&self, id: &DeviceId, number: u64) {
+        let mut inner = self.lock();
+        if inner.sessions.get(id).is_some_and(|session| session.number == number) {
+            inner.sessions.remove(id);
+        }
+    }
+
+    /// Notes a poll and takes what waits for the device.
+    pub fn poll(&self, id: &DeviceId) -> Vec<Directive> {
+        let mut inner = self.lock();
+        let known = inner.mailboxes.contains_key(id);
+        let waiting = inner.mailboxes.entry(id.clone()).or_default();
+        let directives = waiting.drain(..).collect();
+        drop(inner);
+        if !known {
+            self.changed.notify_waiters();
+        }
+        directives
+    }
+
+    /// Devices that poll.
+    pub fn polling(&self) -> u64 {
+        self.lock().mailboxes.len() as u64
+    }
+
+    /// Sends a directive. False when the device has neither session nor mailbox, or does not read.
+    pub fn send(&self, id: &DeviceId, directive: Directive) -> bool {
+        let mut inner = self.lock();
+        if let Some(session) = inner.sessions.get(id) {
+            let sent = session.outbox.try_send(directive).is_ok();
+            if !sent {
+                inner.sessions.remove(id);
+            }
+            return sent;
+        }
+        match inner.mailboxes.get_mut(id) {
+            Some(mailbox) if mailbox.len() < MAILBOX => {
+                mailbox.push_back(directive);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Reachable devices of a region that hold data of the task.
+    pub fn reachable(&self, region: &RegionId, task: &str) -> Vec<DeviceId> {
+        let inner = self.lock();
+        let reachable = inner.sessions.keys().chain(inner.mailboxes.keys());
+        reachable
+            .filter(|id| {
+                inner.devices.get(*id).is_some_and(|device| {
+                    device.region == *region && device.tasks.iter().any(|held| held == task)
+                })
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// Of `devices`, those that no other run has reserved; they are reserved now.
+    pub fn reserve(&self, devices: Vec<DeviceId>) -> Vec<DeviceId> {
+        let mut inner = self.lock();
+        devices.into_iter().filter(|id| inner.reserved.insert(id.clone())).collect()
+    }
+
+    /// Gives reserved devices back.
+    pub fn release<'a>(&self, devices: impl IntoIterator<Item = &'a DeviceId>) {
+        let mut inner = self.lock();
+        for id in devices {
+            inner.reserved.remove(id);
+        }
+        drop(inner);
+        self.changed.notify_waiters();
+    }
+
+    /// True when another run holds the device.
+    pub fn is_reserved(&self, id: &DeviceId) -> bool {
+        self.lock().reserved.contains(id)
+    }
+
+    /// The device, if it is enrolled.
+    pub fn device(&self, id: &DeviceId) -> Option<Arc<Device>> {
+        self.lock().devices.get(id).cloned()
+    }
+
+    /// Resolves when devices came or were given back.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Counts by region and profile, sorted.
+    pub fn groups(&self) -> Vec<FleetGroup> {
+        let inner = self.lock();
+        let mut groups = std::collections::BTreeMap::<(String, String), (u64, u64)>::new();
+        for (id, device) in &inner.devices {
+            let key = (device.region.to_string(), device.profile.name.clone());
+            let group = groups.entry(key).or_default();
+            group.0 += 1;
+            group.1 += u64::from(inner.sessions.contains_key(id));
+        }
+        let wire = |((region, profile), (enrolled, connected))| FleetGroup {
+            region,
+            profile,
+            enrolled,
+            connected,
+        };
+        groups.into_iter().map(wire).collect()
+    }
+}
+
+fn hash(token: &[u8]) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+fn check_profile(profile: &DeviceProfile, tasks: &[String]) -> Result<(), CoordinatorError> {
+    let long = |text: &String| text.len() > 64;
+    let wrong = long(&profile.name)
+        || profile.name.is_empty()
+        || long(&profile.core)
+        || profile.formats.len() > 16
+        || profile.formats.iter().any(long)
+        || tasks.len() > 64
+        || tasks.iter().any(long);
+    if wrong {
+        return Err(CoordinatorError::Invalid {
+            field: "profile",
+            problem: "has no name, or a name, format or task list that is too long".to_owned(),
+            remedy: "use names of 1 to 64 bytes, at most 16 formats and 64 tasks",
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Ranges of activations for a build, from noised votes.
+//!
+//! Each device votes for the octave part that holds the largest absolute activation of one example,
+//! once per tensor. The range of a tensor ends at the highest bin that stands out of the noise.
+
+use std::time::Duration;
+
+use tributary_drift::{Binning, Histogram, Quantity, Role};
+use tributary_model::quant::ActivationRanges;
+use tributary_model::{Digest, Graph, LayerSpec, ModelError};
+use tributary_proto::RegionId;
+
+use super::MonitorHandle;
+use super::actor::{cap, patience, payers};
+use super::judge::VoteNoise;
+use super::poll::{Question, request};
+use crate::CoordinatorError;
+use crate::core::seeded_bytes;
+use crate::ledger::{Charge, ChargeKind};
+use crate::spec::{BuildSpec, RunSpec};
+use crate::store::{Batch, Store as _};
+
+/// Bins per octave.
+const PER_OCTAVE: i32 = 4;
+/// Octaves: 2^-8 to 2^12.
+const LOWEST: i32 = -8;
+const HIGHEST: i32 = 12;
+/// A bin counts when it stands out of the noise by so many standard deviations: with 82 bins a bin
+/// without votes passes once in 400 tensors.
+const STANDS_OUT: f64 = 4.0;
+/// Fewest votes that a bin needs without noise.
+const FEWEST: f64 = 1.0;
+
+/// Window numbers of calibrations start here, so that they never meet a monitor's windows.
+const FIRST_CALIBRATION: u64 = 1 << 48;
+
+/// Asks the region for its activations under `model`, charges for it, and returns the ranges.
+///
+/// # Errors
+/// When nobody can pay or answers, or the store refuses.
+pub async fn calibrate(
+    handle: &MonitorHandle,
+    spec: &RunSpec,
+    builds: &BuildSpec,
+    region: &RegionId,
+    model: Digest,
+    graph: &Graph,
+) -> Result<ActivationRanges, CoordinatorError> {
+    let core = &handle.core;
+    let quantities = tensors(graph).map(quantity).collect::<Result<Vec<_>, _>>()?;
+    let noise = VoteNoise::new(builds.calibration_noise_votes, spec.seed)?;
+    let pico_rho = noise.pico_rho(quantities.len())?;
+    let cap = cap(spec)?;
+    let devices = payers(core, region, &spec.task, pico_rho, cap);
+    // the number is a function of the model, so that a repetition after a crash is recognised
+    let tail: [u8; 4] = std::array::from_fn(|index| model.as_bytes()[index]);
+    let number = FIRST_CALIBRATION + u64::from(u32::from_be_bytes(tail));
+    let deadline = Duration::from_millis(builds.deadline_ms);
+    let seed = spec.seed.map(|seed| seeded_bytes(seed, &[b"device"]));
+    let (id, digest) = (handle.id.as_str(), model.to_string());
+    let request = request(id, number, &spec.task, digest, &quantities, deadline, seed);
+    let group = vec![Question { request, devices }];
+    let patience = patience(spec, builds.deadline_ms);
+    let mut votes = handle.polls.ask(core, number, group, patience).await;
+    let votes = votes.pop().unwrap_or_default();
+    if votes.voters.is_empty() {
+        return Err(CoordinatorError::Budget(format!(
+            "no device of {region} could pay for and answer the calibration: raise \
+             privacy.epsilon or builds.calibration_noise_votes"
+        )));
+    }
+    let voters = votes.voters.clone();
+    let purpose: [&[u8]; 3] = [b"calibration", id.as_bytes(), &number.to_be_bytes()];
+    let histograms = noise.release(&quantities, votes, &purpose)?;
+    if pico_rho > 0 {
+        let charge = Charge {
+            account: id.to_owned(),
+            kind: ChargeKind::Calibration,
+            number,
+            part: core.clock.now_ms(),
+            pico_rho,
+            devices: voters.len() as u64,
+            seeded: spec.is_seeded(),
+            cap_pico_rho: cap.unwrap_or(0),
+            worst_pico_rho: pico_rho,
+            unix_ms: core.clock.now_ms(),
+        };
+        let devices: Vec<_> = voters.into_iter().map(|id| (id, region.clone())).collect();
+        core.ledger.charge(charge, &devices, Batch::new()).await?;
+    }
+    Ok(ranges(graph, &histograms)?)
+}
+
+/// Indices of the tensors that need a range: all but the output of a softmax, which lies in 0..1.
+fn tensors(graph: &Graph) -> impl Iterator<Item = usize> {
+    let softmax = |index: &usize| {
+        index.checked_sub(1).is_some_and(|layer| {
+            matches!(graph.layers()[layer], LayerSpec::Softmax(_))
+        })
+    };
+    (0..graph.shapes().len()).filter(move |index| !softmax(index))
+}
+
+fn quantity(tensor: usize) -> Result<Quantity, CoordinatorError> {
+    let parts = LOWEST * PER_OCTAVE..=HIGHEST * PER_OCTAVE;
+    let edges = parts.map(|part| f64::from(part) / f64::from(PER_OCTAVE)).collect();
+    Ok(Quantity::new(format!("activation:{tensor}"), Role::Feature, Binning::Edges(edges))?)
+}
+
+fn ranges(graph: &Graph, histograms: &[Histogram]) -> Result<ActivationRanges, ModelError> {
+    let mut ranges = vec![(0.0_f32, 1.0_f32); graph.shapes().len()];
+    for (tensor, histogram) in tensors(graph).zip(histograms) {
+        let largest = largest(histogram);
+        let rectified = tensor > 0 && matches!(graph.layers()[tensor - 1], LayerSpec::Relu(_));
+        ranges[tensor] = (if rectified { 0.0 } else { -largest }, largest);
+    }
+    Ok(ActivationRanges::new(ranges)?)
+}
+
+/// Upper end of the highest bin that stands out of the noise.
+fn largest(histogram: &Histogram) -> f32 {
+    let bar = (STANDS_OUT * histogram.noise_variance().sqrt()).max(FEWEST);
+    let counts = histogram.counts();
+    // the last two bins are overflow and missing values
+    let bins = counts.len().saturating_sub(2);
+    let highest = (0..bins).rev().find(|&bin| counts[bin] as f64 >= bar).unwrap_or(bins - 1);
+    let exponent = f64::from(LOWEST) + highest as f64 / f64::from(PER_OCTAVE);
+    exponent.exp2() as f32
+}

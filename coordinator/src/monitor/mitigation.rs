@@ -1,0 +1,123 @@
+//! The playbook: train the region on, build for its devices, offer the builds.
+
+use tributary_drift::{Circumstances, DriftId, Evidence, Playbook, choose_playbook};
+use tributary_model::Digest;
+use tributary_proto::RunId;
+use tributary_proto::v1::RunState;
+
+use super::MonitorHandle;
+use super::builds::build_for_region;
+use super::record::RegionRecord;
+use crate::CoordinatorError;
+use crate::run::{Origin, RunView, start_run};
+use crate::spec::{ModelSource, PlaybookSpec, RunSpec, VersionSource};
+
+/// Mitigations of one drift before it is left to the operator.
+const MAX_FAILED: u32 = 2;
+/// Longest name of a run that a playbook starts.
+const NAME: usize = 40;
+
+/// What a drift calls for, and whether the monitor does it by itself.
+///
+/// Retraining and personalising are done when the recipe has a `[playbook]`; everything else is
+/// advice that an operator sees beside the verdict.
+pub fn plan(spec: &RunSpec, region: &RegionRecord, evidence: &Evidence) -> (String, bool) {
+    let circumstances = Circumstances { failed_attempts: region.failed, ..Default::default() };
+    let playbook = choose_playbook(evidence, &circumstances);
+    let retrains = matches!(playbook, Playbook::RetrainRegion | Playbook::PersonaliseRegion);
+    let acts = retrains && spec.playbook.is_some() && region.failed < MAX_FAILED;
+    let name = match playbook {
+        Playbook::Log => "log",
+        Playbook::Reweight => "reweight",
+        Playbook::RecalibratePrior => "recalibrate-prior",
+        Playbook::RetrainRegion => "retrain-region",
+        Playbook::PersonaliseRegion => "personalise-region",
+        Playbook::SplitModel => "split-model",
+        Playbook::RollBack => "roll-back",
+        Playbook::Quarantine => "quarantine",
+    };
+    let name = if acts { name.to_owned() } else { format!("advice: {name}") };
+    (name, acts)
+}
+
+/// One mitigation under way.
+pub struct Mitigation {
+    pub(super) handle: MonitorHandle,
+    pub(super) spec: RunSpec,
+    pub(super) run_id: RunId,
+    pub(super) index: usize,
+    pub(super) drift: DriftId,
+    pub(super) model: Digest,
+    pub(super) failed: u32,
+}
+
+/// How a mitigation ended.
+pub struct Outcome {
+    /// Index of the region.
+    pub index: usize,
+    /// The drift.
+    pub drift: DriftId,
+    /// The run that it started.
+    pub run: Option<RunId>,
+    /// The region's new model.
+    pub result: Result<Digest, CoordinatorError>,
+}
+
+impl Mitigation {
+    /// Does it. Started again after a crash, it goes on with the same run.
+    pub async fn run(self) -> Outcome {
+        let mut run = None;
+        let result = self.mitigate(&mut run).await;
+        Outcome { index: self.index, drift: self.drift, run, result }
+    }
+
+    async fn mitigate(&self, run: &mut Option<RunId>) -> Result<Digest, CoordinatorError> {
+        let core = &self.handle.core;
+        let Some(playbook) = &self.spec.playbook else {
+            return Err(CoordinatorError::unknown("playbook", "", "add one to the recipe"));
+        };
+        let drift_id = format!("{}/{}/{}", self.run_id, self.drift, self.failed);
+        let origin =
+            Origin { idempotency_key: drift_id.clone(), drift_id: Some(drift_id) };
+        let child = start_run(core, self.child(playbook), origin).await?;
+        *run = Some(child.id.clone());
+        let (id, index) = (child.id.to_string(), self.index);
+        self.handle.edit(|view| view.regions[index].mitigation_run_id = id);
+        let mut follow = child.follow();
+        follow.wait_for(RunView::is_over).await.map_err(|_| CoordinatorError::Stopping)?;
+        let ended = follow.borrow().run.clone();
+        if ended.state() != RunState::Completed {
+            return Err(CoordinatorError::Budget(format!(
+                "run {} did not complete: {}",
+                ended.run_id, ended.reason
+            )));
+        }
+        let model: Digest = ended.model_digest.parse().map_err(|_| CoordinatorError::Stopping)?;
+        if let Some(builds) = &self.spec.builds {
+            let region = &self.spec.regions[self.index];
+            build_for_region(&self.handle, &self.spec, builds, region, model).await?;
+        }
+        Ok(model)
+    }
+
+    /// The recipe of the region's own run.
+    fn child(&self, playbook: &PlaybookSpec) -> RunSpec {
+        let region = self.spec.regions[self.index].clone();
+        let mut name = format!("{}-{region}", self.spec.name);
+        name.truncate(NAME);
+        RunSpec {
+            name,
+            task: self.spec.task.clone(),
+            regions: vec![region],
+            seed: self.spec.seed,
+            model: ModelSource::Version(VersionSource { version: self.model.to_string() }),
+            rounds: playbook.rounds.clone(),
+            training: playbook.training.clone(),
+            server: playbook.server.clone(),
+            privacy: playbook.privacy.clone(),
+            drift: None,
+            playbook: None,
+            builds: None,
+        }
+    }
+}

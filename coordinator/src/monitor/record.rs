@@ -1,0 +1,246 @@
+//! What is kept of a monitor: a header, one record per region, one per window and region.
+
+use serde::{Deserialize, Serialize};
+use tributary_drift::{MonitorConfig, RegionMonitor, Verdict, WindowReport};
+use tributary_model::Digest;
+use tributary_proto::v1::{self, DriftWindow, RegionVerdict, StreamReading};
+use tributary_proto::{MonitorId, RunId};
+
+use super::quantities;
+use crate::CoordinatorError;
+use crate::core::Core;
+use crate::engine::RunState;
+use crate::spec::{DriftSpec, RunSpec};
+use crate::store::key::{Key, KeyReader};
+use crate::store::{Batch, Expect, Store as _, Table};
+
+/// What concerns the whole monitor.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Header {
+    /// The monitor.
+    pub id: MonitorId,
+    /// The run whose model it watches.
+    pub run_id: RunId,
+    /// The recipe.
+    pub spec: RunSpec,
+    /// Number of the next window or calibration.
+    pub next_window: u64,
+    /// Windows judged.
+    pub windows: u64,
+}
+
+/// What concerns one region.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RegionRecord {
+    /// The model version that its devices run.
+    pub model: Digest,
+    /// Statistics and verdict.
+    pub monitor: RegionMonitor,
+    /// The run that mitigates, or mitigated last.
+    pub mitigation: Option<RunId>,
+    /// Windows since the last mitigation.
+    pub since_mitigation: u32,
+    /// Mitigations of the open drift that failed.
+    pub failed: u32,
+}
+
+/// A monitor as on disk.
+#[derive(Debug, Clone)]
+pub struct MonitorRecord {
+    /// The header.
+    pub header: Header,
+    /// The regions, in the order of the recipe.
+    pub regions: Vec<RegionRecord>,
+}
+
+/// A judged window of one region.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WindowRecord {
+    /// What the statistics say.
+    pub report: WindowReport,
+    /// What the verdict triggered; empty when nothing.
+    pub playbook: String,
+    /// Charged to each voter, in units of 1e-12 of zCDP.
+    pub pico_rho: u64,
+    /// Who voted, as a number.
+    pub voters: u64,
+}
+
+impl MonitorRecord {
+    /// A monitor at its first window, durable when this returns.
+    ///
+    /// # Errors
+    /// When the recipe's quantities are wrong or the store refuses.
+    pub async fn new(
+        core: &Core,
+        id: MonitorId,
+        run: &RunState,
+        model: Digest,
+    ) -> Result<Self, CoordinatorError> {
+        let spec = run.spec.clone();
+        let classes = core.registry.file(&model).await?.spec.graph()?.classes();
+        let mut regions = Vec::with_capacity(spec.regions.len());
+        if let Some(drift) = &spec.drift {
+            let config = config(drift, spec.regions.len());
+            for region in &spec.regions {
+                let quantities = quantities::of_recipe(&drift.quantities, classes)?;
+                let monitor = RegionMonitor::new(region.as_str(), quantities, config.clone())?;
+                regions.push(RegionRecord {
+                    model,
+                    monitor,
+                    mitigation: None,
+                    since_mitigation: 0,
+                    failed: 0,
+                });
+            }
+        }
+        let header = Header { id, run_id: run.id.clone(), spec, next_window: 1, windows: 0 };
+        let record = Self { header, regions };
+        let mut batch = Batch::new();
+        record.put(&mut batch)?;
+        core.store.commit(batch).await?;
+        Ok(record)
+    }
+
+    /// Adds the whole record to a batch.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn put(&self, batch: &mut Batch) -> Result<(), CoordinatorError> {
+        self.put_header(batch)?;
+        (0..self.regions.len()).try_for_each(|index| self.put_region(index, batch))
+    }
+
+    /// Adds the header to a batch.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn put_header(&self, batch: &mut Batch) -> Result<(), CoordinatorError> {
+        let key = Key::new().text(self.header.id.as_str()).into_bytes();
+        batch.put_json(Table::Monitors, key, &self.header, Expect::Any)?;
+        Ok(())
+    }
+
+    /// Adds a region to a batch.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn put_region(&self, index: usize, batch: &mut Batch) -> Result<(), CoordinatorError> {
+        let key = Key::new().text(self.header.id.as_str()).number(index as u64).into_bytes();
+        batch.put_json(Table::Monitors, key, &self.regions[index], Expect::Any)?;
+        Ok(())
+    }
+
+    /// All monitors on disk.
+    ///
+    /// # Errors
+    /// When a record is damaged.
+    pub fn all(core: &Core) -> Result<Vec<Self>, CoordinatorError> {
+        let mut monitors: Vec<Self> = Vec::new();
+        // a header's key is a prefix of its regions' keys, so it comes first
+        for row in core.store.records(Table::Monitors, b"") {
+            let (key, record) = row?;
+            let mut parts = KeyReader::new(&key);
+            let _ = parts.text();
+            match monitors.last_mut() {
+                Some(monitor) if !parts.is_at_end() => monitor.regions.push(record.json()?),
+                _ => monitors.push(Self { header: record.json()?, regions: Vec::new() }),
+            }
+        }
+        Ok(monitors)
+    }
+
+    /// Adds a judged window to a batch.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn put_window(
+        &self,
+        index: usize,
+        window: &WindowRecord,
+        batch: &mut Batch,
+    ) -> Result<(), CoordinatorError> {
+        let key = Key::new().text(self.header.id.as_str());
+        let key = key.number(window.report.window).number(index as u64).into_bytes();
+        batch.put_json(Table::DriftWindows, key, window, Expect::Absent)?;
+        Ok(())
+    }
+
+    /// The monitor as the control service shows it.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn view(&self, core: &Core) -> Result<v1::Monitor, CoordinatorError> {
+        let prefix = Key::new().text(self.header.id.as_str()).into_bytes();
+        let mut windows = Vec::new();
+        for row in core.store.records(Table::DriftWindows, &prefix) {
+            windows.push(row?.1.json::<WindowRecord>()?.wire(self.header.id.as_str()));
+        }
+        Ok(v1::Monitor {
+            monitor_id: self.header.id.to_string(),
+            run_id: self.header.run_id.to_string(),
+            regions: self.verdicts(),
+            windows,
+        })
+    }
+
+    /// Where each region stands.
+    pub fn verdicts(&self) -> Vec<RegionVerdict> {
+        let wire = |record: &RegionRecord| RegionVerdict {
+            region: record.monitor.region().to_owned(),
+            verdict: record.monitor.verdict().name().to_owned(),
+            reference_version: record.monitor.reference_version().0.into(),
+            mitigation_run_id: record.mitigation.as_ref().map_or(String::new(), RunId::to_string),
+        };
+        self.regions.iter().map(wire).collect()
+    }
+
+    /// True when a mitigation of the region is under way or due.
+    pub fn is_mitigating(&self, index: usize) -> bool {
+        self.regions[index].monitor.state() == Verdict::Mitigating
+    }
+}
+
+impl WindowRecord {
+    /// The window on the wire.
+    pub fn wire(&self, monitor_id: &str) -> DriftWindow {
+        let streams = self.report.observations.iter().map(|observation| {
+            let mut reading =
+                StreamReading { quantity: observation.quantity.clone(), ..StreamReading::default() };
+            if let Some(test) = &observation.test {
+                reading.statistic = test.single.statistic;
+                reading.threshold = test.thresholds.drift;
+                reading.ewma = test.ewma.statistic;
+                reading.ewma_threshold = test.thresholds.drift;
+                reading.p_value = test.single.p_value;
+                reading.psi = test.effect.psi;
+                reading.js_distance = test.effect.js_distance;
+            }
+            reading
+        });
+        DriftWindow {
+            monitor_id: monitor_id.to_owned(),
+            window: self.report.window,
+            region: self.report.region.clone(),
+            verdict: self.report.verdict.name().to_owned(),
+            devices: self.voters,
+            streams: streams.collect(),
+            playbook: self.playbook.clone(),
+            rho: self.pico_rho as f64 * 1e-12,
+        }
+    }
+}
+
+fn config(drift: &DriftSpec, regions: usize) -> MonitorConfig {
+    let interval = drift.mean_windows_between_false_alarms as u32;
+    let default = MonitorConfig::default();
+    MonitorConfig {
+        regions: regions as u32,
+        warm_up_windows: drift.warm_up,
+        min_devices: drift.minimum_devices.into(),
+        drift_interval: interval,
+        warning_interval: default.warning_interval.min(interval),
+        exit_interval: default.exit_interval.min(interval),
+        ..default
+    }
+}

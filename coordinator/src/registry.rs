@@ -1,0 +1,227 @@
+//! The registry: model versions and builds. Bytes are blobs, written before the record names them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tributary_model::{Digest, ModelFile};
+use tributary_proto::v1::{Build, Model};
+
+use crate::CoordinatorError;
+use crate::blob::BlobStore;
+use crate::store::key::Key;
+use crate::store::{Batch, Expect, Store, Table};
+
+/// What is kept of a model version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRecord {
+    /// Digest of its file.
+    pub digest: Digest,
+    /// Name of its architecture.
+    pub name: String,
+    /// The version that it came from.
+    pub parent: Option<Digest>,
+    /// The run that made it; empty when imported.
+    pub run_id: String,
+    /// The round that made it.
+    pub round: u32,
+    /// Number of parameters.
+    pub parameters: u64,
+    /// When, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Regions that it is meant for; empty for all.
+    pub regions: Vec<String>,
+}
+
+/// What is kept of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildRecord {
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// The model version.
+    pub model: Digest,
+    /// The region that it is offered to.
+    pub region: String,
+    /// The device profile.
+    pub profile: String,
+    /// Its format.
+    pub format: String,
+    /// The variant.
+    pub variant: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// RAM that it needs, in bytes.
+    pub arena_bytes: u64,
+    /// How this variant was chosen.
+    pub decision: String,
+    /// Devices that it was offered to.
+    pub offered_to: u64,
+    /// Devices that run it.
+    pub installed_on: u64,
+    /// Devices that refused it.
+    pub failed_on: u64,
+}
+
+/// Models and builds of one coordinator.
+pub struct Registry {
+    store: Arc<dyn Store>,
+    blobs: BlobStore,
+}
+
+impl Registry {
+    /// A registry over a store and its blobs.
+    pub fn new(store: Arc<dyn Store>, blobs: BlobStore) -> Self {
+        Self { store, blobs }
+    }
+
+    /// Writes a model file and adds its record to `batch`; returns its digest.
+    ///
+    /// # Errors
+    /// When the file can't be made or written.
+    pub async fn add_model(
+        &self,
+        file: &ModelFile,
+        describe: impl FnOnce(Digest, u64) -> ModelRecord,
+        batch: &mut Batch,
+    ) -> Result<Digest, CoordinatorError> {
+        let digest = self.blobs.put(file.to_bytes()?).await?;
+        let record = describe(digest, file.weights.len() as u64);
+        batch.put_json(Table::Models, digest.to_string(), &record, Expect::Any)?;
+        Ok(digest)
+    }
+
+    /// Registers a file from outside.
+    ///
+    /// # Errors
+    /// When it is no model file, or can't be written.
+    pub async fn import(&self, bytes: &[u8], now_ms: u64) -> Result<ModelRecord, CoordinatorError> {
+        let file = ModelFile::from_bytes(bytes)?;
+        let mut batch = Batch::new();
+        let mut kept = None;
+        let describe = |digest, parameters| {
+            let record = ModelRecord {
+                digest,
+                name: file.spec.name.clone(),
+                parent: None,
+                run_id: String::new(),
+                round: 0,
+                parameters,
+                created_ms: now_ms,
+                regions: Vec::new(),
+            };
+            kept = Some(record.clone());
+            record
+        };
+        let digest = self.add_model(&file, describe, &mut batch).await?;
+        if let Some(known) = self.model(&digest)? {
+            return Ok(known);
+        }
+        self.store.commit(batch).await?;
+        kept.ok_or(CoordinatorError::Stopping)
+    }
+
+    /// The record of a version.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn model(&self, digest: &Digest) -> Result<Option<ModelRecord>, CoordinatorError> {
+        let record = self.store.get(Table::Models, digest.to_string().as_bytes())?;
+        Ok(record.map(|record| record.json()).transpose()?)
+    }
+
+    /// A version by its digest or a unique beginning of it.
+    ///
+    /// # Errors
+    /// When none or several match.
+    pub fn find(&self, prefix: &str) -> Result<ModelRecord, CoordinatorError> {
+        const REMEDY: &str = "see `tributary model ls`; 6 characters at least";
+        let unknown = || CoordinatorError::unknown("model", prefix, REMEDY);
+        if prefix.len() < 6 || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(unknown());
+        }
+        let rows = self.store.scan(Table::Models, prefix.to_lowercase().as_bytes(), None, 2)?;
+        match rows.as_slice() {
+            [(_, record)] => Ok(record.json()?),
+            _ => Err(unknown()),
+        }
+    }
+
+    /// The newest versions.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn models(&self, limit: usize) -> Result<Vec<ModelRecord>, CoordinatorError> {
+        let mut models = Vec::new();
+        for row in self.store.records(Table::Models, b"") {
+            models.push(row?.1.json::<ModelRecord>()?);
+        }
+        models.sort_by_key(|model| std::cmp::Reverse((model.created_ms, model.round)));
+        models.truncate(limit);
+        Ok(models)
+    }
+
+    /// The file of a version.
+    ///
+    /// # Errors
+    /// When it is not known or damaged.
+    pub async fn file(&self, digest: &Digest) -> Result<ModelFile, CoordinatorError> {
+        let bytes: Bytes = self.blobs.get(digest).await?;
+        Ok(ModelFile::from_bytes(&bytes)?)
+    }
+
+    /// Keeps a build's record.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub async fn put_build(&self, build: &BuildRecord) -> Result<(), CoordinatorError> {
+        let key = Key::new().text(&build.model.to_string()).text(&build.region);
+        let mut batch = Batch::new();
+        batch.put_json(Table::Builds, key.text(&build.profile).into_bytes(), build, Expect::Any)?;
+        self.store.commit(batch).await?;
+        Ok(())
+    }
+
+    /// The builds of a version.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn builds(&self, model: &Digest) -> Result<Vec<BuildRecord>, CoordinatorError> {
+        let prefix = Key::new().text(&model.to_string()).into_bytes();
+        let rows = self.store.records(Table::Builds, &prefix);
+        rows.map(|row| Ok(row?.1.json()?)).collect()
+    }
+}
+
+impl From<ModelRecord> for Model {
+    fn from(record: ModelRecord) -> Self {
+        Self {
+            digest: record.digest.to_string(),
+            name: record.name,
+            parent: record.parent.map_or(String::new(), |parent| parent.to_string()),
+            run_id: record.run_id,
+            round: record.round,
+            parameters: record.parameters,
+            created_unix_ms: record.created_ms,
+            regions: record.regions,
+        }
+    }
+}
+
+impl From<BuildRecord> for Build {
+    fn from(record: BuildRecord) -> Self {
+        Self {
+            digest: record.digest.to_string(),
+            model_digest: record.model.to_string(),
+            region: record.region,
+            profile: record.profile,
+            format: record.format,
+            bytes: record.bytes,
+            arena_bytes: record.arena_bytes,
+            installed_on: record.installed_on,
+            failed_on: record.failed_on,
+            decision: record.decision,
+            offered_to: record.offered_to,
+            variant: record.variant,
+        }
+    }
+}

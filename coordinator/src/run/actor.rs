@@ -1,0 +1,569 @@
+//! The actor of one run: commands, timers, and the order of things.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tributary_aggregator::{Contribution, OptimiserState};
+use tributary_model::ModelFile;
+use tributary_proto::v1::{self, directive, watch_response};
+use tributary_proto::{DeviceId, RegionId};
+
+use super::collect::{Collection, Waiting, segment_id};
+use super::journal::{DEVICES_PER_EVENT, Journal};
+use super::plan::{RunCosts, needed_participations};
+use super::release::{Release, noise_seed};
+use super::view::RunView;
+use super::{Command, Counted, Format};
+use crate::CoordinatorError;
+use crate::core::{Core, seeded_bytes};
+use crate::engine::{
+    AssignmentState, Candidate, CloseReason, Effect, Event, Phase, Reject, RunState, select,
+};
+use crate::ledger::{Charge, ChargeKind};
+use crate::registry::ModelRecord;
+use crate::store::{Batch, Store as _};
+
+/// How often deadlines and seals are looked at.
+const TICK: Duration = Duration::from_millis(20);
+/// How often devices are looked for while a round waits for them.
+const SELECT_EVERY: Duration = Duration::from_millis(100);
+/// Wait for a full cohort before a smaller one above the minimum is taken.
+const PATIENCE_MS: u64 = 10_000;
+/// Shortest time between two seals.
+const SEAL_EVERY: Duration = Duration::from_millis(25);
+/// Longest time that a contribution waits for its receipt.
+const SEAL_AT_MOST: Duration = Duration::from_secs(2);
+
+/// The actor of one run.
+pub struct Actor {
+    pub(super) core: Arc<Core>,
+    pub(super) state: RunState,
+    pub(super) journal: Journal,
+    pub(super) costs: RunCosts,
+    pub(super) format: Format,
+    pub(super) collection: Collection,
+    pub(super) base: ModelFile,
+    pub(super) optimiser: OptimiserState,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) view: watch::Sender<RunView>,
+    pub(super) abandoned: Vec<DeviceId>,
+    pub(super) open_since: Option<Instant>,
+    pub(super) seal_every: Duration,
+    pub(super) next_selection: Instant,
+    pub(super) waiting_since_ms: u64,
+    pub(super) reason: String,
+}
+
+impl Actor {
+    /// Runs until the run is over or the coordinator stops.
+    pub async fn run(mut self) {
+        if let Err(error) = self.resume().await {
+            self.stumble("resume", error);
+        }
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while self.state.is_running() {
+            let outcome = tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle(command).await,
+                    None => break,
+                },
+                _ = ticks.tick() => self.tick().await,
+            };
+            if let Err(error) = outcome {
+                self.stumble("go on", error);
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+
+    /// Says why the run can't go on now; it tries again at the next tick.
+    fn stumble(&mut self, what: &'static str, error: CoordinatorError) {
+        tracing::error!(run = %self.state.id, %error, "run can't {what}");
+        self.reason = error.to_string();
+        self.show();
+    }
+
+    fn show(&self) {
+        self.view.send_modify(|view| view.update(&self.state, &self.reason));
+    }
+
+    /// Re-issues what a crash or a failure may have cut off; every part of it is idempotent.
+    async fn resume(&mut self) -> Result<(), CoordinatorError> {
+        self.waiting_since_ms = self.core.clock.now_ms();
+        self.show();
+        match self.state.round.phase {
+            Phase::Selecting | Phase::Collecting => Ok(()),
+            Phase::Sealing => self.charge().await,
+            Phase::Releasing => self.release().await,
+        }
+    }
+
+    async fn handle(&mut self, command: Command) -> Result<(), CoordinatorError> {
+        match command {
+            Command::Admit { device, round, reply } => {
+                // a device that has gone away needs no answer
+                let _ = reply.send(self.admit(&device, round).map(drop));
+                Ok(())
+            }
+            Command::Contribute { device, round, contribution, bytes, reply } => {
+                self.contribute(device, round, &contribution, bytes, reply).await
+            }
+            Command::Abandon { device, round } => {
+                let lease = self.state.round.leases.get(&device);
+                let waiting = lease.is_some_and(|lease| lease.state == AssignmentState::Waiting);
+                let here = self.state.round.number == round && !self.collection.is_pending(&device);
+                if waiting && here && self.state.round.phase == Phase::Collecting {
+                    self.abandoned.push(device);
+                }
+                Ok(())
+            }
+            Command::Connected { device } => {
+                self.offer(&[device]);
+                Ok(())
+            }
+            Command::Stop { reply } => {
+                let outcome = self.commit(vec![Event::Stopped]).await;
+                let _ = reply.send(outcome);
+                Ok(())
+            }
+        }
+    }
+
+    fn admit(&self, device: &DeviceId, round: u32) -> Result<usize, Reject> {
+        let region = self.state.admit(device, round, self.core.clock.now_ms())?;
+        let coming = self.state.round.counted() + self.collection.pending();
+        let full = coming >= self.state.spec.rounds.cohort as usize;
+        if full && !self.state.spec.is_seeded() && !self.collection.is_pending(device) {
+            return Err(Reject::GoalMet);
+        }
+        Ok(region)
+    }
+
+    async fn contribute(
+        &mut self,
+        device: DeviceId,
+        round: u32,
+        contribution: &Contribution,
+        bytes: u64,
+        reply: Waiting,
+    ) -> Result<(), CoordinatorError> {
+        let region = match self.admit(&device, round) {
+            Ok(region) => region,
+            Err(reject) => {
+                let _ = reply.send(Err(reject));
+                return Ok(());
+            }
+        };
+        let Err(reply) = self.collection.join(&device, reply) else { return Ok(()) };
+        if let Err((error, reply)) = self.collection.add(region, device, contribution, bytes, reply)
+        {
+            let _ = reply.send(Err(Reject::WrongPhase));
+            return Err(error);
+        }
+        self.open_since.get_or_insert_with(Instant::now);
+        if self.must_seal() { self.collect().await } else { Ok(()) }
+    }
+
+    /// True when contributions have waited long enough, fill a record, or are the last.
+    fn must_seal(&self) -> bool {
+        let waited = self.open_since.is_some_and(|since| since.elapsed() >= self.seal_every);
+        let waiting = self.state.round.in_state(AssignmentState::Waiting);
+        let last = self.collection.pending() + self.abandoned.len() >= waiting;
+        let coming = self.state.round.counted() + self.collection.pending();
+        let goal = coming >= self.state.spec.rounds.cohort as usize;
+        self.collection.pending() > 0 && (waited || last || self.collection.is_full())
+            || goal && self.collection.pending() > 0 && !self.state.spec.is_seeded()
+    }
+
+    async fn tick(&mut self) -> Result<(), CoordinatorError> {
+        match self.state.round.phase {
+            Phase::Selecting => self.select().await,
+            Phase::Collecting => {
+                let answered = !self.abandoned.is_empty() && self.collection.pending() == 0;
+                if self.must_seal() || answered {
+                    return self.collect().await;
+                }
+                self.close_if_due().await
+            }
+            // only after a failure: try the interrupted step again
+            Phase::Sealing => self.charge().await,
+            Phase::Releasing => self.release().await,
+        }
+    }
+
+    /// Seals what is open and notes who gave up, in one commit; then closes if that was all.
+    async fn collect(&mut self) -> Result<(), CoordinatorError> {
+        let begun = Instant::now();
+        self.open_since = None;
+        let round = self.state.round.number;
+        let sealings = self.collection.write(&self.core).await?;
+        let mut events = Vec::new();
+        for sealing in &sealings {
+            events.push(Event::Sealed { round, segment: sealing.segment.clone() });
+        }
+        for devices in std::mem::take(&mut self.abandoned).chunks(DEVICES_PER_EVENT) {
+            events.push(Event::Dropped { round, devices: devices.to_vec() });
+        }
+        // receipts are dropped with `sealings` when this fails, so the devices send again
+        self.commit(events).await?;
+        for sealing in sealings {
+            self.collection.sealed(sealing.segment.region, &sealing.partial)?;
+            let count = sealing.segment.contributors.len() as u64;
+            let counters = &self.core.telemetry;
+            counters.contributions.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+            let segment_id = segment_id(&self.state.key, &sealing.segment.digest);
+            for receipt in sealing.receipts {
+                let _ = receipt.send(Ok(Counted { segment_id: segment_id.clone() }));
+            }
+        }
+        // sealing may cost at most a tenth of the traffic: large models seal less often
+        self.seal_every = (begun.elapsed() * 10).clamp(SEAL_EVERY, SEAL_AT_MOST);
+        self.close_if_due().await
+    }
+
+    async fn close_if_due(&mut self) -> Result<(), CoordinatorError> {
+        if self.collection.pending() > 0 {
+            return Ok(());
+        }
+        let Some(reason) = self.state.should_close(self.core.clock.now_ms()) else {
+            return Ok(());
+        };
+        let round = self.state.round.number;
+        let counted = self.state.round.counted();
+        let minimum = self.state.spec.rounds.minimum();
+        if counted < minimum as usize {
+            let why = match reason {
+                CloseReason::Deadline => "the deadline passed",
+                _ => "every device answered",
+            };
+            let reason = format!("{why} with {counted} contributions, fewer than {minimum}");
+            return self.commit(vec![Event::Aborted { round, reason }]).await;
+        }
+        self.commit(vec![Event::Closed { round, reason }]).await
+    }
+
+    /// Persists events, applies them, and runs their effects.
+    async fn commit(&mut self, events: Vec<Event>) -> Result<(), CoordinatorError> {
+        let mut batch = Batch::new();
+        self.journal.put(&events, &mut batch)?;
+        self.state.check_all(&events)?;
+        self.core.store.commit(batch).await?;
+        self.journal.committed(events.len());
+        self.applied(&events).await
+    }
+
+    /// Applies durable events and runs their effects.
+    async fn applied(&mut self, events: &[Event]) -> Result<(), CoordinatorError> {
+        let mut effects = Vec::new();
+        for event in events {
+            if event.ends_round() {
+                self.core.fleet.release(self.state.round.leases.keys());
+            }
+            effects.extend(self.state.apply(event)?);
+        }
+        self.show();
+        for effect in effects {
+            // boxed: a release ends in a commit, which has effects of its own
+            Box::pin(self.effect(effect)).await?;
+        }
+        Ok(())
+    }
+
+    async fn effect(&mut self, effect: Effect) -> Result<(), CoordinatorError> {
+        match effect {
+            Effect::Select => {
+                self.round_over();
+                self.waiting_since_ms = self.core.clock.now_ms();
+                self.next_selection = Instant::now();
+                Ok(())
+            }
+            Effect::Offer(devices) => {
+                self.offer(&devices);
+                Ok(())
+            }
+            // given with the segment id by `collect`, which knows who waits
+            Effect::GiveReceipts { .. } => Ok(()),
+            Effect::Charge => self.charge().await,
+            Effect::Release => self.release().await,
+            Effect::Announce(_) => {
+                let rounds = &self.core.telemetry.rounds;
+                rounds.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                self.tell_round();
+                Ok(())
+            }
+            Effect::Discard(digests) => {
+                self.journal.snapshot(&self.core, &self.state).await?;
+                for digest in digests {
+                    self.core.vault.delete(&digest).await?;
+                }
+                Ok(())
+            }
+            Effect::Finish => {
+                self.round_over();
+                self.finish();
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends the assignment to those of `devices` that hold one and have not answered.
+    fn offer(&self, devices: &[DeviceId]) {
+        if self.state.round.phase != Phase::Collecting {
+            return;
+        }
+        let now_ms = self.core.clock.now_ms();
+        for device in devices {
+            let Some(lease) = self.state.round.leases.get(device) else { continue };
+            let pending = self.collection.is_pending(device);
+            if lease.state == AssignmentState::Waiting && !pending {
+                let lease_ms = if self.state.spec.is_seeded() {
+                    self.state.spec.rounds.deadline_ms
+                } else {
+                    lease.until_ms.saturating_sub(now_ms)
+                };
+                let assignment = directive::Directive::Assignment(self.assignment(lease_ms));
+                let directive = v1::Directive { directive: Some(assignment) };
+                self.core.fleet.send(device, directive);
+            }
+        }
+    }
+
+    fn assignment(&self, lease_ms: u64) -> v1::Assignment {
+        let spec = &self.state.spec;
+        let seed = spec.seed.map(|seed| seeded_bytes(seed, &[b"device"]).to_vec());
+        v1::Assignment {
+            run_id: self.state.id.to_string(),
+            round: self.state.round.number,
+            plan: Some(v1::TrainingPlan {
+                task: spec.task.clone(),
+                epochs: spec.training.epochs,
+                batch_size: spec.training.batch_size,
+                learning_rate: spec.training.learning_rate,
+                clip: spec.privacy.clip,
+                codec: spec.training.codec.clone(),
+                simulation_seed: seed.unwrap_or_default().into(),
+                parameters: self.base.weights.len() as u64,
+            }),
+            model_digest: self.state.model.to_string(),
+            lease_ms,
+        }
+    }
+
+    /// Chooses devices for the open round, if enough are there.
+    async fn select(&mut self) -> Result<(), CoordinatorError> {
+        if Instant::now() < self.next_selection {
+            return Ok(());
+        }
+        self.next_selection = Instant::now() + SELECT_EVERY;
+        let (reachable, candidates) = self.candidates();
+        let rounds = &self.state.spec.rounds;
+        let eligible = candidates.len();
+        let first = self.state.history.is_empty();
+        let waited_ms = self.core.clock.now_ms().saturating_sub(self.waiting_since_ms);
+        let all_here = reachable >= rounds.population() as usize;
+        let impatient = waited_ms > PATIENCE_MS && !first && !self.state.spec.is_seeded();
+        let wanted = if impatient { rounds.minimum() } else { rounds.cohort } as usize;
+        let exhausted = self.state.spec.is_seeded() && all_here;
+        let enough = eligible >= wanted || exhausted && eligible >= rounds.minimum() as usize;
+        if enough && (all_here || !(first || self.state.spec.is_seeded())) {
+            return self.selected(&candidates).await;
+        }
+        self.reason = format!(
+            "round {} waits for devices: {reachable} of {} are connected and {eligible} of {} \
+             may take part (participations, separation and budget counted)",
+            self.state.round.number,
+            rounds.population(),
+            rounds.cohort,
+        );
+        if waited_ms > rounds.selection_timeout_ms || exhausted {
+            let reason = format!(
+                "{}: connect more devices, lower rounds.cohort, or raise \
+                 rounds.max_participations or privacy.epsilon",
+                self.reason
+            );
+            return self.commit(vec![Event::Failed { reason }]).await;
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// Devices within reach, and those of them that may take part.
+    fn candidates(&self) -> (usize, Vec<Candidate>) {
+        let spec = &self.state.spec;
+        let mut reachable = 0;
+        let mut candidates = Vec::new();
+        for (region, name) in spec.regions.iter().enumerate() {
+            for device in self.core.fleet.reachable(name, &spec.task) {
+                reachable += 1;
+                let pays = || {
+                    let cap = self.costs.cap_pico_rho;
+                    self.core.ledger.can_pay(&device, self.costs.pico_rho, cap)
+                };
+                let free = !self.core.fleet.is_reserved(&device);
+                if free && self.state.may_participate(&device) && pays() {
+                    candidates.push(Candidate { device, region });
+                }
+            }
+        }
+        (reachable, candidates)
+    }
+
+    async fn selected(&mut self, candidates: &[Candidate]) -> Result<(), CoordinatorError> {
+        let chosen = select(&self.state, candidates);
+        let ids = chosen.iter().map(|assigned| assigned.device.clone()).collect();
+        let reserved = self.core.fleet.reserve(ids);
+        if reserved.len() < chosen.len() {
+            // another run was faster: give them back and choose again
+            self.core.fleet.release(&reserved);
+            return Ok(());
+        }
+        self.reason.clear();
+        // what was downloaded before the round began belongs to the round before
+        self.core.telemetry.take_downloads(&self.state.model);
+        let lease_until_ms = self.core.clock.now_ms() + self.state.spec.rounds.deadline_ms;
+        let round = self.state.round.number;
+        let parts = chosen.chunks(DEVICES_PER_EVENT);
+        let last = parts.len().saturating_sub(1);
+        let events = parts.enumerate().map(|(index, part)| Event::Selected {
+            round,
+            devices: part.to_vec(),
+            lease_until_ms,
+            complete: index == last,
+        });
+        self.commit(events.collect()).await
+    }
+
+    /// Charges every contributor and moves the round on, in one commit.
+    async fn charge(&mut self) -> Result<(), CoordinatorError> {
+        let round = self.state.round.number;
+        let regions = &self.state.spec.regions;
+        let leases = &self.state.round.leases;
+        let devices: Vec<(DeviceId, RegionId)> = self
+            .state
+            .round
+            .contributors()
+            .filter_map(|id| Some((id.clone(), regions[leases.get(id)?.region].clone())))
+            .collect();
+        let events = vec![Event::Charged { round, pico_rho: self.costs.pico_rho }];
+        self.state.check_all(&events)?;
+        let mut batch = Batch::new();
+        self.journal.put(&events, &mut batch)?;
+        if self.costs.noise.is_none() {
+            self.core.store.commit(batch).await?;
+        } else {
+            self.core.ledger.charge(self.charge_entry(devices.len()), &devices, batch).await?;
+        }
+        self.journal.committed(events.len());
+        self.applied(&events).await
+    }
+
+    fn charge_entry(&self, devices: usize) -> Charge {
+        let participations = self.state.round.contributors().map(|device| {
+            let past = self.state.participations.get(device);
+            past.map_or(1, |past| past.count + 1)
+        });
+        let most = participations.max().unwrap_or(0).max(self.state.most_participations());
+        Charge {
+            account: self.state.id.to_string(),
+            kind: ChargeKind::Training,
+            number: self.state.round.number.into(),
+            part: 0,
+            pico_rho: self.costs.pico_rho,
+            devices: devices as u64,
+            seeded: self.state.spec.is_seeded(),
+            cap_pico_rho: self.costs.cap_pico_rho.unwrap_or(0),
+            worst_pico_rho: self.costs.pico_rho.saturating_mul(u64::from(most)),
+            unix_ms: self.core.clock.now_ms(),
+        }
+    }
+
+    /// Makes the new version: noise, division, optimiser; blob, then record.
+    async fn release(&mut self) -> Result<(), CoordinatorError> {
+        let release = Release {
+            total: self.collection.total()?,
+            fixed: self.format.fixed.clone(),
+            denominator: self.state.spec.rounds.cohort.into(),
+            costs: self.costs.clone(),
+            base: self.base.clone(),
+            optimiser: self.optimiser.clone(),
+            seed: noise_seed(&self.state),
+        };
+        let released = tokio::task::spawn_blocking(move || release.run())
+            .await
+            .map_err(|_| CoordinatorError::Stopping)??;
+        let server = self.core.vault.put(released.optimiser.to_bytes()).await?;
+        let mut batch = Batch::new();
+        let describe = |digest, parameters| self.describe(digest, parameters);
+        let model = self.core.registry.add_model(&released.file, describe, &mut batch).await?;
+        let round = self.state.round.number;
+        let bytes_down = self.core.telemetry.take_downloads(&self.state.model);
+        let events = vec![Event::Published { round, model, server, bytes_down }];
+        self.state.check_all(&events)?;
+        self.journal.put(&events, &mut batch)?;
+        self.core.store.commit(batch).await?;
+        self.journal.committed(events.len());
+        let before = self.state.server;
+        self.base = released.file;
+        self.optimiser = released.optimiser;
+        let outcome = self.applied(&events).await;
+        if let Some(before) = before.filter(|before| *before != server) {
+            self.core.vault.delete(&before).await?;
+        }
+        outcome
+    }
+
+    fn describe(&self, digest: tributary_model::Digest, parameters: u64) -> ModelRecord {
+        let regions = self.state.spec.regions.iter().map(ToString::to_string).collect();
+        ModelRecord {
+            digest,
+            name: self.base.spec.name.clone(),
+            parent: Some(self.state.model),
+            run_id: self.state.id.to_string(),
+            round: self.state.round.number,
+            parameters,
+            created_ms: self.core.clock.now_ms(),
+            regions,
+        }
+    }
+
+    /// Forgets the round's sums. Whoever still waits for a receipt is told by the closed channel.
+    fn round_over(&mut self) {
+        let regions = self.state.spec.regions.len();
+        self.collection = Collection::new(regions, self.base.weights.len());
+        self.abandoned.clear();
+        self.open_since = None;
+    }
+
+    fn tell_round(&self) {
+        let view = self.view.borrow();
+        self.core.tell(watch_response::Event::Run(view.run.clone()));
+        if let Some(round) = view.history.last().cloned() {
+            let run_id = self.state.id.to_string();
+            let round = Some(round);
+            self.core.tell(watch_response::Event::Round(v1::RoundChanged { run_id, round }));
+        }
+    }
+
+    fn finish(&self) {
+        self.core.tell(watch_response::Event::Run(self.view.borrow().run.clone()));
+        let most = needed_participations(&self.state.spec);
+        tracing::info!(run = %self.state.id, status = ?self.state.status, most, "run is over");
+        if self.state.history.iter().all(|record| record.model.is_none()) {
+            return;
+        }
+        for region in &self.state.spec.regions {
+            for device in self.core.fleet.reachable(region, &self.state.spec.task) {
+                let published = v1::ModelPublished {
+                    run_id: self.state.id.to_string(),
+                    round: self.state.round.number,
+                    model_digest: self.state.model.to_string(),
+                };
+                let directive = directive::Directive::ModelPublished(published);
+                self.core.fleet.send(&device, v1::Directive { directive: Some(directive) });
+            }
+        }
+    }
+}

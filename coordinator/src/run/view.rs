@@ -1,0 +1,115 @@
+//! What others see of a run.
+
+use std::sync::Arc;
+
+use tributary_proto::v1;
+
+use crate::engine::{AssignmentState, Phase, RoundRecord, RunState, RunStatus};
+use crate::ledger::spend;
+
+/// A run as the control service shows it.
+#[derive(Debug, Clone, Default)]
+pub struct RunView {
+    /// The run.
+    pub run: v1::Run,
+    /// Rounds that are over, oldest first.
+    pub history: Arc<Vec<v1::Round>>,
+    /// The open round; absent when the run is over.
+    pub open: Option<v1::Round>,
+}
+
+impl RunView {
+    /// True when the run is over.
+    pub fn is_over(&self) -> bool {
+        self.run.state() != v1::RunState::Running
+    }
+
+    /// Brings the view up to date.
+    pub fn update(&mut self, state: &RunState, reason: &str) {
+        if self.history.len() < state.history.len() {
+            let history = Arc::make_mut(&mut self.history);
+            for record in &state.history[history.len()..] {
+                history.push(round(state, record));
+            }
+            self.run.privacy = history.last().and_then(|last| last.privacy.clone());
+        }
+        self.open = state.is_running().then(|| open_round(state));
+        let privacy = self.run.privacy.take();
+        let nothing = || spend(0, state.spec.privacy.delta, state.spec.is_seeded());
+        self.run = run(state, reason, privacy.unwrap_or_else(nothing));
+    }
+}
+
+fn run(state: &RunState, reason: &str, privacy: v1::PrivacySpend) -> v1::Run {
+    let (run_state, failure) = match &state.status {
+        RunStatus::Running => (v1::RunState::Running, None),
+        RunStatus::Completed => (v1::RunState::Completed, None),
+        RunStatus::Stopped => (v1::RunState::Stopped, None),
+        RunStatus::Failed(why) => (v1::RunState::Failed, Some(why.clone())),
+    };
+    let counts = state.contributions_by_region();
+    v1::Run {
+        run_id: state.id.to_string(),
+        name: state.spec.name.clone(),
+        state: run_state.into(),
+        round: state.round.number,
+        rounds: state.spec.rounds.count,
+        model_digest: state.model.to_string(),
+        contributions_total: counts.iter().sum(),
+        regions: regions(state, &counts),
+        privacy: Some(privacy),
+        reason: failure.unwrap_or_else(|| reason.to_owned()),
+        task: state.spec.task.clone(),
+        phase: if state.is_running() { phase(state).to_owned() } else { String::new() },
+        started_unix_ms: state.started_ms,
+        drift_id: state.drift_id.clone().unwrap_or_default(),
+    }
+}
+
+fn phase(state: &RunState) -> &'static str {
+    match state.round.phase {
+        Phase::Selecting => "selecting",
+        Phase::Collecting => "collecting",
+        Phase::Sealing => "sealing",
+        Phase::Releasing => "releasing",
+    }
+}
+
+fn open_round(state: &RunState) -> v1::Round {
+    let round = &state.round;
+    v1::Round {
+        round: round.number,
+        phase: phase(state).to_owned(),
+        assigned: round.leases.len() as u64,
+        counted: round.counted() as u64,
+        dropped: round.in_state(AssignmentState::Dropped) as u64,
+        regions: regions(state, &round.counted_by_region(state.spec.regions.len())),
+        ..v1::Round::default()
+    }
+}
+
+fn round(state: &RunState, record: &RoundRecord) -> v1::Round {
+    let delta = state.spec.privacy.delta;
+    v1::Round {
+        round: record.number,
+        phase: if record.model.is_some() { "published" } else { "aborted" }.to_owned(),
+        assigned: record.assigned,
+        counted: record.counted.iter().sum(),
+        dropped: record.dropped,
+        model_digest: record.model.map_or(String::new(), |model| model.to_string()),
+        bytes_down: record.bytes_down,
+        bytes_up: record.bytes_up,
+        privacy: Some(spend(record.worst_pico_rho, delta, state.spec.is_seeded())),
+        reason: record.reason.clone(),
+        regions: regions(state, &record.counted),
+    }
+}
+
+fn regions(state: &RunState, counts: &[u64]) -> Vec<v1::RegionCount> {
+    let pairs = state.spec.regions.iter().zip(counts);
+    let count = |(region, &contributions): (&tributary_proto::RegionId, &u64)| v1::RegionCount {
+        region: region.to_string(),
+        contributions,
+    };
+    pairs.map(count).collect()
+}

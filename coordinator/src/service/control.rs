@@ -1,0 +1,202 @@
+//! What operators do.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use tokio_stream::wrappers::BroadcastStream;
+use tonic::{Request, Response, Status};
+use tributary_proto::v1::control_service_server::ControlService;
+use tributary_proto::v1::{
+    GetDriftRequest, GetDriftResponse, GetFleetRequest, GetFleetResponse, GetModelRequest,
+    GetModelResponse, GetPrivacyRequest, GetPrivacyResponse, GetRunRequest, GetRunResponse,
+    ImportModelRequest, ImportModelResponse, ListModelsRequest, ListModelsResponse,
+    ListRunsRequest, ListRunsResponse, StartRunRequest, StartRunResponse, StopRunRequest,
+    StopRunResponse, WatchRequest, WatchResponse, watch_response,
+};
+
+use super::Answers;
+use crate::core::Core;
+use crate::error::CoordinatorError;
+use crate::run::{Origin, RunHandle, start_run};
+use crate::spec::RunSpec;
+
+/// Delta of statements that belong to no run.
+const DELTA: f64 = 1e-5;
+/// Rows listed when no limit is asked for.
+const ROWS: usize = 100;
+/// Most bytes of an idempotency key.
+const MAX_KEY: usize = 128;
+
+/// The control service.
+pub struct Control(pub Arc<Core>);
+
+impl Control {
+    fn run(&self, id: &str) -> Result<RunHandle, CoordinatorError> {
+        self.0.run(&id.parse()?)
+    }
+}
+
+fn limit(asked: u32) -> usize {
+    if asked == 0 { ROWS } else { asked as usize }
+}
+
+#[tonic::async_trait]
+impl ControlService for Control {
+    type WatchStream = Answers<WatchResponse>;
+
+    async fn start_run(
+        &self,
+        request: Request<StartRunRequest>,
+    ) -> Result<Response<StartRunResponse>, Status> {
+        let request = request.into_inner();
+        if request.idempotency_key.len() > MAX_KEY {
+            return Err(CoordinatorError::Invalid {
+                field: "idempotency_key",
+                problem: format!("has {} bytes", request.idempotency_key.len()),
+                remedy: "use at most 128",
+            }
+            .into());
+        }
+        let spec = RunSpec::from_toml(&request.recipe).map_err(CoordinatorError::from)?;
+        let origin = Origin { idempotency_key: request.idempotency_key, drift_id: None };
+        let run = start_run(&self.0, spec, origin).await?;
+        Ok(Response::new(StartRunResponse { run_id: run.id.to_string() }))
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<ListRunsRequest>,
+    ) -> Result<Response<ListRunsResponse>, Status> {
+        let mut runs: Vec<_> = self.0.runs().iter().map(|run| run.view().run).collect();
+        runs.sort_by_key(|run| std::cmp::Reverse(run.started_unix_ms));
+        runs.truncate(limit(request.into_inner().limit));
+        Ok(Response::new(ListRunsResponse { runs }))
+    }
+
+    async fn get_run(
+        &self,
+        request: Request<GetRunRequest>,
+    ) -> Result<Response<GetRunResponse>, Status> {
+        let view = self.run(&request.into_inner().run_id)?.view();
+        let mut rounds = view.history.to_vec();
+        rounds.extend(view.open);
+        Ok(Response::new(GetRunResponse { run: Some(view.run), rounds }))
+    }
+
+    async fn stop_run(
+        &self,
+        request: Request<StopRunRequest>,
+    ) -> Result<Response<StopRunResponse>, Status> {
+        let run = self.run(&request.into_inner().run_id)?;
+        run.stop().await?;
+        Ok(Response::new(StopRunResponse { run: Some(run.view().run) }))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let only = request.into_inner().run_id;
+        let events = BroadcastStream::new(self.0.watch());
+        // the state at the beginning first, so that a watcher misses nothing between two calls
+        let now: Vec<WatchResponse> = self
+            .0
+            .runs()
+            .iter()
+            .map(|run| WatchResponse {
+                unix_ms: self.0.clock.now_ms(),
+                event: Some(watch_response::Event::Run(run.view().run)),
+            })
+            .collect();
+        let events = futures::stream::iter(now.into_iter().map(Ok)).chain(events);
+        let chosen = events.filter_map(move |event| {
+            let chosen = match event {
+                Ok(event) => concerns(&event, &only).then_some(Ok(event)),
+                Err(_) => Some(Err(Status::data_loss(
+                    "this watcher fell behind and lost events: watch again",
+                ))),
+            };
+            futures::future::ready(chosen)
+        });
+        Ok(Response::new(chosen.boxed()))
+    }
+
+    async fn list_models(
+        &self,
+        request: Request<ListModelsRequest>,
+    ) -> Result<Response<ListModelsResponse>, Status> {
+        let models = self.0.registry.models(limit(request.into_inner().limit))?;
+        let models = models.into_iter().map(Into::into).collect();
+        Ok(Response::new(ListModelsResponse { models }))
+    }
+
+    async fn get_model(
+        &self,
+        request: Request<GetModelRequest>,
+    ) -> Result<Response<GetModelResponse>, Status> {
+        let model = self.0.registry.find(&request.into_inner().digest)?;
+        let builds = self.0.registry.builds(&model.digest)?.into_iter().map(Into::into).collect();
+        Ok(Response::new(GetModelResponse { model: Some(model.into()), builds }))
+    }
+
+    async fn import_model(
+        &self,
+        request: Request<ImportModelRequest>,
+    ) -> Result<Response<ImportModelResponse>, Status> {
+        let bytes = request.into_inner().safetensors;
+        let model = self.0.registry.import(&bytes, self.0.clock.now_ms()).await?;
+        Ok(Response::new(ImportModelResponse { model: Some(model.into()) }))
+    }
+
+    async fn get_fleet(
+        &self,
+        _request: Request<GetFleetRequest>,
+    ) -> Result<Response<GetFleetResponse>, Status> {
+        Ok(Response::new(GetFleetResponse { groups: self.0.fleet.groups() }))
+    }
+
+    async fn get_drift(
+        &self,
+        request: Request<GetDriftRequest>,
+    ) -> Result<Response<GetDriftResponse>, Status> {
+        let only = request.into_inner().run_id;
+        if !only.is_empty() {
+            self.run(&only)?;
+        }
+        let views = self.0.monitors().into_iter().map(|monitor| monitor.view());
+        let monitors = views.filter(|view| only.is_empty() || view.run_id == only).collect();
+        Ok(Response::new(GetDriftResponse { monitors }))
+    }
+
+    async fn get_privacy(
+        &self,
+        request: Request<GetPrivacyRequest>,
+    ) -> Result<Response<GetPrivacyResponse>, Status> {
+        let only = request.into_inner().run_id;
+        let chosen = if only.is_empty() { None } else { Some(self.run(&only)?) };
+        let delta = chosen.and_then(|run| Some(run.view().run.privacy?.delta)).unwrap_or(DELTA);
+        let ledger = &self.0.ledger;
+        let (worst_device, worst_region) = ledger.worst(delta);
+        Ok(Response::new(GetPrivacyResponse {
+            accounts: ledger.accounts((!only.is_empty()).then_some(only.as_str()), delta),
+            worst_device: Some(worst_device),
+            worst_region,
+            regions: ledger.worst_by_region(delta),
+        }))
+    }
+}
+
+/// Whether an event is about the run that a watcher asked for.
+fn concerns(event: &WatchResponse, only: &str) -> bool {
+    if only.is_empty() {
+        return true;
+    }
+    match &event.event {
+        Some(watch_response::Event::Run(run)) => run.run_id == only,
+        Some(watch_response::Event::Round(changed)) => changed.run_id == only,
+        Some(watch_response::Event::Window(window)) => {
+            window.monitor_id == crate::monitor::id_of(only)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,137 @@
+//! Sessions and polls.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tributary_proto::DeviceId;
+use tributary_proto::v1::orchestration_service_server::OrchestrationService;
+use tributary_proto::v1::{
+    CheckInRequest, CheckInResponse, ConnectRequest, ConnectResponse, DeviceEvent, Directive,
+    Reject, RejectReason, Welcome, connect_request, connect_response, device_event, directive,
+};
+
+use super::Answers;
+use crate::core::Core;
+use crate::error::CoordinatorError;
+
+/// Milliseconds between signs of life.
+const HEARTBEAT_MS: u64 = 30_000;
+/// A poll comes back at the earliest after this, in milliseconds.
+const POLL_AFTER_MS: u64 = 500;
+/// Polls of a fleet are spread so that at most so many come per second.
+const POLLS_PER_SECOND: u64 = 2_000;
+
+/// The orchestration service.
+pub struct Orchestration(pub Arc<Core>);
+
+#[tonic::async_trait]
+impl OrchestrationService for Orchestration {
+    type ConnectStream = Answers<ConnectResponse>;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<ConnectRequest>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        let mut messages = request.into_inner();
+        let first = messages.message().await?.and_then(|first| first.message);
+        let Some(connect_request::Message::Hello(hello)) = first else {
+            return Err(CoordinatorError::Invalid {
+                field: "message",
+                problem: "is no hello".to_owned(),
+                remedy: "send a hello first on every stream",
+            }
+            .into());
+        };
+        let core = self.0.clone();
+        let (id, device) = core.fleet.authenticate(hello.credentials.as_ref())?;
+        let (number, directives) = core.fleet.connect(&id);
+        core.telemetry.sessions.fetch_add(1, Ordering::Relaxed);
+        let welcome = Welcome { region: device.region.to_string(), heartbeat_ms: HEARTBEAT_MS };
+        let welcome = connect_response::Message::Welcome(welcome);
+        tokio::spawn(read_session(core.clone(), id.clone(), number, messages));
+        for run in core.runs() {
+            run.connected(id.clone()).await;
+        }
+        for monitor in core.monitors() {
+            monitor.connected(id.clone()).await;
+        }
+        let answer = |message| Ok(ConnectResponse { message: Some(message) });
+        let directives = ReceiverStream::new(directives)
+            .map(move |directive| answer(connect_response::Message::Directive(directive)));
+        let answers = futures::stream::once(async move { answer(welcome) }).chain(directives);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn check_in(
+        &self,
+        request: Request<CheckInRequest>,
+    ) -> Result<Response<CheckInResponse>, Status> {
+        let request = request.into_inner();
+        let credentials = request.hello.and_then(|hello| hello.credentials);
+        let core = &self.0;
+        let (id, _) = core.fleet.authenticate(credentials.as_ref())?;
+        for event in request.events {
+            handle(core, &id, event).await;
+        }
+        let directives = core.fleet.poll(&id);
+        let window_ms = core.fleet.polling() * 1_000 / POLLS_PER_SECOND;
+        Ok(Response::new(CheckInResponse {
+            directives,
+            retry_after_ms: POLL_AFTER_MS,
+            retry_before_ms: POLL_AFTER_MS + window_ms.max(POLL_AFTER_MS),
+        }))
+    }
+}
+
+/// Reads a session until it ends.
+async fn read_session(
+    core: Arc<Core>,
+    id: DeviceId,
+    number: u64,
+    mut messages: Streaming<ConnectRequest>,
+) {
+    // an error ends the session as its end does; the device comes back by itself
+    while let Ok(Some(request)) = messages.message().await {
+        match request.message {
+            Some(connect_request::Message::Event(event)) => handle(&core, &id, event).await,
+            _ => refuse(&core, &id, RejectReason::Protocol, "send events after the hello"),
+        }
+    }
+    core.fleet.disconnect(&id, number);
+}
+
+async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
+    match event.event {
+        None | Some(device_event::Event::Heartbeat(_)) => {}
+        Some(device_event::Event::AssignmentAbandoned(abandoned)) => {
+            let run = abandoned.run_id.parse().ok().and_then(|run| core.run(&run).ok());
+            match run {
+                Some(run) => run.abandon(id.clone(), abandoned.round).await,
+                None => refuse(core, id, RejectReason::UnknownRun, "this run is not known here"),
+            }
+        }
+        Some(device_event::Event::SummaryReport(report)) => {
+            let monitor = report.monitor_id.parse().ok().and_then(|known| core.monitor(&known));
+            match monitor {
+                Some(monitor) => monitor.vote(id.clone(), report).await,
+                None => refuse(core, id, RejectReason::BadVote, "this monitor is not known here"),
+            }
+        }
+        Some(device_event::Event::InstallReport(report)) => {
+            for monitor in core.monitors() {
+                monitor.installed(id.clone(), report.clone()).await;
+            }
+        }
+    }
+}
+
+fn refuse(core: &Core, id: &DeviceId, reason: RejectReason, message: &str) {
+    core.telemetry.rejected(reason);
+    let reject =
+        Reject { reason: reason.into(), message: message.to_owned(), retry_after_ms: 0 };
+    let directive = Directive { directive: Some(directive::Directive::Reject(reject)) };
+    core.fleet.send(id, directive);
+}

@@ -1,0 +1,292 @@
+//! The checks of a recipe: every refusal names the field and the remedy.
+
+use tributary_aggregator::Codec;
+use tributary_proto::RunId;
+
+use super::{
+    BuildSpec, DriftSpec, ModelSource, PlaybookSpec, PrivacyMode, PrivacySpec, RoundSpec, RunSpec,
+    ServerSpec, TrainingSpec,
+};
+
+/// Longest recipe in bytes.
+pub const MAX_RECIPE_BYTES: usize = 256 * 1024;
+const MAX_REGIONS: usize = 1_000;
+const MAX_QUANTITIES: usize = 64;
+const MAX_EDGES: usize = 256;
+
+/// Why a recipe is refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SpecError {
+    /// More bytes than a recipe may have.
+    #[error("the recipe has {bytes} bytes, the limit is {limit}: shorten it")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Not TOML, an unknown key, or a value of another type.
+    #[error("the recipe can't be read: {message}")]
+    Syntax {
+        /// Where and why, from the parser.
+        message: String,
+    },
+    /// A value that makes no sense.
+    #[error("{field} {problem}: {remedy}")]
+    Invalid {
+        /// Path of the key.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What would be right.
+        remedy: String,
+    },
+}
+
+/// Refuses `field` when `wrong` holds.
+fn refuse_if(
+    wrong: bool,
+    field: &str,
+    problem: impl Into<String>,
+    remedy: &str,
+) -> Result<(), SpecError> {
+    if !wrong {
+        return Ok(());
+    }
+    Err(SpecError::Invalid {
+        field: field.to_owned(),
+        problem: problem.into(),
+        remedy: remedy.to_owned(),
+    })
+}
+
+fn in_range(field: &str, value: f64, low: f64, high: f64) -> Result<(), SpecError> {
+    let inside = value.is_finite() && value >= low && value <= high;
+    refuse_if(!inside, field, format!("is {value}"), &format!("use {low} to {high}"))
+}
+
+impl RunSpec {
+    /// Checks what the types alone can't say.
+    ///
+    /// # Errors
+    /// The first field that is wrong, with the remedy.
+    pub fn check(&self) -> Result<(), SpecError> {
+        refuse_if(
+            self.name.len() > 40 || self.name.parse::<RunId>().is_err(),
+            "name",
+            "is no name",
+            "use 1 to 40 characters of a-z A-Z 0-9 . _ -",
+        )?;
+        refuse_if(self.task.is_empty(), "task", "is empty", "name the data that devices hold")?;
+        self.check_regions()?;
+        self.check_model()?;
+        check_rounds("rounds", &self.rounds)?;
+        check_training("training", &self.training)?;
+        check_server("server", &self.server)?;
+        check_privacy("privacy", &self.privacy)?;
+        if let Some(drift) = &self.drift {
+            check_drift(drift, self.privacy.mode)?;
+        }
+        if let Some(playbook) = &self.playbook {
+            self.check_playbook(playbook)?;
+        }
+        self.builds.as_ref().map_or(Ok(()), check_builds)
+    }
+
+    fn check_regions(&self) -> Result<(), SpecError> {
+        let count = self.regions.len();
+        refuse_if(
+            count == 0 || count > MAX_REGIONS,
+            "regions",
+            format!("names {count} regions"),
+            "name 1 to 1000",
+        )?;
+        let distinct: std::collections::BTreeSet<_> = self.regions.iter().collect();
+        refuse_if(distinct.len() != count, "regions", "names one twice", "name each once")
+    }
+
+    fn check_model(&self) -> Result<(), SpecError> {
+        match &self.model {
+            ModelSource::Architecture(spec) => spec.graph().map(drop).map_err(|error| {
+                SpecError::Invalid {
+                    field: "model".to_owned(),
+                    problem: error.to_string(),
+                    remedy: "mend the architecture".to_owned(),
+                }
+            }),
+            ModelSource::Version(source) => refuse_if(
+                source.version.len() != 64 || !source.version.bytes().all(|b| b.is_ascii_hexdigit()),
+                "model.version",
+                "is no digest",
+                "use the 64 hex characters that `tributary model ls` prints",
+            ),
+        }
+    }
+
+    fn check_playbook(&self, playbook: &PlaybookSpec) -> Result<(), SpecError> {
+        refuse_if(
+            self.drift.is_none(),
+            "playbook",
+            "has no monitor that could trigger it",
+            "add a [drift] section or remove [playbook]",
+        )?;
+        check_rounds("playbook.rounds", &playbook.rounds)?;
+        check_training("playbook.training", &playbook.training)?;
+        check_server("playbook.server", &playbook.server)?;
+        check_privacy("playbook.privacy", &playbook.privacy)?;
+        refuse_if(
+            playbook.privacy.mode != self.privacy.mode,
+            "playbook.privacy.mode",
+            "differs from privacy.mode",
+            "use one mode for both: the guarantee is the weaker one",
+        )
+    }
+}
+
+fn check_rounds(path: &str, rounds: &RoundSpec) -> Result<(), SpecError> {
+    let field = |name: &str| format!("{path}.{name}");
+    in_range(&field("count"), f64::from(rounds.count), 1.0, 100_000.0)?;
+    in_range(&field("cohort"), f64::from(rounds.cohort), 1.0, 12_000.0)?;
+    in_range(&field("over_selection"), rounds.over_selection, 1.0, 4.0)?;
+    in_range(&field("deadline_ms"), rounds.deadline_ms as f64, 100.0, 604_800_000.0)?;
+    in_range(&field("min_separation"), f64::from(rounds.min_separation), 1.0, 100_000.0)?;
+    refuse_if(
+        rounds.max_participations == 0,
+        &field("max_participations"),
+        "is 0",
+        "use at least 1",
+    )?;
+    refuse_if(
+        rounds.minimum() == 0 || rounds.minimum() > rounds.cohort,
+        &field("minimum"),
+        format!("is {}", rounds.minimum()),
+        "use 1 to the cohort",
+    )?;
+    check_population(path, rounds)
+}
+
+/// A goal that the stated population can't reach, in one round or over all of them.
+fn check_population(path: &str, rounds: &RoundSpec) -> Result<(), SpecError> {
+    let population = rounds.population();
+    refuse_if(
+        population < rounds.cohort,
+        &format!("{path}.cohort"),
+        format!("is {}, larger than the population of {population}", rounds.cohort),
+        "lower the cohort or raise rounds.population",
+    )?;
+    let Some(population) = rounds.population else { return Ok(()) };
+    let most = rounds.count.div_ceil(rounds.min_separation).min(rounds.max_participations);
+    let available = u64::from(population) * u64::from(most);
+    let wanted = u64::from(rounds.minimum()) * u64::from(rounds.count);
+    refuse_if(
+        available < wanted,
+        &format!("{path}.max_participations"),
+        format!(
+            "allows {available} contributions of {population} devices, but {} rounds want at \
+             least {wanted}",
+            rounds.count
+        ),
+        "raise it, lower the cohort, or plan fewer rounds",
+    )
+}
+
+fn check_training(path: &str, training: &TrainingSpec) -> Result<(), SpecError> {
+    in_range(&format!("{path}.epochs"), f64::from(training.epochs), 1.0, 1_000.0)?;
+    in_range(&format!("{path}.batch_size"), f64::from(training.batch_size), 1.0, 65_536.0)?;
+    let rate = f64::from(training.learning_rate);
+    in_range(&format!("{path}.learning_rate"), rate, 1e-9, 1e3)?;
+    refuse_if(
+        training.codec.parse::<Codec>().is_err(),
+        &format!("{path}.codec"),
+        format!("is {:?}", training.codec),
+        "use f32 or f16",
+    )
+}
+
+fn check_server(path: &str, server: &ServerSpec) -> Result<(), SpecError> {
+    server.optimiser.validate().map_err(|error| SpecError::Invalid {
+        field: format!("{path}.optimiser"),
+        problem: error.to_string(),
+        remedy: "mend the value".to_owned(),
+    })
+}
+
+fn check_privacy(path: &str, privacy: &PrivacySpec) -> Result<(), SpecError> {
+    in_range(&format!("{path}.clip"), f64::from(privacy.clip), 1e-6, 1e6)?;
+    refuse_if(
+        !(privacy.delta > 0.0 && privacy.delta < 1.0),
+        &format!("{path}.delta"),
+        format!("is {}", privacy.delta),
+        "use a number above 0 and below 1, well below one over the number of devices",
+    )?;
+    if let Some(epsilon) = privacy.epsilon {
+        in_range(&format!("{path}.epsilon"), epsilon, 1e-3, 1e3)?;
+    }
+    let field = format!("{path}.noise_multiplier");
+    match privacy.mode {
+        PrivacyMode::Dp => in_range(&field, privacy.noise_multiplier, 1e-3, 1e4),
+        PrivacyMode::None => refuse_if(
+            privacy.noise_multiplier != 0.0 || privacy.epsilon.is_some(),
+            &field,
+            "or an epsilon is set although privacy.mode is none",
+            "remove them, or set privacy.mode to dp",
+        ),
+    }
+}
+
+fn check_drift(drift: &DriftSpec, mode: PrivacyMode) -> Result<(), SpecError> {
+    in_range("drift.interval_ms", drift.interval_ms as f64, 0.0, 604_800_000.0)?;
+    in_range("drift.deadline_ms", drift.deadline_ms as f64, 100.0, 604_800_000.0)?;
+    in_range("drift.warm_up", f64::from(drift.warm_up), 1.0, 1_000.0)?;
+    in_range("drift.minimum_devices", f64::from(drift.minimum_devices), 1.0, 1e9)?;
+    let length = drift.mean_windows_between_false_alarms;
+    in_range("drift.mean_windows_between_false_alarms", length, 20.0, 1e5)?;
+    let least = if mode == PrivacyMode::Dp { 0.5 } else { 0.0 };
+    in_range("drift.noise_votes", drift.noise_votes, least, 1e6)?;
+    let count = drift.quantities.len();
+    refuse_if(
+        count == 0 || count > MAX_QUANTITIES,
+        "drift.quantities",
+        format!("names {count}"),
+        "name 1 to 64",
+    )?;
+    for quantity in &drift.quantities {
+        let edges = &quantity.edges;
+        let rising = edges.windows(2).all(|pair| pair[0] < pair[1]);
+        let finite = edges.iter().all(|edge| edge.is_finite());
+        let counted = edges.len() <= MAX_EDGES;
+        let wanted = quantity.source == "prediction" || !edges.is_empty();
+        refuse_if(
+            !(rising && finite && counted && wanted),
+            "drift.quantities.edges",
+            format!("of {} are missing, too many, not finite or not rising", quantity.source),
+            "list 1 to 256 rising numbers",
+        )?;
+        refuse_if(
+            !is_source(&quantity.source),
+            "drift.quantities.source",
+            format!("is {:?}", quantity.source),
+            "use prediction, confidence or feature:N",
+        )?;
+    }
+    Ok(())
+}
+
+fn is_source(source: &str) -> bool {
+    let feature = source.strip_prefix("feature:").is_some_and(|n| n.parse::<u32>().is_ok());
+    source == "prediction" || source == "confidence" || feature
+}
+
+fn check_builds(builds: &BuildSpec) -> Result<(), SpecError> {
+    in_range("builds.calibration_noise_votes", builds.calibration_noise_votes, 0.0, 1e6)?;
+    in_range("builds.deadline_ms", builds.deadline_ms as f64, 100.0, 604_800_000.0)?;
+    let widths = &builds.widths;
+    let falling = widths.windows(2).all(|pair| pair[0] > pair[1]);
+    let valid = widths.iter().all(|width| *width > 0.0 && *width <= 1.0);
+    refuse_if(
+        widths.is_empty() || widths.len() > 16 || !falling || !valid,
+        "builds.widths",
+        "is empty or not falling within (0, 1]",
+        "list the shares of hidden units to try, widest first, for example [1.0, 0.5]",
+    )
+}

@@ -1,0 +1,90 @@
+//! What an operator asks for: a recipe in TOML, checked field by field before anything starts.
+//!
+//! A [`RunSpec`] says which model is trained where, in how many rounds, under which privacy, and
+//! what to do when a region drifts. Unknown keys and wrong types are errors that name the key.
+
+mod check;
+mod monitor;
+mod training;
+
+use serde::{Deserialize, Serialize};
+
+pub use check::SpecError;
+pub use monitor::{BuildSpec, DriftSpec, PlaybookSpec, QuantityRecipe};
+pub use training::{PrivacyMode, PrivacySpec, RoundSpec, ServerSpec, TrainingSpec};
+use tributary_model::ModelSpec;
+use tributary_proto::RegionId;
+
+/// One training job as the operator wrote it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    /// A short name, shown in lists.
+    pub name: String,
+    /// The task whose data devices train on.
+    pub task: String,
+    /// Regions that take part; each has its own partial sums.
+    pub regions: Vec<RegionId>,
+    /// Repeats the run to the bit. Noise is then predictable and nothing is private.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Where training starts.
+    pub model: ModelSource,
+    /// How many rounds, of how many devices.
+    pub rounds: RoundSpec,
+    /// What a device does.
+    pub training: TrainingSpec,
+    /// What the coordinator does with the mean update.
+    #[serde(default)]
+    pub server: ServerSpec,
+    /// Clip, noise and budget.
+    pub privacy: PrivacySpec,
+    /// What is monitored once the model is trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftSpec>,
+    /// What happens when a region drifts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playbook: Option<PlaybookSpec>,
+    /// Which builds are made of a regional model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builds: Option<BuildSpec>,
+}
+
+/// Where training starts: a registered version, or an architecture with fresh weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ModelSource {
+    /// A registered model version.
+    Version(VersionSource),
+    /// An architecture, initialised from the run's key.
+    Architecture(ModelSpec),
+}
+
+/// A registered model version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VersionSource {
+    /// Digest of the version, 64 hex characters.
+    pub version: String,
+}
+
+impl RunSpec {
+    /// Parses and checks a recipe.
+    ///
+    /// # Errors
+    /// Names the key, what is wrong with it and what would be right.
+    pub fn from_toml(text: &str) -> Result<Self, SpecError> {
+        if text.len() > check::MAX_RECIPE_BYTES {
+            return Err(SpecError::TooLong { bytes: text.len(), limit: check::MAX_RECIPE_BYTES });
+        }
+        let spec: Self = toml::from_str(text)
+            .map_err(|error| SpecError::Syntax { message: error.to_string() })?;
+        spec.check()?;
+        Ok(spec)
+    }
+
+    /// True when the noise is predictable, so that nothing about the run is private.
+    pub fn is_seeded(&self) -> bool {
+        self.seed.is_some()
+    }
+}

@@ -1,0 +1,104 @@
+//! Counters, and the admin page: `/metrics` in Prometheus text, `/livez` and `/readyz`.
+//!
+//! Labels are bounded: reasons and kinds come from closed lists, never a device's id.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tributary_model::Digest;
+use tributary_proto::v1::RejectReason;
+
+/// Counters of one coordinator.
+#[derive(Default)]
+pub struct Telemetry {
+    rejects: Mutex<BTreeMap<&'static str, u64>>,
+    downloads: Mutex<HashMap<Digest, u64>>,
+    /// Bytes of objects sent.
+    pub bytes_down: AtomicU64,
+    /// Bytes of updates received.
+    pub bytes_up: AtomicU64,
+    /// Contributions counted.
+    pub contributions: AtomicU64,
+    /// Votes counted.
+    pub votes: AtomicU64,
+    /// Rounds published.
+    pub rounds: AtomicU64,
+    /// Sessions opened.
+    pub sessions: AtomicU64,
+    ready: AtomicBool,
+}
+
+impl Telemetry {
+    /// Counts a refusal.
+    pub fn rejected(&self, reason: RejectReason) {
+        let mut rejects = self.rejects.lock().unwrap_or_else(PoisonError::into_inner);
+        *rejects.entry(reason.as_str_name()).or_default() += 1;
+    }
+
+    /// Counts bytes of an object that were sent.
+    pub fn downloaded(&self, digest: Digest, bytes: u64) {
+        self.bytes_down.fetch_add(bytes, Ordering::Relaxed);
+        let mut downloads = self.downloads.lock().unwrap_or_else(PoisonError::into_inner);
+        *downloads.entry(digest).or_default() += bytes;
+    }
+
+    /// Takes the bytes of an object that were sent since the last call.
+    pub fn take_downloads(&self, digest: &Digest) -> u64 {
+        let mut downloads = self.downloads.lock().unwrap_or_else(PoisonError::into_inner);
+        downloads.remove(digest).unwrap_or(0)
+    }
+
+    /// Says whether the coordinator serves.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::SeqCst);
+    }
+
+    /// The counters as Prometheus text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        let counters: [(&str, &str, &AtomicU64); 6] = [
+            ("tributary_download_bytes_total", "Bytes of objects sent.", &self.bytes_down),
+            ("tributary_upload_bytes_total", "Bytes of updates received.", &self.bytes_up),
+            ("tributary_contributions_total", "Contributions counted.", &self.contributions),
+            ("tributary_votes_total", "Votes counted.", &self.votes),
+            ("tributary_rounds_published_total", "Rounds published.", &self.rounds),
+            ("tributary_sessions_total", "Sessions opened.", &self.sessions),
+        ];
+        for (name, help, value) in counters {
+            let value = value.load(Ordering::Relaxed);
+            // writing to a String can't fail
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
+        }
+        let name = "tributary_rejects_total";
+        let _ = writeln!(text, "# HELP {name} Refusals by reason.\n# TYPE {name} counter");
+        let rejects = self.rejects.lock().unwrap_or_else(PoisonError::into_inner);
+        for (reason, count) in rejects.iter() {
+            let label = reason.trim_start_matches("REJECT_REASON_").to_lowercase();
+            let _ = writeln!(text, "{name}{{reason=\"{label}\"}} {count}");
+        }
+        text
+    }
+}
+
+/// The admin page's routes.
+pub fn admin(telemetry: Arc<Telemetry>) -> Router {
+    let ready = telemetry.clone();
+    Router::new()
+        .route("/metrics", get(move || async move { telemetry.render() }))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route(
+            "/readyz",
+            get(move || async move {
+                if ready.ready.load(Ordering::SeqCst) {
+                    (StatusCode::OK, "ok\n")
+                } else {
+                    (StatusCode::SERVICE_UNAVAILABLE, "not ready: still recovering or stopping\n")
+                }
+            }),
+        )
+}
