@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tributary_model::Digest;
-use tributary_proto::{DeviceId, RegionId};
+use tributary_proto::DeviceId;
 
 /// One device's order in a round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

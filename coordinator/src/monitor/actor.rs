@@ -18,7 +18,7 @@ use crate::CoordinatorError;
 use crate::core::{Core, seeded_bytes};
 use crate::ledger::{Charge, ChargeKind};
 use crate::spec::{DriftSpec, RunSpec};
-use crate::store::{Batch, Store as _};
+use crate::store::Batch;
 
 /// Devices asked in one window and region: what one commit can charge.
 pub const MAX_ASKED: usize = 12_000;

@@ -102,7 +102,7 @@ fn choose<'v>(
     for variant in variants {
         let ram = usize::try_from(profile.ram_bytes).unwrap_or(usize::MAX);
         let slot = usize::try_from(profile.flash_slot_bytes).unwrap_or(usize::MAX);
-        match tributary_model::fits(&variant.model, ram, slot) {
+        match tributary_model::fit::fits(&variant.model, ram, slot) {
             Ok(()) => {
                 refusals.push(format!(
                     "{} fits: {} of {} bytes of flash, {} of {} bytes of RAM",

@@ -18,7 +18,7 @@ use crate::CoordinatorError;
 use crate::core::seeded_bytes;
 use crate::ledger::{Charge, ChargeKind};
 use crate::spec::{BuildSpec, RunSpec};
-use crate::store::{Batch, Store as _};
+use crate::store::Batch;
 
 /// Bins per octave.
 const PER_OCTAVE: i32 = 4;

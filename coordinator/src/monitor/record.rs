@@ -12,7 +12,7 @@ use crate::core::Core;
 use crate::engine::RunState;
 use crate::spec::{DriftSpec, RunSpec};
 use crate::store::key::{Key, KeyReader};
-use crate::store::{Batch, Expect, Store as _, Table};
+use crate::store::{Batch, Expect, Table};
 
 /// What concerns the whole monitor.
 #[derive(Debug, Clone, Serialize, Deserialize)]

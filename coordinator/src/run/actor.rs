@@ -23,7 +23,7 @@ use crate::engine::{
 };
 use crate::ledger::{Charge, ChargeKind};
 use crate::registry::ModelRecord;
-use crate::store::{Batch, Store as _};
+use crate::store::Batch;
 
 /// How often deadlines and seals are looked at.
 const TICK: Duration = Duration::from_millis(20);

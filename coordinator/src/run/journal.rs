@@ -8,7 +8,7 @@ use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{Event, RunState};
 use crate::store::key::Key;
-use crate::store::{Batch, Expect, Store as _, Table};
+use crate::store::{Batch, Expect, Table};
 
 /// Devices named in one event, so that a record stays well under the store's limit.
 pub const DEVICES_PER_EVENT: usize = 500;

@@ -30,7 +30,7 @@ pub fn costs(privacy: &PrivacySpec, fixed: &FixedPoint) -> Result<RunCosts, Acco
     // integer bound, which is a little larger than S
     let sigma = (privacy.noise_multiplier * SCALE as f64).ceil() as u64;
     let noise = DiscreteGaussian::new(sigma).map_err(|_| AccountingError::BadParameter {
-        name: "noise_multiplier",
+        field: "noise_multiplier",
         value: privacy.noise_multiplier,
     })?;
     let bound = u128::from(fixed.bound());

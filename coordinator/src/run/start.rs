@@ -20,7 +20,7 @@ use crate::core::{Core, random_bytes, seeded_bytes};
 use crate::engine::RunState;
 use crate::registry::ModelRecord;
 use crate::spec::{ModelSource, RunSpec};
-use crate::store::{Batch, Expect, Store as _, StoreError, Table};
+use crate::store::{Batch, Expect, StoreError, Table};
 
 /// Commands that may wait for a run.
 const COMMANDS: usize = 1_024;
