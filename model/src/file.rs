@@ -116,7 +116,7 @@ impl View for LittleEndian<'_> {
     }
 
     fn data_len(&self) -> usize {
-        self.values.len() * size_of::<f32>()
+        size_of_val(self.values)
     }
 }
 
@@ -155,7 +155,7 @@ fn tensor_values(
         return Err(tensor_error(&entry.path, problem));
     }
     let (words, _) = tensor.data().as_chunks::<4>();
-    Ok(words.to_vec().into_iter().map(f32::from_le_bytes))
+    Ok(words.iter().copied().map(f32::from_le_bytes))
 }
 
 fn tensor_error(path: &str, problem: String) -> ModelError {

@@ -1,4 +1,5 @@
 //! The two engines against each other and against finite differences.
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
 
 mod nets;
 

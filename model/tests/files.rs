@@ -1,4 +1,5 @@
 //! Model files: round trips, and every kind of damage.
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
 
 mod nets;
 
@@ -107,7 +108,7 @@ fn weights_of_another_model_are_refused() {
 
 /// A file with the spec of a dense layer `[2] -> [2]` and the given tensors.
 fn foreign(tensors: &[(&str, Dtype, Vec<usize>)], spec: Option<&str>) -> Vec<u8> {
-    let data = vec![0; 64];
+    let data = [0; 64];
     let views = tensors.iter().map(|(name, dtype, shape)| {
         let len = shape.iter().product::<usize>() * dtype.bitsize() / 8;
         (

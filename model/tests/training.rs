@@ -1,4 +1,5 @@
 //! Local training and accuracy on a problem that a small model can solve.
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};

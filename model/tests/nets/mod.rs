@@ -1,5 +1,5 @@
 //! Small networks and data for the tests of this crate.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)] // shared by tests that use part of it
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
