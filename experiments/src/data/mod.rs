@@ -15,6 +15,8 @@ pub mod windowing;
 
 mod dataset;
 mod error;
+mod normalisation;
 
 pub use dataset::{Dataset, Samples, Side, User};
 pub use error::DataError;
+pub use normalisation::{Normalisation, PUBLIC_LIMIT};

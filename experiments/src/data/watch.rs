@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::normalisation::{ChannelScale, Normalisation};
 use super::npz::NpzArchive;
 use super::windowing::Windowing;
 use super::{DataError, Dataset, Samples, Side, User};
@@ -27,6 +28,8 @@ pub struct WatchOptions {
     pub windowing: Windowing,
     /// Steps averaged into one; must divide the window length. 1 keeps every step.
     pub pool: usize,
+    /// What channels are shifted and scaled by.
+    pub normalisation: Normalisation,
 }
 
 impl Default for WatchOptions {
@@ -35,15 +38,15 @@ impl Default for WatchOptions {
         WatchOptions {
             windowing: Windowing::default(),
             pool: 4,
+            normalisation: Normalisation::Training,
         }
     }
 }
 
 /// Loads the compiled-in recordings.
 ///
-/// Inputs have shape `[6, length / pool]`, channel by channel. Each channel is shifted and scaled by the
-/// mean and deviation of the right arms' training windows, for all users alike, so that the shift
-/// between arms stays in the data. Users are ordered by subject, right arm before left:
+/// Inputs have shape `[6, length / pool]`, channel by channel. Each channel is shifted and scaled as
+/// [`Normalisation`] says, for all users alike, so that the shift between arms stays in the data. Users are ordered by subject, right arm before left:
 /// index `2 * (subject - 1) + (0 right | 1 left)`.
 ///
 /// # Errors
@@ -69,7 +72,7 @@ pub fn from_npz(bytes: &[u8], options: &WatchOptions) -> Result<Dataset, DataErr
         });
     }
     let recordings = Recordings::read(bytes)?;
-    let normalisation = Normalisation::of(&recordings, &options.windowing)?;
+    let scale = channel_scale(&recordings, options)?;
     let mut dataset = Dataset {
         name: "watch".into(),
         shape: vec![CHANNELS, options.windowing.length / options.pool],
@@ -87,7 +90,7 @@ pub fn from_npz(bytes: &[u8], options: &WatchOptions) -> Result<Dataset, DataErr
             for window in windows {
                 let range = options.windowing.steps(window);
                 let steps = &recording.steps[range.start * CHANNELS..range.end * CHANNELS];
-                normalisation.push_window(steps, options.pool, &mut samples.inputs);
+                scale.push_window(steps, options.pool, &mut samples.inputs);
                 samples.labels.push(recording.label);
                 samples.users.push(recording.user);
             }
@@ -224,58 +227,23 @@ fn ranged(
     checked.collect()
 }
 
-/// Mean and deviation of each channel.
-struct Normalisation {
-    mean: [f64; CHANNELS],
-    deviation: [f64; CHANNELS],
-}
-
-impl Normalisation {
-    /// Over the steps of all right arms' training windows, a step counted once per window it is in.
-    fn of(recordings: &Recordings, windowing: &Windowing) -> Result<Normalisation, DataError> {
-        let mut count = 0f64;
-        let mut sum = [0f64; CHANNELS];
-        let mut squares = [0f64; CHANNELS];
-        for recording in recordings
-            .list
-            .iter()
-            .filter(|recording| recording.side == Side::Right)
-        {
-            for window in windowing.split(recording.steps.len() / CHANNELS)?.train {
-                let range = windowing.steps(window);
-                let steps = &recording.steps[range.start * CHANNELS..range.end * CHANNELS];
-                count += windowing.length as f64;
-                for step in steps.as_chunks::<CHANNELS>().0 {
-                    for (channel, &value) in step.iter().enumerate() {
-                        sum[channel] += f64::from(value);
-                        squares[channel] += f64::from(value) * f64::from(value);
-                    }
-                }
-            }
-        }
-        let count = count.max(1.0);
-        let mean = sum.map(|sum| sum / count);
-        let mut deviation = [1f64; CHANNELS];
-        for channel in 0..CHANNELS {
-            let variance = squares[channel] / count - mean[channel] * mean[channel];
-            // a constant channel stays zero instead of being blown up
-            if variance > 1e-12 {
-                deviation[channel] = variance.sqrt();
-            }
-        }
-        Ok(Normalisation { mean, deviation })
+/// Shift and scale of the channels under `options`.
+fn channel_scale(
+    recordings: &Recordings,
+    options: &WatchOptions,
+) -> Result<ChannelScale, DataError> {
+    if options.normalisation == Normalisation::Public {
+        return Ok(ChannelScale::public());
     }
-
-    /// Appends one window, `[steps, CHANNELS]` in, `[CHANNELS, steps / pool]` out.
-    fn push_window(&self, steps: &[f32], pool: usize, inputs: &mut Vec<f32>) {
-        for channel in 0..CHANNELS {
-            for group in steps.chunks_exact(pool * CHANNELS) {
-                let values = group.iter().skip(channel).step_by(CHANNELS);
-                let mean = values.map(|&value| f64::from(value)).sum::<f64>() / pool as f64;
-                inputs.push(((mean - self.mean[channel]) / self.deviation[channel]) as f32);
-            }
+    let windowing = &options.windowing;
+    let mut windows = Vec::new();
+    for recording in recordings.list.iter().filter(|recording| recording.side == Side::Right) {
+        for window in windowing.split(recording.steps.len() / CHANNELS)?.train {
+            let range = windowing.steps(window);
+            windows.push(&recording.steps[range.start * CHANNELS..range.end * CHANNELS]);
         }
     }
+    Ok(ChannelScale::of(windows.into_iter()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Tests of the watch loader.
 
+use super::super::PUBLIC_LIMIT;
 use super::*;
 
 #[test]
@@ -63,6 +64,23 @@ fn right_arm_training_channels_have_mean_zero_and_deviation_one() {
             "{channel}: {mean} {variance}"
         );
     }
+}
+
+#[test]
+fn public_constants_look_at_no_data() {
+    let options = WatchOptions {
+        normalisation: Normalisation::Public,
+        ..WatchOptions::default()
+    };
+    let whole = load(&options).unwrap();
+    let mut less = options;
+    less.windowing.train_percent = 30;
+    let part = load(&less).unwrap();
+    assert_eq!(part.train.inputs[..150], whole.train.inputs[..150]);
+    let limit = PUBLIC_LIMIT as f32;
+    let limits = -limit..=limit;
+    assert!(whole.train.inputs.iter().all(|value| limits.contains(value)));
+    assert!(whole.train.inputs.contains(&limit), "the limit is reached somewhere");
 }
 
 #[test]

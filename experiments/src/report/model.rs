@@ -94,7 +94,7 @@ pub struct DriftPoint {
 
 /// What the monitor says about a region after a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// The reference is still being collected.
     WarmUp,
@@ -127,6 +127,22 @@ impl Verdict {
             Verdict::Mitigating => "mitigating",
             Verdict::Validating => "validating",
             Verdict::Cooldown => "cooldown",
+        }
+    }
+}
+
+impl From<tributary_drift::Verdict> for Verdict {
+    fn from(verdict: tributary_drift::Verdict) -> Verdict {
+        use tributary_drift::Verdict as Monitor;
+        match verdict {
+            Monitor::WarmUp => Verdict::WarmUp,
+            Monitor::InsufficientData => Verdict::InsufficientData,
+            Monitor::Ok => Verdict::Ok,
+            Monitor::Warning => Verdict::Warning,
+            Monitor::Drift => Verdict::Drift,
+            Monitor::Mitigating => Verdict::Mitigating,
+            Monitor::Validating => Verdict::Validating,
+            Monitor::Cooldown => Verdict::Cooldown,
         }
     }
 }
@@ -170,7 +186,7 @@ impl Event {
 
 /// Kinds of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum EventKind {
     /// The experiment changed a region's data.
     DriftInjected,
