@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::pending::Int8Scratch;
 use tokio::sync::Semaphore;
+use tributary_model::quant::Int8Scratch;
 use tributary_model::{Digest, FastEngine};
 
 use crate::library::LoadedModel;

@@ -29,7 +29,6 @@ pub mod identity;
 pub mod install;
 pub mod library;
 pub mod outbox;
-pub mod pending;
 mod randomness;
 mod session;
 mod session_stream;

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::pending::BundleError;
-use crate::pending::Int8Model;
 use bytes::Bytes;
+use tributary_model::bundle::BundleError;
+use tributary_model::quant::Int8Model;
 use tributary_model::{Digest, Graph, ModelError, ModelFile};
 
 /// A model version, ready to use.

@@ -1,0 +1,450 @@
+//! Rounds over real gRPC: training, uploads, and what happens when connections break.
+
+mod fake;
+
+use std::sync::atomic::Ordering;
+
+use fake::setting::{CountedData, Running, examples, model, plan, start};
+use fake::world::assignment;
+use fake::{FakeServer, World};
+use tributary_aggregator::{Codec, clip_l2};
+use tributary_device::{AgentError, Purposes, SessionMode, seeded};
+use tributary_model::{Batch, Digest, FastEngine, LocalTraining, ModelFile, train};
+use tributary_proto::v1::device_event::Event;
+use tributary_proto::v1::{Reject, RejectReason, TrainingPlan};
+
+const FEATURES: usize = 6;
+
+/// A server that knows a run and its model.
+async fn with_run(hidden: u32) -> (FakeServer, ModelFile, TrainingPlan, String) {
+    let server = FakeServer::start().await;
+    let model = model(FEATURES, hidden);
+    let plan = plan(&model);
+    let digest = server.world.put(model.to_bytes().unwrap());
+    server
+        .world
+        .with(|memory| memory.runs.insert("run-1".to_owned(), plan.clone()));
+    (server, model, plan, digest)
+}
+
+/// The update worked out without an agent.
+fn expected(model: &ModelFile, plan: &TrainingPlan, round: u32, device: &str) -> Vec<u8> {
+    let graph = model.spec.graph().unwrap();
+    let mut weights = model.weights.clone();
+    let data = examples(FEATURES, 12);
+    let settings = LocalTraining {
+        epochs: plan.epochs,
+        batch_size: plan.batch_size,
+        learning_rate: plan.learning_rate,
+    };
+    let mut rng = seeded(
+        &plan.simulation_seed,
+        "run-1",
+        u64::from(round),
+        device,
+        Purposes::Training,
+    );
+    let batch = Batch {
+        inputs: &data.inputs,
+        labels: &data.labels,
+    };
+    train(
+        &mut FastEngine::new(&graph),
+        &mut weights,
+        batch,
+        &settings,
+        &mut rng,
+    )
+    .unwrap();
+    let mut delta: Vec<f32> = weights
+        .iter()
+        .zip(&model.weights)
+        .map(|(n, o)| n - o)
+        .collect();
+    clip_l2(&mut delta, plan.clip).unwrap();
+    Codec::F32.encode(&delta)
+}
+
+fn trainings(data: &CountedData) -> usize {
+    data.trainings.load(Ordering::SeqCst)
+}
+
+async fn until(agent: &Running, event: &str, count: u64) {
+    for _ in 0..6000 {
+        if agent.tally().count(event) >= count {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("waited in vain for {event}: {:?}", agent.tally());
+}
+
+fn reject(reason: RejectReason, retry_after_ms: u64) -> Reject {
+    Reject {
+        reason: reason.into(),
+        message: String::new(),
+        retry_after_ms,
+    }
+}
+
+#[tokio::test]
+async fn a_device_enrols_trains_and_its_clipped_delta_is_counted_to_the_bit() {
+    let (server, model, plan, digest) = with_run(8).await;
+    let agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
+    for round in 1..=2 {
+        server
+            .world
+            .order("d-1", assignment("run-1", round, &plan, &digest))
+            .await;
+        let counted = server.world.counted("run-1", round, "d-1").await;
+        assert_eq!(counted, expected(&model, &plan, round, "d-1"));
+        until(&agent, "upload.counted", u64::from(round)).await;
+    }
+    let downloads = server.world.with(|memory| memory.downloads.len());
+    assert_eq!(
+        downloads, 1,
+        "the second round starts from a model that the device has"
+    );
+    let tally = agent.tally();
+    assert_eq!(tally.bytes_up, 2 * plan.parameters * 4);
+    assert_eq!(tally.bytes_down, model.to_bytes().unwrap().len() as u64);
+    assert_eq!(tally.shapes.get("-v[]+"), Some(&2), "{:?}", tally.shapes);
+    agent.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_upload_cut_midway_goes_on_with_identical_bytes_where_it_was_cut() {
+    // 1.2 MB: five chunks, of which two, then one more arrive before the cuts
+    let (server, model, plan, digest) = with_run(30_000).await;
+    server
+        .world
+        .with(|memory| memory.break_uploads.extend([500_000, 700_000]));
+    let agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
+    server
+        .world
+        .order("d-1", assignment("run-1", 1, &plan, &digest))
+        .await;
+    let counted = server.world.counted("run-1", 1, "d-1").await;
+    assert_eq!(counted, expected(&model, &plan, 1, "d-1"));
+    let headers = server
+        .world
+        .with(|memory| std::mem::take(&mut memory.headers));
+    assert_eq!(headers.len(), 3);
+    assert!(
+        headers
+            .iter()
+            .all(|header| header.digest == headers[0].digest)
+    );
+    assert_eq!(trainings(&agent.data), 1);
+    until(&agent, "upload.counted", 1).await;
+    let tally = agent.tally();
+    assert_eq!(tally.count("transport.unavailable"), 2);
+    assert!(tally.shapes.contains_key("-v[]~~+"), "{:?}", tally.shapes);
+}
+
+#[tokio::test]
+async fn a_download_cut_midway_goes_on_from_its_offset() {
+    let (server, _, plan, digest) = with_run(8).await;
+    server
+        .world
+        .with(|memory| memory.break_downloads.extend([300, 0, 200]));
+    let _agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
+    server
+        .world
+        .order("d-1", assignment("run-1", 1, &plan, &digest))
+        .await;
+    server.world.counted("run-1", 1, "d-1").await;
+    let offsets: Vec<u64> = server
+        .world
+        .with(|memory| memory.downloads.iter().map(|(_, offset)| *offset).collect());
+    assert_eq!(offsets, [0, 300, 300, 500]);
+}
+
+#[tokio::test]
+async fn a_damaged_model_is_never_trained_on() {
+    let (server, _, plan, digest) = with_run(8).await;
+    server.world.with(|memory| memory.damage_downloads = true);
+    let agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
+    server
+        .world
+        .order("d-1", assignment("run-1", 1, &plan, &digest))
+        .await;
+    let Event::AssignmentAbandoned(abandoned) = server.world.event("d-1").await else {
+        panic!("expected the assignment back");
+    };
+    assert_eq!((abandoned.round, abandoned.reason.as_str()), (1, "network"));
+    assert_eq!(agent.tally().count("download.wrong_digest"), 1);
+    assert_eq!(agent.tally().count("abandoned.wrong_digest"), 1);
+}
+
+#[tokio::test]
+async fn after_a_crash_of_the_coordinator_the_kept_update_is_sent_again_without_training() {
+    let (mut server, model, plan, digest) = with_run(8).await;
+    // the contribution is lost: the upload breaks before its end
+    server
+        .world
+        .with(|memory| memory.break_uploads.push_back(1));
+    let agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
+    server
+        .world
+        .order("d-1", assignment("run-1", 1, &plan, &digest))
+        .await;
+    let seen = |memory: &fake::Memory| (!memory.partial.is_empty()).then_some(());
+    server.world.wait("the cut", seen).await;
+    server.kill();
+    server.world.with(|memory| memory.partial.clear());
+    server.restart().await;
+    // recovered: the device comes back and gets the same assignment again
+    server
+        .world
+        .order("d-1", assignment("run-1", 1, &plan, &digest))
+        .await;
+    let counted = server.world.counted("run-1", 1, "d-1").await;
+    assert_eq!(counted, expected(&model, &plan, 1, "d-1"));
+    until(&agent, "assignment.received", 2).await;
+    until(&agent, "upload.counted", 1).await;
+    assert_eq!(
+        trainings(&agent.data),
+        1,
+        "a kept update is not computed twice"
+    );
+    let digests: std::collections::BTreeSet<String> = server.world.with(|memory| {
+        memory
+            .headers
+            .iter()
+            .map(|header| header.digest.clone())
+            .collect()
+    });
+    assert_eq!(digests, [Digest::of(&counted).to_string()].into());
+}
+
+#[tokio::test]
+async fn a_lost_receipt_ends_as_counted_because_a_duplicate_is_a_success() {
+    let (server, _, plan, digest) = with_run(8).await;
+    server.world.with(|memory| memory.withhold_receipts = true);
+    let agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
+    server
+        .world
+        .order("d-1", assignment("run-1", 1, &plan, &digest))
+        .await;
+    until(&agent, "upload.counted", 1).await;
+    assert_eq!(agent.tally().count("rejected.duplicate"), 1);
+    // asked once more, the device knows and sends nothing
+    let before = server.world.with(|memory| memory.headers.len());
+    server
+        .world
+        .order("d-1", assignment("run-1", 1, &plan, &digest))
+        .await;
+    until(&agent, "assignment.already_counted", 1).await;
+    assert_eq!(server.world.with(|memory| memory.headers.len()), before);
+}
+
+#[tokio::test]
+async fn a_busy_coordinator_is_asked_again_and_a_final_refusal_is_not() {
+    let (server, _, plan, digest) = with_run(8).await;
+    let busy = reject(RejectReason::Busy, 20);
+    server
+        .world
+        .with(|memory| memory.rejects.extend([busy.clone(), busy]));
+    let agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
+    server
+        .world
+        .order("d-1", assignment("run-1", 1, &plan, &digest))
+        .await;
+    server.world.counted("run-1", 1, "d-1").await;
+    assert_eq!(agent.tally().count("rejected.busy"), 2);
+
+    server
+        .world
+        .with(|memory| memory.rejects.push_back(reject(RejectReason::GoalMet, 0)));
+    server
+        .world
+        .order("d-1", assignment("run-1", 2, &plan, &digest))
+        .await;
+    until(&agent, "upload.refused", 1).await;
+    assert_eq!(agent.tally().count("rejected.goal_met"), 1);
+    assert_eq!(server.world.with(|memory| memory.headers.len()), 4);
+    assert_eq!(
+        agent.tally().bytes_up,
+        plan.parameters * 4,
+        "a refused header costs no bytes"
+    );
+    assert!(
+        agent.tally().shapes.contains_key("-v[]#"),
+        "{:?}",
+        agent.tally().shapes
+    );
+}
+
+#[tokio::test]
+async fn an_assignment_that_can_not_be_followed_is_given_back_as_failed() {
+    let (server, _, plan, digest) = with_run(8).await;
+    let agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
+    let no_step = TrainingPlan {
+        learning_rate: 1e-38,
+        ..plan.clone()
+    };
+    let bad_codec = TrainingPlan {
+        codec: "zip".to_owned(),
+        ..plan.clone()
+    };
+    let bad_clip = TrainingPlan {
+        clip: f32::NAN,
+        ..plan.clone()
+    };
+    let other_layout = TrainingPlan {
+        parameters: plan.parameters + 1,
+        ..plan.clone()
+    };
+    let other_task = TrainingPlan {
+        task: "sleep".to_owned(),
+        ..plan.clone()
+    };
+    let cases = [
+        (no_step, "zero"),
+        (bad_codec, "unknown_codec"),
+        (bad_clip, "bad_plan"),
+        (other_layout, "bad_plan"),
+        (other_task, "no_data"),
+    ];
+    for (round, (plan, counted)) in (1..).zip(cases) {
+        let before = agent.tally().count(&format!("abandoned.{counted}"));
+        server
+            .world
+            .order("d-1", assignment("run-1", round, &plan, &digest))
+            .await;
+        let Event::AssignmentAbandoned(abandoned) = server.world.event("d-1").await else {
+            panic!("expected the assignment back");
+        };
+        assert_eq!(
+            (abandoned.round, abandoned.reason.as_str()),
+            (round, "failed"),
+            "{counted}"
+        );
+        let after = agent.tally().count(&format!("abandoned.{counted}"));
+        assert_eq!(after, before + 1, "{counted}");
+    }
+    assert!(server.world.with(|memory| memory.headers.is_empty()));
+}
+
+#[tokio::test]
+async fn a_device_that_was_forgotten_enrols_again() {
+    let (mut server, _, plan, digest) = with_run(8).await;
+    let agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
+    until(&agent, "session.welcomed", 1).await;
+    server.kill();
+    server.world.with(|memory| memory.tokens.clear());
+    server.restart().await;
+    server
+        .world
+        .order("d-1", assignment("run-1", 1, &plan, &digest))
+        .await;
+    server.world.counted("run-1", 1, "d-1").await;
+    assert_eq!(server.world.with(|memory| memory.enrolments), 2);
+    assert!(agent.tally().count("transport.unauthenticated") >= 1);
+}
+
+#[tokio::test]
+async fn a_refused_enrolment_ends_the_agent_with_a_typed_error() {
+    let server = FakeServer::start().await;
+    server.world.with(|memory| memory.refuse_enrolment = true);
+    let agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
+    let error = agent.ended().await.unwrap_err();
+    assert!(
+        matches!(error, AgentError::EnrolmentRefused { .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("token"), "{error}");
+}
+
+#[tokio::test]
+async fn heartbeats_come_at_the_interval_that_the_coordinator_names() {
+    let server = FakeServer::start().await;
+    server.world.with(|memory| memory.heartbeat_ms = 10);
+    let _agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
+    for _ in 0..3 {
+        assert!(matches!(
+            server.world.event("d-1").await,
+            Event::Heartbeat(_)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_polling_device_works_and_never_polls_before_the_window() {
+    let (server, model, plan, digest) = with_run(8).await;
+    server.world.with(|memory| {
+        memory.retry_ms = (40, 60);
+        let orders = vec![
+            assignment("run-1", 1, &plan, &digest),
+            assignment(
+                "run-1",
+                2,
+                &TrainingPlan {
+                    epochs: 0,
+                    ..plan.clone()
+                },
+                &digest,
+            ),
+        ];
+        memory.poll_orders.insert("d-1".to_owned(), orders);
+    });
+    let agent = start(&server, "d-1", FEATURES, SessionMode::Poll);
+    let counted = server.world.counted("run-1", 1, "d-1").await;
+    assert_eq!(counted, expected(&model, &plan, 1, "d-1"));
+    assert!(matches!(
+        server.world.event("d-1").await,
+        Event::AssignmentAbandoned(_)
+    ));
+    let polls = server.world.with(|memory| memory.polls.clone());
+    assert!(polls.len() >= 2);
+    for pair in polls.windows(2) {
+        // both ends were seen by the server, so transport can only lengthen or shift it a little
+        assert!(
+            (pair[1] - pair[0]).as_millis() >= 30,
+            "{:?}",
+            pair[1] - pair[0]
+        );
+    }
+    assert_eq!(agent.tally().connected, 1);
+    agent.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_poll_that_fails_keeps_its_events_for_the_next() {
+    let (mut server, _, plan, digest) = with_run(8).await;
+    server.world.with(|memory| {
+        memory.retry_ms = (20, 20);
+        let bad = TrainingPlan {
+            epochs: 0,
+            ..plan.clone()
+        };
+        memory.poll_orders.insert(
+            "d-1".to_owned(),
+            vec![assignment("run-1", 1, &bad, &digest)],
+        );
+    });
+    let agent = start(&server, "d-1", FEATURES, SessionMode::Poll);
+    let taken = |memory: &fake::Memory| memory.poll_orders.is_empty().then_some(());
+    server.world.wait("the order to be taken", taken).await;
+    server.kill();
+    until(&agent, "session.lost", 1).await;
+    server.restart().await;
+    assert!(matches!(
+        server.world.event("d-1").await,
+        Event::AssignmentAbandoned(_)
+    ));
+}
+
+#[tokio::test]
+async fn an_agent_that_stops_ends_its_stream_in_order() {
+    let server = FakeServer::start().await;
+    let agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
+    until(&agent, "session.welcomed", 1).await;
+    let environment = std::sync::Arc::clone(&agent.environment);
+    agent.stop().await.unwrap();
+    let gone = |memory: &fake::Memory| memory.sessions.is_empty().then_some(());
+    World::wait(&server.world, "the session to end", gone).await;
+    let tally = environment.tally.snapshot();
+    assert_eq!((tally.connected, tally.count("session.lost")), (0, 0));
+}
