@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use ed25519_dalek::{Signature, VerifyingKey};
 use tributary_model::Digest;
-use tributary_model::fit::fits;
+use tributary_model::fits;
 use tributary_model::quant::Int8Scratch;
 use tributary_proto::v1::{BuildOffer, InstallOutcome};
 

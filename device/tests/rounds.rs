@@ -281,7 +281,7 @@ async fn an_assignment_that_can_not_be_followed_is_given_back_as_failed() {
     let (server, _, plan, digest) = with_run(8).await;
     let agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
     let no_step = TrainingPlan {
-        learning_rate: 1e-38,
+        learning_rate: f32::from_bits(1),
         ..plan.clone()
     };
     let bad_codec = TrainingPlan {

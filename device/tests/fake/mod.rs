@@ -19,6 +19,7 @@ use tributary_proto::v1::enrolment_service_server::EnrolmentServiceServer;
 use tributary_proto::v1::orchestration_service_server::OrchestrationServiceServer;
 use tributary_proto::v1::transfer_service_server::TransferServiceServer;
 
+#[allow(unused_imports, reason = "each test uses its own part")]
 pub use world::{Memory, World};
 
 use services::Services;
