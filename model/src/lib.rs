@@ -35,12 +35,17 @@ pub mod quant;
 mod spec;
 mod training;
 
+pub use bundle::BundleError;
 pub use digest::{Digest, DigestBuilder};
 pub use engine::{Batch, BurnEngine, Engine, FastEngine};
 pub use error::{LayerError, ModelError};
 pub use file::{ModelFile, SPEC_KEY};
+pub use fit::{FitError, fits};
 pub use initialise::initialise;
 pub use layers::LayerSpec;
 pub use layout::{ParamEntry, ParamLayout, Role};
+pub use prune::prune_width;
+pub use quant::{ActivationRanges, Int8Model, Int8Prediction, Int8Scratch, QuantError};
+pub use quant::{observe_ranges, quantise};
 pub use spec::{Graph, MAX_ACTIVATIONS, MAX_LAYERS, MAX_NAME, MAX_PARAMETERS, ModelSpec};
 pub use training::{LocalTraining, MAX_EPOCHS, TrainReport, accuracy, train};

@@ -326,3 +326,46 @@ impl Kernel for Int8Conv1d {
         self.channels.write(bytes);
     }
 }
+
+#[cfg(test)]
+mod int8_tests {
+    use super::*;
+    use crate::quant::scale::ActivationScale;
+
+    #[test]
+    fn int8_convolution_sums_the_window_of_every_channel() {
+        // Two channels of five steps, stride 2; weight scale 0.01, input scale 1, factor 0.01.
+        let layer = Conv1d { filters: 1, kernel: 3, stride: 2 };
+        let parameters = layer.parameters(&[2, 5]);
+        let entry = crate::ParamEntry {
+            path: String::new(),
+            shape: parameters[0].shape.clone(),
+            role: Role::Weight,
+            output_axis: parameters[0].output_axis,
+            personal: false,
+            offset: 0,
+            len: 6,
+        };
+        let request = Lowering {
+            index: 0,
+            input: &Int8Tensor {
+                shape: vec![2, 5],
+                scale: ActivationScale::from_parts(1.0, 3).unwrap(),
+            },
+            output_shape: &[1, 2],
+            output_scale: ActivationScale::from_parts(1.0, -1).unwrap(),
+            relu: false,
+            parameters: vec![(&entry, &[0.01, 0.02, 0.03, 1.27, 0.0, -1.27])],
+        };
+        let Lowered::Step(step) = layer.lower_int8(&request).unwrap() else {
+            panic!("a convolution must be a step");
+        };
+        let mut output = [0; 2];
+        // Above the zero point 3: (10, 20, 30, 40, 50) and (1, 2, 3, 4, 100).
+        let input = [13, 23, 33, 43, 53, 4, 5, 6, 7, 103];
+        step.kernel.run(&input, &mut output);
+        // Window 0: 10 + 40 + 90 + 127 - 381 = -114, times 0.01, less 1: -2.14.
+        // Window 1: 30 + 80 + 150 + 381 - 12700 = -12059, times 0.01, less 1: -121.59.
+        assert_eq!(output, [-2, -122]);
+    }
+}

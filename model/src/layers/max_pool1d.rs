@@ -189,3 +189,18 @@ impl Kernel for Int8MaxPool1d {
         bytes.extend((self.pool.stride as u32).to_le_bytes());
     }
 }
+
+#[cfg(test)]
+mod int8_tests {
+    use super::*;
+
+    #[test]
+    fn int8_max_pool_takes_the_largest_of_each_window_per_channel() {
+        let pool = MaxPool1d { size: 2, stride: 3 };
+        let kernel = Int8MaxPool1d { steps: 6, windows: 2, pool };
+        let mut output = [0; 4];
+        let input = [-5, -7, 100, 4, 3, 99, -128, -128, 0, 127, -128, 0];
+        kernel.run(&input, &mut output);
+        assert_eq!(output, [-5, 4, -128, 127]);
+    }
+}

@@ -288,8 +288,8 @@ mod tests {
     fn reading_and_writing_places_may_lie_in_any_order() {
         let mut arena: Vec<i8> = (0..8).collect();
         let (read, write) = two_places(&mut arena, 0..3, 4..6);
-        assert_eq!((&*read, &*write), (&[0, 1, 2][..], &[4, 5][..]));
+        assert_eq!((read, write), (&[0, 1, 2][..], &mut [4, 5][..]));
         let (read, write) = two_places(&mut arena, 4..8, 1..3);
-        assert_eq!((&*read, &*write), (&[4, 5, 6, 7][..], &[1, 2][..]));
+        assert_eq!((read, write), (&[4, 5, 6, 7][..], &mut [1, 2][..]));
     }
 }
