@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tributary_proto::v1::{Credentials, DeviceProfile, Directive, FleetGroup};
 use tributary_proto::{DeviceId, RegionId};
 
@@ -75,7 +75,6 @@ struct Inner {
 pub struct Fleet {
     store: Arc<dyn Store>,
     inner: Mutex<Inner>,
-    changed: Notify,
 }
 
 impl Fleet {
@@ -90,7 +89,7 @@ impl Fleet {
             let id = DeviceId::try_from(String::from_utf8_lossy(&key).into_owned())?;
             inner.devices.insert(id, Arc::new(record.json()?));
         }
-        Ok(Self { store, inner: Mutex::new(inner), changed: Notify::new() })
+        Ok(Self { store, inner: Mutex::new(inner) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -165,8 +164,6 @@ impl Fleet {
         let number = inner.session_count;
         inner.mailboxes.remove(id);
         inner.sessions.insert(id.clone(), Session { number, outbox });
-        drop(inner);
-        self.changed.notify_waiters();
         (number, messages)
     }
 
@@ -181,14 +178,7 @@ impl Fleet {
     /// Notes a poll and takes what waits for the device.
     pub fn poll(&self, id: &DeviceId) -> Vec<Directive> {
         let mut inner = self.lock();
-        let known = inner.mailboxes.contains_key(id);
-        let waiting = inner.mailboxes.entry(id.clone()).or_default();
-        let directives = waiting.drain(..).collect();
-        drop(inner);
-        if !known {
-            self.changed.notify_waiters();
-        }
-        directives
+        inner.mailboxes.entry(id.clone()).or_default().drain(..).collect()
     }
 
     /// Devices that poll.
@@ -241,8 +231,6 @@ impl Fleet {
         for id in devices {
             inner.reserved.remove(id);
         }
-        drop(inner);
-        self.changed.notify_waiters();
     }
 
     /// True when another run holds the device.
@@ -253,11 +241,6 @@ impl Fleet {
     /// The device, if it is enrolled.
     pub fn device(&self, id: &DeviceId) -> Option<Arc<Device>> {
         self.lock().devices.get(id).cloned()
-    }
-
-    /// Resolves when devices came or were given back.
-    pub async fn changed(&self) {
-        self.changed.notified().await;
     }
 
     /// Counts by region and profile, sorted.

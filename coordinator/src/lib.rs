@@ -28,6 +28,8 @@ pub mod clock;
 mod core;
 pub mod engine;
 mod error;
+#[cfg(test)]
+mod fixtures;
 pub mod fleet;
 pub mod ledger;
 pub mod monitor;

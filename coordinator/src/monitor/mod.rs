@@ -66,7 +66,8 @@ pub async fn start(core: &Arc<Core>, run: &RunState, model: &str) -> Result<(), 
     let completed = view.run.state() == v1::RunState::Completed;
     let id: MonitorId = id_of(run.id.as_str()).parse()?;
     let wanted = run.spec.drift.is_some() && (completed || run.status == RunStatus::Completed);
-    if !wanted || core.monitor(&id).is_some() {
+    // one that is on disk is started by `recover`, with the windows that it has judged
+    if !wanted || MonitorRecord::exists(core, &id)? {
         return Ok(());
     }
     let Ok(model) = model.parse() else { return Ok(()) };

@@ -102,6 +102,15 @@ impl MonitorRecord {
         Ok(record)
     }
 
+    /// True when the monitor is on disk.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn exists(core: &Core, id: &MonitorId) -> Result<bool, CoordinatorError> {
+        let key = Key::new().text(id.as_str()).into_bytes();
+        Ok(core.store.get(Table::Monitors, &key)?.is_some())
+    }
+
     /// Adds the whole record to a batch.
     ///
     /// # Errors

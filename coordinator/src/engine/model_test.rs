@@ -1,0 +1,337 @@
+//! The engine against a small reference model, over random sequences of events.
+//!
+//! The reference knows phases, counts and sets; it shares no code with the engine. Each transition
+//! is an event, right or wrong, or a restart: the accepted events are then replayed from the start.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use tributary_model::Digest;
+use tributary_proto::DeviceId;
+
+use super::*;
+use crate::fixtures::{device, plain_spec, state};
+use crate::spec::RunSpec;
+
+const DEVICES: usize = 10;
+const ROUNDS: u32 = 3;
+const MINIMUM: usize = 2;
+const ATTEMPTS: u32 = 5;
+
+/// Two regions (even and odd devices), three rounds, a goal of four and a minimum of two.
+fn recipe() -> RunSpec {
+    let mut spec = plain_spec();
+    (spec.rounds.count, spec.rounds.cohort, spec.rounds.minimum) = (ROUNDS, 4, Some(2));
+    spec
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Event(Event),
+    Restart,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Stage {
+    Selecting,
+    Collecting,
+    Sealing,
+    Releasing,
+    Over,
+}
+
+/// What must be true of a run, kept without the engine's help.
+#[derive(Debug, Clone)]
+struct Expected {
+    stage: Stage,
+    round: u32,
+    attempt: u32,
+    assigned: BTreeSet<usize>,
+    counted: BTreeSet<usize>,
+    /// Contributors of each published round.
+    published: Vec<BTreeSet<usize>>,
+    charged: u32,
+    /// Whether the last step was accepted.
+    accepted: bool,
+    log: Vec<Event>,
+}
+
+fn number(id: &DeviceId) -> usize {
+    id.as_str().trim_start_matches("device-").parse().unwrap()
+}
+
+impl Expected {
+    fn fits(&self, event: &Event) -> bool {
+        let at = |round: &u32, stage| *round == self.round && self.stage == stage;
+        match event {
+            _ if self.stage == Stage::Over => false,
+            Event::Selected { round, devices, .. } => {
+                at(round, Stage::Selecting) && devices.iter().all(|one| one.region < 2)
+            }
+            Event::Dropped { round, devices } => {
+                let known = |id| self.assigned.contains(&number(id));
+                at(round, Stage::Collecting) && devices.iter().all(known)
+            }
+            Event::Sealed { round, segment } => {
+                let members: Vec<usize> = segment.contributors.iter().map(number).collect();
+                let distinct: BTreeSet<usize> = members.iter().copied().collect();
+                at(round, Stage::Collecting)
+                    && segment.region < 2
+                    && distinct.len() == members.len()
+                    && distinct.is_subset(&self.assigned)
+                    && distinct.is_disjoint(&self.counted)
+                    && distinct.iter().all(|member| member % 2 == segment.region)
+            }
+            Event::Closed { round, .. } => {
+                at(round, Stage::Collecting) && self.counted.len() >= MINIMUM
+            }
+            Event::Charged { round, .. } => at(round, Stage::Sealing),
+            Event::Published { round, .. } => at(round, Stage::Releasing),
+            Event::Aborted { round, .. } => {
+                *round == self.round && self.stage != Stage::Releasing
+            }
+            Event::Stopped | Event::Failed { .. } => true,
+        }
+    }
+
+    fn begin(&mut self, round: u32, attempt: u32) {
+        (self.round, self.attempt, self.stage) = (round, attempt, Stage::Selecting);
+        self.assigned.clear();
+        self.counted.clear();
+    }
+
+    fn step(&mut self, event: &Event) {
+        match event {
+            Event::Selected { devices, complete, .. } => {
+                self.assigned.extend(devices.iter().map(|one| number(&one.device)));
+                if *complete {
+                    self.stage = Stage::Collecting;
+                }
+            }
+            Event::Dropped { .. } => {}
+            Event::Sealed { segment, .. } => {
+                self.counted.extend(segment.contributors.iter().map(number));
+            }
+            Event::Closed { .. } => self.stage = Stage::Sealing,
+            Event::Charged { .. } => {
+                self.charged += 1;
+                self.stage = Stage::Releasing;
+            }
+            Event::Published { .. } => {
+                self.published.push(self.counted.clone());
+                self.begin(self.round + 1, 1);
+                if self.published.len() == ROUNDS as usize {
+                    self.stage = Stage::Over;
+                }
+            }
+            Event::Aborted { .. } if self.attempt < ATTEMPTS => {
+                self.begin(self.round, self.attempt + 1);
+            }
+            Event::Aborted { .. } | Event::Stopped | Event::Failed { .. } => {
+                self.stage = Stage::Over;
+            }
+        }
+    }
+}
+
+/// Any event of about this round, most of them such that a run gets somewhere.
+fn event(expected: &Expected) -> BoxedStrategy<Event> {
+    let now = expected.round;
+    let round = prop_oneof![19 => Just(now), 1 => Just(now.wrapping_sub(1)), 1 => Just(now + 1)];
+    let devices = || prop::collection::vec(0..DEVICES, 1..6);
+    let assigned = |numbers: Vec<usize>, strays: bool| -> Vec<Assigned> {
+        let region = |number| if strays { 2 } else { number % 2 };
+        let one = |number| Assigned { device: device(number), region: region(number) };
+        numbers.into_iter().map(one).collect()
+    };
+    let select = (round.clone(), devices(), prop::bool::weighted(0.8), prop::bool::weighted(0.05))
+        .prop_map(move |(round, numbers, complete, strays)| Event::Selected {
+            round,
+            devices: assigned(numbers, strays),
+            lease_until_ms: 1_000,
+            complete,
+        });
+    let drop = (round.clone(), devices()).prop_map(|(round, numbers)| Event::Dropped {
+        round,
+        devices: numbers.into_iter().map(device).collect(),
+    });
+    // most segments are made of one region's devices, so that they fit now and then
+    let seal = (round.clone(), devices(), 0..2usize, prop::bool::weighted(0.9), any::<u64>())
+        .prop_map(|(round, mut numbers, region, apart, salt)| {
+            if apart {
+                numbers.retain(|number| number % 2 == region);
+            }
+            let digest = Digest::of(&salt.to_be_bytes());
+            let contributors = numbers.into_iter().map(device).collect();
+            let segment = Segment { region, digest, contributors, bytes_up: 1 };
+            Event::Sealed { round, segment }
+        });
+    let close = round.clone().prop_map(|round| {
+        let reason = CloseReason::Deadline;
+        Event::Closed { round, reason }
+    });
+    let charge = round.clone().prop_map(|round| Event::Charged { round, pico_rho: 3 });
+    let publish = (round.clone(), any::<u64>()).prop_map(|(round, salt)| {
+        let digest = Digest::of(&salt.to_be_bytes());
+        Event::Published { round, model: digest, server: digest, bytes_down: 1 }
+    });
+    let abort = round.prop_map(|round| Event::Aborted { round, reason: "tested".to_owned() });
+    let failed = Just(Event::Failed { reason: "tested".to_owned() });
+    prop_oneof![
+        20 => select, 6 => drop, 30 => seal, 15 => close, 12 => charge, 12 => publish,
+        4 => abort, 1 => Just(Event::Stopped), 1 => failed,
+    ]
+    .boxed()
+}
+
+struct Reference;
+
+impl ReferenceStateMachine for Reference {
+    type State = Expected;
+    type Transition = Step;
+
+    fn init_state() -> BoxedStrategy<Expected> {
+        let expected = Expected {
+            stage: Stage::Selecting,
+            round: 1,
+            attempt: 1,
+            assigned: BTreeSet::new(),
+            counted: BTreeSet::new(),
+            published: Vec::new(),
+            charged: 0,
+            accepted: true,
+            log: Vec::new(),
+        };
+        Just(expected).boxed()
+    }
+
+    fn transitions(expected: &Expected) -> BoxedStrategy<Step> {
+        let restart = Just(Step::Restart);
+        prop_oneof![9 => event(expected).prop_map(Step::Event), 1 => restart].boxed()
+    }
+
+    fn apply(mut expected: Expected, step: &Step) -> Expected {
+        let Step::Event(event) = step else { return expected };
+        expected.accepted = expected.fits(event);
+        if expected.accepted {
+            expected.step(event);
+            expected.log.push(event.clone());
+        }
+        expected
+    }
+}
+
+/// The engine, and what its effects told the world.
+struct Engine {
+    state: RunState,
+    /// Receipts given in the open round.
+    receipts: BTreeSet<usize>,
+}
+
+impl StateMachineTest for Engine {
+    type SystemUnderTest = Self;
+    type Reference = Reference;
+
+    fn init_test(_: &Expected) -> Self {
+        Self { state: state(recipe()), receipts: BTreeSet::new() }
+    }
+
+    fn apply(mut engine: Self, expected: &Expected, step: Step) -> Self {
+        match step {
+            Step::Restart => {
+                let mut replayed = state(recipe());
+                for event in &expected.log {
+                    replayed.apply(event).unwrap();
+                }
+                assert_eq!(replayed, engine.state, "invariant 2: replay gives the same state");
+            }
+            Step::Event(event) => {
+                let before = engine.state.clone();
+                let outcome = engine.state.apply(&event);
+                assert_eq!(outcome.is_ok(), expected.accepted, "{event:?} gave {outcome:?}");
+                match outcome {
+                    Ok(effects) => engine.witness(&before, &event, &effects),
+                    Err(_) => assert_eq!(engine.state, before, "a rejected event changes nothing"),
+                }
+            }
+        }
+        engine
+    }
+
+    fn check_invariants(engine: &Self, expected: &Expected) {
+        let run = &engine.state;
+        assert_eq!(run.is_running(), expected.stage != Stage::Over);
+        let mut named = BTreeMap::<&DeviceId, u32>::new();
+        for contributor in run.round.contributors() {
+            *named.entry(contributor).or_default() += 1;
+        }
+        assert!(named.values().all(|&times| times == 1), "invariant 1: counted at most once");
+        if run.is_running() {
+            let counted: BTreeSet<usize> = named.keys().map(|id| number(id)).collect();
+            assert_eq!(counted, expected.counted);
+            assert_eq!(counted, engine.receipts, "invariant 2: receipts and segments agree");
+            assert_eq!((run.round.number, run.round.attempt), (expected.round, expected.attempt));
+        }
+        for index in 0..DEVICES {
+            let rounds = expected.published.iter().filter(|round| round.contains(&index)).count();
+            let seen = run.participations.get(&device(index)).map_or(0, |past| past.count);
+            assert_eq!(seen as usize, rounds, "invariant 2: published with all contributors");
+        }
+        let published = run.history.iter().filter(|record| record.model.is_some()).count();
+        assert_eq!(published, expected.published.len());
+        assert!(published as u32 <= expected.charged, "invariant 3: no release without charge");
+    }
+}
+
+impl Engine {
+    /// Takes note of the effects of an accepted event.
+    fn witness(&mut self, before: &RunState, event: &Event, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::GiveReceipts { devices, .. } = effect {
+                for device in devices {
+                    assert!(self.receipts.insert(number(device)), "invariant 1: one receipt");
+                }
+            }
+            if *effect == Effect::Release {
+                assert!(matches!(event, Event::Charged { .. }), "invariant 3: charged first");
+            }
+        }
+        if event.ends_round() {
+            let discarded = effects.iter().find_map(|effect| match effect {
+                Effect::Discard(digests) => Some(digests.len()),
+                _ => None,
+            });
+            assert_eq!(discarded, Some(before.round.segments.len()));
+            let released = matches!(event, Event::Published { .. });
+            assert_eq!(self.state.model != before.model, released);
+            self.receipts.clear();
+        }
+    }
+}
+
+prop_state_machine! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn invariants_1_2_and_3_hold_over_any_sequence_of_events(sequential 1..80 => Engine);
+}
+
+/// The random sequences are worth something only if they get through whole rounds.
+#[test]
+fn random_sequences_publish_rounds_and_meet_every_refusal() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let (mut published, mut refused) = (0, 0);
+    for _ in 0..50 {
+        let strategy = Reference::sequential_strategy(60..80);
+        let (mut expected, steps, _) = strategy.new_tree(&mut runner).unwrap().current();
+        for step in steps {
+            expected = <Reference as ReferenceStateMachine>::apply(expected, &step);
+            refused += usize::from(!expected.accepted);
+        }
+        published += expected.published.len();
+    }
+    assert!(published >= 50 && refused >= 500, "{published} published, {refused} refused");
+}

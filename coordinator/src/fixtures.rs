@@ -1,0 +1,108 @@
+//! What the unit tests of this crate start from: a small valid recipe and a coordinator in memory.
+
+use std::sync::Arc;
+
+use tributary_model::Digest;
+use tributary_proto::{DeviceId, RegionId};
+
+use crate::blob::BlobStore;
+use crate::clock::ManualClock;
+use crate::core::Core;
+use crate::engine::RunState;
+use crate::spec::RunSpec;
+use crate::store::{MemoryStore, Store};
+
+/// A valid recipe with every section.
+pub const RECIPE: &str = r#"
+name = "tiny"
+task = "watch"
+regions = ["eu", "us"]
+
+[model]
+name = "mlp"
+input = [4]
+layers = [{ kind = "dense", units = 3 }, { kind = "softmax" }]
+
+[rounds]
+count = 3
+cohort = 4
+minimum = 2
+over_selection = 1.5
+deadline_ms = 1000
+max_participations = 2
+population = 12
+
+[training]
+epochs = 1
+batch_size = 8
+learning_rate = 0.1
+
+[privacy]
+mode = "dp"
+clip = 1.0
+noise_multiplier = 2.0
+epsilon = 8.0
+
+[drift]
+interval_ms = 1000
+noise_votes = 2.0
+quantities = [{ source = "prediction" }, { source = "confidence", edges = [0.5, 0.9] }]
+
+[playbook.rounds]
+count = 1
+cohort = 2
+
+[playbook.training]
+epochs = 1
+batch_size = 8
+learning_rate = 0.1
+
+[playbook.privacy]
+mode = "dp"
+clip = 1.0
+noise_multiplier = 2.0
+
+[builds]
+calibration_noise_votes = 2.0
+"#;
+
+/// The recipe, checked.
+pub fn spec() -> RunSpec {
+    RunSpec::from_toml(RECIPE).unwrap()
+}
+
+/// The recipe without privacy, which needs no noise.
+pub fn plain_spec() -> RunSpec {
+    let mut spec = spec();
+    spec.privacy.mode = crate::spec::PrivacyMode::None;
+    spec.privacy.noise_multiplier = 0.0;
+    spec.privacy.epsilon = None;
+    spec
+}
+
+/// A run of `spec` at its first round.
+pub fn state(spec: RunSpec) -> RunState {
+    RunState::new("tiny-1".parse().unwrap(), spec, [7; 32], Digest::of(b"first"), 1)
+}
+
+/// A device's id.
+pub fn device(number: usize) -> DeviceId {
+    format!("device-{number}").parse().unwrap()
+}
+
+/// A region's id.
+pub fn region(name: &str) -> RegionId {
+    name.parse().unwrap()
+}
+
+/// A coordinator that keeps everything in memory.
+pub async fn core() -> Arc<Core> {
+    core_on(Arc::new(MemoryStore::new())).await
+}
+
+/// A coordinator on a given store, with new blobs.
+pub async fn core_on(store: Arc<dyn Store>) -> Arc<Core> {
+    let clock = Arc::new(ManualClock::default());
+    let (blobs, vault) = (BlobStore::in_memory(), BlobStore::in_memory());
+    Core::with_stores(store, blobs, vault, clock).await.unwrap()
+}
