@@ -454,7 +454,13 @@ impl Actor {
         if self.costs.noise.is_none() {
             self.core.store.commit(batch).await?;
         } else {
-            self.core.ledger.charge(self.charge_entry(devices.len()), &devices, batch).await?;
+            let charge = self.charge_entry(devices.len());
+            let charged = self.core.ledger.charge(charge, &devices, batch).await;
+            if let Err(CoordinatorError::Budget(reason)) = charged {
+                // another run or monitor spent what selection still saw: nothing is released
+                return self.commit(vec![Event::Aborted { round, reason }]).await;
+            }
+            charged?;
         }
         self.journal.committed(events.len());
         self.applied(&events).await
@@ -493,7 +499,13 @@ impl Actor {
         };
         let released = tokio::task::spawn_blocking(move || release.run())
             .await
-            .map_err(|_| CoordinatorError::Stopping)??;
+            .map_err(|_| CoordinatorError::Stopping)?;
+        let released = match released {
+            Ok(released) => released,
+            Err(error @ CoordinatorError::Noise(_)) => return Err(error),
+            // trying again would only draw other noise on the same sum
+            Err(error) => return self.commit(vec![Event::Failed { reason: error.to_string() }]).await,
+        };
         let server = self.core.vault.put(released.optimiser.to_bytes()).await?;
         let mut batch = Batch::new();
         let describe = |digest, parameters| self.describe(digest, parameters);
