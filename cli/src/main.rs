@@ -1,2 +1,74 @@
-//! Scaffold.
-fn main() {}
+//! The `tributary` command: serves a coordinator, simulates devices, and is the client of both.
+//!
+//! It promises one thing on standard output, the answer, as tables for people or as JSON for
+//! scripts; progress and logs go to standard error. It composes the other rooms and holds no logic
+//! of its own.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`arguments`] | the command line: verbs, flags, help |
+//! | [`serve`], [`device`] | verbs that run until they are stopped |
+//! | [`run`], [`model`], [`fleet`], [`drift`], [`privacy`] | verbs that ask a coordinator |
+//! | [`client`] | connecting, and turning refusals into sentences |
+//! | [`exit`] | exit codes |
+//! | [`output`] | tables, colours, numbers, JSON |
+//! | [`view`] | the fields that `--format json` prints, fixed for scripts |
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod arguments;
+mod client;
+mod device;
+mod drift;
+mod exit;
+mod fleet;
+mod logs;
+mod model;
+mod output;
+mod privacy;
+mod run;
+mod serve;
+mod view;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use arguments::{Arguments, Command};
+use clap::Parser;
+use exit::Exit;
+use output::Output;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output::new(arguments.global.format);
+    match start(arguments, output) {
+        Ok(exit) => exit.into(),
+        Err(error) => exit::report(&error, output),
+    }
+}
+
+fn start(arguments: Arguments, output: Output) -> Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let exit = runtime
+        .context("starting threads")?
+        .block_on(dispatch(arguments, output))?;
+    Ok(exit)
+}
+
+async fn dispatch(arguments: Arguments, output: Output) -> Result<Exit> {
+    let Arguments { global, command } = arguments;
+    if !matches!(command, Command::Serve(_)) {
+        logs::start(logs::LogFormat::Text, "warn");
+    }
+    match command {
+        Command::Serve(serve) => serve::serve(serve, output).await,
+        Command::Device(device) => device::simulate(device, &global, output).await,
+        Command::Run { verb } => run::dispatch(verb, &global, output).await,
+        Command::Model { verb } => model::dispatch(verb, &global, output).await,
+        Command::Fleet { verb } => fleet::dispatch(verb, &global, output).await,
+        Command::Drift { verb } => drift::dispatch(verb, &global, output).await,
+        Command::Privacy { verb } => privacy::dispatch(verb, &global, output).await,
+    }
+}

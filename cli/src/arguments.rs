@@ -1,0 +1,172 @@
+//! The command line. Verbs define their own flags; this file lists the verbs.
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand};
+
+use crate::device::DeviceArguments;
+use crate::drift::DriftVerb;
+use crate::fleet::FleetVerb;
+use crate::model::ModelVerb;
+use crate::output::Format;
+use crate::privacy::PrivacyVerb;
+use crate::run::RunVerb;
+use crate::serve::ServeArguments;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default())
+    .placeholder(AnsiColor::BrightBlack.on_default());
+
+const AFTER: &str = "\
+Examples:
+  tributary serve --data tributary-data
+  tributary device --count 200 --region eu
+  tributary run start experiments/recipes/quickstart.toml
+  tributary run watch RUN
+  tributary run show RUN --format json
+
+Exit codes:
+  0  done; for `run watch`: the run completed
+  1  the command or the run failed
+  2  the command line is wrong
+  3  the coordinator does not answer
+  4  the coordinator refused: unknown id, bad argument, budget
+  5  incomplete: the run was stopped before its last round
+
+Environment:
+  TRIBUTARY_COORDINATOR  the coordinator's address
+  NO_COLOR               no colours when it is set
+  RUST_LOG               what is logged to standard error, for example `info`";
+
+/// Federated learning and drift monitoring for fleets of devices.
+#[derive(Debug, Parser)]
+#[command(name = "tributary", version, styles = STYLES, after_help = AFTER)]
+#[command(
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Arguments {
+    /// What holds for every verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// The verb.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every verb.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// How the answer is printed on standard output
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "human",
+        value_name = "FORMAT"
+    )]
+    pub format: Format,
+    /// The coordinator to talk to
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "TRIBUTARY_COORDINATOR",
+        default_value = "http://127.0.0.1:7070"
+    )]
+    pub coordinator: String,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a coordinator from a data folder
+    Serve(ServeArguments),
+    /// Simulate devices that take part, on real recordings
+    Device(DeviceArguments),
+    /// Start, list, show, watch and stop training runs
+    #[command(arg_required_else_help = true)]
+    Run {
+        /// The verb.
+        #[command(subcommand)]
+        verb: RunVerb,
+    },
+    /// List, show, export and import model versions
+    #[command(arg_required_else_help = true)]
+    Model {
+        /// The verb.
+        #[command(subcommand)]
+        verb: ModelVerb,
+    },
+    /// Count the enrolled and connected devices
+    #[command(arg_required_else_help = true)]
+    Fleet {
+        /// The verb.
+        #[command(subcommand)]
+        verb: FleetVerb,
+    },
+    /// Show what the drift monitors see
+    #[command(arg_required_else_help = true)]
+    Drift {
+        /// The verb.
+        #[command(subcommand)]
+        verb: DriftVerb,
+    },
+    /// Show the privacy that was spent and what remains
+    #[command(arg_required_else_help = true)]
+    Privacy {
+        /// The verb.
+        #[command(subcommand)]
+        verb: PrivacyVerb,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_shows_examples_in_its_help() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let verbs: Vec<_> = command
+                .get_subcommands()
+                .filter(|verb| verb.get_name() != "help")
+                .collect();
+            if verbs.is_empty() {
+                let help = command
+                    .get_after_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(help.contains("Examples:\n  tributary "), "{path}: {help}");
+            }
+            verbs.into_iter().for_each(|verb| check(verb, &path));
+        }
+        check(&Arguments::command(), "");
+    }
+
+    #[test]
+    fn global_flags_are_accepted_behind_the_verb() {
+        let words = [
+            "tributary",
+            "run",
+            "ls",
+            "--format",
+            "json",
+            "--coordinator",
+            "http://[::1]:1",
+        ];
+        let arguments = Arguments::try_parse_from(words).unwrap();
+        assert_eq!(arguments.global.format, Format::Json);
+        assert_eq!(arguments.global.coordinator, "http://[::1]:1");
+    }
+}

@@ -1,0 +1,281 @@
+//! `tributary device`: simulated devices on real recordings, until they are told to stop.
+
+mod shards;
+mod status;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use sha2::{Digest, Sha256};
+use tributary_device::{Hardware, SessionMode, Token};
+use tributary_device_sim::{Behaviour, Fleet, FleetConfig, FleetHandle, Pace, Shard, SimDevice};
+use tributary_proto::{DeviceId, RegionId};
+
+use crate::arguments::Global;
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+use crate::serve::stop_signal;
+
+/// Devices that one HTTP/2 connection carries at most, so that a fleet of thousands spreads.
+const DEVICES_PER_CONNECTION: usize = 1_000;
+/// Most devices of one command; each is a task with its own shard of data.
+const MAX_DEVICES: u64 = 100_000;
+
+const AFTER: &str = "\
+Examples:
+  tributary device --count 200 --region eu
+  tributary device --count 50 --region us --profile wrist-large,wrist-small --drop-out 0.1
+  tributary device --count 100 --region west --arm left
+  tributary device --count 20 --region eu --task digits
+  tributary device --count 20 --region eu --task fashion --data-dir fashion-mnist/
+
+Every device is a whole agent that enrols, trains, uploads, votes and installs over gRPC; only its
+data and its speed are simulated. It waits while the coordinator is away. Ctrl-c stops it and
+prints what happened.";
+
+/// Flags of `device`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = AFTER)]
+pub struct DeviceArguments {
+    /// How many devices
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_DEVICES))]
+    count: u64,
+    /// The region that they belong to
+    #[arg(long, value_name = "NAME")]
+    region: RegionId,
+    /// Whose data they hold: `watch`, `digits`, or a name of your own with --data-dir
+    #[arg(long, value_name = "TASK", default_value = "watch")]
+    task: String,
+    /// Folder with IDX files (MNIST, Fashion-MNIST), plain or .gz
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Examples that each device holds
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    examples: u32,
+    /// The arm that wears the watch; `left` is a real shift for a model trained on right arms
+    #[arg(long, value_enum, default_value = "right")]
+    arm: Arm,
+    /// Hardware, in turn over the devices
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "wrist-large")]
+    profile: Vec<Profile>,
+    /// Poll instead of holding a stream
+    #[arg(long)]
+    polling: bool,
+    /// Share of assignments that a device gives back, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    drop_out: f64,
+    /// Milliseconds that a device takes for one training step
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    step_ms: u64,
+    /// Repeats ids, data and drop-outs; started again, the same devices come back
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Stop by itself after this long
+    #[arg(long = "for", value_name = "SECONDS")]
+    seconds: Option<u64>,
+}
+
+/// The arm that wears the watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Arm {
+    Right,
+    Left,
+}
+
+/// Hardware classes that can be simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Profile {
+    /// Cortex-M4 with 64 KiB of RAM and 64 KiB of flash for a model
+    WristLarge,
+    /// Cortex-M0+ with 4 KiB of RAM and 6 KiB of flash for a model
+    WristSmall,
+}
+
+impl Profile {
+    fn hardware(self) -> Hardware {
+        match self {
+            Self::WristLarge => Hardware::int8("wrist-large", "cortex-m4", 64 << 10, 64 << 10),
+            Self::WristSmall => Hardware::int8("wrist-small", "cortex-m0plus", 4 << 10, 6 << 10),
+        }
+    }
+}
+
+/// Runs the devices until a signal, or until all of them were refused.
+pub async fn simulate(arguments: DeviceArguments, global: &Global, output: Output) -> Result<Exit> {
+    crate::client::endpoint(&global.coordinator)?;
+    let limit = arguments.seconds.map(Duration::from_secs);
+    let devices = tokio::task::block_in_place(|| devices(&arguments))?;
+    let fleet = Fleet::start(config(&arguments, global), devices).context("starting devices")?;
+    let ended = tokio::select! {
+        stopped = stop_signal() => stopped.map(|()| Ended::Asked),
+        () = sleep(limit) => Ok(Ended::Asked),
+        () = status::show(&fleet, &arguments, &global.coordinator, output) => Ok(Ended::Refused),
+    };
+    let stats = fleet.shutdown().await;
+    output.answer(&stats, status::summary)?;
+    match ended? {
+        Ended::Asked => Ok(Exit::Done),
+        Ended::Refused => Err(all_refused(&arguments).into()),
+    }
+}
+
+enum Ended {
+    Asked,
+    Refused,
+}
+
+fn all_refused(arguments: &DeviceArguments) -> Failure {
+    let remedy = match arguments.seed {
+        Some(_) => "their ids may belong to other tokens or another region; use another --seed",
+        None => "see the warnings above",
+    };
+    let sentence = format!(
+        "the coordinator refused all {} devices: {remedy}",
+        arguments.count
+    );
+    Failure::new(Exit::Refused, sentence)
+}
+
+async fn sleep(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn config(arguments: &DeviceArguments, global: &Global) -> FleetConfig {
+    let count = arguments.count as usize;
+    FleetConfig {
+        connections: count.div_ceil(DEVICES_PER_CONNECTION).clamp(1, 16),
+        seed: arguments
+            .seed
+            .map(|seed| derive(seed, &arguments.region, "fleet")),
+        cpu_permits: std::thread::available_parallelism().map_or(2, NonZeroUsize::get),
+        ..FleetConfig::new(&global.coordinator)
+    }
+}
+
+fn devices(arguments: &DeviceArguments) -> Result<Vec<SimDevice>> {
+    let (seed, name) = match arguments.seed {
+        Some(seed) => (derive(seed, &arguments.region, "data"), format!("s{seed}")),
+        None => {
+            let random = *Token::from_os()?.secret();
+            (random, hex::encode(&random[..4]))
+        }
+    };
+    let shards = shards::shards(arguments, seed)?;
+    let behaviour = behaviour(arguments);
+    let device = |(number, shard): (usize, Shard)| {
+        let device_id: DeviceId = format!("{}-{name}-{number}", arguments.region)
+            .parse()
+            .context("--region leaves no room for the devices' numbers: choose a shorter one")?;
+        let hardware = arguments.profile[number % arguments.profile.len()].hardware();
+        let region = arguments.region.clone();
+        Ok(SimDevice {
+            behaviour,
+            mode: if arguments.polling {
+                SessionMode::Poll
+            } else {
+                SessionMode::Stream
+            },
+            ..SimDevice::new(device_id, region, hardware, &arguments.task, shard)
+        })
+    };
+    shards.into_iter().enumerate().map(device).collect()
+}
+
+fn behaviour(arguments: &DeviceArguments) -> Behaviour {
+    Behaviour {
+        seconds_per_step: arguments.step_ms as f64 / 1_000.0,
+        pace: if arguments.step_ms > 0 {
+            Pace::Real
+        } else {
+            Pace::Immediate
+        },
+        drop_out: arguments.drop_out,
+        fault: None,
+    }
+}
+
+/// 32 bytes from a seed; another region or purpose gets others.
+fn derive(seed: u64, region: &RegionId, purpose: &str) -> [u8; 32] {
+    Sha256::digest(format!("tributary device {purpose} {seed} {region}")).into()
+}
+
+/// Whether nobody is left: every device was refused for good.
+fn is_deserted(fleet: &FleetHandle) -> bool {
+    let stats = fleet.stats();
+    stats.refused >= stats.devices
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::arguments::{Arguments, Command};
+
+    fn arguments(words: &[&str]) -> DeviceArguments {
+        let start = ["tributary", "device", "--count", "6", "--region", "eu"];
+        let parsed = Arguments::try_parse_from(start.iter().chain(words)).unwrap();
+        let Command::Device(arguments) = parsed.command else {
+            panic!("parsed as device")
+        };
+        arguments
+    }
+
+    #[test]
+    fn each_device_holds_eight_real_windows_of_one_subject() {
+        let devices = devices(&arguments(&["--seed", "1"])).unwrap();
+        assert_eq!(devices.len(), 6);
+        for device in &devices {
+            assert_eq!(device.data.labels.len(), 8);
+            assert_eq!(device.data.inputs.len(), 8 * 150);
+            assert!(device.data.inputs.iter().all(|value| value.is_finite()));
+        }
+    }
+
+    #[test]
+    fn a_seed_repeats_ids_and_data_and_another_region_gets_its_own() {
+        let ids = |words: &[&str]| -> Vec<(String, Vec<f32>)> {
+            let devices = devices(&arguments(words)).unwrap();
+            let pair =
+                |device: SimDevice| (device.device_id.to_string(), device.data.inputs.to_vec());
+            devices.into_iter().map(pair).collect()
+        };
+        assert_eq!(ids(&["--seed", "1"]), ids(&["--seed", "1"]));
+        assert_ne!(ids(&["--seed", "1"]), ids(&["--seed", "2"]));
+        assert_ne!(ids(&[])[0].0, ids(&[])[0].0);
+    }
+
+    #[test]
+    fn profiles_take_turns() {
+        let words = ["--profile", "wrist-large,wrist-small", "--task", "digits"];
+        let devices = devices(&arguments(&words)).unwrap();
+        let names: Vec<&str> = devices
+            .iter()
+            .map(|device| device.hardware.name.as_str())
+            .collect();
+        assert_eq!(names[..3], ["wrist-large", "wrist-small", "wrist-large"]);
+        assert_eq!(devices[0].data.inputs.len(), 8 * 64);
+    }
+
+    #[test]
+    fn impossible_flags_are_refused_by_the_parser() {
+        for words in [
+            ["--count", "0"],
+            ["--region", "a b"],
+            ["--profile", "huge"],
+            ["--seed", "-1"],
+        ] {
+            let start = ["tributary", "device", "--region", "eu"];
+            assert!(
+                Arguments::try_parse_from(start.iter().chain(&words)).is_err(),
+                "{words:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What the devices are doing, while they do it and at the end.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tributary_device_sim::{FleetHandle, FleetStats};
+
+use super::{DeviceArguments, is_deserted};
+use crate::output::{self, Output, Palette, Tone, bytes, count};
+
+const TICK: Duration = Duration::from_millis(500);
+
+/// Shows one line that is kept up to date, on a terminal; elsewhere says when the devices are
+/// connected. Ends when every device was refused.
+pub async fn show(
+    fleet: &FleetHandle,
+    arguments: &DeviceArguments,
+    coordinator: &str,
+    output: Output,
+) {
+    let bar = spinner(output);
+    let mut was_connected = false;
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        ticks.tick().await;
+        let stats = fleet.stats();
+        bar.set_message(line(&stats, arguments, coordinator));
+        let is_connected = stats.tally.connected + stats.refused >= stats.devices;
+        if is_connected && !was_connected && !output.shows_progress() {
+            let connected = count(stats.tally.connected as u64);
+            output::to_stderr(&format!(
+                "{connected} devices of {} connected",
+                arguments.region
+            ));
+        }
+        was_connected = is_connected;
+        if is_deserted(fleet) {
+            bar.finish_and_clear();
+            return;
+        }
+    }
+}
+
+fn line(stats: &FleetStats, arguments: &DeviceArguments, coordinator: &str) -> String {
+    let tally = &stats.tally;
+    if tally.connected == 0 && tally.bytes_down == 0 {
+        return format!("waiting for the coordinator at {coordinator}");
+    }
+    let mut parts = vec![
+        format!(
+            "{}: {}/{} connected",
+            arguments.region,
+            count(tally.connected as u64),
+            stats.devices
+        ),
+        format!("{} updates", count(tally.count("upload.counted"))),
+        format!("{} votes", count(tally.count("summary.voted"))),
+        format!("{} installs", count(tally.count("install.installed"))),
+        format!(
+            "{} down, {} up",
+            bytes(tally.bytes_down),
+            bytes(tally.bytes_up)
+        ),
+    ];
+    if stats.refused > 0 {
+        parts.push(format!("{} refused", count(stats.refused as u64)));
+    }
+    parts.join(" · ")
+}
+
+/// What happened, at the end.
+pub fn summary(stats: &FleetStats, colours: Palette) -> String {
+    let tally = &stats.tally;
+    let abandoned = total(stats, "abandoned.");
+    let rejected = total(stats, "rejected.");
+    let lines = [
+        ("devices", count(stats.devices as u64), String::new()),
+        (
+            "updates counted",
+            count(tally.count("upload.counted")),
+            String::new(),
+        ),
+        ("refused", count(rejected), reasons(stats, "rejected.")),
+        ("given back", count(abandoned), reasons(stats, "abandoned.")),
+        ("votes", count(tally.count("summary.voted")), String::new()),
+        (
+            "builds installed",
+            count(tally.count("install.installed")),
+            String::new(),
+        ),
+        ("received", bytes(tally.bytes_down), String::new()),
+        ("sent", bytes(tally.bytes_up), String::new()),
+    ];
+    let lines = lines
+        .iter()
+        .filter(|(_, value, _)| value != "0")
+        .map(|(name, value, note)| {
+            let name = colours.paint(Tone::Dim, &format!("{name:<17}"));
+            let note = if note.is_empty() {
+                String::new()
+            } else {
+                format!("  {note}")
+            };
+            format!("{name}{value:>9}{}", colours.paint(Tone::Dim, &note))
+        });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn total(stats: &FleetStats, prefix: &str) -> u64 {
+    let events = stats
+        .tally
+        .events
+        .iter()
+        .filter(|(name, _)| name.starts_with(prefix));
+    events.map(|(_, count)| count).sum()
+}
+
+/// `3 goal met, 1 duplicate`, the most frequent first.
+fn reasons(stats: &FleetStats, prefix: &str) -> String {
+    let events = stats.tally.events.iter();
+    let mut reasons: Vec<(&str, u64)> = events
+        .filter_map(|(name, count)| Some((name.strip_prefix(prefix)?, *count)))
+        .collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let reasons = reasons
+        .iter()
+        .map(|(name, number)| format!("{} {}", count(*number), name.replace('_', " ")));
+    reasons.collect::<Vec<_>>().join(", ")
+}
+
+fn spinner(output: Output) -> ProgressBar {
+    if !output.shows_progress() {
+        return ProgressBar::hidden();
+    }
+    let spinner = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {wide_msg}") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    spinner
+}
+
+#[cfg(test)]
+mod tests {
+    use tributary_device::TallySnapshot;
+
+    use super::*;
+
+    #[test]
+    fn the_summary_counts_by_reason_and_leaves_out_what_did_not_happen() {
+        let events = [
+            ("upload.counted", 1_234),
+            ("rejected.goal_met", 3),
+            ("rejected.duplicate", 1),
+            ("abandoned.network", 7),
+        ];
+        let events = events.map(|(name, count)| (name.to_owned(), count)).into();
+        let tally = TallySnapshot {
+            events,
+            bytes_up: 5_000,
+            ..TallySnapshot::default()
+        };
+        let text = summary(
+            &FleetStats {
+                devices: 10,
+                refused: 0,
+                tally,
+            },
+            Palette::PLAIN,
+        );
+        for part in ["1,234", "3 goal met, 1 duplicate", "7 network", "5.0 kB"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("votes"), "{text}");
+    }
+}

@@ -1,0 +1,164 @@
+//! `tributary drift`: what the monitors see.
+
+use anyhow::Result;
+use clap::Subcommand;
+use tributary_proto::v1::GetDriftRequest;
+
+use crate::arguments::Global;
+use crate::client::Coordinator;
+use crate::exit::Exit;
+use crate::output::{Align, Cell, Output, Palette, Table, Tone, count, decimal, printable};
+use crate::view::{DriftView, MonitorView, WindowView};
+
+const AFTER: &str = "\
+Examples:
+  tributary drift show
+  tributary drift show --run RUN --windows 50
+  tributary drift show --format json";
+
+/// Verbs of `drift`.
+#[derive(Debug, Subcommand)]
+pub enum DriftVerb {
+    /// Show verdicts and the latest windows
+    #[command(after_help = AFTER)]
+    Show {
+        /// Only the monitor of this run
+        #[arg(
+            long,
+            value_name = "RUN",
+            default_value = "",
+            hide_default_value = true
+        )]
+        run: String,
+        /// Latest windows shown per monitor; JSON always has all
+        #[arg(long, value_name = "N", default_value_t = 12)]
+        windows: usize,
+    },
+}
+
+/// Does what was asked.
+pub async fn dispatch(verb: DriftVerb, global: &Global, output: Output) -> Result<Exit> {
+    let DriftVerb::Show { run, windows } = verb;
+    let coordinator = Coordinator::at(&global.coordinator)?;
+    let answer = coordinator
+        .control()
+        .get_drift(GetDriftRequest { run_id: run })
+        .await;
+    let monitors = answer
+        .map_err(|status| coordinator.failure(&status))?
+        .into_inner();
+    output.answer(&DriftView::from(monitors), |drift, colours| {
+        text(drift, windows, colours)
+    })?;
+    Ok(Exit::Done)
+}
+
+/// The tone of a verdict.
+pub fn tone(verdict: &str) -> Tone {
+    match verdict {
+        "ok" => Tone::Good,
+        "drift" => Tone::Bad,
+        "warning" | "mitigating" | "validating" => Tone::Warn,
+        _ => Tone::Dim,
+    }
+}
+
+/// One window as a line of `run watch`.
+pub fn window_line(window: &WindowView, colours: Palette) -> String {
+    let worst = window.worst().map(|reading| {
+        let statistic = decimal(reading.statistic);
+        format!(
+            "  {} {statistic} of {}",
+            printable(&reading.quantity),
+            decimal(reading.threshold)
+        )
+    });
+    let playbook = match window.playbook.as_str() {
+        "" => String::new(),
+        playbook => format!("  -> {}", printable(playbook)),
+    };
+    format!(
+        "window {:>3}  {:<10} {}{}{playbook}",
+        window.window,
+        printable(&window.region),
+        colours.paint(tone(&window.verdict), &printable(&window.verdict)),
+        worst.unwrap_or_default(),
+    )
+}
+
+fn text(drift: &DriftView, windows: usize, colours: Palette) -> String {
+    if drift.monitors.is_empty() {
+        let hint =
+            "no monitors: a recipe with a [monitor] section starts one when its run completes";
+        return colours.paint(Tone::Dim, hint);
+    }
+    let monitors = drift
+        .monitors
+        .iter()
+        .map(|monitor| self::monitor(monitor, windows, colours));
+    monitors.collect::<Vec<_>>().join("\n\n")
+}
+
+fn monitor(monitor: &MonitorView, windows: usize, colours: Palette) -> String {
+    let title = format!("monitor {} of run {}", monitor.monitor, monitor.run);
+    let mut verdicts = Table::new(&[
+        ("region", Align::Left),
+        ("verdict", Align::Left),
+        ("reference", Align::Right),
+        ("mitigated by", Align::Left),
+    ]);
+    for region in &monitor.regions {
+        let run = if region.mitigation_run.is_empty() {
+            "-"
+        } else {
+            &region.mitigation_run
+        };
+        verdicts.row(vec![
+            region.region.as_str().into(),
+            Cell::toned(tone(&region.verdict), &region.verdict),
+            count(region.reference_version).into(),
+            run.into(),
+        ]);
+    }
+    let first = monitor.windows.len().saturating_sub(windows);
+    format!(
+        "{}\n{}\n\n{}",
+        colours.paint(Tone::Strong, &printable(&title)),
+        verdicts.render(colours, "no regions yet"),
+        window_table(&monitor.windows[first..], colours),
+    )
+}
+
+fn window_table(windows: &[WindowView], colours: Palette) -> String {
+    let mut table = Table::new(&[
+        ("window", Align::Right),
+        ("region", Align::Left),
+        ("verdict", Align::Left),
+        ("devices", Align::Right),
+        ("moved most", Align::Left),
+        ("wald", Align::Right),
+        ("limit", Align::Right),
+        ("ewma", Align::Right),
+        ("limit", Align::Right),
+        ("psi", Align::Right),
+        ("playbook", Align::Left),
+    ]);
+    for window in windows {
+        let worst = window.worst();
+        let number = |value: Option<f64>| Cell::from(value.map_or("-".to_owned(), decimal));
+        table.row(vec![
+            count(window.window).into(),
+            window.region.as_str().into(),
+            Cell::toned(tone(&window.verdict), &window.verdict),
+            count(window.devices).into(),
+            worst.map_or("-", |reading| &reading.quantity).into(),
+            number(worst.map(|reading| reading.statistic)),
+            number(worst.map(|reading| reading.threshold)),
+            number(worst.map(|reading| reading.ewma)),
+            number(worst.map(|reading| reading.ewma_threshold)),
+            number(worst.map(|reading| reading.psi)),
+            window.playbook.as_str().into(),
+        ]);
+    }
+    table.render(colours, "no windows yet")
+}

@@ -1,0 +1,145 @@
+//! `tributary model`: model versions and their files.
+
+mod export;
+mod show;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use tributary_proto::v1::{GetModelRequest, ImportModelRequest, ListModelsRequest};
+
+use crate::arguments::Global;
+use crate::client::Coordinator;
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::view::ModelView;
+
+pub use show::build_line;
+
+/// Largest file that is sent.
+const IMPORT_LIMIT: u64 = 256 * 1024 * 1024;
+
+const LS: &str = "\
+Examples:
+  tributary model ls
+  tributary model ls --limit 100 --format json";
+
+const SHOW: &str = "\
+Examples:
+  tributary model show 3fa1c9
+  tributary model show 3fa1c9 --format json";
+
+const EXPORT: &str = "\
+Examples:
+  tributary model export 3fa1c9 --out model.safetensors
+
+A model version is a safetensors file with its architecture in the metadata. The whole digest of a
+build exports the build. The file appears under its name only when its SHA-256 is right.";
+
+const IMPORT: &str = "\
+Examples:
+  tributary model import model.safetensors
+
+The file must carry its architecture, as exported ones do. The version's digest is printed.";
+
+/// Verbs of `model`.
+#[derive(Debug, Subcommand)]
+pub enum ModelVerb {
+    /// List model versions, newest first
+    #[command(after_help = LS)]
+    Ls {
+        /// List at most this many
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show a model version and its builds
+    #[command(after_help = SHOW)]
+    Show {
+        /// The version's digest, or its first 6 or more digits
+        #[arg(value_name = "DIGEST")]
+        digest: String,
+    },
+    /// Write a model version or a build to a file
+    #[command(after_help = EXPORT)]
+    Export {
+        /// The digest, or a model's first 6 or more digits
+        #[arg(value_name = "DIGEST")]
+        digest: String,
+        /// The file to write; replaced when it is there
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Register a model version from a file
+    #[command(after_help = IMPORT)]
+    Import {
+        /// A safetensors file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// Does what was asked.
+pub async fn dispatch(verb: ModelVerb, global: &Global, output: Output) -> Result<Exit> {
+    let coordinator = Coordinator::at(&global.coordinator)?;
+    match verb {
+        ModelVerb::Ls { limit } => list(&coordinator, limit, output).await?,
+        ModelVerb::Show { digest } => {
+            output.answer(&get(&coordinator, &digest).await?, show::page)?;
+        }
+        ModelVerb::Export { digest, out } => {
+            export::export(&coordinator, &digest, &out, output).await?;
+        }
+        ModelVerb::Import { file } => import(&coordinator, &file, output).await?,
+    }
+    Ok(Exit::Done)
+}
+
+async fn list(coordinator: &Coordinator, limit: u32, output: Output) -> Result<()> {
+    let answer = coordinator
+        .control()
+        .list_models(ListModelsRequest { limit })
+        .await;
+    let models = answer
+        .map_err(|status| coordinator.failure(&status))?
+        .into_inner()
+        .models;
+    let models: Vec<ModelView> = models.into_iter().map(ModelView::from).collect();
+    let body = serde_json::json!({ "models": models });
+    output.answer(&body, |_, colours| show::list(&models, colours))
+}
+
+async fn get(coordinator: &Coordinator, digest: &str) -> Result<ModelView> {
+    let request = GetModelRequest {
+        digest: digest.to_owned(),
+    };
+    let answer = coordinator.control().get_model(request).await;
+    Ok(answer
+        .map_err(|status| coordinator.failure(&status))?
+        .into_inner()
+        .into())
+}
+
+async fn import(coordinator: &Coordinator, file: &Path, output: Output) -> Result<()> {
+    let name = file.display();
+    let length = std::fs::metadata(file)
+        .with_context(|| format!("{name}: it can't be read"))?
+        .len();
+    anyhow::ensure!(
+        length <= IMPORT_LIMIT,
+        "{name}: longer than {IMPORT_LIMIT} bytes"
+    );
+    let bytes = std::fs::read(file).with_context(|| format!("{name}: it can't be read"))?;
+    let answer = coordinator
+        .control()
+        .import_model(ImportModelRequest {
+            safetensors: bytes.into(),
+        })
+        .await;
+    let model = answer
+        .map_err(|status| coordinator.failure(&status))?
+        .into_inner()
+        .model;
+    let model = ModelView::from(model.unwrap_or_default());
+    output.answer(&model, show::imported)
+}

@@ -1,0 +1,176 @@
+//! Tables with a header, one thin line, and nothing else.
+
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
+
+use super::{Palette, Tone, printable};
+
+/// Invisible letters of no width that stand for tones until the table is laid out, because colour
+/// codes would count as text: U+206A to U+206F, which nothing else uses.
+const MARKS: [char; 6] = [
+    '\u{206a}', '\u{206b}', '\u{206c}', '\u{206d}', '\u{206e}', '\u{206f}',
+];
+/// Ends a tone; also without width.
+const END: char = '\u{2064}';
+
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
+/// On which side of its column a cell stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A cell: text, perhaps with a tone.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    text: String,
+    tone: Option<Tone>,
+}
+
+impl Cell {
+    /// A cell in a tone.
+    pub fn toned(tone: Tone, text: impl AsRef<str>) -> Self {
+        Self {
+            tone: Some(tone),
+            ..Self::from(text.as_ref())
+        }
+    }
+
+    fn marked(&self) -> String {
+        // an empty cell needs no colour
+        match self.tone {
+            Some(tone) if !self.text.is_empty() => format!("{}{}{END}", mark(tone), self.text),
+            _ => self.text.clone(),
+        }
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        let text = printable(text).replace(MARKS, "").replace(END, "");
+        Self { text, tone: None }
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+fn mark(tone: Tone) -> char {
+    MARKS[tone as usize]
+}
+
+/// A table under construction.
+pub struct Table {
+    table: comfy_table::Table,
+    aligns: Vec<Align>,
+}
+
+impl Table {
+    /// A table with these columns.
+    pub fn new(columns: &[(&str, Align)]) -> Self {
+        let mut table = comfy_table::Table::new();
+        table
+            .load_style(STYLE)
+            .set_content_arrangement(ContentArrangement::Disabled);
+        let aligns: Vec<Align> = columns.iter().map(|(_, align)| *align).collect();
+        let names = columns.iter().map(|(name, _)| Cell::toned(Tone::Dim, name));
+        table.set_header(row(names.collect(), &aligns));
+        Self { table, aligns }
+    }
+
+    /// Adds a row, one cell per column.
+    pub fn row(&mut self, cells: Vec<Cell>) {
+        self.table.add_row(row(cells, &self.aligns));
+    }
+
+    /// The table as lines, or `empty` when it has no rows.
+    pub fn render(&self, colours: Palette, empty: &str) -> String {
+        if self.table.is_empty() {
+            return colours.paint(Tone::Dim, empty);
+        }
+        let lines = self
+            .table
+            .lines()
+            .map(|line| painted(line.trim_end(), colours));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn row(cells: Vec<Cell>, aligns: &[Align]) -> Vec<comfy_table::Cell> {
+    let aligned = cells.into_iter().zip(aligns).map(|(cell, align)| {
+        let side = match align {
+            Align::Left => CellAlignment::Left,
+            Align::Right => CellAlignment::Right,
+        };
+        comfy_table::Cell::new(cell.marked()).set_alignment(side)
+    });
+    aligned.collect()
+}
+
+fn painted(line: &str, colours: Palette) -> String {
+    let line = line.strip_prefix(' ').unwrap_or(line);
+    let mut painted = String::with_capacity(line.len());
+    for letter in line.chars() {
+        match MARKS.iter().position(|mark| *mark == letter) {
+            Some(index) => painted.push_str(&colours.begin(Tone::ALL[index])),
+            None if letter == END => painted.push_str(colours.end()),
+            None => painted.push(letter),
+        }
+    }
+    painted.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Table {
+        let mut table = Table::new(&[("region", Align::Left), ("devices", Align::Right)]);
+        table.row(vec![Cell::toned(Tone::Good, "eu"), "1,200".into()]);
+        table.row(vec!["north".into(), Cell::toned(Tone::Bad, "7")]);
+        table
+    }
+
+    #[test]
+    fn columns_are_aligned_under_a_header_and_one_line() {
+        let text = sample().render(Palette::PLAIN, "");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "region  devices");
+        assert!(lines[1].chars().all(|letter| letter == '─'), "{text}");
+        assert_eq!(lines[2], "eu        1,200");
+        assert_eq!(lines[3], "north         7");
+    }
+
+    #[test]
+    fn colours_do_not_move_columns() {
+        let coloured = sample().render(Palette::COLOURED, "");
+        let mut bare = coloured.clone();
+        for tone in Tone::ALL {
+            bare = bare.replace(&Palette::COLOURED.begin(tone), "");
+        }
+        let bare = bare.replace(Palette::COLOURED.end(), "");
+        assert_ne!(coloured, bare);
+        assert_eq!(bare, sample().render(Palette::PLAIN, ""));
+    }
+
+    #[test]
+    fn foreign_text_cannot_colour_or_steer() {
+        let mut table = Table::new(&[("name", Align::Left)]);
+        table.row(vec!["\x1b[31mred\u{206a}\u{2064}".into()]);
+        let text = table.render(Palette::PLAIN, "");
+        assert!(text.ends_with("\u{fffd}[31mred"), "{text:?}");
+    }
+
+    #[test]
+    fn a_table_without_rows_says_so() {
+        let table = Table::new(&[("name", Align::Left)]);
+        assert_eq!(table.render(Palette::PLAIN, "no runs yet"), "no runs yet");
+    }
+}

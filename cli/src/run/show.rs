@@ -1,0 +1,252 @@
+//! Runs and rounds for people.
+
+use crate::output::{
+    Align, Cell, Palette, Table, Tone, age, bytes, count, decimal, printable, short_digest,
+};
+use crate::privacy::statement;
+use crate::view::{RoundView, RunSummary, RunView};
+
+/// `run ls`.
+pub fn list(runs: &[RunSummary], colours: Palette) -> String {
+    let mut table = Table::new(&[
+        ("run", Align::Left),
+        ("name", Align::Left),
+        ("state", Align::Left),
+        ("round", Align::Right),
+        ("contributions", Align::Right),
+        ("epsilon", Align::Right),
+        ("model", Align::Left),
+        ("started", Align::Left),
+    ]);
+    for run in runs {
+        table.row(vec![
+            Cell::toned(Tone::Strong, &run.run),
+            run.name.as_str().into(),
+            Cell::toned(tone(run.state), run.state),
+            progress(run).into(),
+            count(run.contributions_total).into(),
+            epsilon(run).into(),
+            short_digest(&run.model_version).into(),
+            age(run.started_unix_ms).into(),
+        ]);
+    }
+    table.render(
+        colours,
+        "no runs yet: start one with `tributary run start RECIPE`",
+    )
+}
+
+/// `run show`: the run, its regions, its latest rounds.
+pub fn page(view: &RunView, rounds: usize, colours: Palette) -> String {
+    let run = &view.run;
+    let label = |name: &str| colours.paint(Tone::Dim, &format!("{name:<14}"));
+    let mut lines = vec![format!("{}\n", one_line(run, colours))];
+    let mut line = |name: &str, value: String| lines.push(format!("{}{value}", label(name)));
+    line("task", printable(&run.task));
+    line("started", age(run.started_unix_ms));
+    line(
+        "model",
+        match run.model_version.as_str() {
+            "" => "-".to_owned(),
+            digest => printable(digest),
+        },
+    );
+    line("contributions", contributions(run));
+    line("privacy", statement(&run.privacy, colours));
+    if !run.drift.is_empty() {
+        line("because of", format!("drift {}", printable(&run.drift)));
+    }
+    let first = view.round_log.len().saturating_sub(rounds);
+    lines.push(format!(
+        "\n{}",
+        round_table(&view.round_log[first..], colours)
+    ));
+    if first > 0 {
+        let hint = format!("{first} earlier rounds: --rounds {}", view.round_log.len());
+        lines.push(colours.paint(Tone::Dim, &hint));
+    }
+    lines.join("\n")
+}
+
+/// A run's name, state and progress.
+pub fn one_line(run: &RunSummary, colours: Palette) -> String {
+    let phase = match run.phase.as_str() {
+        "" => String::new(),
+        _ if run.state != "running" => String::new(),
+        phase => format!(", {}", printable(phase)),
+    };
+    let reason = match run.reason.as_str() {
+        "" => String::new(),
+        reason => format!(": {}", printable(reason)),
+    };
+    format!(
+        "{} {}  {}, round {}{phase}{reason}",
+        colours.paint(Tone::Strong, &printable(&run.run)),
+        printable(&run.name),
+        colours.paint(tone(run.state), run.state),
+        progress(run),
+    )
+}
+
+/// A round that ended, as a line of `run watch`.
+pub fn round_line(round: &RoundView, rounds: u32, colours: Palette) -> String {
+    let number = format!("round {:>3}/{rounds}", round.round);
+    let tone = if round.phase == "published" {
+        Tone::Good
+    } else {
+        Tone::Warn
+    };
+    let phase = colours.paint(tone, &printable(&round.phase));
+    if round.phase == "aborted" {
+        return format!("{number}  {phase}: {}", printable(&round.reason));
+    }
+    format!(
+        "{number}  {phase}  {} of {} counted  {}  epsilon {}  model {}",
+        count(round.counted),
+        count(round.assigned),
+        colours.paint(Tone::Dim, &format!("{} up", bytes(round.bytes_up))),
+        decimal(round.privacy.epsilon),
+        short_digest(&round.model_version),
+    )
+}
+
+/// The tone of a run's state.
+pub fn tone(state: &str) -> Tone {
+    match state {
+        "completed" => Tone::Good,
+        "failed" => Tone::Bad,
+        "stopped" => Tone::Warn,
+        _ => Tone::Accent,
+    }
+}
+
+fn progress(run: &RunSummary) -> String {
+    format!("{}/{}", run.round, run.rounds)
+}
+
+fn epsilon(run: &RunSummary) -> String {
+    if run.privacy.not_private {
+        "NOT PRIVATE".to_owned()
+    } else {
+        decimal(run.privacy.epsilon)
+    }
+}
+
+fn contributions(run: &RunSummary) -> String {
+    let by_region = run.regions.iter().map(|region| {
+        format!(
+            "{} {}",
+            printable(&region.region),
+            count(region.contributions)
+        )
+    });
+    let by_region = by_region.collect::<Vec<_>>().join(", ");
+    match by_region.as_str() {
+        "" => count(run.contributions_total),
+        by_region => format!("{} ({by_region})", count(run.contributions_total)),
+    }
+}
+
+fn round_table(rounds: &[RoundView], colours: Palette) -> String {
+    let mut table = Table::new(&[
+        ("round", Align::Right),
+        ("phase", Align::Left),
+        ("assigned", Align::Right),
+        ("counted", Align::Right),
+        ("dropped", Align::Right),
+        ("down", Align::Right),
+        ("up", Align::Right),
+        ("epsilon", Align::Right),
+        ("model", Align::Left),
+        ("", Align::Left),
+    ]);
+    for round in rounds {
+        let tone = match round.phase.as_str() {
+            "published" => Tone::Good,
+            "aborted" => Tone::Warn,
+            _ => Tone::Accent,
+        };
+        table.row(vec![
+            count(round.round.into()).into(),
+            Cell::toned(tone, &round.phase),
+            count(round.assigned).into(),
+            count(round.counted).into(),
+            count(round.dropped).into(),
+            bytes(round.bytes_down).into(),
+            bytes(round.bytes_up).into(),
+            decimal(round.privacy.epsilon).into(),
+            short_digest(&round.model_version).into(),
+            round.reason.as_str().into(),
+        ]);
+    }
+    table.render(colours, "no rounds yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use tributary_proto::v1;
+
+    use super::*;
+
+    fn view() -> RunView {
+        let run = v1::Run {
+            run_id: "run-1".into(),
+            name: "quickstart".into(),
+            state: v1::RunState::Running.into(),
+            round: 3,
+            rounds: 20,
+            phase: "collecting".into(),
+            contributions_total: 1_234,
+            regions: vec![v1::RegionCount {
+                region: "eu".into(),
+                contributions: 1_234,
+            }],
+            ..Default::default()
+        };
+        let round = |round, phase: &str| v1::Round {
+            round,
+            phase: phase.into(),
+            ..Default::default()
+        };
+        let rounds = vec![
+            round(1, "published"),
+            round(2, "aborted"),
+            round(3, "collecting"),
+        ];
+        v1::GetRunResponse {
+            run: Some(run),
+            rounds,
+        }
+        .into()
+    }
+
+    #[test]
+    fn a_run_is_shown_with_its_state_counts_and_latest_rounds() {
+        let text = page(&view(), 2, Palette::PLAIN);
+        for part in [
+            "run-1 quickstart  running, round 3/20, collecting",
+            "1,234 (eu 1,234)",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(
+            !text.contains("published") && text.contains("aborted"),
+            "{text}"
+        );
+        assert!(text.contains("1 earlier rounds"), "{text}");
+        assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn lists_and_lines_name_what_scripts_would_read() {
+        let run = view().run;
+        assert!(list(std::slice::from_ref(&run), Palette::PLAIN).contains("3/20"));
+        assert!(list(&[], Palette::PLAIN).contains("tributary run start"));
+        let ended = RunSummary {
+            state: "failed",
+            reason: "too few devices".into(),
+            ..run
+        };
+        assert!(one_line(&ended, Palette::PLAIN).ends_with("failed, round 3/20: too few devices"));
+    }
+}

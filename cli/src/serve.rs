@@ -1,0 +1,243 @@
+//! `tributary serve`: a coordinator, until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tributary_coordinator::{Server, ServerConfig, ServerError};
+
+use crate::exit::{Exit, Failure};
+use crate::logs::{self, LogFormat};
+use crate::output::{self, Format, Output, Tone};
+
+const AFTER: &str = "\
+Examples:
+  tributary serve --data tributary-data
+  tributary serve --data /var/lib/tributary --listen 127.0.0.1:7070 --admin 127.0.0.1:7071
+  tributary serve --config tributary.toml --log-format json
+
+A flag wins over TRIBUTARY__SERVE__DATA (LISTEN, ADMIN, LOG_FORMAT), which wins over the file:
+
+  [serve]
+  data = \"tributary-data\"
+  listen = \"127.0.0.1:7070\"
+  admin = \"127.0.0.1:7071\"
+  log_format = \"text\"
+
+It serves plain text on loopback only. SIGINT or SIGTERM stops it; after `kill -9` the same rounds
+go on at the next start.";
+
+/// Flags of `serve`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = AFTER)]
+pub struct ServeArguments {
+    /// Data folder; made when it is not there [default: tributary-data]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "TRIBUTARY__SERVE__DATA",
+        hide_env = true
+    )]
+    data: Option<PathBuf>,
+    /// Where devices and operators connect; port 0 takes a free one [default: 127.0.0.1:7070]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "TRIBUTARY__SERVE__LISTEN",
+        hide_env = true
+    )]
+    listen: Option<SocketAddr>,
+    /// Where metrics and health are served over HTTP [default: 127.0.0.1:7071]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "TRIBUTARY__SERVE__ADMIN",
+        hide_env = true
+    )]
+    admin: Option<SocketAddr>,
+    /// How log lines look on standard error [default: text]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "TRIBUTARY__SERVE__LOG_FORMAT",
+        hide_env = true
+    )]
+    log_format: Option<LogFormat>,
+    /// Settings that are not given as flags
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// The settings file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SettingsFile {
+    serve: ServeSettings,
+}
+
+/// Its section `serve`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ServeSettings {
+    data: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    log_format: Option<LogFormat>,
+}
+
+/// What `serve --format json` prints once it serves.
+fn announcement(server: &Server, data: &Path) -> serde_json::Value {
+    json!({ "listen": server.listen_addr(), "admin": server.admin_addr(), "data": data })
+}
+
+/// Serves until SIGINT or SIGTERM.
+pub async fn serve(arguments: ServeArguments, output: Output) -> Result<Exit> {
+    let (config, log_format) = settle(arguments)?;
+    logs::start(log_format, "info");
+    let data = config.data.clone();
+    let server = Server::start(config)
+        .await
+        .map_err(|error| failure(&error))?;
+    announce(&server, &data, output)?;
+    stop_signal().await?;
+    output::to_stderr("stopping");
+    server.shutdown().await;
+    Ok(Exit::Done)
+}
+
+fn announce(server: &Server, data: &Path, output: Output) -> Result<()> {
+    if output.format == Format::Json {
+        return output.event(&announcement(server, data), |_| String::new());
+    }
+    let address = |address: SocketAddr| {
+        output
+            .errors
+            .paint(Tone::Accent, &format!("http://{address}"))
+    };
+    let admin = server
+        .admin_addr()
+        .map(|admin| format!(", admin page {}", address(admin)));
+    output::to_stderr(&format!(
+        "serving {} at {}{}; stop with ctrl-c",
+        data.display(),
+        address(server.listen_addr()),
+        admin.unwrap_or_default(),
+    ));
+    Ok(())
+}
+
+/// Flags and environment over the file over defaults.
+fn settle(arguments: ServeArguments) -> Result<(ServerConfig, LogFormat)> {
+    let file = match &arguments.config {
+        Some(path) => read_settings(path)?,
+        None => ServeSettings::default(),
+    };
+    let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let data = arguments.data.or(file.data);
+    let config = ServerConfig {
+        data: data.unwrap_or_else(|| "tributary-data".into()),
+        listen: arguments
+            .listen
+            .or(file.listen)
+            .unwrap_or_else(|| loopback(7070)),
+        admin: Some(
+            arguments
+                .admin
+                .or(file.admin)
+                .unwrap_or_else(|| loopback(7071)),
+        ),
+    };
+    Ok((
+        config,
+        arguments.log_format.or(file.log_format).unwrap_or_default(),
+    ))
+}
+
+fn read_settings(path: &Path) -> Result<ServeSettings> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("--config {}: it can't be read", path.display()))?;
+    let file: SettingsFile = toml::from_str(&text)
+        .with_context(|| format!("--config {}: it is not a settings file", path.display()))?;
+    Ok(file.serve)
+}
+
+fn failure(error: &ServerError) -> Failure {
+    let code = match error {
+        ServerError::Open { source, .. } => Some(source.code().to_owned()),
+        ServerError::Bind { .. } | ServerError::NotLoopback { .. } => None,
+    };
+    Failure {
+        exit: Exit::Failed,
+        sentence: error.to_string(),
+        code,
+    }
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub async fn stop_signal() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_file(text: &str, arguments: ServeArguments) -> Result<(ServerConfig, LogFormat)> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.toml");
+        std::fs::write(&path, text).unwrap();
+        settle(ServeArguments {
+            config: Some(path),
+            ..arguments
+        })
+    }
+
+    #[test]
+    fn without_settings_it_serves_on_loopback() {
+        let (config, log_format) = settle(ServeArguments::default()).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:7070");
+        assert_eq!(config.admin.unwrap().to_string(), "127.0.0.1:7071");
+        assert_eq!(log_format, LogFormat::Text);
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let flags = ServeArguments {
+            listen: Some("127.0.0.1:9".parse().unwrap()),
+            ..Default::default()
+        };
+        let file = "[serve]\nlisten = \"127.0.0.1:8\"\ndata = \"d\"\nlog_format = \"json\"";
+        let (config, log_format) = with_file(file, flags).unwrap();
+        assert_eq!(config.listen.port(), 9);
+        assert_eq!(
+            (config.data, log_format),
+            (PathBuf::from("d"), LogFormat::Json)
+        );
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_types_in_the_file_are_refused_by_name() {
+        for (text, word) in [
+            ("[serve]\nlissten = \"127.0.0.1:8\"", "lissten"),
+            ("[other]\n", "other"),
+            ("[serve]\nlisten = 7070", "listen"),
+            ("[serve]\nlog_format = \"xml\"", "xml"),
+        ] {
+            let error = format!(
+                "{:#}",
+                with_file(text, ServeArguments::default()).unwrap_err()
+            );
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

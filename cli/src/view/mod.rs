@@ -1,0 +1,54 @@
+//! What `--format json` prints. Names and meanings of these fields are fixed: scripts rely on them.
+
+mod drift;
+mod model;
+mod privacy;
+mod run;
+
+use serde::Serialize;
+use tributary_proto::v1;
+
+pub use drift::{DriftView, MonitorView, WindowView};
+pub use model::{BuildView, ModelView};
+pub use privacy::{AccountView, PrivacyView, Spend};
+pub use run::{RoundView, RunSummary, RunView};
+
+/// `fleet ls`: devices by region and profile.
+#[derive(Debug, Serialize)]
+pub struct FleetView {
+    /// Devices enrolled.
+    pub enrolled: u64,
+    /// Devices with an open session.
+    pub connected: u64,
+    /// By region and profile.
+    pub groups: Vec<FleetGroupView>,
+}
+
+/// Devices of one region and profile.
+#[derive(Debug, Serialize)]
+pub struct FleetGroupView {
+    /// The region.
+    pub region: String,
+    /// The profile.
+    pub profile: String,
+    /// Devices enrolled.
+    pub enrolled: u64,
+    /// Devices with an open session.
+    pub connected: u64,
+}
+
+impl From<v1::GetFleetResponse> for FleetView {
+    fn from(fleet: v1::GetFleetResponse) -> Self {
+        let group = |group: v1::FleetGroup| FleetGroupView {
+            region: group.region,
+            profile: group.profile,
+            enrolled: group.enrolled,
+            connected: group.connected,
+        };
+        Self {
+            enrolled: fleet.groups.iter().map(|group| group.enrolled).sum(),
+            connected: fleet.groups.iter().map(|group| group.connected).sum(),
+            groups: fleet.groups.into_iter().map(group).collect(),
+        }
+    }
+}

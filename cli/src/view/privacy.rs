@@ -1,0 +1,117 @@
+//! What was spent.
+
+use serde::Serialize;
+use tributary_proto::v1;
+
+/// A privacy statement. All parts belong together: an epsilon without them means nothing.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Spend {
+    /// Epsilon by the conversion of zCDP to (epsilon, delta)-DP.
+    pub epsilon: f64,
+    /// Delta of that epsilon.
+    pub delta: f64,
+    /// The account in zCDP.
+    pub rho: f64,
+    /// What one neighbour differs in.
+    pub adjacency: String,
+    /// The mechanism.
+    pub mechanism: String,
+    /// Epsilon by the exact curve of the Gaussian mechanism at the same rho.
+    pub epsilon_gaussian: f64,
+    /// True when the noise was seeded, so that nothing here is private.
+    pub not_private: bool,
+}
+
+/// `privacy show`.
+#[derive(Debug, Serialize)]
+pub struct PrivacyView {
+    /// The device that spent most over everything; null when nothing was spent.
+    pub worst_device: Option<WorstDevice>,
+    /// The worst device of each region.
+    pub regions: Vec<RegionSpendView>,
+    /// By run or monitor.
+    pub accounts: Vec<AccountView>,
+}
+
+/// The device that spent most.
+#[derive(Debug, Serialize)]
+pub struct WorstDevice {
+    /// Its region.
+    pub region: String,
+    /// Its spend.
+    pub spend: Spend,
+}
+
+/// The worst device of a region.
+#[derive(Debug, Serialize)]
+pub struct RegionSpendView {
+    /// The region.
+    pub region: String,
+    /// Its spend.
+    pub spend: Spend,
+}
+
+/// What one run or monitor spent.
+#[derive(Debug, Serialize)]
+pub struct AccountView {
+    /// The run or monitor.
+    pub id: String,
+    /// `training`, `drift` or `calibration`.
+    pub kind: String,
+    /// Charges made.
+    pub charges: u64,
+    /// Spend of the device that spent most here.
+    pub spend: Spend,
+    /// The cap in zCDP; null when there is none.
+    pub budget_rho: Option<f64>,
+    /// What remains of the cap for the worst device; null without a cap.
+    pub remaining_rho: Option<f64>,
+}
+
+impl From<Option<v1::PrivacySpend>> for Spend {
+    fn from(spend: Option<v1::PrivacySpend>) -> Self {
+        let spend = spend.unwrap_or_default();
+        Self {
+            epsilon: spend.epsilon,
+            delta: spend.delta,
+            rho: spend.rho,
+            adjacency: spend.adjacency,
+            mechanism: spend.mechanism,
+            epsilon_gaussian: spend.epsilon_gaussian,
+            not_private: spend.not_private,
+        }
+    }
+}
+
+impl From<v1::PrivacyAccount> for AccountView {
+    fn from(account: v1::PrivacyAccount) -> Self {
+        let is_capped = account.budget_rho > 0.0;
+        Self {
+            id: account.id,
+            kind: account.kind,
+            charges: account.charges,
+            spend: account.spend.into(),
+            budget_rho: is_capped.then_some(account.budget_rho),
+            remaining_rho: is_capped.then_some(account.remaining_rho),
+        }
+    }
+}
+
+impl From<v1::GetPrivacyResponse> for PrivacyView {
+    fn from(ledger: v1::GetPrivacyResponse) -> Self {
+        let region = ledger.worst_region;
+        let worst = |spend| WorstDevice {
+            region,
+            spend: Some(spend).into(),
+        };
+        let by_region = |spent: v1::RegionSpend| RegionSpendView {
+            region: spent.region,
+            spend: spent.spend.into(),
+        };
+        Self {
+            worst_device: ledger.worst_device.map(worst),
+            regions: ledger.regions.into_iter().map(by_region).collect(),
+            accounts: ledger.accounts.into_iter().map(AccountView::from).collect(),
+        }
+    }
+}
