@@ -120,15 +120,18 @@ impl Fleet {
         let device = Device { region, profile: profile.into(), tasks, token: hash(token) };
         let known = self.lock().devices.get(&id).cloned();
         if let Some(known) = known {
-            let same = known.token == device.token && known.region == device.region;
-            return if same { Ok(known) } else { Err(CoordinatorError::Taken(id.to_string())) };
+            return same_device(&id, &device, known);
         }
         let mut batch = Batch::new();
         batch.put_json(Table::Devices, id.as_str(), &device, Expect::Absent)?;
         match self.store.commit(batch).await {
             Ok(_) => {}
             Err(crate::store::StoreError::Conflict { .. }) => {
-                return Err(CoordinatorError::Taken(id.to_string()));
+                // somebody enrolled it a moment ago, perhaps the same device over another call
+                let record = self.store.get(Table::Devices, id.as_str().as_bytes())?;
+                let known = record.map(|record| record.json::<Device>()).transpose()?;
+                let known = known.ok_or_else(|| CoordinatorError::Taken(id.to_string()))?;
+                return same_device(&id, &device, Arc::new(known));
             }
             Err(error) => return Err(error.into()),
         }
@@ -208,7 +211,9 @@ impl Fleet {
     /// Reachable devices of a region that hold data of the task.
     pub fn reachable(&self, region: &RegionId, task: &str) -> Vec<DeviceId> {
         let inner = self.lock();
-        let reachable = inner.sessions.keys().chain(inner.mailboxes.keys());
+        // a device may hold a session and poll: it is there once
+        let polling = inner.mailboxes.keys().filter(|id| !inner.sessions.contains_key(*id));
+        let reachable = inner.sessions.keys().chain(polling);
         reachable
             .filter(|id| {
                 inner.devices.get(*id).is_some_and(|device| {
@@ -263,6 +268,16 @@ impl Fleet {
     }
 }
 
+/// The device as it is known, if it is the one that asks.
+fn same_device(
+    id: &DeviceId,
+    asking: &Device,
+    known: Arc<Device>,
+) -> Result<Arc<Device>, CoordinatorError> {
+    let same = known.token == asking.token && known.region == asking.region;
+    if same { Ok(known) } else { Err(CoordinatorError::Taken(id.to_string())) }
+}
+
 fn hash(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }
@@ -285,3 +300,6 @@ fn check_profile(profile: &DeviceProfile, tasks: &[String]) -> Result<(), Coordi
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

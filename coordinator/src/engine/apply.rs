@@ -96,7 +96,11 @@ impl RunState {
             return Err(Reject::RunOver);
         }
         match event {
-            Event::Selected { round, .. } => self.expects(*round, Phase::Selecting),
+            Event::Selected { round, devices, .. } => {
+                self.expects(*round, Phase::Selecting)?;
+                let known = |one: &super::Assigned| one.region < self.spec.regions.len();
+                if devices.iter().all(known) { Ok(()) } else { Err(Reject::NotAssigned) }
+            }
             Event::Dropped { round, devices } => {
                 self.expects(*round, Phase::Collecting)?;
                 let known = |device| self.round.leases.contains_key(device);
@@ -208,6 +212,9 @@ impl RunState {
     }
 
     fn check_segment(&self, segment: &Segment) -> Result<(), Reject> {
+        if segment.region >= self.spec.regions.len() {
+            return Err(Reject::NotAssigned);
+        }
         let mut seen = std::collections::BTreeSet::new();
         for device in &segment.contributors {
             let lease = self.round.leases.get(device).ok_or(Reject::NotAssigned)?;

@@ -10,7 +10,7 @@ use tributary_model::ModelFile;
 use tributary_proto::v1::{self, directive, watch_response};
 use tributary_proto::{DeviceId, RegionId};
 
-use super::collect::{Collection, Waiting, segment_id};
+use super::collect::{Collection, Waiting, owned_by, segment_id};
 use super::journal::{DEVICES_PER_EVENT, Journal};
 use super::plan::{RunCosts, needed_participations};
 use super::release::{Release, noise_seed};
@@ -94,6 +94,9 @@ impl Actor {
     async fn resume(&mut self) -> Result<(), CoordinatorError> {
         self.waiting_since_ms = self.core.clock.now_ms();
         self.show();
+        if !self.state.is_running() {
+            return Ok(()); // the phase is that of the last round, whose work is done
+        }
         match self.state.round.phase {
             Phase::Selecting | Phase::Collecting => Ok(()),
             Phase::Sealing => self.charge().await,
@@ -199,7 +202,7 @@ impl Actor {
         let begun = Instant::now();
         self.open_since = None;
         let round = self.state.round.number;
-        let sealings = self.collection.write(&self.core).await?;
+        let sealings = self.collection.write(&self.core, &self.state.id).await?;
         let mut events = Vec::new();
         for sealing in &sealings {
             events.push(Event::Sealed { round, segment: sealing.segment.clone() });
@@ -263,19 +266,24 @@ impl Actor {
                 self.core.fleet.release(self.state.round.leases.keys());
             }
             effects.extend(self.state.apply(event)?);
+            if event.ends_round() {
+                // here and not in an effect: no failure may carry sums into the next round
+                self.round_over();
+            }
         }
         self.show();
+        let mut outcome = Ok(());
         for effect in effects {
             // boxed: a release ends in a commit, which has effects of its own
-            Box::pin(self.effect(effect)).await?;
+            let done = Box::pin(self.effect(effect)).await;
+            outcome = outcome.and(done);
         }
-        Ok(())
+        outcome
     }
 
     async fn effect(&mut self, effect: Effect) -> Result<(), CoordinatorError> {
         match effect {
             Effect::Select => {
-                self.round_over();
                 self.waiting_since_ms = self.core.clock.now_ms();
                 self.next_selection = Instant::now();
                 Ok(())
@@ -302,7 +310,6 @@ impl Actor {
                 Ok(())
             }
             Effect::Finish => {
-                self.round_over();
                 self.finish();
                 Ok(())
             }
@@ -433,7 +440,12 @@ impl Actor {
             lease_until_ms,
             complete: index == last,
         });
-        self.commit(events.collect()).await
+        let committed = self.commit(events.collect()).await;
+        if self.state.round.phase == Phase::Selecting {
+            // nothing was selected: another attempt may take them
+            self.core.fleet.release(&reserved);
+        }
+        committed
     }
 
     /// Charges every contributor and moves the round on, in one commit.
@@ -506,7 +518,8 @@ impl Actor {
             // trying again would only draw other noise on the same sum
             Err(error) => return self.commit(vec![Event::Failed { reason: error.to_string() }]).await,
         };
-        let server = self.core.vault.put(released.optimiser.to_bytes()).await?;
+        let stored = owned_by(&self.state.id, released.optimiser.to_bytes());
+        let server = self.core.vault.put(stored).await?;
         let mut batch = Batch::new();
         let describe = |digest, parameters| self.describe(digest, parameters);
         let model = self.core.registry.add_model(&released.file, describe, &mut batch).await?;

@@ -10,7 +10,7 @@ use tributary_model::{Digest, ModelFile, initialise};
 use tributary_proto::RunId;
 
 use super::actor::Actor;
-use super::collect::Collection;
+use super::collect::{Collection, without_owner};
 use super::journal::{Journal, run_ids};
 use super::plan::{RunCosts, check_budget, costs};
 use super::view::RunView;
@@ -79,8 +79,9 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
         let optimiser = match &state.server {
             Some(digest) => {
                 let bytes = core.vault.get(digest).await?;
+                let bytes = without_owner(&id, &bytes);
                 let optimiser = state.spec.server.optimiser.clone();
-                OptimiserState::from_bytes(optimiser, base.weights.len(), &bytes)?
+                OptimiserState::from_bytes(optimiser, base.weights.len(), bytes)?
             }
             None => OptimiserState::new(state.spec.server.optimiser.clone(), base.weights.len())?,
         };
@@ -106,7 +107,7 @@ async fn spawn(
     let dimension = base.weights.len();
     let regions = state.spec.regions.len();
     let segments = if state.is_running() { state.round.segments.as_slice() } else { &[] };
-    let collection = Collection::recover(core, regions, dimension, segments).await?;
+    let collection = Collection::recover(core, &state.id, regions, dimension, segments).await?;
     let (sender, commands) = mpsc::channel(COMMANDS);
     let mut view = RunView::default();
     view.update(&state, "");

@@ -10,6 +10,8 @@ use super::{
 
 /// Longest recipe in bytes.
 pub const MAX_RECIPE_BYTES: usize = 256 * 1024;
+/// Devices that one commit can charge.
+const MAX_CHARGED: u32 = 12_000;
 const MAX_REGIONS: usize = 1_000;
 const MAX_QUANTITIES: usize = 64;
 const MAX_EDGES: usize = 256;
@@ -80,7 +82,7 @@ impl RunSpec {
         refuse_if(self.task.is_empty(), "task", "is empty", "name the data that devices hold")?;
         self.check_regions()?;
         self.check_model()?;
-        check_rounds("rounds", &self.rounds)?;
+        check_rounds("rounds", &self.rounds, self.is_seeded())?;
         check_training("training", &self.training)?;
         check_server("server", &self.server)?;
         check_privacy("privacy", &self.privacy)?;
@@ -90,7 +92,7 @@ impl RunSpec {
         if let Some(playbook) = &self.playbook {
             self.check_playbook(playbook)?;
         }
-        self.builds.as_ref().map_or(Ok(()), check_builds)
+        self.builds.as_ref().map_or(Ok(()), |builds| check_builds(builds, self.privacy.mode))
     }
 
     fn check_regions(&self) -> Result<(), SpecError> {
@@ -130,7 +132,7 @@ impl RunSpec {
             "has no monitor that could trigger it",
             "add a [drift] section or remove [playbook]",
         )?;
-        check_rounds("playbook.rounds", &playbook.rounds)?;
+        check_rounds("playbook.rounds", &playbook.rounds, self.is_seeded())?;
         check_training("playbook.training", &playbook.training)?;
         check_server("playbook.server", &playbook.server)?;
         check_privacy("playbook.privacy", &playbook.privacy)?;
@@ -143,11 +145,17 @@ impl RunSpec {
     }
 }
 
-fn check_rounds(path: &str, rounds: &RoundSpec) -> Result<(), SpecError> {
+fn check_rounds(path: &str, rounds: &RoundSpec, seeded: bool) -> Result<(), SpecError> {
     let field = |name: &str| format!("{path}.{name}");
     in_range(&field("count"), f64::from(rounds.count), 1.0, 100_000.0)?;
-    in_range(&field("cohort"), f64::from(rounds.cohort), 1.0, 12_000.0)?;
+    in_range(&field("cohort"), f64::from(rounds.cohort), 1.0, f64::from(MAX_CHARGED))?;
     in_range(&field("over_selection"), rounds.over_selection, 1.0, 4.0)?;
+    refuse_if(
+        seeded && rounds.to_select() > MAX_CHARGED,
+        &field("over_selection"),
+        format!("makes a seeded round count {} devices", rounds.to_select()),
+        "lower it or the cohort: one round can charge 12000 devices",
+    )?;
     in_range(&field("deadline_ms"), rounds.deadline_ms as f64, 100.0, 604_800_000.0)?;
     in_range(&field("min_separation"), f64::from(rounds.min_separation), 1.0, 100_000.0)?;
     refuse_if(
@@ -241,8 +249,7 @@ fn check_drift(drift: &DriftSpec, mode: PrivacyMode) -> Result<(), SpecError> {
     in_range("drift.minimum_devices", f64::from(drift.minimum_devices), 1.0, 1e9)?;
     let length = drift.mean_windows_between_false_alarms;
     in_range("drift.mean_windows_between_false_alarms", length, 20.0, 1e5)?;
-    let least = if mode == PrivacyMode::Dp { 0.5 } else { 0.0 };
-    in_range("drift.noise_votes", drift.noise_votes, least, 1e6)?;
+    in_range("drift.noise_votes", drift.noise_votes, least_votes(mode), 1e6)?;
     let count = drift.quantities.len();
     refuse_if(
         count == 0 || count > MAX_QUANTITIES,
@@ -250,7 +257,14 @@ fn check_drift(drift: &DriftSpec, mode: PrivacyMode) -> Result<(), SpecError> {
         format!("names {count}"),
         "name 1 to 64",
     )?;
+    let mut sources = std::collections::BTreeSet::new();
     for quantity in &drift.quantities {
+        refuse_if(
+            !sources.insert(&quantity.source),
+            "drift.quantities.source",
+            format!("names {} twice", quantity.source),
+            "name each quantity once",
+        )?;
         let edges = &quantity.edges;
         let rising = edges.windows(2).all(|pair| pair[0] < pair[1]);
         let finite = edges.iter().all(|edge| edge.is_finite());
@@ -277,8 +291,14 @@ fn is_source(source: &str) -> bool {
     source == "prediction" || source == "confidence" || feature
 }
 
-fn check_builds(builds: &BuildSpec) -> Result<(), SpecError> {
-    in_range("builds.calibration_noise_votes", builds.calibration_noise_votes, 0.0, 1e6)?;
+/// Least noise on a bin, in votes: nothing exact leaves the coordinator while privacy is on.
+fn least_votes(mode: PrivacyMode) -> f64 {
+    if mode == PrivacyMode::Dp { 0.5 } else { 0.0 }
+}
+
+fn check_builds(builds: &BuildSpec, mode: PrivacyMode) -> Result<(), SpecError> {
+    let votes = builds.calibration_noise_votes;
+    in_range("builds.calibration_noise_votes", votes, least_votes(mode), 1e6)?;
     in_range("builds.deadline_ms", builds.deadline_ms as f64, 100.0, 604_800_000.0)?;
     let widths = &builds.widths;
     let falling = widths.windows(2).all(|pair| pair[0] > pair[1]);
