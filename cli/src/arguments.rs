@@ -3,8 +3,10 @@
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
+use crate::demo::DemoArguments;
 use crate::device::DeviceArguments;
 use crate::drift::DriftVerb;
+use crate::experiment::ExperimentVerb;
 use crate::fleet::FleetVerb;
 use crate::model::ModelVerb;
 use crate::output::Format;
@@ -20,6 +22,7 @@ const STYLES: Styles = Styles::styled()
 
 const AFTER: &str = "\
 Examples:
+  tributary demo
   tributary serve --data tributary-data
   tributary device --count 200 --region eu
   tributary run start experiments/recipes/quickstart.toml
@@ -82,6 +85,8 @@ pub struct Global {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// See the whole promise happen, in about two minutes
+    Demo(DemoArguments),
     /// Serve a coordinator from a data folder
     Serve(ServeArguments),
     /// Simulate devices that take part, on real recordings
@@ -120,6 +125,13 @@ pub enum Command {
         /// The verb.
         #[command(subcommand)]
         verb: PrivacyVerb,
+    },
+    /// Run recipes with several variants and report on them
+    #[command(arg_required_else_help = true)]
+    Experiment {
+        /// The verb.
+        #[command(subcommand)]
+        verb: ExperimentVerb,
     },
 }
 

@@ -88,8 +88,7 @@ pub fn window_line(window: &WindowView, colours: Palette) -> String {
 
 fn text(drift: &DriftView, windows: usize, colours: Palette) -> String {
     if drift.monitors.is_empty() {
-        let hint =
-            "no monitors: a recipe with a [monitor] section starts one when its run completes";
+        let hint = "no monitors: a recipe with a [drift] section starts one when its run completes";
         return colours.paint(Tone::Dim, hint);
     }
     let monitors = drift

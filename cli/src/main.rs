@@ -7,10 +7,11 @@
 //! | module | holds |
 //! |---|---|
 //! | [`arguments`] | the command line: verbs, flags, help |
+//! | [`demo`], [`experiment`] | verbs that play a story of their own, with [`progress`] |
 //! | [`serve`], [`device`] | verbs that run until they are stopped |
 //! | [`run`], [`model`], [`fleet`], [`drift`], [`privacy`] | verbs that ask a coordinator |
 //! | [`client`] | connecting, and turning refusals into sentences |
-//! | [`exit`] | exit codes |
+//! | [`exit`], [`logs`] | exit codes; logs on standard error |
 //! | [`output`] | tables, colours, numbers, JSON |
 //! | [`view`] | the fields that `--format json` prints, fixed for scripts |
 #![forbid(unsafe_code)]
@@ -18,14 +19,17 @@
 
 mod arguments;
 mod client;
+mod demo;
 mod device;
 mod drift;
 mod exit;
+mod experiment;
 mod fleet;
 mod logs;
 mod model;
 mod output;
 mod privacy;
+mod progress;
 mod run;
 mod serve;
 mod view;
@@ -63,6 +67,8 @@ async fn dispatch(arguments: Arguments, output: Output) -> Result<Exit> {
         logs::start(logs::LogFormat::Text, "warn");
     }
     match command {
+        Command::Demo(demo) => Box::pin(demo::play(demo, output)).await,
+        Command::Experiment { verb } => Box::pin(experiment::dispatch(verb, output)).await,
         Command::Serve(serve) => serve::serve(serve, output).await,
         Command::Device(device) => device::simulate(device, &global, output).await,
         Command::Run { verb } => run::dispatch(verb, &global, output).await,

@@ -88,17 +88,17 @@ enum Arm {
 /// Hardware classes that can be simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Profile {
-    /// Cortex-M4 with 64 KiB of RAM and 64 KiB of flash for a model
+    /// Cortex-M4 with 2 KiB of RAM and 16 KiB of flash for a model
     WristLarge,
-    /// Cortex-M0+ with 4 KiB of RAM and 6 KiB of flash for a model
+    /// Cortex-M0+ with 512 bytes of RAM and 5 KiB of flash for a model
     WristSmall,
 }
 
 impl Profile {
     fn hardware(self) -> Hardware {
         match self {
-            Self::WristLarge => Hardware::int8("wrist-large", "cortex-m4", 64 << 10, 64 << 10),
-            Self::WristSmall => Hardware::int8("wrist-small", "cortex-m0plus", 4 << 10, 6 << 10),
+            Self::WristLarge => Hardware::int8("wrist-large", "cortex-m4", 2_048, 16_384),
+            Self::WristSmall => Hardware::int8("wrist-small", "cortex-m0plus", 512, 5_120),
         }
     }
 }

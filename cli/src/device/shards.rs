@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 use tributary_device_sim::Shard;
-use tributary_experiments::data::{Dataset, Samples, Side, digits, idx, watch};
+use tributary_experiments::data::{Dataset, Samples, Side, digits, idx};
 use tributary_experiments::partition::sample_by_user;
+use tributary_experiments::runner::watch_as_held;
 
 use super::{Arm, DeviceArguments};
 
@@ -30,7 +31,7 @@ pub fn shards(arguments: &DeviceArguments, seed: [u8; 32]) -> Result<Vec<Shard>>
 fn load(arguments: &DeviceArguments) -> Result<Dataset> {
     match (&arguments.data_dir, arguments.task.as_str()) {
         (Some(folder), name) => Ok(idx::load(folder, name)?),
-        (None, "watch") => Ok(watch::load(&watch::WatchOptions::default())?),
+        (None, "watch") => Ok(watch_as_held()?),
         (None, "digits") => Ok(digits::load()?),
         (None, task) => bail!(
             "--task {task:?} comes with no data: use watch or digits, or name a folder of IDX \

@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
 
-pub use number::{age, bytes, count, decimal, short_digest};
+pub use number::{age, bytes, count, decimal, percent, short_digest};
 pub use style::{Palette, Tone};
 pub use table::{Align, Cell, Table};
 

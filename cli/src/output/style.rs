@@ -52,6 +52,7 @@ impl Palette {
     /// Always with colours, for a picture of the terminal.
     pub const COLOURED: Self = Self { on: true };
     /// Never with colours.
+    #[cfg(test)]
     pub const PLAIN: Self = Self { on: false };
 
     /// Colours if standard output is a terminal.

@@ -12,8 +12,7 @@ const MARKS: [char; 6] = [
 /// Ends a tone; also without width.
 const END: char = '\u{2064}';
 
-const STYLE: TableStyle =
-    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
 
 /// On which side of its column a cell stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +114,11 @@ fn row(cells: Vec<Cell>, aligns: &[Align]) -> Vec<comfy_table::Cell> {
 }
 
 fn painted(line: &str, colours: Palette) -> String {
-    let line = line.strip_prefix(' ').unwrap_or(line);
+    // the padding left of the first and right of the last column
+    let line = match line.strip_prefix("──") {
+        Some(rule) => rule,
+        None => line.strip_prefix(' ').unwrap_or(line),
+    };
     let mut painted = String::with_capacity(line.len());
     for letter in line.chars() {
         match MARKS.iter().position(|mark| *mark == letter) {

@@ -1,0 +1,124 @@
+//! Progress of long work on standard error: bars on a terminal, lines elsewhere.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tributary_experiments::runner::{Progress, RoundNews, WindowNews};
+
+use crate::drift;
+use crate::output::{self, Output, Palette, Tone, count, decimal, percent};
+
+/// On a log every so many rounds get a line.
+const ROUNDS_PER_LINE: u32 = 10;
+
+/// Tells how the demo or an experiment goes on.
+pub struct Narrator {
+    bar: ProgressBar,
+    is_drawn: bool,
+    colours: Palette,
+    began: Instant,
+    run: Mutex<String>,
+}
+
+impl Narrator {
+    /// Starts the clock.
+    pub fn new(output: Output) -> Self {
+        let is_drawn = output.shows_progress();
+        let bar = if is_drawn {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        bar.enable_steady_tick(Duration::from_millis(120));
+        let narrator = Self {
+            bar,
+            is_drawn,
+            colours: output.errors,
+            began: Instant::now(),
+            run: Mutex::default(),
+        };
+        narrator.style("{spinner:.cyan} {msg}");
+        narrator
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn style(&self, template: &str) {
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style.progress_chars("━╸─"));
+        }
+    }
+
+    /// A line that stays, with the seconds since the start.
+    fn line(&self, text: &str) {
+        let seconds = format!("{:>6.1} s  ", self.began.elapsed().as_secs_f64());
+        let line = format!("{}{text}", self.colours.paint(Tone::Dim, &seconds));
+        self.bar.suspend(|| output::to_stderr(&line));
+    }
+
+    /// Whether this run was not heard of before.
+    fn is_new(&self, run_id: &str) -> bool {
+        let mut last = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = *last != run_id;
+        run_id.clone_into(&mut last);
+        is_new
+    }
+}
+
+impl Progress for Narrator {
+    fn stage(&self, name: &str) {
+        self.style("{spinner:.cyan} {msg}");
+        self.bar.set_message(name.to_owned());
+        self.line(&self.colours.paint(Tone::Strong, name));
+    }
+
+    fn connected(&self, devices: usize, all: usize) {
+        let devices = count(devices as u64);
+        self.bar.set_message(format!(
+            "{devices} of {} devices connected",
+            count(all as u64)
+        ));
+    }
+
+    fn round(&self, news: &RoundNews) {
+        if self.is_new(&news.run_id) {
+            self.style("{spinner:.cyan} {bar:28} round {pos}/{len}  {msg}");
+        }
+        self.bar.set_length(news.rounds.into());
+        self.bar.set_position(news.round.into());
+        let measured = format!(
+            "accuracy {}, epsilon {}, {} contributions",
+            percent(news.accuracy),
+            decimal(news.epsilon),
+            count(news.contributions),
+        );
+        let is_last = news.round == news.rounds;
+        if is_last || (!self.is_drawn && news.round.is_multiple_of(ROUNDS_PER_LINE)) {
+            self.line(&format!("round {}/{}: {measured}", news.round, news.rounds));
+        }
+        self.bar.set_message(measured);
+    }
+
+    fn window(&self, news: &WindowNews) {
+        let verdict = self
+            .colours
+            .paint(drift::tone(&news.verdict), &news.verdict);
+        let text = format!("window {} in {}: {verdict}", news.window, news.region);
+        let is_quiet = matches!(
+            news.verdict.as_str(),
+            "ok" | "warm-up" | "insufficient-data"
+        );
+        if !news.playbook.is_empty() {
+            self.line(&format!("{text} -> {}", news.playbook));
+        } else if !is_quiet {
+            let share = decimal(news.share_of_threshold);
+            self.line(&format!("{text} ({share} of the threshold)"));
+        }
+        self.style("{spinner:.cyan} {msg}");
+        self.bar.set_message(text);
+    }
+}
