@@ -148,3 +148,48 @@ impl From<CoordinatorError> for tonic::Status {
         status
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::{Code, Status};
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_code_its_status_and_its_hint() {
+        let invalid = CoordinatorError::Invalid { field: "f", problem: String::new(), remedy: "r" };
+        let id = "".parse::<tributary_proto::RunId>().unwrap_err();
+        let blob = BlobError::NotFound { digest: tributary_model::Digest::of(b"") };
+        let spec = SpecError::TooLong { bytes: 2, limit: 1 };
+        let store = StoreError::Encoding { message: String::new() };
+        let cases = [
+            (invalid, "TRB-0100", Code::InvalidArgument, 0),
+            (id.into(), "TRB-0101", Code::InvalidArgument, 0),
+            (spec.into(), "TRB-0110", Code::InvalidArgument, 0),
+            (CoordinatorError::Budget("b".to_owned()), "TRB-0130", Code::FailedPrecondition, 0),
+            (CoordinatorError::unknown("run", "x", "r"), "TRB-0200", Code::NotFound, 0),
+            (CoordinatorError::Unauthenticated, "TRB-0210", Code::Unauthenticated, 0),
+            (CoordinatorError::Taken("d".to_owned()), "TRB-0211", Code::AlreadyExists, 0),
+            (Reject::RunOver.into(), "TRB-0300", Code::FailedPrecondition, 0),
+            (store.into(), "TRB-0500", Code::Unavailable, 5_000),
+            (blob.into(), "TRB-0510", Code::NotFound, 5_000),
+            (CoordinatorError::Stopping, "TRB-0600", Code::Unavailable, 1_000),
+        ];
+        for (error, code, status_code, retry) in cases {
+            let text = error.to_string();
+            assert_eq!((error.code(), error.retry_after_ms()), (code, retry), "{text}");
+            let status = Status::from(error);
+            assert_eq!(status.code(), status_code, "{text}");
+            assert_eq!(status.message(), format!("{text} [{code}]"));
+            assert_eq!(status.metadata().get("tributary-code").unwrap(), code);
+            let hint = status.metadata().get("tributary-retry-after-ms").unwrap();
+            assert_eq!(hint.to_str().unwrap(), retry.to_string());
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_known_is_cut_before_it_is_repeated() {
+        let error = CoordinatorError::unknown("run", &"\u{e9}".repeat(500), "look it up");
+        assert!(error.to_string().chars().count() < 140);
+    }
+}

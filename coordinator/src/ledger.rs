@@ -250,3 +250,6 @@ pub fn spend(pico_rho: u64, delta: f64, seeded: bool) -> PrivacySpend {
         not_private: seeded,
     }
 }
+
+#[cfg(test)]
+mod tests;

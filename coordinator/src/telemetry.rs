@@ -102,3 +102,42 @@ pub fn admin(telemetry: Arc<Telemetry>) -> Router {
             }),
         )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_name_type_and_value_of_every_counter() {
+        let telemetry = Telemetry::default();
+        telemetry.contributions.fetch_add(3, Ordering::Relaxed);
+        telemetry.rejected(RejectReason::Duplicate);
+        telemetry.rejected(RejectReason::Duplicate);
+        telemetry.rejected(RejectReason::BadVote);
+        let text = telemetry.render();
+        assert!(text.contains("# TYPE tributary_contributions_total counter\n"));
+        assert!(text.contains("\ntributary_contributions_total 3\n"));
+        assert!(text.contains("\ntributary_rejects_total{reason=\"duplicate\"} 2\n"));
+        assert!(text.contains("\ntributary_rejects_total{reason=\"bad_vote\"} 1\n"));
+        let helps = text.lines().filter(|line| line.starts_with("# HELP ")).count();
+        let types = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
+        assert_eq!((helps, types), (7, 7));
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name.starts_with("tributary_") && value.parse::<u64>().is_ok(), "{line}");
+        }
+        assert!(text.ends_with('\n'));
+    }
+
+    #[test]
+    fn downloads_of_an_object_are_taken_once_and_stay_in_the_total() {
+        let telemetry = Telemetry::default();
+        let (one, other) = (Digest::of(b"one"), Digest::of(b"other"));
+        telemetry.downloaded(one, 5);
+        telemetry.downloaded(one, 7);
+        telemetry.downloaded(other, 1);
+        assert_eq!(telemetry.take_downloads(&one), 12);
+        assert_eq!(telemetry.take_downloads(&one), 0);
+        assert_eq!(telemetry.bytes_down.load(Ordering::Relaxed), 13);
+    }
+}

@@ -135,29 +135,33 @@ impl Expected {
     }
 }
 
+fn drop_nobody(round: u32) -> Just<Event> {
+    Just(Event::Dropped { round, devices: Vec::new() })
+}
+
 /// Any event of about this round, most of them such that a run gets somewhere.
 fn event(expected: &Expected) -> BoxedStrategy<Event> {
     let now = expected.round;
     let round = prop_oneof![19 => Just(now), 1 => Just(now.wrapping_sub(1)), 1 => Just(now + 1)];
-    let devices = || prop::collection::vec(0..DEVICES, 1..6);
+    let devices = |most| prop::collection::vec(0..DEVICES, 1..most);
     let assigned = |numbers: Vec<usize>, strays: bool| -> Vec<Assigned> {
         let region = |number| if strays { 2 } else { number % 2 };
         let one = |number| Assigned { device: device(number), region: region(number) };
         numbers.into_iter().map(one).collect()
     };
-    let select = (round.clone(), devices(), prop::bool::weighted(0.8), prop::bool::weighted(0.05))
+    let select = (round.clone(), devices(20), prop::bool::weighted(0.8), prop::bool::weighted(0.05))
         .prop_map(move |(round, numbers, complete, strays)| Event::Selected {
             round,
             devices: assigned(numbers, strays),
             lease_until_ms: 1_000,
             complete,
         });
-    let drop = (round.clone(), devices()).prop_map(|(round, numbers)| Event::Dropped {
+    let drop = (round.clone(), devices(3)).prop_map(|(round, numbers)| Event::Dropped {
         round,
         devices: numbers.into_iter().map(device).collect(),
     });
     // most segments are made of one region's devices, so that they fit now and then
-    let seal = (round.clone(), devices(), 0..2usize, prop::bool::weighted(0.9), any::<u64>())
+    let seal = (round.clone(), devices(4), 0..2usize, prop::bool::weighted(0.9), any::<u64>())
         .prop_map(|(round, mut numbers, region, apart, salt)| {
             if apart {
                 numbers.retain(|number| number % 2 == region);
@@ -178,9 +182,16 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
     });
     let abort = round.prop_map(|round| Event::Aborted { round, reason: "tested".to_owned() });
     let failed = Just(Event::Failed { reason: "tested".to_owned() });
+    let due = |stage| if expected.stage == stage { 30 } else { 2 };
     prop_oneof![
-        20 => select, 6 => drop, 30 => seal, 15 => close, 12 => charge, 12 => publish,
-        4 => abort, 1 => Just(Event::Stopped), 1 => failed,
+        due(Stage::Selecting) => select,
+        2 * due(Stage::Collecting) => seal,
+        due(Stage::Collecting) => close,
+        due(Stage::Sealing) => charge,
+        due(Stage::Releasing) => publish,
+        4 => drop,
+        2 => abort,
+        1 => prop_oneof![9 => drop_nobody(now), 1 => Just(Event::Stopped), 1 => failed],
     ]
     .boxed()
 }

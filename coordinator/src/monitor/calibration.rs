@@ -121,9 +121,65 @@ fn ranges(graph: &Graph, histograms: &[Histogram]) -> Result<ActivationRanges, M
 fn largest(histogram: &Histogram) -> f32 {
     let bar = (STANDS_OUT * histogram.noise_variance().sqrt()).max(FEWEST);
     let counts = histogram.counts();
-    // the last two bins are overflow and missing values
-    let bins = counts.len().saturating_sub(2);
-    let highest = (0..bins).rev().find(|&bin| counts[bin] as f64 >= bar).unwrap_or(bins - 1);
+    // the last two bins are overflow, which has no upper end, and missing values
+    let overflow = counts.len().saturating_sub(2);
+    let above = (0..=overflow).rev().find(|&bin| counts.get(bin).is_some_and(|n| *n as f64 >= bar));
+    let highest = above.unwrap_or(overflow).min(overflow.saturating_sub(1));
     let exponent = f64::from(LOWEST) + highest as f64 / f64::from(PER_OCTAVE);
     exponent.exp2() as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A histogram of one tensor with these counts by bin and noise of this standard deviation.
+    fn histogram(votes: &[(usize, i64)], sigma: f64) -> Histogram {
+        let quantity = quantity(0).unwrap();
+        let mut counts = vec![0; quantity.bins()];
+        for &(bin, count) in votes {
+            counts[bin] = count;
+        }
+        Histogram::with_private_devices(&quantity, counts, sigma * sigma).unwrap()
+    }
+
+    /// The bin that a device votes for when its largest activation is `value`.
+    fn bin(value: f64) -> usize {
+        quantity(0).unwrap().bin_of(value.log2())
+    }
+
+    #[test]
+    fn the_range_covers_the_largest_activation_and_less_than_a_quarter_octave_more() {
+        for value in [0.004, 0.01, 0.9, 1.0, 1.3, 17.0, 4_000.0] {
+            let range = f64::from(largest(&histogram(&[(bin(value), 50)], 2.0)));
+            assert!(range >= value * 0.999_999, "{range} for {value}");
+            assert!(range <= value * 2f64.powf(0.25) * 1.000_001, "{range} for {value}");
+        }
+    }
+
+    #[test]
+    fn bins_that_do_not_stand_out_of_the_noise_are_ignored() {
+        let noisy = histogram(&[(bin(1.3), 50), (bin(100.0), 7)], 2.0);
+        assert_eq!(largest(&noisy), 2f32.powf(0.5));
+        let real = histogram(&[(bin(1.3), 50), (bin(100.0), 8)], 2.0);
+        assert!(largest(&real) >= 100.0);
+    }
+
+    #[test]
+    fn without_any_signal_the_whole_range_is_taken() {
+        assert_eq!(largest(&histogram(&[], 2.0)), 4_096.0);
+        assert_eq!(largest(&histogram(&[], 0.0)), 4_096.0);
+    }
+
+    #[test]
+    fn activations_beyond_the_last_edge_count_as_the_last_edge() {
+        let counts = [(bin(1.0), 50), (bin(1e9), 50)];
+        assert_eq!(largest(&histogram(&counts, 2.0)), 4_096.0);
+    }
+
+    #[test]
+    fn missing_values_are_no_activation() {
+        let missing = quantity(0).unwrap().missing_bin();
+        assert_eq!(largest(&histogram(&[(bin(1.3), 50), (missing, 50)], 2.0)), 2f32.powf(0.5));
+    }
 }

@@ -72,3 +72,61 @@ impl VoteNoise {
         Ok(histograms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::device;
+
+    fn quantity() -> Quantity {
+        Quantity::prediction("prediction", 3).unwrap()
+    }
+
+    fn votes(sums: Vec<i64>) -> Votes {
+        let voters = (0..sums.iter().sum::<i64>() as usize).map(device).collect();
+        Votes { sums: vec![sums], voters }
+    }
+
+    #[test]
+    fn a_voter_pays_the_number_of_quantities_over_two_sigma_squared() {
+        for (sigma, quantities) in [(2.0, 1), (2.0, 5), (0.5, 3), (12.5, 64)] {
+            let noise = VoteNoise::new(sigma, None).unwrap();
+            let rho = quantities as f64 / (2.0 * sigma * sigma);
+            let charged = noise.pico_rho(quantities).unwrap() as f64 * 1e-12;
+            assert!(charged >= rho && charged <= rho + 2e-12, "{charged} against {rho}");
+        }
+        assert_eq!(VoteNoise::new(0.0, None).unwrap().pico_rho(9).unwrap(), 0);
+    }
+
+    #[test]
+    fn noise_is_never_smaller_than_what_was_asked_for() {
+        let noise = VoteNoise::new(1.234_56, None).unwrap();
+        assert!(noise.pico_rho(1).unwrap() <= VoteNoise::new(1.234, None).unwrap().pico_rho(1).unwrap());
+        let released = noise.release(&[quantity()], votes(vec![1, 2, 3, 0]), &[]).unwrap();
+        assert!(released[0].noise_variance() >= 1.234_56 * 1.234_56);
+    }
+
+    #[test]
+    fn without_noise_the_counts_are_exact() {
+        let noise = VoteNoise::new(0.0, Some(1)).unwrap();
+        let released = noise.release(&[quantity()], votes(vec![4, 0, 5, 1]), &[]).unwrap();
+        assert_eq!(released[0].counts(), [4, 0, 5, 1]);
+        assert_eq!(released[0].noise_variance(), 0.0);
+    }
+
+    #[test]
+    fn invariant_5_released_counts_are_noised_and_differ_from_window_to_window() {
+        let noise = VoteNoise::new(50.0, Some(1)).unwrap();
+        let exact = vec![400, 300, 500, 100];
+        let release = |purpose: &[&[u8]]| {
+            let released = noise.release(&[quantity()], votes(exact.clone()), purpose).unwrap();
+            released[0].counts().to_vec()
+        };
+        let (first, second) = (release(&[b"window", b"1"]), release(&[b"window", b"2"]));
+        assert_ne!(first, exact);
+        assert_ne!(first, second);
+        assert_eq!(first, release(&[b"window", b"1"]), "a seeded window repeats to the bit");
+        let ambiguous = release(&[b"window1", b""]);
+        assert_ne!(first, ambiguous, "the parts of a purpose do not run together");
+    }
+}

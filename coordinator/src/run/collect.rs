@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 use tributary_aggregator::{Contribution, Partial};
 use tributary_model::Digest;
-use tributary_proto::DeviceId;
+use tributary_proto::{DeviceId, RunId};
 
 use super::Counted;
 use super::journal::DEVICES_PER_EVENT;
@@ -60,13 +60,15 @@ impl Collection {
     /// When a blob is missing or damaged.
     pub async fn recover(
         core: &Core,
+        run: &RunId,
         regions: usize,
         dimension: usize,
         segments: &[Segment],
     ) -> Result<Self, CoordinatorError> {
         let mut collection = Self::new(regions, dimension);
         for segment in segments {
-            let partial = Partial::from_bytes(&core.vault.get(&segment.digest).await?)?;
+            let bytes = core.vault.get(&segment.digest).await?;
+            let partial = Partial::from_bytes(without_owner(run, &bytes))?;
             collection.sealed[segment.region].merge(&partial)?;
         }
         Ok(collection)
@@ -118,7 +120,11 @@ impl Collection {
     /// # Errors
     /// When a blob can't be written. The contributions that waited are then dropped without a
     /// receipt, so their devices send them again.
-    pub async fn write(&mut self, core: &Core) -> Result<Vec<Sealing>, CoordinatorError> {
+    pub async fn write(
+        &mut self,
+        core: &Core,
+        run: &RunId,
+    ) -> Result<Vec<Sealing>, CoordinatorError> {
         let mut sealings = Vec::new();
         self.pending.clear();
         for region in 0..self.open.len() {
@@ -126,7 +132,7 @@ impl Collection {
             if open.contributors.is_empty() {
                 continue;
             }
-            let digest = core.vault.put(open.partial.to_bytes()).await?;
+            let digest = core.vault.put(owned_by(run, open.partial.to_bytes())).await?;
             let segment = Segment {
                 region,
                 digest,
@@ -175,6 +181,18 @@ impl Open {
     }
 }
 
+/// Marks bytes as one run's. Blobs are named by their content, so two runs with equal sums would
+/// otherwise share a blob, and the first to end its round would delete it for both.
+pub fn owned_by(run: &RunId, mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.extend_from_slice(run.as_str().as_bytes());
+    bytes
+}
+
+/// What [`owned_by`] was given. Bytes of another run are left as they are and fail to parse.
+pub fn without_owner<'b>(run: &RunId, bytes: &'b [u8]) -> &'b [u8] {
+    bytes.strip_suffix(run.as_str().as_bytes()).unwrap_or(bytes)
+}
+
 /// The name of a segment on a receipt: keyed, so that nobody can test guesses of the sum with it.
 pub fn segment_id(key: &[u8; 32], digest: &Digest) -> String {
     let mut builder = tributary_model::DigestBuilder::new();
@@ -183,3 +201,6 @@ pub fn segment_id(key: &[u8; 32], digest: &Digest) -> String {
     builder.update(digest.as_bytes());
     builder.finish().to_string()
 }
+
+#[cfg(test)]
+mod tests;

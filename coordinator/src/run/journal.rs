@@ -138,3 +138,6 @@ fn event_key(run: &RunId, number: u64) -> Vec<u8> {
 fn damaged(error: serde_json::Error) -> CoordinatorError {
     CoordinatorError::Store(crate::store::StoreError::Encoding { message: error.to_string() })
 }
+
+#[cfg(test)]
+mod tests;

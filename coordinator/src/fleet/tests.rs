@@ -1,0 +1,164 @@
+//! Enrolment, credentials, sessions, mailboxes and reservations.
+
+use super::*;
+use crate::fixtures::{device, region};
+use crate::store::MemoryStore;
+
+fn fleet() -> Fleet {
+    Fleet::open(Arc::new(MemoryStore::new())).unwrap()
+}
+
+fn profile() -> DeviceProfile {
+    DeviceProfile { name: "watch".to_owned(), ..DeviceProfile::default() }
+}
+
+async fn enrol(fleet: &Fleet, number: usize, token: u8, at: &str) -> Result<(), CoordinatorError> {
+    let token = [token; TOKEN_BYTES];
+    let tasks = vec!["walk".to_owned()];
+    fleet.enrol(device(number), &token, region(at), profile(), tasks).await.map(drop)
+}
+
+fn credentials(number: usize, token: u8) -> Credentials {
+    let token = vec![token; TOKEN_BYTES].into();
+    Credentials { device_id: device(number).to_string(), token }
+}
+
+#[tokio::test]
+async fn only_the_token_of_enrolment_opens_the_door() {
+    let fleet = fleet();
+    enrol(&fleet, 1, 7, "eu").await.unwrap();
+    let (id, known) = fleet.authenticate(Some(&credentials(1, 7))).unwrap();
+    assert_eq!((id, known.region.as_str()), (device(1), "eu"));
+    let strangers = [Some(credentials(1, 8)), Some(credentials(2, 7)), None];
+    for stranger in strangers {
+        let refused = fleet.authenticate(stranger.as_ref());
+        assert!(matches!(refused, Err(CoordinatorError::Unauthenticated)));
+    }
+    let short = Credentials { token: vec![7; 31].into(), ..credentials(1, 7) };
+    assert!(fleet.authenticate(Some(&short)).is_err());
+}
+
+#[tokio::test]
+async fn a_taken_id_is_refused_and_a_repetition_is_harmless() {
+    let fleet = fleet();
+    enrol(&fleet, 1, 7, "eu").await.unwrap();
+    enrol(&fleet, 1, 7, "eu").await.unwrap();
+    for (token, at) in [(8, "eu"), (7, "us")] {
+        let refused = enrol(&fleet, 1, token, at).await;
+        assert!(matches!(refused, Err(CoordinatorError::Taken(id)) if id == "device-1"));
+    }
+    fleet.authenticate(Some(&credentials(1, 7))).unwrap();
+}
+
+#[tokio::test]
+async fn two_enrolments_at_once_agree() {
+    let fleet = fleet();
+    let (one, two) = tokio::join!(enrol(&fleet, 1, 7, "eu"), enrol(&fleet, 1, 7, "eu"));
+    one.and(two).unwrap();
+    let (one, two) = tokio::join!(enrol(&fleet, 2, 7, "eu"), enrol(&fleet, 2, 8, "eu"));
+    assert_eq!(usize::from(one.is_ok()) + usize::from(two.is_ok()), 1);
+}
+
+#[tokio::test]
+async fn bad_fields_of_an_enrolment_are_refused_by_name() {
+    let fleet = fleet();
+    let short = fleet.enrol(device(1), &[1; 31], region("eu"), profile(), vec![]).await;
+    assert!(short.unwrap_err().to_string().starts_with("token has 31 bytes"));
+    let nameless = DeviceProfile::default();
+    let long = DeviceProfile { name: "x".repeat(65), ..profile() };
+    let many = DeviceProfile { formats: vec![String::new(); 17], ..profile() };
+    for bad in [nameless, long, many] {
+        let refused = fleet.enrol(device(1), &[1; 32], region("eu"), bad, vec![]).await;
+        assert!(refused.unwrap_err().to_string().starts_with("profile "));
+    }
+    assert!(fleet.groups().is_empty());
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_devices() {
+    let store = Arc::new(MemoryStore::new());
+    let before = Fleet::open(store.clone()).unwrap();
+    enrol(&before, 1, 7, "eu").await.unwrap();
+    let after = Fleet::open(store).unwrap();
+    assert_eq!(after.device(&device(1)), before.device(&device(1)));
+    after.authenticate(Some(&credentials(1, 7))).unwrap();
+    assert!(after.reachable(&region("eu"), "walk").is_empty(), "sessions are not kept");
+}
+
+#[tokio::test]
+async fn only_connected_devices_of_the_region_with_the_task_are_reachable() {
+    let fleet = fleet();
+    for (number, at) in [(1, "eu"), (2, "eu"), (3, "us")] {
+        enrol(&fleet, number, 7, at).await.unwrap();
+    }
+    let (session, _messages) = fleet.connect(&device(1));
+    let _other = fleet.connect(&device(3));
+    assert_eq!(fleet.reachable(&region("eu"), "walk"), [device(1)]);
+    assert!(fleet.reachable(&region("eu"), "run").is_empty());
+    fleet.poll(&device(2));
+    assert_eq!(fleet.reachable(&region("eu"), "walk").len(), 2);
+    fleet.disconnect(&device(1), session);
+    assert_eq!(fleet.reachable(&region("eu"), "walk"), [device(2)]);
+}
+
+#[tokio::test]
+async fn a_device_that_streams_and_polls_is_there_once() {
+    let fleet = fleet();
+    enrol(&fleet, 1, 7, "eu").await.unwrap();
+    let _session = fleet.connect(&device(1));
+    fleet.poll(&device(1));
+    assert_eq!(fleet.reachable(&region("eu"), "walk"), [device(1)]);
+}
+
+#[tokio::test]
+async fn a_newer_session_takes_over_and_the_end_of_the_older_one_does_not_close_it() {
+    let fleet = fleet();
+    enrol(&fleet, 1, 7, "eu").await.unwrap();
+    let (first, mut old) = fleet.connect(&device(1));
+    let (second, mut new) = fleet.connect(&device(1));
+    fleet.disconnect(&device(1), first);
+    assert!(fleet.send(&device(1), Directive::default()));
+    assert!(new.try_recv().is_ok());
+    assert!(old.recv().await.is_none(), "the older stream ends");
+    fleet.disconnect(&device(1), second);
+    assert!(!fleet.send(&device(1), Directive::default()));
+}
+
+#[tokio::test]
+async fn mailboxes_and_outboxes_are_bounded() {
+    let fleet = fleet();
+    assert!(!fleet.send(&device(1), Directive::default()), "nobody there");
+    fleet.poll(&device(1));
+    let sent = (0..100).filter(|_| fleet.send(&device(1), Directive::default())).count();
+    assert_eq!(sent, MAILBOX);
+    assert_eq!(fleet.poll(&device(1)).len(), MAILBOX);
+    assert!(fleet.poll(&device(1)).is_empty());
+    let _unread = fleet.connect(&device(2));
+    let sent = (0..100).filter(|_| fleet.send(&device(2), Directive::default())).count();
+    assert_eq!(sent, MAILBOX);
+}
+
+#[test]
+fn a_device_is_reserved_for_one_run_at_a_time() {
+    let fleet = fleet();
+    let all: Vec<DeviceId> = (0..4).map(device).collect();
+    assert_eq!(fleet.reserve(all[..2].to_vec()), all[..2]);
+    assert_eq!(fleet.reserve(all.clone()), all[2..], "only those that are free");
+    assert!(fleet.is_reserved(&all[0]));
+    fleet.release(&all[..1]);
+    assert!(!fleet.is_reserved(&all[0]) && fleet.is_reserved(&all[1]));
+    assert_eq!(fleet.reserve(all.clone()), all[..1]);
+}
+
+#[tokio::test]
+async fn groups_count_enrolled_and_connected_by_region_and_profile() {
+    let fleet = fleet();
+    for number in 0..3 {
+        enrol(&fleet, number, 7, "eu").await.unwrap();
+    }
+    let _session = fleet.connect(&device(0));
+    let groups = fleet.groups();
+    assert_eq!(groups.len(), 1);
+    assert_eq!((groups[0].enrolled, groups[0].connected), (3, 1));
+    assert_eq!((groups[0].region.as_str(), groups[0].profile.as_str()), ("eu", "watch"));
+}
