@@ -103,8 +103,8 @@ mod tests {
     fn digests_are_shortened_and_never_cut_in_a_letter() {
         assert_eq!(short_digest(&"ab".repeat(32)), "abababababab");
         assert_eq!(
-            (short_digest(""), short_digest("ééééééé")),
-            ("-", "ééééééé")
+            (short_digest(""), short_digest("aéééééé")),
+            ("-", "aéééééé")
         );
     }
 
