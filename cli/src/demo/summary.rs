@@ -161,7 +161,7 @@ fn builds(summary: &Summary, colours: Palette) -> String {
     let limit = |limit: Option<u64>| limit.map_or("-".to_owned(), bytes);
     for build in &summary.builds {
         table.row(vec![
-            build.format.as_str().into(),
+            build.format.replace("tributary-", "").into(),
             Cell::toned(
                 Tone::Strong,
                 format!("{} in {}", build.profile, build.region),
