@@ -1,0 +1,213 @@
+//! Invariant 10 for updates: each kind of bad upload gets its own reason and a sentence with the
+//! remedy, and leaves no trace in the sum.
+
+use tonic::Code;
+use tributary_aggregator::Codec;
+use tributary_proto::v1::upload_request::Part;
+use tributary_proto::v1::upload_response::Answer;
+use tributary_proto::v1::{
+    AssignmentAbandoned, RejectReason, UploadHeader, device_event,
+};
+
+use crate::harness::hand::{chunk, delta, hands, rejected, update};
+use crate::harness::operator::{assert_refusal, of};
+use crate::harness::recipe::PARAMETERS;
+use crate::harness::{Coordinator, Hand, Recipe};
+use crate::invariant_1::expected;
+
+fn encode(change: impl FnOnce(&mut Vec<f32>)) -> Vec<u8> {
+    let mut values = delta(0);
+    change(&mut values);
+    Codec::F32.encode(&values)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_10_bad_values_get_their_reason_and_never_reach_the_sum() {
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    let mut devices = hands(&coordinator.channel().await, 2).await;
+    let run = operator.start(&Recipe::new().rounds(1, 2)).await;
+    let order = devices[0].1.assignment().await;
+    let hand = devices[0].0.clone();
+    let last = PARAMETERS - 1;
+    let cases = [
+        (encode(|values| values[last] = f32::NAN), RejectReason::NotFinite, "finite"),
+        (encode(|values| values[0] = f32::INFINITY), RejectReason::NotFinite, "finite"),
+        (encode(|values| values[7] = f32::NEG_INFINITY), RejectReason::NotFinite, "finite"),
+        (encode(|values| values[3] = 1.5), RejectReason::NormTooLarge, "clip"),
+        (encode(|values| values.fill(f32::MAX)), RejectReason::NormTooLarge, "clip"),
+        (encode(|values| values.fill(0.0)), RejectReason::AllZero, "zero"),
+        (encode(|values| values.fill(1e-12)), RejectReason::AllZero, "zero"),
+        (encode(|values| values.truncate(last)), RejectReason::WrongLayout, "size"),
+        (encode(|values| values.push(0.1)), RejectReason::WrongLayout, "size"),
+        (update(0)[1..].to_vec(), RejectReason::WrongLayout, "size"),
+        (Vec::new(), RejectReason::WrongLayout, "size"),
+    ];
+    for (bytes, reason, word) in cases {
+        let reject = hand.refused(hand.header(&order, &bytes), &bytes, reason).await;
+        assert!(reject.message.contains(word), "{word:?} is missing in: {}", reject.message);
+        assert_eq!(reject.retry_after_ms, 0, "the same bytes will never do: {reject:?}");
+    }
+    assert_eq!(of(&operator.show(&run).await).contributions_total, 0);
+    // the same device's good update counts, and the release is as if nothing had happened
+    hand.counted(&order, &update(0)).await;
+    devices[1].0.counted(&order, &update(1)).await;
+    let shown = operator.completed(&run).await;
+    let base = operator.file(&order.model_digest).await;
+    let published = operator.file(&of(&shown).model_digest).await;
+    assert_eq!(published.weights, expected(&base, &[update(0), update(1)]));
+    // every refusal is counted by its reason
+    let metrics = coordinator.metrics().await;
+    for (reason, count) in
+        [("not_finite", 3), ("norm_too_large", 2), ("all_zero", 2), ("wrong_layout", 4)]
+    {
+        let line = format!("tributary_rejects_total{{reason=\"{reason}\"}} {count}");
+        assert!(metrics.contains(&line), "{line} is missing in {metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_10_bad_headers_are_refused_before_any_bytes_are_taken() {
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    let channel = coordinator.channel().await;
+    let mut devices = hands(&channel, 1).await;
+    let run = operator.start(&Recipe::new().rounds(1, 1)).await;
+    let order = devices[0].1.assignment().await;
+    let hand = devices[0].0.clone();
+    let good = || hand.header(&order, &update(0));
+    let cases: Vec<(UploadHeader, RejectReason, &str)> = vec![
+        (UploadHeader { run_id: "other-1".into(), ..good() }, RejectReason::UnknownRun, "run_id"),
+        (UploadHeader { run_id: "../etc".into(), ..good() }, RejectReason::UnknownRun, "run_id"),
+        (UploadHeader { round: 0, ..good() }, RejectReason::WrongRound, "round"),
+        (UploadHeader { round: 2, ..good() }, RejectReason::WrongRound, "round"),
+        (UploadHeader { round: u32::MAX, ..good() }, RejectReason::WrongRound, "round"),
+        (UploadHeader { codec: "f16".into(), ..good() }, RejectReason::WrongCodec, "codec"),
+        (UploadHeader { codec: String::new(), ..good() }, RejectReason::WrongCodec, "codec"),
+        (UploadHeader { size: u64::MAX, ..good() }, RejectReason::WrongLayout, "size"),
+        (UploadHeader { size: 1 << 40, ..good() }, RejectReason::WrongLayout, "size"),
+        (UploadHeader { digest: "xyz".into(), ..good() }, RejectReason::WrongDigest, "digest"),
+        (
+            UploadHeader { model_digest: "0".repeat(64), ..good() },
+            RejectReason::WrongLayout,
+            "model_digest",
+        ),
+    ];
+    for (header, reason, word) in cases {
+        // the refusal is the first answer: nothing was accepted before it
+        let answers = hand.send(vec![Part::Header(header)]).await.unwrap();
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        let reject = rejected(answers.into_iter().next().unwrap(), reason);
+        assert!(reject.message.contains(word), "{word:?} is missing in: {}", reject.message);
+    }
+    // a device that is enrolled and was not chosen; one that nobody knows; a wrong token
+    let idle = Hand::enrol(&channel, "idle", "eu").await;
+    let bytes = update(3);
+    idle.refused(idle.header(&order, &bytes), &bytes, RejectReason::NotAssigned).await;
+    let stranger = Hand { id: "stranger".into(), ..hand.clone() };
+    let thief = Hand { token: vec![1; 32].into(), ..hand.clone() };
+    for hand in [stranger, thief] {
+        let refused = hand.upload_as(hand.header(&order, &bytes), &bytes).await.unwrap_err();
+        assert_refusal(&refused, Code::Unauthenticated, "TRB-0210", &["device_id", "enrol again"]);
+    }
+    let nobody = UploadHeader { credentials: None, ..good() };
+    let refused = hand.upload_as(nobody, &update(0)).await.unwrap_err();
+    assert_refusal(&refused, Code::Unauthenticated, "TRB-0210", &["enrol again"]);
+
+    hand.counted(&order, &update(0)).await;
+    operator.completed(&run).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_10_uploads_that_break_the_protocol_are_refused_and_can_be_sent_again() {
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    let mut devices = hands(&coordinator.channel().await, 1).await;
+    let run = operator.start(&Recipe::new().rounds(1, 1)).await;
+    let order = devices[0].1.assignment().await;
+    let hand = devices[0].0.clone();
+    let bytes = update(0);
+    let header = || Part::Header(hand.header(&order, &bytes));
+    let other = update(1);
+    let too_many = [bytes.as_slice(), &[0]].concat();
+    let cases: Vec<(Vec<Part>, RejectReason, &str)> = vec![
+        (vec![chunk(0, &bytes)], RejectReason::Protocol, "header first"),
+        (vec![header(), header()], RejectReason::Protocol, "send chunks"),
+        (vec![header(), chunk(1, &bytes)], RejectReason::Protocol, "0 is next"),
+        (vec![header(), chunk(u64::MAX, &bytes)], RejectReason::Protocol, "0 is next"),
+        (
+            vec![header(), chunk(0, &bytes[..100]), chunk(120, &bytes[120..])],
+            RejectReason::Protocol,
+            "100 is next",
+        ),
+        (
+            vec![header(), chunk(0, &bytes[..100]), chunk(50, &bytes[50..])],
+            RejectReason::Protocol,
+            "100 is next",
+        ),
+        (vec![header(), chunk(0, &too_many)], RejectReason::TooLarge, "announced"),
+        (vec![header(), chunk(0, &vec![1; 2 << 20])], RejectReason::TooLarge, "1 MiB"),
+        (vec![header(), chunk(0, &other)], RejectReason::WrongDigest, "digest"),
+    ];
+    for (parts, reason, word) in cases {
+        let mut answers = hand.send(parts).await.unwrap();
+        let reject = rejected(answers.pop().unwrap(), reason);
+        assert!(reject.message.contains(word), "{word:?} is missing in: {}", reject.message);
+    }
+    // nothing at all is answered by the end of the stream, and an upload cut off in the middle is
+    // resumed where it ended
+    assert!(hand.send(Vec::new()).await.unwrap().is_empty());
+    let answers = hand.send(vec![header(), chunk(0, &bytes[..60])]).await.unwrap();
+    assert!(matches!(answers.as_slice(), [Answer::Accepted(accepted)] if accepted.offset == 0));
+    let answers = hand.send(vec![header(), chunk(60, &bytes[60..])]).await.unwrap();
+    let [Answer::Accepted(accepted), Answer::Receipt(_)] = answers.as_slice() else {
+        panic!("expected to go on and a receipt, got {answers:?}");
+    };
+    assert_eq!(accepted.offset, 60);
+    operator.completed(&run).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_10_late_updates_are_refused_and_the_run_goes_on_without_them() {
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    let mut devices = hands(&coordinator.channel().await, 3).await;
+    let recipe = Recipe::new().rounds(2, 3).set("rounds.minimum", 1);
+    let run = operator.start(&recipe.set("rounds.deadline_ms", 2_000)).await;
+    let mut orders = Vec::new();
+    for (_, session) in &mut devices {
+        orders.push(session.assignment().await);
+    }
+    // one gives its assignment back and sends after all: its lease is gone
+    let returned = AssignmentAbandoned {
+        run_id: run.clone(),
+        round: 1,
+        reason: "battery".to_owned(),
+    };
+    devices[2].1.tell(device_event::Event::AssignmentAbandoned(returned)).await;
+    operator.until(&run, "the drop", |shown| shown.rounds[0].dropped == 1).await;
+    let (hand, bytes) = (devices[2].0.clone(), update(2));
+    let reject =
+        hand.refused(hand.header(&orders[2], &bytes), &bytes, RejectReason::LeaseExpired).await;
+    assert!(reject.message.contains("wait for the next assignment"), "{reject:?}");
+    // one is counted, one is late
+    devices[0].0.counted(&orders[0], &update(0)).await;
+    let shown = operator.until(&run, "the deadline", |shown| of(shown).round == 2).await;
+    assert_eq!((shown.rounds[0].counted, shown.rounds[0].phase.as_str()), (1, "published"));
+    let (hand, bytes) = (devices[1].0.clone(), update(1));
+    let reject =
+        hand.refused(hand.header(&orders[1], &bytes), &bytes, RejectReason::WrongRound).await;
+    assert!(reject.message.contains("drop the update"), "{reject:?}");
+    // the late device is welcome in the next round
+    for (number, (hand, session)) in devices.iter_mut().enumerate() {
+        let order = session.assignment().await;
+        assert_eq!(order.round, 2);
+        hand.counted(&order, &update(number as u64)).await;
+    }
+    let shown = operator.completed(&run).await;
+    assert_eq!(of(&shown).contributions_total, 4);
+    // and an update for a run that is over is for no run
+    let reject =
+        hand.refused(hand.header(&orders[1], &bytes), &bytes, RejectReason::UnknownRun).await;
+    assert!(reject.message.contains("the run is over"), "{reject:?}");
+}

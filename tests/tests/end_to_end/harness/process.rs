@@ -1,0 +1,79 @@
+//! The real `tributary serve` as a process that can be killed.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A serving process.
+pub struct Process {
+    child: Child,
+    /// Where it listens.
+    pub address: String,
+}
+
+impl Process {
+    /// Starts `tributary serve` on a folder and an address, and waits until it serves.
+    pub fn serve(data: &Path, listen: &str) -> Self {
+        let mut child = Command::new(binary())
+            .args(["--format", "json", "serve", "--listen", listen, "--admin", "127.0.0.1:0"])
+            .arg("--data")
+            .arg(data)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let announced: serde_json::Value = serde_json::from_str(&line)
+            .unwrap_or_else(|error| panic!("serve announced {line:?}: {error}"));
+        let address = announced["listen"].as_str().unwrap().to_owned();
+        Self { child, address }
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.address.clone()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // it may have been killed already
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program beside this test's folder; built when it is not there.
+fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let program = profile.join(format!("tributary{}", std::env::consts::EXE_SUFFIX));
+    if !serves(&program) {
+        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        build.args(["build", "--quiet", "--package", "tributary"]);
+        match profile.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => {}
+            Some(name) => {
+                build.args(["--profile", name]);
+            }
+        }
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+        assert!(built.success(), "`cargo build --package tributary` failed");
+    }
+    program
+}
+
+fn serves(program: &Path) -> bool {
+    let asked = Command::new(program).args(["serve", "--help"]).output();
+    asked.is_ok_and(|answer| answer.status.success())
+}

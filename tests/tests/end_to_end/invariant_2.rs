@@ -1,0 +1,106 @@
+//! What has a receipt is in the release; `kill -9` changes nothing; the same round goes on.
+
+use std::time::Duration;
+
+use tributary_device_sim::{Behaviour, Pace, SimDevice};
+use tributary_proto::v1::{GetRunResponse, RejectReason};
+
+use crate::harness::hand::{hands, update};
+use crate::harness::operator::of;
+use crate::harness::process::Process;
+use crate::harness::{Hand, Operator, Recipe, channel, fleet};
+use crate::invariant_1::expected;
+
+/// Connects a device again and uploads what it is asked for.
+async fn answer(hand: &Hand, bytes: &[u8], round: u32) {
+    let order = hand.connect().await.assignment().await;
+    assert_eq!(order.round, round, "{}: the same round goes on", hand.id);
+    hand.counted(&order, bytes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_2_a_receipt_survives_kill_nine_and_the_same_round_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut process = Process::serve(&data, "127.0.0.1:0");
+    let first = channel(&process.endpoint()).await;
+    let operator = Operator::new(first.clone());
+    let devices: Vec<Hand> = hands(&first, 4).await.into_iter().map(|(hand, _)| hand).collect();
+    // dropped streams end sessions, so the devices open new ones when they answer
+    let mut sessions = Vec::new();
+    for hand in &devices {
+        sessions.push(hand.connect().await);
+    }
+    let run = operator.start(&Recipe::new().rounds(3, 4)).await;
+    let mut base = operator.show(&run).await;
+    for round in 1..=3_u32 {
+        let here = channel(&process.endpoint()).await;
+        let operator = Operator::new(here.clone());
+        operator.until(&run, "the round", |shown| of(shown).round == round).await;
+        let before = operator.file(&of(&base).model_digest).await;
+        let updates: Vec<Vec<u8>> =
+            (0..4).map(|number| update(u64::from(round) * 10 + number)).collect();
+        for number in [0, 1] {
+            answer(&devices[number].over(&here), &updates[number], round).await;
+        }
+        // in mid-round, with two receipts given
+        let address = process.kill();
+        process = Process::serve(&data, &address);
+        let here = channel(&process.endpoint()).await;
+        let operator = Operator::new(here.clone());
+        let shown = operator.show(&run).await;
+        let open = shown.rounds.last().unwrap();
+        assert_eq!((open.round, open.counted, open.phase.as_str()), (round, 2, "collecting"));
+        let order = devices[2].over(&here).connect().await.assignment().await;
+        let hand = devices[0].over(&here);
+        hand.refused(hand.header(&order, &updates[0]), &updates[0], RejectReason::Duplicate).await;
+        for number in [2, 3] {
+            answer(&devices[number].over(&here), &updates[number], round).await;
+        }
+        let published = |shown: &GetRunResponse| {
+            let done = shown.rounds.iter().filter(|round| round.phase == "published");
+            done.count() == round as usize
+        };
+        base = operator.until(&run, "the release", published).await;
+        let after = operator.file(&of(&base).model_digest).await;
+        assert_eq!(after.weights, expected(&before, &updates), "a receipt is not in the release");
+    }
+    let shown = Operator::new(channel(&process.endpoint()).await).completed(&run).await;
+    assert_eq!(of(&shown).contributions_total, 12);
+    assert_eq!(shown.rounds.len(), 3, "no round was given up: {:#?}", shown.rounds);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_2_a_fleet_finishes_its_run_over_two_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut process = Process::serve(&data, "127.0.0.1:0");
+    // 2 epochs of 2 steps: each training lasts 0.2 s, so that a kill meets open rounds
+    let slow = |device: SimDevice| SimDevice {
+        behaviour: Behaviour { seconds_per_step: 0.05, pace: Pace::Real, ..Behaviour::default() },
+        ..device
+    };
+    let devices = fleet::devices("eu", 10).into_iter().chain(fleet::devices("us", 10));
+    let fleet = fleet::start(&process.endpoint(), 2, devices.map(slow).collect());
+    fleet.wait_connected(20).await;
+    let operator = Operator::new(channel(&process.endpoint()).await);
+    let run = operator.start(&Recipe::private().rounds(5, 20)).await;
+    for round in [2, 4] {
+        let operator = Operator::new(channel(&process.endpoint()).await);
+        let collecting =
+            |shown: &GetRunResponse| of(shown).round == round && of(shown).phase == "collecting";
+        operator.until(&run, "an open round", collecting).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let address = process.kill();
+        process = Process::serve(&data, &address);
+    }
+    let operator = Operator::new(channel(&process.endpoint()).await);
+    let shown = operator.completed(&run).await;
+    let rounds: Vec<(u32, u64)> =
+        shown.rounds.iter().map(|round| (round.round, round.counted)).collect();
+    assert_eq!(rounds, [(1, 20), (2, 20), (3, 20), (4, 20), (5, 20)]);
+    let account = &operator.privacy(&run).await.accounts[0];
+    assert_eq!(account.charges, 5, "each release was charged once");
+    // the receipts that devices hold are those that the rounds counted
+    assert!(fleet.stats().tally.count("upload.counted") >= 100);
+}

@@ -1,0 +1,26 @@
+//! One binary, so that everything is linked once: each module holds one promise to its users.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    reason = "clippy.toml covers test functions, not what they call"
+)]
+
+mod harness;
+
+mod bad_configuration;
+mod bad_recipes;
+mod bad_requests;
+mod bad_updates;
+mod drift_loop;
+mod invariant_1;
+mod invariant_2;
+mod invariant_3;
+mod invariant_4;
+mod invariant_5;
+mod invariant_7;
+mod invariant_8;
+mod invariant_9;
+mod operators;
+mod polling;
+mod regions;
