@@ -205,7 +205,11 @@ impl Ledger {
     pub fn worst(&self, delta: f64) -> (PrivacySpend, String) {
         let inner = self.lock();
         let seeded = inner.charges.iter().any(|charge| charge.seeded);
-        let worst = inner.devices.values().max_by_key(|account| account.pico_rho);
+        // of several, the region that sorts first: a map's order must not show
+        let rank = |account: &&Account| {
+            (account.pico_rho, std::cmp::Reverse(account.region.clone()))
+        };
+        let worst = inner.devices.values().max_by_key(rank);
         let region = worst.map_or(String::new(), |account| account.region.to_string());
         (spend(worst.map_or(0, |account| account.pico_rho), delta, seeded), region)
     }

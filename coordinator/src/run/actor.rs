@@ -1,4 +1,10 @@
 //! The actor of one run: commands, timers, and the order of things.
+//!
+//! - `selection`: who takes part, and what they are told
+//! - `publication`: charge and release
+
+mod publication;
+mod selection;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,30 +13,23 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tributary_aggregator::{Contribution, OptimiserState};
 use tributary_model::ModelFile;
+use tributary_proto::DeviceId;
 use tributary_proto::v1::{self, directive, watch_response};
-use tributary_proto::{DeviceId, RegionId};
 
-use super::collect::{Collection, Waiting, owned_by, segment_id};
+use super::collect::{Collection, Waiting, segment_id};
 use super::journal::{DEVICES_PER_EVENT, Journal};
 use super::plan::{RunCosts, needed_participations};
-use super::release::{Release, noise_seed};
 use super::view::RunView;
 use super::{Command, Counted, Format};
 use crate::CoordinatorError;
-use crate::core::{Core, seeded_bytes};
+use crate::core::Core;
 use crate::engine::{
-    AssignmentState, Candidate, CloseReason, Effect, Event, Phase, Reject, RunState, select,
+    AssignmentState, CloseReason, Effect, Event, Phase, Reject, RunState,
 };
-use crate::ledger::{Charge, ChargeKind};
-use crate::registry::ModelRecord;
 use crate::store::Batch;
 
 /// How often deadlines and seals are looked at.
 const TICK: Duration = Duration::from_millis(20);
-/// How often devices are looked for while a round waits for them.
-const SELECT_EVERY: Duration = Duration::from_millis(100);
-/// Wait for a full cohort before a smaller one above the minimum is taken.
-const PATIENCE_MS: u64 = 10_000;
 /// Shortest time between two seals.
 const SEAL_EVERY: Duration = Duration::from_millis(25);
 /// Longest time that a contribution waits for its receipt.
@@ -313,244 +312,6 @@ impl Actor {
                 self.finish();
                 Ok(())
             }
-        }
-    }
-
-    /// Sends the assignment to those of `devices` that hold one and have not answered.
-    fn offer(&self, devices: &[DeviceId]) {
-        if self.state.round.phase != Phase::Collecting {
-            return;
-        }
-        let now_ms = self.core.clock.now_ms();
-        for device in devices {
-            let Some(lease) = self.state.round.leases.get(device) else { continue };
-            let pending = self.collection.is_pending(device);
-            if lease.state == AssignmentState::Waiting && !pending {
-                let lease_ms = if self.state.spec.is_seeded() {
-                    self.state.spec.rounds.deadline_ms
-                } else {
-                    lease.until_ms.saturating_sub(now_ms)
-                };
-                let assignment = directive::Directive::Assignment(self.assignment(lease_ms));
-                let directive = v1::Directive { directive: Some(assignment) };
-                self.core.fleet.send(device, directive);
-            }
-        }
-    }
-
-    fn assignment(&self, lease_ms: u64) -> v1::Assignment {
-        let spec = &self.state.spec;
-        let seed = spec.seed.map(|seed| seeded_bytes(seed, &[b"device"]).to_vec());
-        v1::Assignment {
-            run_id: self.state.id.to_string(),
-            round: self.state.round.number,
-            plan: Some(v1::TrainingPlan {
-                task: spec.task.clone(),
-                epochs: spec.training.epochs,
-                batch_size: spec.training.batch_size,
-                learning_rate: spec.training.learning_rate,
-                clip: spec.privacy.clip,
-                codec: spec.training.codec.clone(),
-                simulation_seed: seed.unwrap_or_default().into(),
-                parameters: self.base.weights.len() as u64,
-            }),
-            model_digest: self.state.model.to_string(),
-            lease_ms,
-        }
-    }
-
-    /// Chooses devices for the open round, if enough are there.
-    async fn select(&mut self) -> Result<(), CoordinatorError> {
-        if Instant::now() < self.next_selection {
-            return Ok(());
-        }
-        self.next_selection = Instant::now() + SELECT_EVERY;
-        let (reachable, candidates) = self.candidates();
-        let rounds = &self.state.spec.rounds;
-        let eligible = candidates.len();
-        let first = self.state.history.is_empty();
-        let waited_ms = self.core.clock.now_ms().saturating_sub(self.waiting_since_ms);
-        let all_here = reachable >= rounds.population() as usize;
-        let impatient = waited_ms > PATIENCE_MS && !first && !self.state.spec.is_seeded();
-        let wanted = if impatient { rounds.minimum() } else { rounds.cohort } as usize;
-        let exhausted = self.state.spec.is_seeded() && all_here;
-        let enough = eligible >= wanted || exhausted && eligible >= rounds.minimum() as usize;
-        if enough && (all_here || !(first || self.state.spec.is_seeded())) {
-            return self.selected(&candidates).await;
-        }
-        self.reason = format!(
-            "round {} waits for devices: {reachable} of {} are connected and {eligible} of {} \
-             may take part (participations, separation and budget counted)",
-            self.state.round.number,
-            rounds.population(),
-            rounds.cohort,
-        );
-        if waited_ms > rounds.selection_timeout_ms || exhausted {
-            let reason = format!(
-                "{}: connect more devices, lower rounds.cohort, or raise \
-                 rounds.max_participations or privacy.epsilon",
-                self.reason
-            );
-            return self.commit(vec![Event::Failed { reason }]).await;
-        }
-        self.show();
-        Ok(())
-    }
-
-    /// Devices within reach, and those of them that may take part.
-    fn candidates(&self) -> (usize, Vec<Candidate>) {
-        let spec = &self.state.spec;
-        let mut reachable = 0;
-        let mut candidates = Vec::new();
-        for (region, name) in spec.regions.iter().enumerate() {
-            for device in self.core.fleet.reachable(name, &spec.task) {
-                reachable += 1;
-                let pays = || {
-                    let cap = self.costs.cap_pico_rho;
-                    self.core.ledger.can_pay(&device, self.costs.pico_rho, cap)
-                };
-                let free = !self.core.fleet.is_reserved(&device);
-                if free && self.state.may_participate(&device) && pays() {
-                    candidates.push(Candidate { device, region });
-                }
-            }
-        }
-        (reachable, candidates)
-    }
-
-    async fn selected(&mut self, candidates: &[Candidate]) -> Result<(), CoordinatorError> {
-        let chosen = select(&self.state, candidates);
-        let ids = chosen.iter().map(|assigned| assigned.device.clone()).collect();
-        let reserved = self.core.fleet.reserve(ids);
-        if reserved.len() < chosen.len() {
-            // another run was faster: give them back and choose again
-            self.core.fleet.release(&reserved);
-            return Ok(());
-        }
-        self.reason.clear();
-        // what was downloaded before the round began belongs to the round before
-        self.core.telemetry.take_downloads(&self.state.model);
-        let lease_until_ms = self.core.clock.now_ms() + self.state.spec.rounds.deadline_ms;
-        let round = self.state.round.number;
-        let parts = chosen.chunks(DEVICES_PER_EVENT);
-        let last = parts.len().saturating_sub(1);
-        let events = parts.enumerate().map(|(index, part)| Event::Selected {
-            round,
-            devices: part.to_vec(),
-            lease_until_ms,
-            complete: index == last,
-        });
-        let committed = self.commit(events.collect()).await;
-        if self.state.round.phase == Phase::Selecting {
-            // nothing was selected: another attempt may take them
-            self.core.fleet.release(&reserved);
-        }
-        committed
-    }
-
-    /// Charges every contributor and moves the round on, in one commit.
-    async fn charge(&mut self) -> Result<(), CoordinatorError> {
-        let round = self.state.round.number;
-        let regions = &self.state.spec.regions;
-        let leases = &self.state.round.leases;
-        let devices: Vec<(DeviceId, RegionId)> = self
-            .state
-            .round
-            .contributors()
-            .filter_map(|id| Some((id.clone(), regions[leases.get(id)?.region].clone())))
-            .collect();
-        let events = vec![Event::Charged { round, pico_rho: self.costs.pico_rho }];
-        self.state.check_all(&events)?;
-        let mut batch = Batch::new();
-        self.journal.put(&events, &mut batch)?;
-        if self.costs.noise.is_none() {
-            self.core.store.commit(batch).await?;
-        } else {
-            let charge = self.charge_entry(devices.len());
-            let charged = self.core.ledger.charge(charge, &devices, batch).await;
-            if let Err(CoordinatorError::Budget(reason)) = charged {
-                // another run or monitor spent what selection still saw: nothing is released
-                return self.commit(vec![Event::Aborted { round, reason }]).await;
-            }
-            charged?;
-        }
-        self.journal.committed(events.len());
-        self.applied(&events).await
-    }
-
-    fn charge_entry(&self, devices: usize) -> Charge {
-        let participations = self.state.round.contributors().map(|device| {
-            let past = self.state.participations.get(device);
-            past.map_or(1, |past| past.count + 1)
-        });
-        let most = participations.max().unwrap_or(0).max(self.state.most_participations());
-        Charge {
-            account: self.state.id.to_string(),
-            kind: ChargeKind::Training,
-            number: self.state.round.number.into(),
-            part: 0,
-            pico_rho: self.costs.pico_rho,
-            devices: devices as u64,
-            seeded: self.state.spec.is_seeded(),
-            cap_pico_rho: self.costs.cap_pico_rho.unwrap_or(0),
-            worst_pico_rho: self.costs.pico_rho.saturating_mul(u64::from(most)),
-            unix_ms: self.core.clock.now_ms(),
-        }
-    }
-
-    /// Makes the new version: noise, division, optimiser; blob, then record.
-    async fn release(&mut self) -> Result<(), CoordinatorError> {
-        let release = Release {
-            total: self.collection.total()?,
-            fixed: self.format.fixed.clone(),
-            denominator: self.state.spec.rounds.cohort.into(),
-            costs: self.costs.clone(),
-            base: self.base.clone(),
-            optimiser: self.optimiser.clone(),
-            seed: noise_seed(&self.state),
-        };
-        let released = tokio::task::spawn_blocking(move || release.run())
-            .await
-            .map_err(|_| CoordinatorError::Stopping)?;
-        let released = match released {
-            Ok(released) => released,
-            Err(error @ CoordinatorError::Noise(_)) => return Err(error),
-            // trying again would only draw other noise on the same sum
-            Err(error) => return self.commit(vec![Event::Failed { reason: error.to_string() }]).await,
-        };
-        let stored = owned_by(&self.state.id, released.optimiser.to_bytes());
-        let server = self.core.vault.put(stored).await?;
-        let mut batch = Batch::new();
-        let describe = |digest, parameters| self.describe(digest, parameters);
-        let model = self.core.registry.add_model(&released.file, describe, &mut batch).await?;
-        let round = self.state.round.number;
-        let bytes_down = self.core.telemetry.take_downloads(&self.state.model);
-        let events = vec![Event::Published { round, model, server, bytes_down }];
-        self.state.check_all(&events)?;
-        self.journal.put(&events, &mut batch)?;
-        self.core.store.commit(batch).await?;
-        self.journal.committed(events.len());
-        let before = self.state.server;
-        self.base = released.file;
-        self.optimiser = released.optimiser;
-        let outcome = self.applied(&events).await;
-        if let Some(before) = before.filter(|before| *before != server) {
-            self.core.vault.delete(&before).await?;
-        }
-        outcome
-    }
-
-    fn describe(&self, digest: tributary_model::Digest, parameters: u64) -> ModelRecord {
-        let regions = self.state.spec.regions.iter().map(ToString::to_string).collect();
-        ModelRecord {
-            digest,
-            name: self.base.spec.name.clone(),
-            parent: Some(self.state.model),
-            run_id: self.state.id.to_string(),
-            round: self.state.round.number,
-            parameters,
-            created_ms: self.core.clock.now_ms(),
-            regions,
         }
     }
 

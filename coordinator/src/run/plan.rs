@@ -57,8 +57,10 @@ pub fn check_budget(
         return Ok(());
     }
     let affordable = left / costs.pico_rho.max(1);
-    let noise = spec.privacy.noise_multiplier * (wanted as f64 / left.max(1) as f64).sqrt();
-    // rounded up, so that the printed value fits
+    // from the noise on the grid, which is a little more than was asked for, and rounded up: the
+    // printed value fits
+    let sigma = costs.noise.as_ref().map_or(0.0, DiscreteGaussian::sigma) / SCALE as f64;
+    let noise = sigma * (wanted as f64 / left.max(1) as f64).sqrt();
     let noise = ((noise * 1_000.0).floor() + 1.0) / 1_000.0;
     let noise = format!("raise privacy.noise_multiplier to {noise:.3}, or raise privacy.epsilon");
     let remedy = match (left, affordable) {

@@ -63,7 +63,7 @@ pub async fn start_run(
         batch.put_json(Table::Meta, key, &state.id, Expect::Absent)?;
     }
     let journal = Journal::create(core, &state, batch).await?;
-    let optimiser = OptimiserState::new(state.spec.server.optimiser.clone(), base.weights.len())?;
+    let optimiser = OptimiserState::new(state.spec.server.optimiser, base.weights.len())?;
     spawn(core, state, journal, base, optimiser, format, costs).await
 }
 
@@ -80,10 +80,10 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
             Some(digest) => {
                 let bytes = core.vault.get(digest).await?;
                 let bytes = without_owner(&id, &bytes);
-                let optimiser = state.spec.server.optimiser.clone();
+                let optimiser = state.spec.server.optimiser;
                 OptimiserState::from_bytes(optimiser, base.weights.len(), bytes)?
             }
-            None => OptimiserState::new(state.spec.server.optimiser.clone(), base.weights.len())?,
+            None => OptimiserState::new(state.spec.server.optimiser, base.weights.len())?,
         };
         if state.is_running() {
             let held = state.round.leases.keys().cloned().collect();

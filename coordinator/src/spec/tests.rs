@@ -163,7 +163,7 @@ fn a_seeded_round_that_one_commit_could_not_charge_is_refused() {
 
 #[test]
 fn a_server_optimiser_with_bad_numbers_is_refused() {
-    let server = "[server.optimiser]\nkind = \"fed-avg\"\nlearning_rate = -1.0\n[privacy]";
+    let server = "[server.optimiser]\nkind = \"fedavg\"\nlearning_rate = -1.0\n[privacy]";
     let message = refusal("[privacy]", server);
     assert!(message.contains("optimiser"), "{message}");
 }

@@ -1,0 +1,152 @@
+//! Who takes part in a round, and what they are told.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tributary_proto::DeviceId;
+use tributary_proto::v1::{self, directive};
+
+use super::super::journal::DEVICES_PER_EVENT;
+use super::Actor;
+use crate::CoordinatorError;
+use crate::core::seeded_bytes;
+use crate::engine::{AssignmentState, Candidate, Event, Phase, select};
+
+/// How often devices are looked for while a round waits for them.
+const SELECT_EVERY: Duration = Duration::from_millis(100);
+/// Wait for a full cohort before a smaller one above the minimum is taken.
+const PATIENCE_MS: u64 = 10_000;
+
+impl Actor {
+    /// Sends the assignment to those of `devices` that hold one and have not answered.
+    pub(super) fn offer(&self, devices: &[DeviceId]) {
+        if self.state.round.phase != Phase::Collecting {
+            return;
+        }
+        let now_ms = self.core.clock.now_ms();
+        for device in devices {
+            let Some(lease) = self.state.round.leases.get(device) else { continue };
+            let pending = self.collection.is_pending(device);
+            if lease.state == AssignmentState::Waiting && !pending {
+                let lease_ms = if self.state.spec.is_seeded() {
+                    self.state.spec.rounds.deadline_ms
+                } else {
+                    lease.until_ms.saturating_sub(now_ms)
+                };
+                let assignment = directive::Directive::Assignment(self.assignment(lease_ms));
+                let directive = v1::Directive { directive: Some(assignment) };
+                self.core.fleet.send(device, directive);
+            }
+        }
+    }
+
+    fn assignment(&self, lease_ms: u64) -> v1::Assignment {
+        let spec = &self.state.spec;
+        let seed = spec.seed.map(|seed| seeded_bytes(seed, &[b"device"]).to_vec());
+        v1::Assignment {
+            run_id: self.state.id.to_string(),
+            round: self.state.round.number,
+            plan: Some(v1::TrainingPlan {
+                task: spec.task.clone(),
+                epochs: spec.training.epochs,
+                batch_size: spec.training.batch_size,
+                learning_rate: spec.training.learning_rate,
+                clip: spec.privacy.clip,
+                codec: spec.training.codec.clone(),
+                simulation_seed: seed.unwrap_or_default().into(),
+                parameters: self.base.weights.len() as u64,
+            }),
+            model_digest: self.state.model.to_string(),
+            lease_ms,
+        }
+    }
+
+    /// Chooses devices for the open round, if enough are there.
+    pub(super) async fn select(&mut self) -> Result<(), CoordinatorError> {
+        if Instant::now() < self.next_selection {
+            return Ok(());
+        }
+        self.next_selection = Instant::now() + SELECT_EVERY;
+        let (reachable, candidates) = self.candidates();
+        let rounds = &self.state.spec.rounds;
+        let eligible = candidates.len();
+        let first = self.state.history.is_empty();
+        let waited_ms = self.core.clock.now_ms().saturating_sub(self.waiting_since_ms);
+        let all_here = reachable >= rounds.population() as usize;
+        let impatient = waited_ms > PATIENCE_MS && !first && !self.state.spec.is_seeded();
+        let wanted = if impatient { rounds.minimum() } else { rounds.cohort } as usize;
+        let exhausted = self.state.spec.is_seeded() && all_here;
+        let enough = eligible >= wanted || exhausted && eligible >= rounds.minimum() as usize;
+        if enough && (all_here || !(first || self.state.spec.is_seeded())) {
+            return self.selected(&candidates).await;
+        }
+        self.reason = format!(
+            "round {} waits for devices: {reachable} of {} are connected and {eligible} of {} \
+             may take part (participations, separation and budget counted)",
+            self.state.round.number,
+            rounds.population(),
+            rounds.cohort,
+        );
+        if waited_ms > rounds.selection_timeout_ms || exhausted {
+            let reason = format!(
+                "{}: connect more devices, lower rounds.cohort, or raise \
+                 rounds.max_participations or privacy.epsilon",
+                self.reason
+            );
+            return self.commit(vec![Event::Failed { reason }]).await;
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// Devices within reach, and those of them that may take part.
+    fn candidates(&self) -> (usize, Vec<Candidate>) {
+        let spec = &self.state.spec;
+        let mut reachable = 0;
+        let mut candidates = Vec::new();
+        for (region, name) in spec.regions.iter().enumerate() {
+            for device in self.core.fleet.reachable(name, &spec.task) {
+                reachable += 1;
+                let pays = || {
+                    let cap = self.costs.cap_pico_rho;
+                    self.core.ledger.can_pay(&device, self.costs.pico_rho, cap)
+                };
+                let free = !self.core.fleet.is_reserved(&device);
+                if free && self.state.may_participate(&device) && pays() {
+                    candidates.push(Candidate { device, region });
+                }
+            }
+        }
+        (reachable, candidates)
+    }
+
+    async fn selected(&mut self, candidates: &[Candidate]) -> Result<(), CoordinatorError> {
+        let chosen = select(&self.state, candidates);
+        let ids = chosen.iter().map(|assigned| assigned.device.clone()).collect();
+        let reserved = self.core.fleet.reserve(ids);
+        if reserved.len() < chosen.len() {
+            // another run was faster: give them back and choose again
+            self.core.fleet.release(&reserved);
+            return Ok(());
+        }
+        self.reason.clear();
+        // what was downloaded before the round began belongs to the round before
+        self.core.telemetry.take_downloads(&self.state.model);
+        let lease_until_ms = self.core.clock.now_ms() + self.state.spec.rounds.deadline_ms;
+        let round = self.state.round.number;
+        let parts = chosen.chunks(DEVICES_PER_EVENT);
+        let last = parts.len().saturating_sub(1);
+        let events = parts.enumerate().map(|(index, part)| Event::Selected {
+            round,
+            devices: part.to_vec(),
+            lease_until_ms,
+            complete: index == last,
+        });
+        let committed = self.commit(events.collect()).await;
+        if self.state.round.phase == Phase::Selecting {
+            // nothing was selected: another attempt may take them
+            self.core.fleet.release(&reserved);
+        }
+        committed
+    }
+}
