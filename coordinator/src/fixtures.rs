@@ -82,7 +82,13 @@ pub fn plain_spec() -> RunSpec {
 
 /// A run of `spec` at its first round.
 pub fn state(spec: RunSpec) -> RunState {
-    RunState::new("tiny-1".parse().unwrap(), spec, [7; 32], Digest::of(b"first"), 1)
+    RunState::new(
+        "tiny-1".parse().unwrap(),
+        spec,
+        [7; 32],
+        Digest::of(b"first"),
+        1,
+    )
 }
 
 /// A device's id.

@@ -88,9 +88,7 @@ impl Expected {
             }
             Event::Charged { round, .. } => at(round, Stage::Sealing),
             Event::Published { round, .. } => at(round, Stage::Releasing),
-            Event::Aborted { round, .. } => {
-                *round == self.round && self.stage != Stage::Releasing
-            }
+            Event::Aborted { round, .. } => *round == self.round && self.stage != Stage::Releasing,
             Event::Stopped | Event::Failed { .. } => true,
         }
     }
@@ -103,8 +101,11 @@ impl Expected {
 
     fn step(&mut self, event: &Event) {
         match event {
-            Event::Selected { devices, complete, .. } => {
-                self.assigned.extend(devices.iter().map(|one| number(&one.device)));
+            Event::Selected {
+                devices, complete, ..
+            } => {
+                self.assigned
+                    .extend(devices.iter().map(|one| number(&one.device)));
                 if *complete {
                     self.stage = Stage::Collecting;
                 }
@@ -136,7 +137,10 @@ impl Expected {
 }
 
 fn drop_nobody(round: u32) -> Just<Event> {
-    Just(Event::Dropped { round, devices: Vec::new() })
+    Just(Event::Dropped {
+        round,
+        devices: Vec::new(),
+    })
 }
 
 /// Any event of about this round, most of them such that a run gets somewhere.
@@ -146,10 +150,18 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
     let devices = |most| prop::collection::vec(0..DEVICES, 1..most);
     let assigned = |numbers: Vec<usize>, strays: bool| -> Vec<Assigned> {
         let region = |number| if strays { 2 } else { number % 2 };
-        let one = |number| Assigned { device: device(number), region: region(number) };
+        let one = |number| Assigned {
+            device: device(number),
+            region: region(number),
+        };
         numbers.into_iter().map(one).collect()
     };
-    let select = (round.clone(), devices(20), prop::bool::weighted(0.8), prop::bool::weighted(0.05))
+    let select = (
+        round.clone(),
+        devices(20),
+        prop::bool::weighted(0.8),
+        prop::bool::weighted(0.05),
+    )
         .prop_map(move |(round, numbers, complete, strays)| Event::Selected {
             round,
             devices: assigned(numbers, strays),
@@ -161,27 +173,50 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
         devices: numbers.into_iter().map(device).collect(),
     });
     // most segments are made of one region's devices, so that they fit now and then
-    let seal = (round.clone(), devices(4), 0..2usize, prop::bool::weighted(0.9), any::<u64>())
+    let seal = (
+        round.clone(),
+        devices(4),
+        0..2usize,
+        prop::bool::weighted(0.9),
+        any::<u64>(),
+    )
         .prop_map(|(round, mut numbers, region, apart, salt)| {
             if apart {
                 numbers.retain(|number| number % 2 == region);
             }
             let digest = Digest::of(&salt.to_be_bytes());
             let contributors = numbers.into_iter().map(device).collect();
-            let segment = Segment { region, digest, contributors, bytes_up: 1 };
+            let segment = Segment {
+                region,
+                digest,
+                contributors,
+                bytes_up: 1,
+            };
             Event::Sealed { round, segment }
         });
     let close = round.clone().prop_map(|round| {
         let reason = CloseReason::Deadline;
         Event::Closed { round, reason }
     });
-    let charge = round.clone().prop_map(|round| Event::Charged { round, pico_rho: 3 });
+    let charge = round
+        .clone()
+        .prop_map(|round| Event::Charged { round, pico_rho: 3 });
     let publish = (round.clone(), any::<u64>()).prop_map(|(round, salt)| {
         let digest = Digest::of(&salt.to_be_bytes());
-        Event::Published { round, model: digest, server: digest, bytes_down: 1 }
+        Event::Published {
+            round,
+            model: digest,
+            server: digest,
+            bytes_down: 1,
+        }
     });
-    let abort = round.prop_map(|round| Event::Aborted { round, reason: "tested".to_owned() });
-    let failed = Just(Event::Failed { reason: "tested".to_owned() });
+    let abort = round.prop_map(|round| Event::Aborted {
+        round,
+        reason: "tested".to_owned(),
+    });
+    let failed = Just(Event::Failed {
+        reason: "tested".to_owned(),
+    });
     let due = |stage| if expected.stage == stage { 30 } else { 2 };
     prop_oneof![
         due(Stage::Selecting) => select,
@@ -223,7 +258,9 @@ impl ReferenceStateMachine for Reference {
     }
 
     fn apply(mut expected: Expected, step: &Step) -> Expected {
-        let Step::Event(event) = step else { return expected };
+        let Step::Event(event) = step else {
+            return expected;
+        };
         expected.accepted = expected.fits(event);
         if expected.accepted {
             expected.step(event);
@@ -245,7 +282,10 @@ impl StateMachineTest for Engine {
     type Reference = Reference;
 
     fn init_test(_: &Expected) -> Self {
-        Self { state: state(recipe()), receipts: BTreeSet::new() }
+        Self {
+            state: state(recipe()),
+            receipts: BTreeSet::new(),
+        }
     }
 
     fn apply(mut engine: Self, expected: &Expected, step: Step) -> Self {
@@ -255,12 +295,19 @@ impl StateMachineTest for Engine {
                 for event in &expected.log {
                     replayed.apply(event).unwrap();
                 }
-                assert_eq!(replayed, engine.state, "invariant 2: replay gives the same state");
+                assert_eq!(
+                    replayed, engine.state,
+                    "invariant 2: replay gives the same state"
+                );
             }
             Step::Event(event) => {
                 let before = engine.state.clone();
                 let outcome = engine.state.apply(&event);
-                assert_eq!(outcome.is_ok(), expected.accepted, "{event:?} gave {outcome:?}");
+                assert_eq!(
+                    outcome.is_ok(),
+                    expected.accepted,
+                    "{event:?} gave {outcome:?}"
+                );
                 match outcome {
                     Ok(effects) => engine.witness(&before, &event, &effects),
                     Err(_) => assert_eq!(engine.state, before, "a rejected event changes nothing"),
@@ -277,21 +324,47 @@ impl StateMachineTest for Engine {
         for contributor in run.round.contributors() {
             *named.entry(contributor).or_default() += 1;
         }
-        assert!(named.values().all(|&times| times == 1), "invariant 1: counted at most once");
+        assert!(
+            named.values().all(|&times| times == 1),
+            "invariant 1: counted at most once"
+        );
         if run.is_running() {
             let counted: BTreeSet<usize> = named.keys().map(|id| number(id)).collect();
             assert_eq!(counted, expected.counted);
-            assert_eq!(counted, engine.receipts, "invariant 2: receipts and segments agree");
-            assert_eq!((run.round.number, run.round.attempt), (expected.round, expected.attempt));
+            assert_eq!(
+                counted, engine.receipts,
+                "invariant 2: receipts and segments agree"
+            );
+            assert_eq!(
+                (run.round.number, run.round.attempt),
+                (expected.round, expected.attempt)
+            );
         }
         for index in 0..DEVICES {
-            let rounds = expected.published.iter().filter(|round| round.contains(&index)).count();
-            let seen = run.participations.get(&device(index)).map_or(0, |past| past.count);
-            assert_eq!(seen as usize, rounds, "invariant 2: published with all contributors");
+            let rounds = expected
+                .published
+                .iter()
+                .filter(|round| round.contains(&index))
+                .count();
+            let seen = run
+                .participations
+                .get(&device(index))
+                .map_or(0, |past| past.count);
+            assert_eq!(
+                seen as usize, rounds,
+                "invariant 2: published with all contributors"
+            );
         }
-        let published = run.history.iter().filter(|record| record.model.is_some()).count();
+        let published = run
+            .history
+            .iter()
+            .filter(|record| record.model.is_some())
+            .count();
         assert_eq!(published, expected.published.len());
-        assert!(published as u32 <= expected.charged, "invariant 3: no release without charge");
+        assert!(
+            published as u32 <= expected.charged,
+            "invariant 3: no release without charge"
+        );
     }
 }
 
@@ -301,11 +374,17 @@ impl Engine {
         for effect in effects {
             if let Effect::GiveReceipts { devices, .. } = effect {
                 for device in devices {
-                    assert!(self.receipts.insert(number(device)), "invariant 1: one receipt");
+                    assert!(
+                        self.receipts.insert(number(device)),
+                        "invariant 1: one receipt"
+                    );
                 }
             }
             if *effect == Effect::Release {
-                assert!(matches!(event, Event::Charged { .. }), "invariant 3: charged first");
+                assert!(
+                    matches!(event, Event::Charged { .. }),
+                    "invariant 3: charged first"
+                );
             }
         }
         if event.ends_round() {
@@ -344,5 +423,8 @@ fn random_sequences_publish_rounds_and_meet_every_refusal() {
         }
         published += expected.published.len();
     }
-    assert!(published >= 50 && refused >= 500, "{published} published, {refused} refused");
+    assert!(
+        published >= 50 && refused >= 500,
+        "{published} published, {refused} refused"
+    );
 }

@@ -11,28 +11,52 @@ use crate::fixtures::{device, plain_spec, spec, state};
 use crate::spec::RunSpec;
 
 fn assigned(numbers: impl IntoIterator<Item = usize>) -> Vec<Assigned> {
-    let one = |number| Assigned { device: device(number), region: number % 2 };
+    let one = |number| Assigned {
+        device: device(number),
+        region: number % 2,
+    };
     numbers.into_iter().map(one).collect()
 }
 
 fn selected(round: u32, devices: Vec<Assigned>) -> Event {
-    Event::Selected { round, devices, lease_until_ms: 1_000, complete: true }
+    Event::Selected {
+        round,
+        devices,
+        lease_until_ms: 1_000,
+        complete: true,
+    }
 }
 
 fn sealed(round: u32, numbers: &[usize]) -> Event {
     let contributors: Vec<DeviceId> = numbers.iter().map(|&number| device(number)).collect();
     let digest = Digest::of(format!("{round} {numbers:?}").as_bytes());
     let region = numbers[0] % 2;
-    Event::Sealed { round, segment: Segment { region, digest, contributors, bytes_up: 10 } }
+    Event::Sealed {
+        round,
+        segment: Segment {
+            region,
+            digest,
+            contributors,
+            bytes_up: 10,
+        },
+    }
 }
 
 fn closed(round: u32) -> Event {
-    Event::Closed { round, reason: CloseReason::GoalMet }
+    Event::Closed {
+        round,
+        reason: CloseReason::GoalMet,
+    }
 }
 
 fn published(round: u32) -> Event {
     let model = Digest::of(&round.to_be_bytes());
-    Event::Published { round, model, server: Digest::of(b"server"), bytes_down: 7 }
+    Event::Published {
+        round,
+        model,
+        server: Digest::of(b"server"),
+        bytes_down: 7,
+    }
 }
 
 /// A run with devices 0..6 collecting in round 1.
@@ -44,7 +68,10 @@ fn collecting(spec: RunSpec) -> RunState {
 
 /// Applies events that must all fit.
 fn apply_all(state: &mut RunState, events: &[Event]) -> Vec<Effect> {
-    events.iter().flat_map(|event| state.apply(event).unwrap()).collect()
+    events
+        .iter()
+        .flat_map(|event| state.apply(event).unwrap())
+        .collect()
 }
 
 /// An event that must be refused, with the state left as it was.
@@ -78,7 +105,10 @@ fn a_full_round_walks_through_every_phase_and_opens_the_next() {
     let receipts = state.apply(&sealed(1, &[0, 2])).unwrap();
     assert!(matches!(&receipts[..], [Effect::GiveReceipts { devices, .. }] if devices.len() == 2));
     assert_eq!(state.apply(&closed(1)).unwrap(), [Effect::Charge]);
-    let charged = Event::Charged { round: 1, pico_rho: 5 };
+    let charged = Event::Charged {
+        round: 1,
+        pico_rho: 5,
+    };
     assert_eq!(state.apply(&charged).unwrap(), [Effect::Release]);
     let effects = state.apply(&published(1)).unwrap();
     let model = Digest::of(&1u32.to_be_bytes());
@@ -87,7 +117,10 @@ fn a_full_round_walks_through_every_phase_and_opens_the_next() {
     assert_eq!((state.round.number, state.round.attempt), (2, 1));
     let record = &state.history[0];
     assert_eq!(record.counted, [2, 0]);
-    assert_eq!((record.assigned, record.bytes_up, record.bytes_down), (6, 10, 7));
+    assert_eq!(
+        (record.assigned, record.bytes_up, record.bytes_down),
+        (6, 10, 7)
+    );
     assert_eq!(record.worst_pico_rho, 5);
 }
 
@@ -128,8 +161,15 @@ fn invariant_2_an_abort_releases_nothing_and_frees_everybody() {
     let mut state = collecting(spec());
     state.apply(&sealed(1, &[0, 2])).unwrap();
     let before = state.model;
-    let effects = state.apply(&Event::Aborted { round: 1, reason: "tested".to_owned() }).unwrap();
-    assert!(matches!(&effects[..], [Effect::Discard(digests), Effect::Select] if digests.len() == 1));
+    let effects = state
+        .apply(&Event::Aborted {
+            round: 1,
+            reason: "tested".to_owned(),
+        })
+        .unwrap();
+    assert!(
+        matches!(&effects[..], [Effect::Discard(digests), Effect::Select] if digests.len() == 1)
+    );
     assert_eq!(state.model, before);
     assert!(state.participations.is_empty());
     assert_eq!((state.round.number, state.round.attempt), (1, 2));
@@ -144,11 +184,26 @@ fn invariant_3_a_round_is_published_only_after_its_charge() {
     assert_eq!(refuse(&mut state, &published(1)), Reject::WrongPhase);
     state.apply(&closed(1)).unwrap();
     assert_eq!(refuse(&mut state, &published(1)), Reject::WrongPhase);
-    state.apply(&Event::Charged { round: 1, pico_rho: 1 }).unwrap();
-    let again = Event::Charged { round: 1, pico_rho: 1 };
+    state
+        .apply(&Event::Charged {
+            round: 1,
+            pico_rho: 1,
+        })
+        .unwrap();
+    let again = Event::Charged {
+        round: 1,
+        pico_rho: 1,
+    };
     assert_eq!(refuse(&mut state, &again), Reject::WrongPhase);
-    let abort = Event::Aborted { round: 1, reason: String::new() };
-    assert_eq!(refuse(&mut state, &abort), Reject::WrongPhase, "it is charged: it must be released");
+    let abort = Event::Aborted {
+        round: 1,
+        reason: String::new(),
+    };
+    assert_eq!(
+        refuse(&mut state, &abort),
+        Reject::WrongPhase,
+        "it is charged: it must be released"
+    );
     state.apply(&published(1)).unwrap();
 }
 
@@ -157,10 +212,20 @@ fn a_round_that_fails_too_often_fails_the_run_and_says_why() {
     let mut state = state(spec());
     for attempt in 1..=5 {
         assert_eq!(state.round.attempt, attempt);
-        state.apply(&Event::Aborted { round: 1, reason: "nobody came".to_owned() }).unwrap();
+        state
+            .apply(&Event::Aborted {
+                round: 1,
+                reason: "nobody came".to_owned(),
+            })
+            .unwrap();
     }
-    let RunStatus::Failed(why) = &state.status else { panic!("{:?}", state.status) };
-    assert!(why.contains("given up 5 times") && why.contains("nobody came"), "{why}");
+    let RunStatus::Failed(why) = &state.status else {
+        panic!("{:?}", state.status)
+    };
+    assert!(
+        why.contains("given up 5 times") && why.contains("nobody came"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -173,11 +238,19 @@ fn a_round_below_its_minimum_does_not_close() {
 #[test]
 fn facts_of_another_round_or_of_strangers_are_refused() {
     let mut state = collecting(spec());
-    for event in [selected(2, vec![]), sealed(2, &[0]), closed(0), published(9)] {
+    for event in [
+        selected(2, vec![]),
+        sealed(2, &[0]),
+        closed(0),
+        published(9),
+    ] {
         assert_eq!(refuse(&mut state, &event), Reject::WrongRound, "{event:?}");
     }
     assert_eq!(refuse(&mut state, &sealed(1, &[99])), Reject::NotAssigned);
-    let dropped = Event::Dropped { round: 1, devices: vec![device(0), device(99)] };
+    let dropped = Event::Dropped {
+        round: 1,
+        devices: vec![device(0), device(99)],
+    };
     assert_eq!(refuse(&mut state, &dropped), Reject::NotAssigned);
     assert_eq!(state.admit(&device(99), 1, 0), Err(Reject::NotAssigned));
     assert_eq!(state.admit(&device(0), 2, 0), Err(Reject::WrongRound));
@@ -186,11 +259,25 @@ fn facts_of_another_round_or_of_strangers_are_refused() {
 #[test]
 fn a_region_that_the_recipe_does_not_have_is_refused() {
     let mut fresh = state(spec());
-    let stranger = vec![Assigned { device: device(0), region: 2 }];
-    assert_eq!(refuse(&mut fresh, &selected(1, stranger)), Reject::NotAssigned);
+    let stranger = vec![Assigned {
+        device: device(0),
+        region: 2,
+    }];
+    assert_eq!(
+        refuse(&mut fresh, &selected(1, stranger)),
+        Reject::NotAssigned
+    );
     let mut state = collecting(spec());
-    let empty = Segment { region: 2, digest: Digest::of(b""), contributors: vec![], bytes_up: 0 };
-    let event = Event::Sealed { round: 1, segment: empty };
+    let empty = Segment {
+        region: 2,
+        digest: Digest::of(b""),
+        contributors: vec![],
+        bytes_up: 0,
+    };
+    let event = Event::Sealed {
+        round: 1,
+        segment: empty,
+    };
     assert_eq!(refuse(&mut state, &event), Reject::NotAssigned);
 }
 
@@ -207,7 +294,11 @@ fn a_device_that_gave_up_is_told_that_its_lease_is_gone() {
     let devices = vec![device(0), device(2)];
     state.apply(&Event::Dropped { round: 1, devices }).unwrap();
     assert_eq!(state.admit(&device(0), 1, 0), Err(Reject::LeaseExpired));
-    assert_eq!(state.admit(&device(2), 1, 0), Err(Reject::Duplicate), "who is counted stays so");
+    assert_eq!(
+        state.admit(&device(2), 1, 0),
+        Err(Reject::Duplicate),
+        "who is counted stays so"
+    );
 }
 
 #[test]
@@ -229,7 +320,10 @@ fn collection_ends_with_the_last_answer_or_the_deadline() {
     assert_eq!(state.should_close(1_000), None);
     assert_eq!(state.should_close(1_001), Some(CloseReason::Deadline));
     let devices = (1..6).map(device).collect();
-    apply_all(&mut state, &[sealed(1, &[0]), Event::Dropped { round: 1, devices }]);
+    apply_all(
+        &mut state,
+        &[sealed(1, &[0]), Event::Dropped { round: 1, devices }],
+    );
     assert_eq!(state.should_close(0), Some(CloseReason::AllAnswered));
 }
 
@@ -239,7 +333,11 @@ fn invariant_9_neither_time_nor_order_refuses_a_device_of_a_seeded_round() {
     seeded.seed = Some(1);
     let mut state = collecting(seeded);
     apply_all(&mut state, &[sealed(1, &[0, 2]), sealed(1, &[1, 3])]);
-    assert_eq!(state.admit(&device(4), 1, u64::MAX), Ok(0), "past the goal and the deadline");
+    assert_eq!(
+        state.admit(&device(4), 1, u64::MAX),
+        Ok(0),
+        "past the goal and the deadline"
+    );
     assert_eq!(state.should_close(u64::MAX), None);
     apply_all(&mut state, &[sealed(1, &[4]), sealed(1, &[5])]);
     assert_eq!(state.should_close(0), Some(CloseReason::AllAnswered));
@@ -251,7 +349,10 @@ fn stopping_ends_a_run_in_any_phase_and_releases_nothing() {
         selected(1, assigned(0..6)),
         sealed(1, &[0, 2]),
         closed(1),
-        Event::Charged { round: 1, pico_rho: 1 },
+        Event::Charged {
+            round: 1,
+            pico_rho: 1,
+        },
     ];
     for done in 0..=steps.len() {
         let mut state = state(spec());
@@ -268,7 +369,14 @@ fn stopping_ends_a_run_in_any_phase_and_releases_nothing() {
 #[test]
 fn the_state_and_every_event_survive_json() {
     let mut state = collecting(spec());
-    let events = [sealed(1, &[0, 2]), closed(1), Event::Charged { round: 1, pico_rho: u64::MAX }];
+    let events = [
+        sealed(1, &[0, 2]),
+        closed(1),
+        Event::Charged {
+            round: 1,
+            pico_rho: u64::MAX,
+        },
+    ];
     for event in events {
         state.apply(&event).unwrap();
         let text = serde_json::to_string(&event).unwrap();
@@ -289,14 +397,19 @@ fn experienced(number: u32, cohort: u32, separation: u32, pasts: &[(u32, u32)]) 
     for (index, &(count, last_round)) in pasts.iter().enumerate() {
         if count > 0 {
             let last_round = last_round.min(number - 1);
-            state.participations.insert(device(index), Participation { count, last_round });
+            state
+                .participations
+                .insert(device(index), Participation { count, last_round });
         }
     }
     state
 }
 
 fn candidates(count: usize) -> Vec<Candidate> {
-    let one = |number| Candidate { device: device(number), region: number % 2 };
+    let one = |number| Candidate {
+        device: device(number),
+        region: number % 2,
+    };
     (0..count).map(one).collect()
 }
 

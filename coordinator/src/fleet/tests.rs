@@ -9,18 +9,27 @@ fn fleet() -> Fleet {
 }
 
 fn profile() -> DeviceProfile {
-    DeviceProfile { name: "watch".to_owned(), ..DeviceProfile::default() }
+    DeviceProfile {
+        name: "watch".to_owned(),
+        ..DeviceProfile::default()
+    }
 }
 
 async fn enrol(fleet: &Fleet, number: usize, token: u8, at: &str) -> Result<(), CoordinatorError> {
     let token = [token; TOKEN_BYTES];
     let tasks = vec!["walk".to_owned()];
-    fleet.enrol(device(number), &token, region(at), profile(), tasks).await.map(drop)
+    fleet
+        .enrol(device(number), &token, region(at), profile(), tasks)
+        .await
+        .map(drop)
 }
 
 fn credentials(number: usize, token: u8) -> Credentials {
     let token = vec![token; TOKEN_BYTES].into();
-    Credentials { device_id: device(number).to_string(), token }
+    Credentials {
+        device_id: device(number).to_string(),
+        token,
+    }
 }
 
 #[tokio::test]
@@ -34,7 +43,10 @@ async fn only_the_token_of_enrolment_opens_the_door() {
         let refused = fleet.authenticate(stranger.as_ref());
         assert!(matches!(refused, Err(CoordinatorError::Unauthenticated)));
     }
-    let short = Credentials { token: vec![7; 31].into(), ..credentials(1, 7) };
+    let short = Credentials {
+        token: vec![7; 31].into(),
+        ..credentials(1, 7)
+    };
     assert!(fleet.authenticate(Some(&short)).is_err());
 }
 
@@ -62,13 +74,28 @@ async fn two_enrolments_at_once_agree() {
 #[tokio::test]
 async fn bad_fields_of_an_enrolment_are_refused_by_name() {
     let fleet = fleet();
-    let short = fleet.enrol(device(1), &[1; 31], region("eu"), profile(), vec![]).await;
-    assert!(short.unwrap_err().to_string().starts_with("token has 31 bytes"));
+    let short = fleet
+        .enrol(device(1), &[1; 31], region("eu"), profile(), vec![])
+        .await;
+    assert!(
+        short
+            .unwrap_err()
+            .to_string()
+            .starts_with("token has 31 bytes")
+    );
     let nameless = DeviceProfile::default();
-    let long = DeviceProfile { name: "x".repeat(65), ..profile() };
-    let many = DeviceProfile { formats: vec![String::new(); 17], ..profile() };
+    let long = DeviceProfile {
+        name: "x".repeat(65),
+        ..profile()
+    };
+    let many = DeviceProfile {
+        formats: vec![String::new(); 17],
+        ..profile()
+    };
     for bad in [nameless, long, many] {
-        let refused = fleet.enrol(device(1), &[1; 32], region("eu"), bad, vec![]).await;
+        let refused = fleet
+            .enrol(device(1), &[1; 32], region("eu"), bad, vec![])
+            .await;
         assert!(refused.unwrap_err().to_string().starts_with("profile "));
     }
     assert!(fleet.groups().is_empty());
@@ -82,7 +109,10 @@ async fn a_restart_keeps_the_devices() {
     let after = Fleet::open(store).unwrap();
     assert_eq!(after.device(&device(1)), before.device(&device(1)));
     after.authenticate(Some(&credentials(1, 7))).unwrap();
-    assert!(after.reachable(&region("eu"), "walk").is_empty(), "sessions are not kept");
+    assert!(
+        after.reachable(&region("eu"), "walk").is_empty(),
+        "sessions are not kept"
+    );
 }
 
 #[tokio::test]
@@ -127,14 +157,21 @@ async fn a_newer_session_takes_over_and_the_end_of_the_older_one_does_not_close_
 #[tokio::test]
 async fn mailboxes_and_outboxes_are_bounded() {
     let fleet = fleet();
-    assert!(!fleet.send(&device(1), Directive::default()), "nobody there");
+    assert!(
+        !fleet.send(&device(1), Directive::default()),
+        "nobody there"
+    );
     fleet.poll(&device(1));
-    let sent = (0..100).filter(|_| fleet.send(&device(1), Directive::default())).count();
+    let sent = (0..100)
+        .filter(|_| fleet.send(&device(1), Directive::default()))
+        .count();
     assert_eq!(sent, MAILBOX);
     assert_eq!(fleet.poll(&device(1)).len(), MAILBOX);
     assert!(fleet.poll(&device(1)).is_empty());
     let _unread = fleet.connect(&device(2));
-    let sent = (0..100).filter(|_| fleet.send(&device(2), Directive::default())).count();
+    let sent = (0..100)
+        .filter(|_| fleet.send(&device(2), Directive::default()))
+        .count();
     assert_eq!(sent, MAILBOX);
 }
 
@@ -143,7 +180,11 @@ fn a_device_is_reserved_for_one_run_at_a_time() {
     let fleet = fleet();
     let all: Vec<DeviceId> = (0..4).map(device).collect();
     assert_eq!(fleet.reserve(all[..2].to_vec()), all[..2]);
-    assert_eq!(fleet.reserve(all.clone()), all[2..], "only those that are free");
+    assert_eq!(
+        fleet.reserve(all.clone()),
+        all[2..],
+        "only those that are free"
+    );
     assert!(fleet.is_reserved(&all[0]));
     fleet.release(&all[..1]);
     assert!(!fleet.is_reserved(&all[0]) && fleet.is_reserved(&all[1]));
@@ -160,5 +201,8 @@ async fn groups_count_enrolled_and_connected_by_region_and_profile() {
     let groups = fleet.groups();
     assert_eq!(groups.len(), 1);
     assert_eq!((groups[0].enrolled, groups[0].connected), (3, 1));
-    assert_eq!((groups[0].region.as_str(), groups[0].profile.as_str()), ("eu", "watch"));
+    assert_eq!(
+        (groups[0].region.as_str(), groups[0].profile.as_str()),
+        ("eu", "watch")
+    );
 }

@@ -22,7 +22,12 @@ fn charge(number: u64, pico_rho: u64, cap_pico_rho: u64) -> Charge {
 }
 
 fn members(numbers: std::ops::Range<usize>) -> Vec<(DeviceId, RegionId)> {
-    let one = |number| (device(number), region(if number % 2 == 0 { "eu" } else { "us" }));
+    let one = |number| {
+        (
+            device(number),
+            region(if number % 2 == 0 { "eu" } else { "us" }),
+        )
+    };
     numbers.map(one).collect()
 }
 
@@ -33,7 +38,9 @@ fn open(store: &MemoryStore) -> Ledger {
 /// A batch that leaves a mark, to see whether it took effect.
 fn marked(mark: &str) -> Batch {
     let mut batch = Batch::new();
-    batch.put_json(Table::Meta, mark, &true, Expect::Absent).unwrap();
+    batch
+        .put_json(Table::Meta, mark, &true, Expect::Absent)
+        .unwrap();
     batch
 }
 
@@ -45,13 +52,25 @@ fn is_marked(store: &MemoryStore, mark: &str) -> bool {
 async fn a_charge_adds_to_every_device_and_to_nobody_else() {
     let store = MemoryStore::new();
     let ledger = open(&store);
-    ledger.charge(charge(1, 10, 0), &members(0..4), marked("one")).await.unwrap();
-    ledger.charge(charge(2, 5, 0), &members(2..6), marked("two")).await.unwrap();
+    ledger
+        .charge(charge(1, 10, 0), &members(0..4), marked("one"))
+        .await
+        .unwrap();
+    ledger
+        .charge(charge(2, 5, 0), &members(2..6), marked("two"))
+        .await
+        .unwrap();
     let expected = [10, 10, 15, 15, 5, 5, 0];
     for (number, &spent) in expected.iter().enumerate() {
         let id = device(number);
-        assert!(ledger.can_pay(&id, 100 - spent, Some(100)), "{id} spent more than {spent}");
-        assert!(!ledger.can_pay(&id, 101 - spent, Some(100)), "{id} spent less than {spent}");
+        assert!(
+            ledger.can_pay(&id, 100 - spent, Some(100)),
+            "{id} spent more than {spent}"
+        );
+        assert!(
+            !ledger.can_pay(&id, 101 - spent, Some(100)),
+            "{id} spent less than {spent}"
+        );
     }
     assert!(is_marked(&store, "one") && is_marked(&store, "two"));
     assert_eq!(ledger.worst_of(&[region("eu"), region("us")]), 15);
@@ -62,33 +81,64 @@ async fn a_charge_adds_to_every_device_and_to_nobody_else() {
 async fn invariant_3_a_charge_past_the_cap_changes_nothing_at_all() {
     let store = MemoryStore::new();
     let ledger = open(&store);
-    ledger.charge(charge(1, 60, 100), &members(0..1), Batch::new()).await.unwrap();
+    ledger
+        .charge(charge(1, 60, 100), &members(0..1), Batch::new())
+        .await
+        .unwrap();
     // device 1 could pay, device 0 can't: neither does
-    let refused = ledger.charge(charge(2, 41, 100), &members(0..2), marked("round")).await;
-    let Err(CoordinatorError::Budget(message)) = refused else { panic!("{refused:?}") };
-    assert!(message.contains("cap") && message.contains("raise privacy.epsilon"), "{message}");
-    assert!(!is_marked(&store, "round"), "the round moved on without its charge");
+    let refused = ledger
+        .charge(charge(2, 41, 100), &members(0..2), marked("round"))
+        .await;
+    let Err(CoordinatorError::Budget(message)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(
+        message.contains("cap") && message.contains("raise privacy.epsilon"),
+        "{message}"
+    );
+    assert!(
+        !is_marked(&store, "round"),
+        "the round moved on without its charge"
+    );
     for ledger in [&ledger, &open(&store)] {
         assert!(ledger.can_pay(&device(0), 40, Some(100)));
         assert!(ledger.can_pay(&device(1), 100, Some(100)));
         assert_eq!(ledger.accounts(None, 1e-5)[0].charges, 1);
     }
-    ledger.charge(charge(2, 40, 100), &members(0..2), marked("round")).await.unwrap();
-    assert!(!ledger.can_pay(&device(0), 1, Some(100)), "exactly at the cap");
+    ledger
+        .charge(charge(2, 40, 100), &members(0..2), marked("round"))
+        .await
+        .unwrap();
+    assert!(
+        !ledger.can_pay(&device(0), 1, Some(100)),
+        "exactly at the cap"
+    );
 }
 
 #[tokio::test]
 async fn the_same_round_is_never_charged_twice() {
     let store = MemoryStore::new();
     let ledger = open(&store);
-    ledger.charge(charge(1, 10, 0), &members(0..2), Batch::new()).await.unwrap();
-    let again = ledger.charge(charge(1, 10, 0), &members(0..2), marked("again")).await;
+    ledger
+        .charge(charge(1, 10, 0), &members(0..2), Batch::new())
+        .await
+        .unwrap();
+    let again = ledger
+        .charge(charge(1, 10, 0), &members(0..2), marked("again"))
+        .await;
     assert!(matches!(again, Err(CoordinatorError::Store(error)) if error.is_conflict()));
     assert_eq!(ledger.worst_of(&[region("eu")]), 10);
     assert!(!is_marked(&store, "again"));
     // another part of the same window is another charge
-    let part = Charge { part: 1, kind: ChargeKind::Drift, ..charge(1, 10, 0) };
-    ledger.charge(part, &members(0..2), Batch::new()).await.unwrap();
+    let part = Charge {
+        part: 1,
+        kind: ChargeKind::Drift,
+        ..charge(1, 10, 0)
+    };
+    ledger
+        .charge(part, &members(0..2), Batch::new())
+        .await
+        .unwrap();
     assert_eq!(ledger.worst_of(&[region("eu")]), 20);
 }
 
@@ -97,7 +147,9 @@ async fn a_charge_fails_with_the_batch_it_belongs_to() {
     let store = MemoryStore::new();
     let ledger = open(&store);
     store.commit(marked("taken")).await.unwrap();
-    let refused = ledger.charge(charge(1, 10, 0), &members(0..2), marked("taken")).await;
+    let refused = ledger
+        .charge(charge(1, 10, 0), &members(0..2), marked("taken"))
+        .await;
     assert!(matches!(refused, Err(CoordinatorError::Store(_))));
     assert_eq!(ledger.worst_of(&[region("eu")]), 0);
     assert!(ledger.accounts(None, 1e-5).is_empty());
@@ -108,7 +160,10 @@ async fn a_restart_keeps_totals_and_charges() {
     let store = MemoryStore::new();
     let before = open(&store);
     for round in 1..=12 {
-        before.charge(charge(round, 7, 0), &members(0..5), Batch::new()).await.unwrap();
+        before
+            .charge(charge(round, 7, 0), &members(0..5), Batch::new())
+            .await
+            .unwrap();
     }
     let after = open(&store);
     assert_eq!(after.accounts(None, 1e-5), before.accounts(None, 1e-5));
@@ -127,7 +182,10 @@ async fn concurrent_charges_lose_nothing_and_never_pass_the_cap() {
         .map(|number| {
             let ledger = ledger.clone();
             tokio::spawn(async move {
-                ledger.charge(charge(number, 10, 500), &members(0..3), Batch::new()).await.is_ok()
+                ledger
+                    .charge(charge(number, 10, 500), &members(0..3), Batch::new())
+                    .await
+                    .is_ok()
             })
         })
         .collect();
@@ -159,7 +217,10 @@ fn a_statement_names_its_mechanism_and_never_hides_a_spend() {
     assert_ne!(some.mechanism, nothing.mechanism);
     let seeded = spend(1, 1e-5, true);
     assert!(seeded.not_private && seeded.mechanism != some.mechanism);
-    assert!(spend(u64::MAX, 0.0, false).epsilon > 1e3, "no delta, no small epsilon");
+    assert!(
+        spend(u64::MAX, 0.0, false).epsilon > 1e3,
+        "no delta, no small epsilon"
+    );
 }
 
 proptest! {

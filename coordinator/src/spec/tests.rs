@@ -20,7 +20,10 @@ fn all_refused(changes: &[(&str, &str, &[&str])]) {
     for (from, to, words) in changes {
         let message = refusal(from, to);
         for word in *words {
-            assert!(message.contains(word), "{to:?} gave {message:?}, which lacks {word:?}");
+            assert!(
+                message.contains(word),
+                "{to:?} gave {message:?}, which lacks {word:?}"
+            );
         }
     }
 }
@@ -37,10 +40,18 @@ fn the_recipe_is_accepted_and_survives_json_and_toml() {
 
 #[test]
 fn absent_keys_take_their_documented_defaults() {
-    let text = RECIPE.replace("minimum = 2\n", "").replace("population = 12\n", "");
+    let text = RECIPE
+        .replace("minimum = 2\n", "")
+        .replace("population = 12\n", "");
     let rounds = RunSpec::from_toml(&text).unwrap().rounds;
-    assert_eq!((rounds.minimum(), rounds.population(), rounds.to_select()), (2, 4, 6));
-    assert_eq!((rounds.min_separation, rounds.selection_timeout_ms), (1, 600_000));
+    assert_eq!(
+        (rounds.minimum(), rounds.population(), rounds.to_select()),
+        (2, 4, 6)
+    );
+    assert_eq!(
+        (rounds.min_separation, rounds.selection_timeout_ms),
+        (1, 600_000)
+    );
     assert_eq!(spec().privacy.delta, 1e-5);
     assert_eq!(spec().training.codec, "f32");
 }
@@ -49,28 +60,76 @@ fn absent_keys_take_their_documented_defaults() {
 fn unknown_keys_are_refused_by_name_in_every_section() {
     all_refused(&[
         ("task =", "tusk = 1\ntask =", &["tusk", "unknown field"]),
-        ("input = [4]", "input = [4]\nimput = 1", &["imput", "unknown field"]),
-        ("units = 3 }", "units = 3, unit = 1 }", &["unit", "unknown field"]),
-        ("count = 3", "count = 3\ncuont = 1", &["cuont", "unknown field"]),
-        ("epochs = 1", "epochs = 1\nepoch = 1", &["epoch", "unknown field"]),
-        ("clip = 1.0", "clip = 1.0\nclap = 1", &["clap", "unknown field"]),
-        ("interval_ms", "interval = 1\ninterval_ms", &["interval", "unknown field"]),
-        ("{ source = \"prediction\" }", "{ source = \"prediction\", x = 1 }", &["`x`"]),
-        ("[builds]", "[builds]\nwidht = 1", &["widht", "unknown field"]),
-        ("[playbook.rounds]", "[playbook]\nx = 1\n[playbook.rounds]", &["`x`"]),
+        (
+            "input = [4]",
+            "input = [4]\nimput = 1",
+            &["imput", "unknown field"],
+        ),
+        (
+            "units = 3 }",
+            "units = 3, unit = 1 }",
+            &["unit", "unknown field"],
+        ),
+        (
+            "count = 3",
+            "count = 3\ncuont = 1",
+            &["cuont", "unknown field"],
+        ),
+        (
+            "epochs = 1",
+            "epochs = 1\nepoch = 1",
+            &["epoch", "unknown field"],
+        ),
+        (
+            "clip = 1.0",
+            "clip = 1.0\nclap = 1",
+            &["clap", "unknown field"],
+        ),
+        (
+            "interval_ms",
+            "interval = 1\ninterval_ms",
+            &["interval", "unknown field"],
+        ),
+        (
+            "{ source = \"prediction\" }",
+            "{ source = \"prediction\", x = 1 }",
+            &["`x`"],
+        ),
+        (
+            "[builds]",
+            "[builds]\nwidht = 1",
+            &["widht", "unknown field"],
+        ),
+        (
+            "[playbook.rounds]",
+            "[playbook]\nx = 1\n[playbook.rounds]",
+            &["`x`"],
+        ),
     ]);
 }
 
 #[test]
 fn wrong_types_are_refused_with_the_place() {
     all_refused(&[
-        ("count = 3", "count = \"three\"", &["count = \"three\"", "invalid type"]),
+        (
+            "count = 3",
+            "count = \"three\"",
+            &["count = \"three\"", "invalid type"],
+        ),
         ("count = 3", "count = -3", &["count", "invalid value"]),
         ("clip = 1.0", "clip = true", &["clip", "invalid type"]),
-        ("regions = [\"eu\", \"us\"]", "regions = \"eu\"", &["regions", "invalid type"]),
+        (
+            "regions = [\"eu\", \"us\"]",
+            "regions = \"eu\"",
+            &["regions", "invalid type"],
+        ),
         ("[\"eu\", \"us\"]", "[\"e u\"]", &["region", "is not an id"]),
         ("input = [4]", "input = 4", &["model", "invalid type"]),
-        ("mode = \"dp\"", "mode = \"pd\"", &["mode", "unknown variant"]),
+        (
+            "mode = \"dp\"",
+            "mode = \"pd\"",
+            &["mode", "unknown variant"],
+        ),
         ("name = \"tiny\"", "name = ", &["name"]),
     ]);
 }
@@ -90,17 +149,30 @@ fn numbers_that_are_not_numbers_or_out_of_range_are_refused() {
         let numbers = [
             ("over_selection = 1.5", "over_selection"),
             ("clip = 1.0", "privacy.clip"),
-            ("noise_multiplier = 2.0\nepsilon", "privacy.noise_multiplier"),
+            (
+                "noise_multiplier = 2.0\nepsilon",
+                "privacy.noise_multiplier",
+            ),
             ("epsilon = 8.0", "privacy.epsilon"),
             ("learning_rate = 0.1", "training.learning_rate"),
             ("\nnoise_votes = 2.0", "drift.noise_votes"),
-            ("calibration_noise_votes = 2.0", "builds.calibration_noise_votes"),
+            (
+                "calibration_noise_votes = 2.0",
+                "builds.calibration_noise_votes",
+            ),
         ];
         for (from, field) in numbers {
             let key = from.trim().split(' ').next().unwrap();
-            let rest = if from.ends_with("\nepsilon") { "\nepsilon" } else { "" };
+            let rest = if from.ends_with("\nepsilon") {
+                "\nepsilon"
+            } else {
+                ""
+            };
             let message = refusal(from, &format!("\n{key} = {bad}{rest}"));
-            assert!(message.contains(field) && message.contains(": use "), "{message}");
+            assert!(
+                message.contains(field) && message.contains(": use "),
+                "{message}"
+            );
         }
         let message = refusal("epsilon = 8.0", &format!("epsilon = 8.0\ndelta = {bad}"));
         assert!(message.contains("privacy.delta"), "{message}");
@@ -111,43 +183,106 @@ fn numbers_that_are_not_numbers_or_out_of_range_are_refused() {
 fn values_that_make_no_sense_are_refused_with_the_remedy() {
     all_refused(&[
         ("name = \"tiny\"", "name = \"\"", &["name", "use 1 to 40"]),
-        ("name = \"tiny\"", "name = \"a b\"", &["name", "use 1 to 40"]),
-        ("task = \"watch\"", "task = \"\"", &["task", "name the data"]),
+        (
+            "name = \"tiny\"",
+            "name = \"a b\"",
+            &["name", "use 1 to 40"],
+        ),
+        (
+            "task = \"watch\"",
+            "task = \"\"",
+            &["task", "name the data"],
+        ),
         ("[\"eu\", \"us\"]", "[]", &["regions", "name 1 to 1000"]),
-        ("[\"eu\", \"us\"]", "[\"eu\", \"eu\"]", &["regions", "twice", "name each once"]),
+        (
+            "[\"eu\", \"us\"]",
+            "[\"eu\", \"eu\"]",
+            &["regions", "twice", "name each once"],
+        ),
         ("units = 3", "units = 0", &["model"]),
         ("count = 3", "count = 0", &["rounds.count", "use 1 to"]),
         ("cohort = 4", "cohort = 0", &["rounds.cohort", "use 1 to"]),
-        ("cohort = 4", "cohort = 12001", &["rounds.cohort", "use 1 to 12000"]),
-        ("minimum = 2", "minimum = 0", &["rounds.minimum", "use 1 to the cohort"]),
-        ("minimum = 2", "minimum = 5", &["rounds.minimum", "use 1 to the cohort"]),
-        ("over_selection = 1.5", "over_selection = 0.9", &["rounds.over_selection", "1 to 4"]),
-        ("deadline_ms = 1000", "deadline_ms = 1", &["rounds.deadline_ms", "use 100"]),
-        ("max_participations = 2", "max_participations = 0", &["max_participations", "least 1"]),
-        ("population = 12", "min_separation = 0", &["rounds.min_separation", "use 1"]),
+        (
+            "cohort = 4",
+            "cohort = 12001",
+            &["rounds.cohort", "use 1 to 12000"],
+        ),
+        (
+            "minimum = 2",
+            "minimum = 0",
+            &["rounds.minimum", "use 1 to the cohort"],
+        ),
+        (
+            "minimum = 2",
+            "minimum = 5",
+            &["rounds.minimum", "use 1 to the cohort"],
+        ),
+        (
+            "over_selection = 1.5",
+            "over_selection = 0.9",
+            &["rounds.over_selection", "1 to 4"],
+        ),
+        (
+            "deadline_ms = 1000",
+            "deadline_ms = 1",
+            &["rounds.deadline_ms", "use 100"],
+        ),
+        (
+            "max_participations = 2",
+            "max_participations = 0",
+            &["max_participations", "least 1"],
+        ),
+        (
+            "population = 12",
+            "min_separation = 0",
+            &["rounds.min_separation", "use 1"],
+        ),
         ("epochs = 1", "epochs = 0", &["training.epochs", "use 1"]),
-        ("batch_size = 8", "batch_size = 70000", &["training.batch_size", "65536"]),
-        ("batch_size = 8", "batch_size = 8\ncodec = \"zip\"", &["training.codec", "f32 or f16"]),
-        ("\"dp\"", "\"none\"", &["privacy.noise_multiplier", "privacy.mode to dp"]),
+        (
+            "batch_size = 8",
+            "batch_size = 70000",
+            &["training.batch_size", "65536"],
+        ),
+        (
+            "batch_size = 8",
+            "batch_size = 8\ncodec = \"zip\"",
+            &["training.codec", "f32 or f16"],
+        ),
+        (
+            "\"dp\"",
+            "\"none\"",
+            &["privacy.noise_multiplier", "privacy.mode to dp"],
+        ),
     ]);
 }
 
 #[test]
 fn a_goal_larger_than_the_population_is_refused() {
     let message = refusal("population = 12", "population = 3");
-    assert!(message.contains("rounds.cohort is 4, larger than the population of 3"), "{message}");
+    assert!(
+        message.contains("rounds.cohort is 4, larger than the population of 3"),
+        "{message}"
+    );
     assert!(message.contains("raise rounds.population"), "{message}");
 }
 
 #[test]
 fn participations_that_can_not_last_the_planned_rounds_are_refused() {
     let message = refusal("count = 3", "count = 100");
-    assert!(message.contains("rounds.max_participations allows 24 contributions"), "{message}");
+    assert!(
+        message.contains("rounds.max_participations allows 24 contributions"),
+        "{message}"
+    );
     assert!(message.contains("want at least 200"), "{message}");
     let separated = "min_separation = 2\npopulation = 4";
-    let text = RECIPE.replace("population = 12", separated).replace("minimum = 2", "minimum = 4");
+    let text = RECIPE
+        .replace("population = 12", separated)
+        .replace("minimum = 2", "minimum = 4");
     let message = RunSpec::from_toml(&text).unwrap_err().to_string();
-    assert!(message.contains("allows 8") && message.contains("least 12"), "{message}");
+    assert!(
+        message.contains("allows 8") && message.contains("least 12"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -156,7 +291,10 @@ fn a_seeded_round_that_one_commit_could_not_charge_is_refused() {
     seeded.seed = Some(1);
     (seeded.rounds.cohort, seeded.rounds.population) = (12_000, None);
     let message = seeded.check().unwrap_err().to_string();
-    assert!(message.contains("rounds.over_selection makes a seeded round count 18000"), "{message}");
+    assert!(
+        message.contains("rounds.over_selection makes a seeded round count 18000"),
+        "{message}"
+    );
     seeded.seed = None;
     seeded.check().unwrap();
 }
@@ -175,32 +313,81 @@ fn a_model_version_must_be_a_digest() {
         let model_section = format!("[model]\nversion = \"{version}\"\n");
         RunSpec::from_toml(&RECIPE.replace(&RECIPE[model.clone()], &model_section))
     };
-    assert!(matches!(with(&"a0".repeat(32)).unwrap().model, ModelSource::Version(_)));
+    assert!(matches!(
+        with(&"a0".repeat(32)).unwrap().model,
+        ModelSource::Version(_)
+    ));
     for bad in ["", "a0", &"g0".repeat(32)] {
         let message = with(bad).unwrap_err().to_string();
-        assert!(message.contains("model.version is no digest: use the 64"), "{message}");
+        assert!(
+            message.contains("model.version is no digest: use the 64"),
+            "{message}"
+        );
     }
 }
 
 #[test]
 fn a_monitor_that_could_not_work_is_refused() {
     all_refused(&[
-        ("\nnoise_votes = 2.0", "\nnoise_votes = 0.0", &["drift.noise_votes", "0.5"]),
-        ("\nnoise_votes", "\nwarm_up = 0\nnoise_votes", &["drift.warm_up", "use 1"]),
-        ("\nnoise_votes", "\nminimum_devices = 0\nnoise_votes", &["drift.minimum_devices"]),
-        ("\nnoise_votes", "\ndeadline_ms = 5\nnoise_votes", &["drift.deadline_ms"]),
-        ("[0.5, 0.9]", "[0.9, 0.5]", &["drift.quantities.edges", "rising"]),
-        ("[0.5, 0.9]", "[0.5, 0.5]", &["drift.quantities.edges", "rising"]),
-        ("[0.5, 0.9]", "[0.5, nan]", &["drift.quantities.edges", "finite"]),
+        (
+            "\nnoise_votes = 2.0",
+            "\nnoise_votes = 0.0",
+            &["drift.noise_votes", "0.5"],
+        ),
+        (
+            "\nnoise_votes",
+            "\nwarm_up = 0\nnoise_votes",
+            &["drift.warm_up", "use 1"],
+        ),
+        (
+            "\nnoise_votes",
+            "\nminimum_devices = 0\nnoise_votes",
+            &["drift.minimum_devices"],
+        ),
+        (
+            "\nnoise_votes",
+            "\ndeadline_ms = 5\nnoise_votes",
+            &["drift.deadline_ms"],
+        ),
+        (
+            "[0.5, 0.9]",
+            "[0.9, 0.5]",
+            &["drift.quantities.edges", "rising"],
+        ),
+        (
+            "[0.5, 0.9]",
+            "[0.5, 0.5]",
+            &["drift.quantities.edges", "rising"],
+        ),
+        (
+            "[0.5, 0.9]",
+            "[0.5, nan]",
+            &["drift.quantities.edges", "finite"],
+        ),
         ("[0.5, 0.9]", "[]", &["drift.quantities.edges", "missing"]),
-        ("\"confidence\"", "\"feature:x\"", &["drift.quantities.source", "feature:N"]),
-        ("\"confidence\"", "\"weather\"", &["drift.quantities.source", "feature:N"]),
-        ("\"confidence\"", "\"prediction\"", &["drift.quantities.source", "twice"]),
+        (
+            "\"confidence\"",
+            "\"feature:x\"",
+            &["drift.quantities.source", "feature:N"],
+        ),
+        (
+            "\"confidence\"",
+            "\"weather\"",
+            &["drift.quantities.source", "feature:N"],
+        ),
+        (
+            "\"confidence\"",
+            "\"prediction\"",
+            &["drift.quantities.source", "twice"],
+        ),
     ]);
     let mut none = spec();
     none.drift.as_mut().unwrap().quantities.clear();
     let message = none.check().unwrap_err().to_string();
-    assert!(message.contains("drift.quantities names 0: name 1 to 64"), "{message}");
+    assert!(
+        message.contains("drift.quantities names 0: name 1 to 64"),
+        "{message}"
+    );
     let interval = "\nmean_windows_between_false_alarms = 3\nnoise_votes";
     assert!(refusal("\nnoise_votes", interval).contains("mean_windows_between_false_alarms"));
 }
@@ -211,18 +398,28 @@ fn a_playbook_needs_a_monitor_and_the_same_privacy() {
     deaf.drift = None;
     let message = deaf.check().unwrap_err().to_string();
     assert!(message.contains("playbook has no monitor"), "{message}");
-    assert!(message.contains("add a [drift] section or remove [playbook]"), "{message}");
+    assert!(
+        message.contains("add a [drift] section or remove [playbook]"),
+        "{message}"
+    );
     let mut leaky = spec();
     leaky.playbook.as_mut().unwrap().privacy = plain_spec().privacy;
     let message = leaky.check().unwrap_err().to_string();
-    assert!(message.contains("playbook.privacy.mode differs"), "{message}");
+    assert!(
+        message.contains("playbook.privacy.mode differs"),
+        "{message}"
+    );
 }
 
 #[test]
 fn mistakes_inside_the_playbook_are_named_with_their_path() {
     all_refused(&[
         ("count = 1\n", "count = 0\n", &["playbook.rounds.count"]),
-        ("cohort = 2", "cohort = 2\nminimum = 3", &["playbook.rounds.minimum"]),
+        (
+            "cohort = 2",
+            "cohort = 2\nminimum = 3",
+            &["playbook.rounds.minimum"],
+        ),
     ]);
 }
 
@@ -230,21 +427,37 @@ fn mistakes_inside_the_playbook_are_named_with_their_path() {
 fn invariant_5_calibration_without_noise_is_refused_while_privacy_is_on() {
     let zero = "calibration_noise_votes = 0.0";
     let message = refusal("calibration_noise_votes = 2.0", zero);
-    assert!(message.contains("builds.calibration_noise_votes is 0: use 0.5"), "{message}");
+    assert!(
+        message.contains("builds.calibration_noise_votes is 0: use 0.5"),
+        "{message}"
+    );
 }
 
 #[test]
 fn widths_of_builds_must_fall_within_0_and_1() {
-    for bad in ["[]", "[0.5, 1.0]", "[1.0, 1.0]", "[2.0]", "[1.0, 0.0]", "[nan]"] {
+    for bad in [
+        "[]",
+        "[0.5, 1.0]",
+        "[1.0, 1.0]",
+        "[2.0]",
+        "[1.0, 0.0]",
+        "[nan]",
+    ] {
         let message = refusal("[builds]", &format!("[builds]\nwidths = {bad}"));
-        assert!(message.contains("builds.widths") && message.contains("widest first"), "{message}");
+        assert!(
+            message.contains("builds.widths") && message.contains("widest first"),
+            "{message}"
+        );
     }
 }
 
 #[test]
 fn a_recipe_without_end_is_refused_before_it_is_parsed() {
     let message = RunSpec::from_toml(&"#".repeat(300_000)).unwrap_err();
-    assert!(matches!(message, SpecError::TooLong { bytes: 300_000, .. }), "{message}");
+    assert!(
+        matches!(message, SpecError::TooLong { bytes: 300_000, .. }),
+        "{message}"
+    );
 }
 
 proptest! {

@@ -24,7 +24,10 @@ impl Actor {
             .contributors()
             .filter_map(|id| Some((id.clone(), regions[leases.get(id)?.region].clone())))
             .collect();
-        let events = vec![Event::Charged { round, pico_rho: self.costs.pico_rho }];
+        let events = vec![Event::Charged {
+            round,
+            pico_rho: self.costs.pico_rho,
+        }];
         self.state.check_all(&events)?;
         let mut batch = Batch::new();
         self.journal.put(&events, &mut batch)?;
@@ -48,7 +51,10 @@ impl Actor {
             let past = self.state.participations.get(device);
             past.map_or(1, |past| past.count + 1)
         });
-        let most = participations.max().unwrap_or(0).max(self.state.most_participations());
+        let most = participations
+            .max()
+            .unwrap_or(0)
+            .max(self.state.most_participations());
         Charge {
             account: self.state.id.to_string(),
             kind: ChargeKind::Training,
@@ -81,16 +87,31 @@ impl Actor {
             Ok(released) => released,
             Err(error @ CoordinatorError::Noise(_)) => return Err(error),
             // trying again would only draw other noise on the same sum
-            Err(error) => return self.commit(vec![Event::Failed { reason: error.to_string() }]).await,
+            Err(error) => {
+                return self
+                    .commit(vec![Event::Failed {
+                        reason: error.to_string(),
+                    }])
+                    .await;
+            }
         };
         let stored = owned_by(&self.state.id, released.optimiser.to_bytes());
         let server = self.core.vault.put(stored).await?;
         let mut batch = Batch::new();
         let describe = |digest, parameters| self.describe(digest, parameters);
-        let model = self.core.registry.add_model(&released.file, describe, &mut batch).await?;
+        let model = self
+            .core
+            .registry
+            .add_model(&released.file, describe, &mut batch)
+            .await?;
         let round = self.state.round.number;
         let bytes_down = self.core.telemetry.take_downloads(&self.state.model);
-        let events = vec![Event::Published { round, model, server, bytes_down }];
+        let events = vec![Event::Published {
+            round,
+            model,
+            server,
+            bytes_down,
+        }];
         self.state.check_all(&events)?;
         self.journal.put(&events, &mut batch)?;
         self.core.store.commit(batch).await?;
@@ -106,7 +127,13 @@ impl Actor {
     }
 
     fn describe(&self, digest: Digest, parameters: u64) -> ModelRecord {
-        let regions = self.state.spec.regions.iter().map(ToString::to_string).collect();
+        let regions = self
+            .state
+            .spec
+            .regions
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         ModelRecord {
             digest,
             name: self.base.spec.name.clone(),

@@ -25,7 +25,9 @@ impl Actor {
         }
         let now_ms = self.core.clock.now_ms();
         for device in devices {
-            let Some(lease) = self.state.round.leases.get(device) else { continue };
+            let Some(lease) = self.state.round.leases.get(device) else {
+                continue;
+            };
             let pending = self.collection.is_pending(device);
             if lease.state == AssignmentState::Waiting && !pending {
                 let lease_ms = if self.state.spec.is_seeded() {
@@ -34,7 +36,9 @@ impl Actor {
                     lease.until_ms.saturating_sub(now_ms)
                 };
                 let assignment = directive::Directive::Assignment(self.assignment(lease_ms));
-                let directive = v1::Directive { directive: Some(assignment) };
+                let directive = v1::Directive {
+                    directive: Some(assignment),
+                };
                 self.core.fleet.send(device, directive);
             }
         }
@@ -42,7 +46,9 @@ impl Actor {
 
     fn assignment(&self, lease_ms: u64) -> v1::Assignment {
         let spec = &self.state.spec;
-        let seed = spec.seed.map(|seed| seeded_bytes(seed, &[b"device"]).to_vec());
+        let seed = spec
+            .seed
+            .map(|seed| seeded_bytes(seed, &[b"device"]).to_vec());
         v1::Assignment {
             run_id: self.state.id.to_string(),
             round: self.state.round.number,
@@ -71,10 +77,18 @@ impl Actor {
         let rounds = &self.state.spec.rounds;
         let eligible = candidates.len();
         let first = self.state.history.is_empty();
-        let waited_ms = self.core.clock.now_ms().saturating_sub(self.waiting_since_ms);
+        let waited_ms = self
+            .core
+            .clock
+            .now_ms()
+            .saturating_sub(self.waiting_since_ms);
         let all_here = reachable >= rounds.population() as usize;
         let impatient = waited_ms > PATIENCE_MS && !first && !self.state.spec.is_seeded();
-        let wanted = if impatient { rounds.minimum() } else { rounds.cohort } as usize;
+        let wanted = if impatient {
+            rounds.minimum()
+        } else {
+            rounds.cohort
+        } as usize;
         let exhausted = self.state.spec.is_seeded() && all_here;
         let enough = eligible >= wanted || exhausted && eligible >= rounds.minimum() as usize;
         if enough && (all_here || !(first || self.state.spec.is_seeded())) {
@@ -122,7 +136,10 @@ impl Actor {
 
     async fn selected(&mut self, candidates: &[Candidate]) -> Result<(), CoordinatorError> {
         let chosen = select(&self.state, candidates);
-        let ids = chosen.iter().map(|assigned| assigned.device.clone()).collect();
+        let ids = chosen
+            .iter()
+            .map(|assigned| assigned.device.clone())
+            .collect();
         let reserved = self.core.fleet.reserve(ids);
         if reserved.len() < chosen.len() {
             // another run was faster: give them back and choose again

@@ -10,7 +10,9 @@ const DIMENSION: usize = 3;
 
 fn contribution(value: f32) -> Contribution {
     let fixed = FixedPoint::new(1.0, DIMENSION).unwrap();
-    fixed.contribution(Codec::F32, &Codec::F32.encode(&[value; DIMENSION])).unwrap()
+    fixed
+        .contribution(Codec::F32, &Codec::F32.encode(&[value; DIMENSION]))
+        .unwrap()
 }
 
 type Receipt = oneshot::Receiver<Result<Counted, Reject>>;
@@ -30,7 +32,9 @@ fn run(name: &str) -> RunId {
 async fn seal(collection: &mut Collection, core: &Core) -> Vec<Segment> {
     let sealings = collection.write(core, &run("run-1")).await.unwrap();
     let record = |sealing: Sealing| {
-        collection.sealed(sealing.segment.region, &sealing.partial).unwrap();
+        collection
+            .sealed(sealing.segment.region, &sealing.partial)
+            .unwrap();
         sealing.segment
     };
     sealings.into_iter().map(record).collect()
@@ -45,15 +49,25 @@ async fn a_repeated_upload_waits_for_the_receipt_of_the_first_and_is_not_added()
     assert!(collection.join(&device(1), receipt).is_ok());
     let (receipt, _stranger) = oneshot::channel();
     assert!(collection.join(&device(2), receipt).is_err());
-    assert_eq!((collection.pending(), collection.is_pending(&device(1))), (1, true));
+    assert_eq!(
+        (collection.pending(), collection.is_pending(&device(1))),
+        (1, true)
+    );
     let sealings = collection.write(&core, &run("run-1")).await.unwrap();
     assert_eq!(sealings.len(), 1);
     assert_eq!(sealings[0].segment.contributors, [device(1)]);
     assert_eq!(sealings[0].partial.count(), 1);
-    assert!(first.try_recv().is_err(), "no receipt before the record is durable");
+    assert!(
+        first.try_recv().is_err(),
+        "no receipt before the record is durable"
+    );
     for sealing in sealings {
         for receipt in sealing.receipts {
-            receipt.send(Ok(Counted { segment_id: "s".to_owned() })).unwrap();
+            receipt
+                .send(Ok(Counted {
+                    segment_id: "s".to_owned(),
+                }))
+                .unwrap();
         }
     }
     assert_eq!(first.try_recv().unwrap(), second.try_recv().unwrap());
@@ -64,7 +78,11 @@ async fn a_repeated_upload_waits_for_the_receipt_of_the_first_and_is_not_added()
 async fn a_contribution_of_another_length_changes_nothing() {
     let mut collection = Collection::new(1, DIMENSION + 1);
     let (receipt, _answer) = oneshot::channel();
-    assert!(collection.add(0, device(1), &contribution(0.1), 12, receipt).is_err());
+    assert!(
+        collection
+            .add(0, device(1), &contribution(0.1), 12, receipt)
+            .is_err()
+    );
     assert_eq!(collection.pending(), 0);
     assert!(!collection.is_pending(&device(1)));
 }
@@ -91,8 +109,9 @@ async fn invariant_2_what_was_recorded_is_recovered_and_what_was_not_is_gone() {
     let _second = add(&mut collection, 1, 2, 0.2);
     segments.extend(seal(&mut collection, &core).await);
     let _unsealed = add(&mut collection, 1, 3, 0.3);
-    let recovered =
-        Collection::recover(&core, &run("run-1"), 2, DIMENSION, &segments).await.unwrap();
+    let recovered = Collection::recover(&core, &run("run-1"), 2, DIMENSION, &segments)
+        .await
+        .unwrap();
     assert_eq!(recovered.total().unwrap(), collection.total().unwrap());
     assert_eq!(recovered.total().unwrap().count(), 2);
     assert_eq!(recovered.pending(), 0);

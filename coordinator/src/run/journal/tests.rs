@@ -7,15 +7,39 @@ use crate::engine::{Assigned, CloseReason, Segment};
 use crate::fixtures::{core, device, plain_spec, state};
 
 fn events() -> Vec<Event> {
-    let devices = (0..4).map(|number| Assigned { device: device(number), region: 0 }).collect();
+    let devices = (0..4)
+        .map(|number| Assigned {
+            device: device(number),
+            region: 0,
+        })
+        .collect();
     let contributors: Vec<DeviceId> = (0..3).map(device).collect();
-    let segment = Segment { region: 0, digest: Digest::of(b"sum"), contributors, bytes_up: 9 };
+    let segment = Segment {
+        region: 0,
+        digest: Digest::of(b"sum"),
+        contributors,
+        bytes_up: 9,
+    };
     vec![
-        Event::Selected { round: 1, devices, lease_until_ms: 50, complete: true },
+        Event::Selected {
+            round: 1,
+            devices,
+            lease_until_ms: 50,
+            complete: true,
+        },
         Event::Sealed { round: 1, segment },
-        Event::Dropped { round: 1, devices: vec![device(3)] },
-        Event::Closed { round: 1, reason: CloseReason::AllAnswered },
-        Event::Charged { round: 1, pico_rho: 0 },
+        Event::Dropped {
+            round: 1,
+            devices: vec![device(3)],
+        },
+        Event::Closed {
+            round: 1,
+            reason: CloseReason::AllAnswered,
+        },
+        Event::Charged {
+            round: 1,
+            pico_rho: 0,
+        },
     ]
 }
 
@@ -58,7 +82,10 @@ async fn a_snapshot_drops_the_events_it_holds_and_recovery_goes_on_from_it() {
     assert_eq!(events_on_disk(&core, &live.id), 3);
     journal.snapshot(&core, &live).await.unwrap();
     assert_eq!(events_on_disk(&core, &live.id), 0);
-    assert!(!core.vault.exists(&first).await.unwrap(), "the old snapshot is removed");
+    assert!(
+        !core.vault.exists(&first).await.unwrap(),
+        "the old snapshot is removed"
+    );
     // a recovered journal goes on with the same numbers
     let (mut journal, mut recovered) = Journal::recover(&core, &live.id).await.unwrap();
     assert_eq!(recovered, live);
@@ -102,7 +129,9 @@ async fn a_run_is_created_once_and_an_unknown_one_is_named() {
     Journal::create(&core, &live, Batch::new()).await.unwrap();
     assert!(Journal::create(&core, &live, Batch::new()).await.is_err());
     let unknown: RunId = "nobody-1".parse().unwrap();
-    let Err(error) = Journal::recover(&core, &unknown).await else { panic!("it was recovered") };
+    let Err(error) = Journal::recover(&core, &unknown).await else {
+        panic!("it was recovered")
+    };
     assert!(error.to_string().contains("nobody-1"), "{error}");
 }
 
@@ -114,7 +143,14 @@ async fn a_damaged_journal_is_an_error() {
     keep(&core, &mut journal, &mut live, &events()[..1]).await;
     let mut batch = Batch::new();
     // the same selection once more does not fit
-    batch.put_json(Table::RunEvents, event_key(&live.id, 1), &events()[0], Expect::Absent).unwrap();
+    batch
+        .put_json(
+            Table::RunEvents,
+            event_key(&live.id, 1),
+            &events()[0],
+            Expect::Absent,
+        )
+        .unwrap();
     core.store.commit(batch).await.unwrap();
     assert!(Journal::recover(&core, &live.id).await.is_err());
 }
