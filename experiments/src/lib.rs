@@ -1,15 +1,20 @@
-//! Experiments: data sets, their split over devices, and the report of a run.
+//! Experiments: data sets, their split over devices, the demo, recipes, and the report of a run.
 //!
-//! Promise: everything here is a pure function of its arguments and of the files it is told to read.
-//! The watch and digits sets are compiled in; no loader reaches for the network. Any byte string may
-//! be given to a loader: damaged or foreign input is a typed error, never a panic or unbounded memory.
+//! Promise: loaders, partitioners and reports are pure functions of their arguments and of the files
+//! they are told to read. The watch and digits sets are compiled in; no loader reaches for the network.
+//! Any byte string may be given to a loader: damaged or foreign input is a typed error, never a panic
+//! or unbounded memory. The demo and the runner use a real coordinator and real agents over gRPC.
 //!
 //! - [`data`]: loaders (`watch`, `digits`, `idx`), the array formats they read, and [`data::Dataset`].
 //! - [`partition`]: who holds which sample (IID, Dirichlet label skew, natural users).
+//! - [`runner`]: recipes in TOML, and the coordinator, fleet and operator in one process that run them.
+//! - [`demo`]: the main job end to end.
 //! - [`report`]: the [`report::Report`] of a run and its writers (HTML, JSON, CSV, SVG).
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod data;
+pub mod demo;
 pub mod partition;
 pub mod report;
+pub mod runner;

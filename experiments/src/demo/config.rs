@@ -1,0 +1,181 @@
+//! What can be chosen about the demo, and its fixed cast.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use tributary_coordinator::spec::{RoundSpec, RunSpec};
+use tributary_device::Hardware;
+
+use crate::runner::{RunnerError, SUBJECTS};
+
+/// The recipe, for [`DemoConfig::default`]'s number of devices.
+const RECIPE: &str = include_str!("../../recipes/demo.toml");
+/// Devices that the recipe's cohorts are meant for.
+const RECIPE_DEVICES: u32 = 4_000;
+/// Fewest devices: below, cohorts vanish in the noise.
+const MIN_DEVICES: u32 = 100;
+/// Most devices in one process.
+const MAX_DEVICES: u32 = 20_000;
+
+/// Regions and the subjects who live there.
+pub(super) const REGIONS: [(&str, RangeInclusive<u32>); 3] =
+    [("north", 1..=4), ("east", 5..=7), ("west", 8..=10)];
+/// The region whose wearers change the arm.
+pub(super) const DRIFTING: &str = "west";
+/// First window in which they wear it on the left: four make the reference, four are clean.
+pub(super) const INJECTED_WINDOW: u64 = 9;
+/// Windows of the drifting region that are waited for after its new model is installed.
+pub(super) const WINDOWS_AFTER: usize = 3;
+/// Windows of a seeded run: a number that does not depend on how fast the machine is.
+pub(super) const SEEDED_WINDOWS: u64 = INJECTED_WINDOW + 8;
+/// Windows after the injection within which drift must be seen; then the demo gives up.
+pub(super) const MISSED_AFTER: u64 = 12;
+/// Probability that a device drops out of a round.
+pub(super) const DROP_OUT: f64 = 0.02;
+/// Of ten devices of a subject, those with the larger hardware.
+pub(super) const LARGE_OF_TEN: u32 = 7;
+
+/// Hardware of most devices: the whole model fits.
+pub(super) fn wrist_large() -> Hardware {
+    Hardware::int8("wrist-large", "cortex-m4", 2_048, 16_384)
+}
+
+/// Hardware of the others: a flash slot of 5 KiB holds a narrower model only.
+pub(super) fn wrist_small() -> Hardware {
+    Hardware::int8("wrist-small", "cortex-m0plus", 512, 5_120)
+}
+
+/// What can be chosen about the demo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DemoConfig {
+    /// Wearables to simulate, 100 to 20,000. The privacy noise does not shrink with their number, so
+    /// fewer learn less; the targets are met with 4,000.
+    pub devices: u32,
+    /// Repeats the demo to the bit, below 2^63. Its noise can then be predicted and nothing is
+    /// private.
+    pub seed: Option<u64>,
+    /// Folder of the report; made when it is not there.
+    pub report: PathBuf,
+}
+
+impl Default for DemoConfig {
+    fn default() -> Self {
+        Self {
+            devices: RECIPE_DEVICES,
+            seed: None,
+            report: PathBuf::from("tributary-report"),
+        }
+    }
+}
+
+impl DemoConfig {
+    /// The run to start: the recipe for this number of devices and this seed.
+    ///
+    /// # Errors
+    /// [`RunnerError::Setting`] for a number of devices out of range.
+    pub(super) fn run_spec(&self) -> Result<RunSpec, RunnerError> {
+        if !(MIN_DEVICES..=MAX_DEVICES).contains(&self.devices) {
+            let problem = format!("is {}", self.devices);
+            return Err(RunnerError::setting("devices", problem, "use 100 to 20000"));
+        }
+        let mut spec = RunSpec::from_toml(RECIPE).map_err(|error| {
+            RunnerError::setting("demo.toml", error.to_string(), "mend the recipe")
+        })?;
+        let regions = REGIONS.len() as u32;
+        scale(&mut spec.rounds, self.devices, self.devices);
+        if let Some(playbook) = &mut spec.playbook {
+            scale(
+                &mut playbook.rounds,
+                self.devices,
+                self.devices_in(DRIFTING),
+            );
+        }
+        if let Some(drift) = &mut spec.drift {
+            drift.minimum_devices =
+                scaled(drift.minimum_devices, self.devices).min(self.devices / (2 * regions));
+            drift.windows = self.seed.map(|_| SEEDED_WINDOWS);
+        }
+        spec.seed = self.seed;
+        Ok(spec)
+    }
+
+    /// Devices in `region`: subjects take turns.
+    pub(super) fn devices_in(&self, region: &str) -> u32 {
+        (0..self.devices)
+            .filter(|number| region_of(subject(*number)) == region)
+            .count() as u32
+    }
+}
+
+/// The subject whose data device `number` holds.
+pub(super) fn subject(number: u32) -> u32 {
+    number % SUBJECTS + 1
+}
+
+/// The region in which a subject lives.
+pub(super) fn region_of(subject: u32) -> &'static str {
+    let home = REGIONS
+        .iter()
+        .find(|(_, subjects)| subjects.contains(&subject));
+    home.map_or(DRIFTING, |(region, _)| region)
+}
+
+fn scaled(value: u32, devices: u32) -> u32 {
+    let product = u64::from(value) * u64::from(devices) / u64::from(RECIPE_DEVICES);
+    // at most 12,000 x 20,000 / 4,000
+    product.max(1) as u32
+}
+
+fn scale(rounds: &mut RoundSpec, devices: u32, population: u32) {
+    rounds.minimum = rounds.minimum.map(|minimum| scaled(minimum, devices));
+    rounds.cohort = scaled(rounds.cohort, devices);
+    rounds.population = Some(population);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recipe_is_for_the_default_fleet() {
+        let spec = DemoConfig::default().run_spec().unwrap();
+        assert_eq!((spec.rounds.cohort, spec.rounds.population()), (940, 4_000));
+        assert_eq!(spec.playbook.unwrap().rounds.population(), 1_200);
+        assert_eq!(spec.drift.unwrap().windows, None);
+    }
+
+    #[test]
+    fn every_size_of_fleet_makes_a_valid_recipe() {
+        for devices in [100, 137, 999, 4_000, 12_345] {
+            let config = DemoConfig {
+                devices,
+                seed: Some(3),
+                ..DemoConfig::default()
+            };
+            let spec = config.run_spec().unwrap();
+            spec.check().unwrap();
+            assert_eq!(spec.seed, Some(3));
+        }
+    }
+
+    #[test]
+    fn a_fleet_out_of_range_is_refused() {
+        for devices in [0, 99, 20_001] {
+            let config = DemoConfig {
+                devices,
+                ..DemoConfig::default()
+            };
+            let error = config.run_spec().unwrap_err();
+            assert!(error.to_string().starts_with("devices is"), "{error}");
+        }
+    }
+
+    #[test]
+    fn subjects_live_where_the_story_says() {
+        let homes: Vec<&str> = (1..=10).map(region_of).collect();
+        assert_eq!(homes[..4], ["north"; 4]);
+        assert_eq!(homes[4..7], ["east"; 3]);
+        assert_eq!(homes[7..], ["west"; 3]);
+        assert_eq!(DemoConfig::default().devices_in("west"), 1_200);
+    }
+}

@@ -1,0 +1,55 @@
+//! Running recipes: a coordinator, a fleet and an operator in one process, over real gRPC.
+//!
+//! Promise: nothing is simulated but the devices' data, speed and absences. Runs are started, followed
+//! and judged through the services that any operator uses; models are downloaded and scored on samples
+//! that no device trains on.
+//!
+//! - [`Laboratory`]: a coordinator on a loopback port with sled in a temporary folder, and its fleet.
+//! - [`Operator`]: a client of the control and transfer services.
+//! - [`follow_run`]: a run round by round, every version scored.
+//! - [`HeldOut`]: samples by region, and what models score on them.
+//! - [`simulated_devices`] and friends: devices that hold committed data.
+//! - [`ExperimentRecipe`], [`run_experiment`]: recipes in TOML and their reports.
+//! - [`Progress`]: what a long run tells while it goes on.
+
+mod error;
+mod experiment;
+mod follow;
+mod held_out;
+mod laboratory;
+mod operator;
+mod population;
+mod process;
+mod progress;
+mod recipe;
+mod simulated;
+mod write_up;
+
+pub use error::RunnerError;
+pub use experiment::{ExperimentOutcome, VariantOutcome, run_experiment};
+pub use follow::{RoundResult, RunResult, follow_run};
+pub use held_out::{HeldOut, Score};
+pub use laboratory::Laboratory;
+pub use operator::Operator;
+pub use process::peak_resident_bytes;
+pub use progress::{Progress, RoundNews, Silent, WindowNews};
+pub use recipe::{DataSource, ExperimentRecipe, FleetRecipe, Partition, Variant};
+pub use simulated::{
+    SUBJECTS, WINDOWS_PER_DEVICE, simulated_devices, watch_as_held, watch_held_out,
+    wearable_shards, wearer,
+};
+
+pub(crate) use experiment::recipe_text;
+pub(crate) use simulated::{device_id, shard};
+pub(crate) use write_up::privacy_summary;
+
+use sha2::{Digest as _, Sha256};
+
+/// 32 bytes that depend on a seed and a purpose.
+pub fn derived_seed(seed: u64, purpose: &str) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"tributary-experiments-v1");
+    hash.update(seed.to_le_bytes());
+    hash.update(purpose.as_bytes());
+    hash.finalize().into()
+}
