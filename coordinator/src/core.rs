@@ -146,9 +146,10 @@ impl Core {
     /// Tells the watchers.
     pub fn tell(&self, event: watch_response::Event) {
         // no watcher is no error
-        let _ = self
-            .watchers
-            .send(WatchResponse { unix_ms: self.clock.now_ms(), event: Some(event) });
+        let _ = self.watchers.send(WatchResponse {
+            unix_ms: self.clock.now_ms(),
+            event: Some(event),
+        });
     }
 
     /// Follows events from now on.
@@ -161,7 +162,10 @@ impl Core {
     /// # Errors
     /// When it is not known or damaged.
     pub async fn object(&self, digest: &Digest) -> Result<Bytes, CoordinatorError> {
-        let hit = lock(&self.hot).iter().find(|(known, _)| known == digest).cloned();
+        let hit = lock(&self.hot)
+            .iter()
+            .find(|(known, _)| known == digest)
+            .cloned();
         if let Some((_, bytes)) = hit {
             return Ok(bytes);
         }

@@ -1,6 +1,8 @@
 //! What can go wrong in the coordinator, and how a caller is told.
 
-use tributary_aggregator::{AccountingError, NoiseError, OptimiserError, PartialError, ReleaseError};
+use tributary_aggregator::{
+    AccountingError, NoiseError, OptimiserError, PartialError, ReleaseError,
+};
 use tributary_drift::DriftError;
 use tributary_model::ModelError;
 use tributary_proto::IdError;
@@ -86,7 +88,11 @@ pub enum CoordinatorError {
 impl CoordinatorError {
     /// An unknown thing.
     pub fn unknown(what: &'static str, name: &str, remedy: &'static str) -> Self {
-        Self::Unknown { what, name: name.chars().take(80).collect(), remedy }
+        Self::Unknown {
+            what,
+            name: name.chars().take(80).collect(),
+            remedy,
+        }
     }
 
     /// The stable code; `docs/errors.md` explains each.
@@ -157,27 +163,69 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_code_its_status_and_its_hint() {
-        let invalid = CoordinatorError::Invalid { field: "f", problem: String::new(), remedy: "r" };
+        let invalid = CoordinatorError::Invalid {
+            field: "f",
+            problem: String::new(),
+            remedy: "r",
+        };
         let id = "".parse::<tributary_proto::RunId>().unwrap_err();
-        let blob = BlobError::NotFound { digest: tributary_model::Digest::of(b"") };
+        let blob = BlobError::NotFound {
+            digest: tributary_model::Digest::of(b""),
+        };
         let spec = SpecError::TooLong { bytes: 2, limit: 1 };
-        let store = StoreError::Encoding { message: String::new() };
+        let store = StoreError::Encoding {
+            message: String::new(),
+        };
         let cases = [
             (invalid, "TRB-0100", Code::InvalidArgument, 0),
             (id.into(), "TRB-0101", Code::InvalidArgument, 0),
             (spec.into(), "TRB-0110", Code::InvalidArgument, 0),
-            (CoordinatorError::Budget("b".to_owned()), "TRB-0130", Code::FailedPrecondition, 0),
-            (CoordinatorError::unknown("run", "x", "r"), "TRB-0200", Code::NotFound, 0),
-            (CoordinatorError::Unauthenticated, "TRB-0210", Code::Unauthenticated, 0),
-            (CoordinatorError::Taken("d".to_owned()), "TRB-0211", Code::AlreadyExists, 0),
-            (Reject::RunOver.into(), "TRB-0300", Code::FailedPrecondition, 0),
+            (
+                CoordinatorError::Budget("b".to_owned()),
+                "TRB-0130",
+                Code::FailedPrecondition,
+                0,
+            ),
+            (
+                CoordinatorError::unknown("run", "x", "r"),
+                "TRB-0200",
+                Code::NotFound,
+                0,
+            ),
+            (
+                CoordinatorError::Unauthenticated,
+                "TRB-0210",
+                Code::Unauthenticated,
+                0,
+            ),
+            (
+                CoordinatorError::Taken("d".to_owned()),
+                "TRB-0211",
+                Code::AlreadyExists,
+                0,
+            ),
+            (
+                Reject::RunOver.into(),
+                "TRB-0300",
+                Code::FailedPrecondition,
+                0,
+            ),
             (store.into(), "TRB-0500", Code::Unavailable, 5_000),
             (blob.into(), "TRB-0510", Code::NotFound, 5_000),
-            (CoordinatorError::Stopping, "TRB-0600", Code::Unavailable, 1_000),
+            (
+                CoordinatorError::Stopping,
+                "TRB-0600",
+                Code::Unavailable,
+                1_000,
+            ),
         ];
         for (error, code, status_code, retry) in cases {
             let text = error.to_string();
-            assert_eq!((error.code(), error.retry_after_ms()), (code, retry), "{text}");
+            assert_eq!(
+                (error.code(), error.retry_after_ms()),
+                (code, retry),
+                "{text}"
+            );
             let status = Status::from(error);
             assert_eq!(status.code(), status_code, "{text}");
             assert_eq!(status.message(), format!("{text} [{code}]"));

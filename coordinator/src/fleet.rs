@@ -89,7 +89,10 @@ impl Fleet {
             let id = DeviceId::try_from(String::from_utf8_lossy(&key).into_owned())?;
             inner.devices.insert(id, Arc::new(record.json()?));
         }
-        Ok(Self { store, inner: Mutex::new(inner) })
+        Ok(Self {
+            store,
+            inner: Mutex::new(inner),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -117,7 +120,12 @@ impl Fleet {
             });
         }
         check_profile(&profile, &tasks)?;
-        let device = Device { region, profile: profile.into(), tasks, token: hash(token) };
+        let device = Device {
+            region,
+            profile: profile.into(),
+            tasks,
+            token: hash(token),
+        };
         let known = self.lock().devices.get(&id).cloned();
         if let Some(known) = known {
             return same_device(&id, &device, known);
@@ -166,14 +174,20 @@ impl Fleet {
         inner.session_count += 1;
         let number = inner.session_count;
         inner.mailboxes.remove(id);
-        inner.sessions.insert(id.clone(), Session { number, outbox });
+        inner
+            .sessions
+            .insert(id.clone(), Session { number, outbox });
         (number, messages)
     }
 
     /// Ends a session, unless a newer one has taken its place.
     pub fn disconnect(&self, id: &DeviceId, number: u64) {
         let mut inner = self.lock();
-        if inner.sessions.get(id).is_some_and(|session| session.number == number) {
+        if inner
+            .sessions
+            .get(id)
+            .is_some_and(|session| session.number == number)
+        {
             inner.sessions.remove(id);
         }
     }
@@ -181,7 +195,12 @@ impl Fleet {
     /// Notes a poll and takes what waits for the device.
     pub fn poll(&self, id: &DeviceId) -> Vec<Directive> {
         let mut inner = self.lock();
-        inner.mailboxes.entry(id.clone()).or_default().drain(..).collect()
+        inner
+            .mailboxes
+            .entry(id.clone())
+            .or_default()
+            .drain(..)
+            .collect()
     }
 
     /// Devices that poll.
@@ -212,7 +231,10 @@ impl Fleet {
     pub fn reachable(&self, region: &RegionId, task: &str) -> Vec<DeviceId> {
         let inner = self.lock();
         // a device may hold a session and poll: it is there once
-        let polling = inner.mailboxes.keys().filter(|id| !inner.sessions.contains_key(*id));
+        let polling = inner
+            .mailboxes
+            .keys()
+            .filter(|id| !inner.sessions.contains_key(*id));
         let reachable = inner.sessions.keys().chain(polling);
         reachable
             .filter(|id| {
@@ -227,7 +249,10 @@ impl Fleet {
     /// Of `devices`, those that no other run has reserved; they are reserved now.
     pub fn reserve(&self, devices: Vec<DeviceId>) -> Vec<DeviceId> {
         let mut inner = self.lock();
-        devices.into_iter().filter(|id| inner.reserved.insert(id.clone())).collect()
+        devices
+            .into_iter()
+            .filter(|id| inner.reserved.insert(id.clone()))
+            .collect()
     }
 
     /// Gives reserved devices back.
@@ -275,7 +300,11 @@ fn same_device(
     known: Arc<Device>,
 ) -> Result<Arc<Device>, CoordinatorError> {
     let same = known.token == asking.token && known.region == asking.region;
-    if same { Ok(known) } else { Err(CoordinatorError::Taken(id.to_string())) }
+    if same {
+        Ok(known)
+    } else {
+        Err(CoordinatorError::Taken(id.to_string()))
+    }
 }
 
 fn hash(token: &[u8]) -> [u8; 32] {

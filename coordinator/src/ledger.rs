@@ -101,7 +101,11 @@ impl Ledger {
             inner.charges.push(row?.1.json()?);
         }
         inner.charges.sort_by_key(|charge: &Charge| charge.unix_ms);
-        Ok(Self { store, inner: Mutex::new(inner), charging: tokio::sync::Mutex::new(()) })
+        Ok(Self {
+            store,
+            inner: Mutex::new(inner),
+            charging: tokio::sync::Mutex::new(()),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -111,14 +115,23 @@ impl Ledger {
     /// True when the device can pay `pico_rho` without passing the cap.
     pub fn can_pay(&self, device: &DeviceId, pico_rho: u64, cap: Option<u64>) -> bool {
         let Some(cap) = cap else { return true };
-        let spent = self.lock().devices.get(device).map_or(0, |account| account.pico_rho);
-        spent.checked_add(pico_rho).is_some_and(|total| total <= cap)
+        let spent = self
+            .lock()
+            .devices
+            .get(device)
+            .map_or(0, |account| account.pico_rho);
+        spent
+            .checked_add(pico_rho)
+            .is_some_and(|total| total <= cap)
     }
 
     /// Most that any device of the regions has spent, in units of 1e-12.
     pub fn worst_of(&self, regions: &[RegionId]) -> u64 {
         let inner = self.lock();
-        let accounts = inner.devices.values().filter(|account| regions.contains(&account.region));
+        let accounts = inner
+            .devices
+            .values()
+            .filter(|account| regions.contains(&account.region));
         accounts.map(|account| account.pico_rho).max().unwrap_or(0)
     }
 
@@ -156,7 +169,10 @@ impl Ledger {
         let inner = self.lock();
         let mut totals = Vec::with_capacity(devices.len());
         for (device, region) in devices {
-            let spent = inner.devices.get(device).map_or(0, |account| account.pico_rho);
+            let spent = inner
+                .devices
+                .get(device)
+                .map_or(0, |account| account.pico_rho);
             let total = spent.saturating_add(charge.pico_rho);
             if charge.cap_pico_rho > 0 && total > charge.cap_pico_rho {
                 return Err(CoordinatorError::Budget(format!(
@@ -166,7 +182,13 @@ impl Ledger {
                     Rho::from_pico(charge.pico_rho)
                 )));
             }
-            totals.push((device.clone(), Account { pico_rho: total, region: region.clone() }));
+            totals.push((
+                device.clone(),
+                Account {
+                    pico_rho: total,
+                    region: region.clone(),
+                },
+            ));
         }
         Ok(totals)
     }
@@ -186,7 +208,11 @@ impl Ledger {
             }
         }
         let wire = |((id, kind), charges): ((String, ChargeKind), Vec<&Charge>)| {
-            let worst = charges.iter().map(|charge| charge.worst_pico_rho).max().unwrap_or(0);
+            let worst = charges
+                .iter()
+                .map(|charge| charge.worst_pico_rho)
+                .max()
+                .unwrap_or(0);
             let cap = charges.last().map_or(0, |charge| charge.cap_pico_rho);
             let seeded = charges.iter().any(|charge| charge.seeded);
             PrivacyAccount {
@@ -206,12 +232,14 @@ impl Ledger {
         let inner = self.lock();
         let seeded = inner.charges.iter().any(|charge| charge.seeded);
         // of several, the region that sorts first: a map's order must not show
-        let rank = |account: &&Account| {
-            (account.pico_rho, std::cmp::Reverse(account.region.clone()))
-        };
+        let rank =
+            |account: &&Account| (account.pico_rho, std::cmp::Reverse(account.region.clone()));
         let worst = inner.devices.values().max_by_key(rank);
         let region = worst.map_or(String::new(), |account| account.region.to_string());
-        (spend(worst.map_or(0, |account| account.pico_rho), delta, seeded), region)
+        (
+            spend(worst.map_or(0, |account| account.pico_rho), delta, seeded),
+            region,
+        )
     }
 
     /// The device of each region that spent most.
@@ -241,7 +269,12 @@ pub fn spend(pico_rho: u64, delta: f64, seeded: bool) -> PrivacySpend {
     let rho = Rho::from_pico(pico_rho);
     let statement = PrivacyStatement::new(rho, delta, Adjacency::AddOrRemoveDevice, mechanism);
     let (epsilon, epsilon_gaussian) = statement
-        .map(|known| (known.epsilon.unwrap_or(0.0), known.epsilon_gaussian.unwrap_or(0.0)))
+        .map(|known| {
+            (
+                known.epsilon.unwrap_or(0.0),
+                known.epsilon_gaussian.unwrap_or(0.0),
+            )
+        })
         // an account that can't be converted must never read as a small epsilon
         .unwrap_or((f64::INFINITY, f64::INFINITY));
     PrivacySpend {

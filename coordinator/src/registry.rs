@@ -125,7 +125,9 @@ impl Registry {
     /// # Errors
     /// When the store can't be read.
     pub fn model(&self, digest: &Digest) -> Result<Option<ModelRecord>, CoordinatorError> {
-        let record = self.store.get(Table::Models, digest.to_string().as_bytes())?;
+        let record = self
+            .store
+            .get(Table::Models, digest.to_string().as_bytes())?;
         Ok(record.map(|record| record.json()).transpose()?)
     }
 
@@ -139,7 +141,9 @@ impl Registry {
         if prefix.len() < 6 || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(unknown());
         }
-        let rows = self.store.scan(Table::Models, prefix.to_lowercase().as_bytes(), None, 2)?;
+        let rows = self
+            .store
+            .scan(Table::Models, prefix.to_lowercase().as_bytes(), None, 2)?;
         match rows.as_slice() {
             [(_, record)] => Ok(record.json()?),
             _ => Err(unknown()),
@@ -174,9 +178,16 @@ impl Registry {
     /// # Errors
     /// When the store refuses.
     pub async fn put_build(&self, build: &BuildRecord) -> Result<(), CoordinatorError> {
-        let key = Key::new().text(&build.model.to_string()).text(&build.region);
+        let key = Key::new()
+            .text(&build.model.to_string())
+            .text(&build.region);
         let mut batch = Batch::new();
-        batch.put_json(Table::Builds, key.text(&build.profile).into_bytes(), build, Expect::Any)?;
+        batch.put_json(
+            Table::Builds,
+            key.text(&build.profile).into_bytes(),
+            build,
+            Expect::Any,
+        )?;
         self.store.commit(batch).await?;
         Ok(())
     }
@@ -197,7 +208,9 @@ impl From<ModelRecord> for Model {
         Self {
             digest: record.digest.to_string(),
             name: record.name,
-            parent: record.parent.map_or(String::new(), |parent| parent.to_string()),
+            parent: record
+                .parent
+                .map_or(String::new(), |parent| parent.to_string()),
             run_id: record.run_id,
             round: record.round,
             parameters: record.parameters,

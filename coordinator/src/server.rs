@@ -98,14 +98,21 @@ impl Server {
             None => None,
         };
         let folder = config.data.clone();
-        let open = |source| ServerError::Open { folder: folder.clone(), source };
-        let core = Core::open(&config.data, Arc::new(SystemClock)).await.map_err(open)?;
+        let open = |source| ServerError::Open {
+            folder: folder.clone(),
+            source,
+        };
+        let core = Core::open(&config.data, Arc::new(SystemClock))
+            .await
+            .map_err(open)?;
         crate::run::recover_runs(&core).await.map_err(open)?;
         crate::monitor::recover(&core).await.map_err(open)?;
         let stop = CancellationToken::new();
         let mut server = Self {
             listen: grpc.local_addr().unwrap_or(config.listen),
-            admin: admin_listener.as_ref().and_then(|listener| listener.local_addr().ok()),
+            admin: admin_listener
+                .as_ref()
+                .and_then(|listener| listener.local_addr().ok()),
             core,
             stop,
             tasks: Vec::new(),
@@ -122,7 +129,9 @@ impl Server {
     async fn serve_grpc(&mut self, listener: TcpListener) {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<ControlServiceServer<Control>>().await;
-        health.set_serving::<OrchestrationServiceServer<Orchestration>>().await;
+        health
+            .set_serving::<OrchestrationServiceServer<Orchestration>>()
+            .await;
         let core = &self.core;
         let control = ControlServiceServer::new(Control(core.clone()));
         let router = tonic::transport::Server::builder()
@@ -154,7 +163,9 @@ impl Server {
         let router = admin(self.core.telemetry.clone());
         let stopped = self.stop.clone().cancelled_owned();
         self.tasks.push(tokio::spawn(async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
+            let served = axum::serve(listener, router)
+                .with_graceful_shutdown(stopped)
+                .await;
             if let Err(error) = served {
                 tracing::error!(%error, "the admin server ended");
             }
@@ -189,7 +200,11 @@ async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Se
         return Err(ServerError::NotLoopback { flag, address });
     }
     let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| ServerError::Bind { flag, address, source })
+    bound.map_err(|source| ServerError::Bind {
+        flag,
+        address,
+        source,
+    })
 }
 
 fn reflection() -> Option<
@@ -201,5 +216,7 @@ fn reflection() -> Option<
         .register_encoded_file_descriptor_set(tributary_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1alpha();
-    built.map_err(|error| tracing::error!(%error, "reflection is off")).ok()
+    built
+        .map_err(|error| tracing::error!(%error, "reflection is off"))
+        .ok()
 }

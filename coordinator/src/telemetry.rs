@@ -43,13 +43,19 @@ impl Telemetry {
     /// Counts bytes of an object that were sent.
     pub fn downloaded(&self, digest: Digest, bytes: u64) {
         self.bytes_down.fetch_add(bytes, Ordering::Relaxed);
-        let mut downloads = self.downloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut downloads = self
+            .downloads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *downloads.entry(digest).or_default() += bytes;
     }
 
     /// Takes the bytes of an object that were sent since the last call.
     pub fn take_downloads(&self, digest: &Digest) -> u64 {
-        let mut downloads = self.downloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut downloads = self
+            .downloads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         downloads.remove(digest).unwrap_or(0)
     }
 
@@ -62,20 +68,46 @@ impl Telemetry {
     pub fn render(&self) -> String {
         let mut text = String::new();
         let counters: [(&str, &str, &AtomicU64); 6] = [
-            ("tributary_download_bytes_total", "Bytes of objects sent.", &self.bytes_down),
-            ("tributary_upload_bytes_total", "Bytes of updates received.", &self.bytes_up),
-            ("tributary_contributions_total", "Contributions counted.", &self.contributions),
+            (
+                "tributary_download_bytes_total",
+                "Bytes of objects sent.",
+                &self.bytes_down,
+            ),
+            (
+                "tributary_upload_bytes_total",
+                "Bytes of updates received.",
+                &self.bytes_up,
+            ),
+            (
+                "tributary_contributions_total",
+                "Contributions counted.",
+                &self.contributions,
+            ),
             ("tributary_votes_total", "Votes counted.", &self.votes),
-            ("tributary_rounds_published_total", "Rounds published.", &self.rounds),
-            ("tributary_sessions_total", "Sessions opened.", &self.sessions),
+            (
+                "tributary_rounds_published_total",
+                "Rounds published.",
+                &self.rounds,
+            ),
+            (
+                "tributary_sessions_total",
+                "Sessions opened.",
+                &self.sessions,
+            ),
         ];
         for (name, help, value) in counters {
             let value = value.load(Ordering::Relaxed);
             // writing to a String can't fail
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
+            let _ = writeln!(
+                text,
+                "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}"
+            );
         }
         let name = "tributary_rejects_total";
-        let _ = writeln!(text, "# HELP {name} Refusals by reason.\n# TYPE {name} counter");
+        let _ = writeln!(
+            text,
+            "# HELP {name} Refusals by reason.\n# TYPE {name} counter"
+        );
         let rejects = self.rejects.lock().unwrap_or_else(PoisonError::into_inner);
         for (reason, count) in rejects.iter() {
             let label = reason.trim_start_matches("REJECT_REASON_").to_lowercase();
@@ -97,7 +129,10 @@ pub fn admin(telemetry: Arc<Telemetry>) -> Router {
                 if ready.ready.load(Ordering::SeqCst) {
                     (StatusCode::OK, "ok\n")
                 } else {
-                    (StatusCode::SERVICE_UNAVAILABLE, "not ready: still recovering or stopping\n")
+                    (
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "not ready: still recovering or stopping\n",
+                    )
                 }
             }),
         )
@@ -119,12 +154,21 @@ mod tests {
         assert!(text.contains("\ntributary_contributions_total 3\n"));
         assert!(text.contains("\ntributary_rejects_total{reason=\"duplicate\"} 2\n"));
         assert!(text.contains("\ntributary_rejects_total{reason=\"bad_vote\"} 1\n"));
-        let helps = text.lines().filter(|line| line.starts_with("# HELP ")).count();
-        let types = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
+        let helps = text
+            .lines()
+            .filter(|line| line.starts_with("# HELP "))
+            .count();
+        let types = text
+            .lines()
+            .filter(|line| line.starts_with("# TYPE "))
+            .count();
         assert_eq!((helps, types), (7, 7));
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').unwrap();
-            assert!(name.starts_with("tributary_") && value.parse::<u64>().is_ok(), "{line}");
+            assert!(
+                name.starts_with("tributary_") && value.parse::<u64>().is_ok(),
+                "{line}"
+            );
         }
         assert!(text.ends_with('\n'));
     }

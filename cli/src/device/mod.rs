@@ -68,7 +68,7 @@ pub struct DeviceArguments {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     drop_out: f64,
     /// Milliseconds that a device takes for one training step
-    #[arg(long, value_name = "MS", default_value_t = 0)]
+    #[arg(long, value_name = "MS", default_value_t = 20)]
     step_ms: u64,
     /// Repeats ids, data and drop-outs; started again, the same devices come back
     #[arg(long, value_name = "N")]

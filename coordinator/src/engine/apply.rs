@@ -83,7 +83,11 @@ impl RunState {
         if self.round.counted() >= self.spec.rounds.cohort as usize {
             return Some(CloseReason::GoalMet);
         }
-        let expired = self.round.leases.values().all(|lease| now_ms > lease.until_ms);
+        let expired = self
+            .round
+            .leases
+            .values()
+            .all(|lease| now_ms > lease.until_ms);
         expired.then_some(CloseReason::Deadline)
     }
 
@@ -99,12 +103,20 @@ impl RunState {
             Event::Selected { round, devices, .. } => {
                 self.expects(*round, Phase::Selecting)?;
                 let known = |one: &super::Assigned| one.region < self.spec.regions.len();
-                if devices.iter().all(known) { Ok(()) } else { Err(Reject::NotAssigned) }
+                if devices.iter().all(known) {
+                    Ok(())
+                } else {
+                    Err(Reject::NotAssigned)
+                }
             }
             Event::Dropped { round, devices } => {
                 self.expects(*round, Phase::Collecting)?;
                 let known = |device| self.round.leases.contains_key(device);
-                if devices.iter().all(known) { Ok(()) } else { Err(Reject::NotAssigned) }
+                if devices.iter().all(known) {
+                    Ok(())
+                } else {
+                    Err(Reject::NotAssigned)
+                }
             }
             Event::Sealed { round, segment } => {
                 self.expects(*round, Phase::Collecting)?;
@@ -113,14 +125,22 @@ impl RunState {
             Event::Closed { round, .. } => {
                 self.expects(*round, Phase::Collecting)?;
                 let enough = self.round.counted() >= self.spec.rounds.minimum() as usize;
-                if enough { Ok(()) } else { Err(Reject::BelowMinimum) }
+                if enough {
+                    Ok(())
+                } else {
+                    Err(Reject::BelowMinimum)
+                }
             }
             Event::Charged { round, .. } => self.expects(*round, Phase::Sealing),
             Event::Published { round, .. } => self.expects(*round, Phase::Releasing),
             Event::Aborted { round, .. } => {
                 self.in_round(*round)?;
                 let charged = self.round.phase == Phase::Releasing;
-                if charged { Err(Reject::WrongPhase) } else { Ok(()) }
+                if charged {
+                    Err(Reject::WrongPhase)
+                } else {
+                    Ok(())
+                }
             }
             Event::Stopped | Event::Failed { .. } => Ok(()),
         }
@@ -141,9 +161,12 @@ impl RunState {
     pub fn apply(&mut self, event: &Event) -> Result<Vec<Effect>, Reject> {
         self.check(event)?;
         Ok(match event {
-            Event::Selected { devices, lease_until_ms, complete, .. } => {
-                self.selected(devices, *lease_until_ms, *complete)
-            }
+            Event::Selected {
+                devices,
+                lease_until_ms,
+                complete,
+                ..
+            } => self.selected(devices, *lease_until_ms, *complete),
             Event::Dropped { devices, .. } => self.dropped(devices),
             Event::Sealed { segment, .. } => self.sealed(segment),
             Event::Closed { .. } => {
@@ -155,7 +178,12 @@ impl RunState {
                 self.round.phase = Phase::Releasing;
                 vec![Effect::Release]
             }
-            Event::Published { model, server, bytes_down, .. } => {
+            Event::Published {
+                model,
+                server,
+                bytes_down,
+                ..
+            } => {
                 self.model = *model;
                 self.server = Some(*server);
                 self.published(*bytes_down)
@@ -175,11 +203,19 @@ impl RunState {
         if !self.is_running() {
             return Err(Reject::RunOver);
         }
-        if self.round.number == round { Ok(()) } else { Err(Reject::WrongRound) }
+        if self.round.number == round {
+            Ok(())
+        } else {
+            Err(Reject::WrongRound)
+        }
     }
 
     fn in_phase(&self, phase: Phase) -> Result<(), Reject> {
-        if self.round.phase == phase { Ok(()) } else { Err(Reject::WrongPhase) }
+        if self.round.phase == phase {
+            Ok(())
+        } else {
+            Err(Reject::WrongPhase)
+        }
     }
 
     fn selected(
@@ -190,8 +226,15 @@ impl RunState {
     ) -> Vec<Effect> {
         for assigned in devices {
             let state = AssignmentState::Waiting;
-            let lease = Lease { region: assigned.region, until_ms, state };
-            self.round.leases.entry(assigned.device.clone()).or_insert(lease);
+            let lease = Lease {
+                region: assigned.region,
+                until_ms,
+                state,
+            };
+            self.round
+                .leases
+                .entry(assigned.device.clone())
+                .or_insert(lease);
         }
         if !complete {
             return Vec::new();
@@ -236,21 +279,27 @@ impl RunState {
         }
         self.round.segments.push(segment.clone());
         let devices = segment.contributors.clone();
-        vec![Effect::GiveReceipts { segment: segment.digest, devices }]
+        vec![Effect::GiveReceipts {
+            segment: segment.digest,
+            devices,
+        }]
     }
 
     fn published(&mut self, bytes_down: u64) -> Vec<Effect> {
         let number = self.round.number;
         let contributors: Vec<DeviceId> = self.round.contributors().cloned().collect();
         for device in contributors {
-            let past = self
-                .participations
-                .entry(device)
-                .or_insert(Participation { count: 0, last_round: 0 });
+            let past = self.participations.entry(device).or_insert(Participation {
+                count: 0,
+                last_round: 0,
+            });
             past.count += 1;
             past.last_round = number;
         }
-        let spent = self.round.charged_pico_rho.saturating_mul(self.most_participations().into());
+        let spent = self
+            .round
+            .charged_pico_rho
+            .saturating_mul(self.most_participations().into());
         self.record(Some(self.model), bytes_down, String::new(), spent);
         let discard = Effect::Discard(self.segment_digests());
         if number == self.spec.rounds.count {
@@ -262,7 +311,10 @@ impl RunState {
     }
 
     fn aborted(&mut self, reason: &str) -> Vec<Effect> {
-        let spent = self.history.last().map_or(0, |record| record.worst_pico_rho);
+        let spent = self
+            .history
+            .last()
+            .map_or(0, |record| record.worst_pico_rho);
         self.record(None, 0, reason.to_owned(), spent);
         let discard = Effect::Discard(self.segment_digests());
         if self.round.attempt >= MAX_ATTEMPTS {
@@ -278,14 +330,21 @@ impl RunState {
     }
 
     fn over(&mut self, status: RunStatus, reason: &str) -> Vec<Effect> {
-        let spent = self.history.last().map_or(0, |record| record.worst_pico_rho);
+        let spent = self
+            .history
+            .last()
+            .map_or(0, |record| record.worst_pico_rho);
         self.record(None, 0, reason.to_owned(), spent);
         self.status = status;
         vec![Effect::Discard(self.segment_digests()), Effect::Finish]
     }
 
     fn segment_digests(&self) -> Vec<tributary_model::Digest> {
-        self.round.segments.iter().map(|segment| segment.digest).collect()
+        self.round
+            .segments
+            .iter()
+            .map(|segment| segment.digest)
+            .collect()
     }
 
     fn record(
@@ -302,7 +361,12 @@ impl RunState {
             counted: self.round.counted_by_region(self.spec.regions.len()),
             dropped: self.round.in_state(AssignmentState::Dropped) as u64,
             bytes_down,
-            bytes_up: self.round.segments.iter().map(|segment| segment.bytes_up).sum(),
+            bytes_up: self
+                .round
+                .segments
+                .iter()
+                .map(|segment| segment.bytes_up)
+                .sum(),
             reason,
             worst_pico_rho,
         });

@@ -25,7 +25,10 @@ pub fn select(state: &RunState, candidates: &[Candidate]) -> Vec<Assigned> {
     for candidate in candidates {
         if state.may_participate(&candidate.device) {
             let device = &candidate.device;
-            let past = state.participations.get(device).map_or(0, |past| past.count);
+            let past = state
+                .participations
+                .get(device)
+                .map_or(0, |past| past.count);
             by_region[candidate.region].push((past, rank(state, device), device));
         }
     }
@@ -35,7 +38,10 @@ pub fn select(state: &RunState, candidates: &[Candidate]) -> Vec<Assigned> {
     for (region, (devices, quota)) in by_region.iter_mut().zip(quotas).enumerate() {
         devices.sort_unstable();
         let first = devices.iter().take(quota);
-        chosen.extend(first.map(|(_, _, device)| Assigned { device: (*device).clone(), region }));
+        chosen.extend(first.map(|(_, _, device)| Assigned {
+            device: (*device).clone(),
+            region,
+        }));
     }
     chosen
 }

@@ -151,12 +151,18 @@ impl RoundState {
 
     /// Devices in `state`.
     pub fn in_state(&self, state: AssignmentState) -> usize {
-        self.leases.values().filter(|lease| lease.state == state).count()
+        self.leases
+            .values()
+            .filter(|lease| lease.state == state)
+            .count()
     }
 
     /// Contributions counted.
     pub fn counted(&self) -> usize {
-        self.segments.iter().map(|segment| segment.contributors.len()).sum()
+        self.segments
+            .iter()
+            .map(|segment| segment.contributors.len())
+            .sum()
     }
 
     /// Contributions counted, by index of the region.
@@ -170,7 +176,9 @@ impl RoundState {
 
     /// Everybody in a sealed segment.
     pub fn contributors(&self) -> impl Iterator<Item = &DeviceId> {
-        self.segments.iter().flat_map(|segment| &segment.contributors)
+        self.segments
+            .iter()
+            .flat_map(|segment| &segment.contributors)
     }
 }
 
@@ -213,12 +221,18 @@ impl RunState {
 
     /// Most published rounds that any one device is in.
     pub fn most_participations(&self) -> u32 {
-        self.participations.values().map(|p| p.count).max().unwrap_or(0)
+        self.participations
+            .values()
+            .map(|p| p.count)
+            .max()
+            .unwrap_or(0)
     }
 
     /// True when the device may take part in the open round as far as this run is concerned.
     pub fn may_participate(&self, device: &DeviceId) -> bool {
-        let Some(past) = self.participations.get(device) else { return true };
+        let Some(past) = self.participations.get(device) else {
+            return true;
+        };
         past.count < self.spec.rounds.max_participations
             && self.round.number >= past.last_round + self.spec.rounds.min_separation
     }

@@ -41,14 +41,21 @@ pub struct Actor {
 /// What a recipe allows a device to spend, in units of 1e-12 of zCDP.
 pub fn cap(spec: &RunSpec) -> Result<Option<u64>, CoordinatorError> {
     let privacy = &spec.privacy;
-    let cap = privacy.epsilon.map(|epsilon| rho_for_epsilon(epsilon, privacy.delta)).transpose()?;
+    let cap = privacy
+        .epsilon
+        .map(|epsilon| rho_for_epsilon(epsilon, privacy.delta))
+        .transpose()?;
     Ok(cap.map(|rho| rho.pico()))
 }
 
 /// How long a poll waits for answers.
 pub fn patience(spec: &RunSpec, deadline_ms: u64) -> Duration {
     let deadline = Duration::from_millis(deadline_ms);
-    if spec.is_seeded() { deadline * SEEDED_PATIENCE } else { deadline }
+    if spec.is_seeded() {
+        deadline * SEEDED_PATIENCE
+    } else {
+        deadline
+    }
 }
 
 impl Actor {
@@ -57,7 +64,11 @@ impl Actor {
         let spec = &record.header.spec;
         let Some(drift) = spec.drift.clone() else {
             let name = record.header.id.as_str();
-            return Err(CoordinatorError::unknown("monitor", name, "its recipe has no [drift]"));
+            return Err(CoordinatorError::unknown(
+                "monitor",
+                name,
+                "its recipe has no [drift]",
+            ));
         };
         Ok(Self {
             noise: VoteNoise::new(drift.noise_votes, spec.seed)?,
@@ -85,7 +96,11 @@ impl Actor {
         let mut interval =
             tokio::time::interval(Duration::from_millis(self.drift.interval_ms.max(1)));
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while self.drift.windows.is_none_or(|planned| self.record.header.windows < planned) {
+        while self
+            .drift
+            .windows
+            .is_none_or(|planned| self.record.header.windows < planned)
+        {
             tokio::select! {
                 _ = interval.tick() => {}
                 Some(outcome) = self.mitigations.join_next() => {
@@ -116,11 +131,19 @@ impl Actor {
     /// Asks, sums, charges, judges, and starts playbooks.
     async fn window(&mut self) -> Result<(), CoordinatorError> {
         let window = self.record.header.next_window;
-        let active: Vec<usize> =
-            (0..self.record.regions.len()).filter(|i| !self.record.is_mitigating(*i)).collect();
-        let groups = active.iter().map(|&index| self.question(index, window)).collect::<Result<Vec<_>, _>>()?;
+        let active: Vec<usize> = (0..self.record.regions.len())
+            .filter(|i| !self.record.is_mitigating(*i))
+            .collect();
+        let groups = active
+            .iter()
+            .map(|&index| self.question(index, window))
+            .collect::<Result<Vec<_>, _>>()?;
         let patience = patience(&self.record.header.spec, self.drift.deadline_ms);
-        let votes = self.handle.polls.ask(self.core(), window, groups, patience).await;
+        let votes = self
+            .handle
+            .polls
+            .ask(self.core(), window, groups, patience)
+            .await;
         for (index, votes) in active.into_iter().zip(votes) {
             self.judge(index, window, votes).await?;
         }
@@ -134,7 +157,10 @@ impl Actor {
 
     fn quantities(&self, index: usize) -> Vec<Quantity> {
         let streams = self.record.regions[index].monitor.streams();
-        streams.iter().map(|stream| stream.quantity().clone()).collect()
+        streams
+            .iter()
+            .map(|stream| stream.quantity().clone())
+            .collect()
     }
 
     fn question(&self, index: usize, window: u64) -> Result<Question, CoordinatorError> {
@@ -158,14 +184,23 @@ impl Actor {
         window: u64,
         votes: Votes,
     ) -> Result<(), CoordinatorError> {
-        if self.record.regions[index].monitor.last_window().is_some_and(|last| last >= window) {
+        if self.record.regions[index]
+            .monitor
+            .last_window()
+            .is_some_and(|last| last >= window)
+        {
             return Ok(());
         }
         let quantities = self.quantities(index);
         let region = self.record.header.spec.regions[index].clone();
         let voters = votes.voters.clone();
         let id = self.handle.id.as_str().as_bytes();
-        let purpose: [&[u8]; 4] = [b"window", id, &window.to_be_bytes(), region.as_str().as_bytes()];
+        let purpose: [&[u8]; 4] = [
+            b"window",
+            id,
+            &window.to_be_bytes(),
+            region.as_str().as_bytes(),
+        ];
         // an empty window is judged as well: it says that there is too little data
         let histograms = self.noise.release(&quantities, votes, &purpose)?;
         let before = self.record.regions[index].clone();
@@ -173,8 +208,12 @@ impl Actor {
         let report = monitor.observe(window, &histograms, &mut self.calibrator)?;
         let playbook = self.react(index, &report)?;
         let pico_rho = self.noise.pico_rho(quantities.len())?;
-        let record =
-            WindowRecord { report, playbook, pico_rho, voters: voters.len() as u64 };
+        let record = WindowRecord {
+            report,
+            playbook,
+            pico_rho,
+            voters: voters.len() as u64,
+        };
         if let Err(error) = self.keep(index, &record, voters, region).await {
             // nothing was released: the window is asked again
             self.record.regions[index] = before;
@@ -204,7 +243,9 @@ impl Actor {
     ) -> Result<String, CoordinatorError> {
         let region = &mut self.record.regions[index];
         region.since_mitigation += 1;
-        let Some(drift) = report.drift.clone() else { return Ok(String::new()) };
+        let Some(drift) = report.drift.clone() else {
+            return Ok(String::new());
+        };
         match report.verdict {
             Verdict::Drift => {
                 let (playbook, acts) = plan(&self.record.header.spec, region, &report.evidence);
@@ -246,7 +287,9 @@ impl Actor {
             devices: voters.len() as u64,
             seeded: self.record.header.spec.is_seeded(),
             cap_pico_rho: self.cap_pico_rho.unwrap_or(0),
-            worst_pico_rho: window.pico_rho.saturating_mul(self.record.header.windows + 1),
+            worst_pico_rho: window
+                .pico_rho
+                .saturating_mul(self.record.header.windows + 1),
             unix_ms: self.core().clock.now_ms(),
         };
         let devices: Vec<_> = voters.into_iter().map(|id| (id, region.clone())).collect();
@@ -285,7 +328,13 @@ impl Actor {
         let mut batch = Batch::new();
         let kept = self.record.put_region(outcome.index, &mut batch);
         let committed = match kept {
-            Ok(()) => self.core().store.commit(batch).await.map(drop).map_err(Into::into),
+            Ok(()) => self
+                .core()
+                .store
+                .commit(batch)
+                .await
+                .map(drop)
+                .map_err(Into::into),
             Err(error) => Err(error),
         };
         if let Err(error) = stepped.map_err(Into::into).and(committed) {
@@ -310,4 +359,3 @@ pub fn payers(
     devices.truncate(MAX_ASKED);
     devices
 }
-

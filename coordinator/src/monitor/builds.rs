@@ -79,11 +79,18 @@ fn variants(
     let mut variants = Vec::with_capacity(widths.len());
     for &width in widths {
         let variant = if width >= 1.0 {
-            Variant { name: "full".to_owned(), model: quantise(&graph, &file.weights, ranges)? }
+            Variant {
+                name: "full".to_owned(),
+                model: quantise(&graph, &file.weights, ranges)?,
+            }
         } else {
-            let (spec, weights) = tributary_model::prune::prune_width(&graph, &file.weights, width)?;
+            let (spec, weights) =
+                tributary_model::prune::prune_width(&graph, &file.weights, width)?;
             let model = quantise(&spec.graph()?, &weights, ranges)?;
-            Variant { name: format!("width-{width}"), model }
+            Variant {
+                name: format!("width-{width}"),
+                model,
+            }
         };
         variants.push(variant);
     }
@@ -91,10 +98,7 @@ fn variants(
 }
 
 /// The first variant that fits, and why.
-fn choose<'v>(
-    variants: &'v [Variant],
-    profile: &Profile,
-) -> Result<(&'v Variant, String), String> {
+fn choose<'v>(variants: &'v [Variant], profile: &Profile) -> Result<(&'v Variant, String), String> {
     if !profile.formats.iter().any(|format| format == FORMAT) {
         return Err(format!("it does not run {FORMAT}"));
     }
@@ -124,13 +128,21 @@ fn choose<'v>(
 }
 
 /// The region's reachable devices by profile, in the order of the profiles' names.
-fn profiles(handle: &MonitorHandle, region: &RegionId, task: &str) -> Vec<(Profile, Vec<DeviceId>)> {
+fn profiles(
+    handle: &MonitorHandle,
+    region: &RegionId,
+    task: &str,
+) -> Vec<(Profile, Vec<DeviceId>)> {
     let fleet = &handle.core.fleet;
     let mut groups = BTreeMap::<String, (Profile, Vec<DeviceId>)>::new();
     for id in fleet.reachable(region, task) {
-        let Some(device) = fleet.device(&id) else { continue };
+        let Some(device) = fleet.device(&id) else {
+            continue;
+        };
         let profile = device.profile.clone();
-        let group = groups.entry(profile.name.clone()).or_insert((profile, Vec::new()));
+        let group = groups
+            .entry(profile.name.clone())
+            .or_insert((profile, Vec::new()));
         group.1.push(id);
     }
     groups.into_values().collect()
@@ -144,7 +156,9 @@ async fn roll_out(
 ) -> Result<(), CoordinatorError> {
     let core = &handle.core;
     for (record, devices) in &offers {
-        handle.installs.offer(core, offer(handle, record, &spec.task), devices);
+        handle
+            .installs
+            .offer(core, offer(handle, record, &spec.task), devices);
     }
     let patience = Duration::from_millis(builds.deadline_ms);
     for (mut record, _) in offers {
@@ -165,7 +179,13 @@ fn offer(handle: &MonitorHandle, record: &BuildRecord, task: &str) -> BuildOffer
         size: record.bytes,
         format: record.format.clone(),
         arena_bytes: record.arena_bytes,
-        signature: handle.core.build_key.sign(text.as_bytes()).to_bytes().to_vec().into(),
+        signature: handle
+            .core
+            .build_key
+            .sign(text.as_bytes())
+            .to_bytes()
+            .to_vec()
+            .into(),
         model_digest: record.model.to_string(),
         task: task.to_owned(),
     }

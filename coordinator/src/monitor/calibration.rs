@@ -28,6 +28,9 @@ const HIGHEST: i32 = 12;
 /// A bin counts when it stands out of the noise by so many standard deviations: with 82 bins a bin
 /// without votes passes once in 400 tensors.
 const STANDS_OUT: f64 = 4.0;
+/// Above such a bin the tail goes on while the next two bins together stand out by so many standard
+/// deviations: bins of a thin tail are each lost in the noise, and cutting them off costs accuracy.
+const TAIL: f64 = 2.0;
 /// Fewest votes that a bin needs without noise.
 const FEWEST: f64 = 1.0;
 
@@ -47,7 +50,9 @@ pub async fn calibrate(
     graph: &Graph,
 ) -> Result<ActivationRanges, CoordinatorError> {
     let core = &handle.core;
-    let quantities = tensors(graph).map(quantity).collect::<Result<Vec<_>, _>>()?;
+    let quantities = tensors(graph)
+        .map(quantity)
+        .collect::<Result<Vec<_>, _>>()?;
     let noise = VoteNoise::new(builds.calibration_noise_votes, spec.seed)?;
     let pico_rho = noise.pico_rho(quantities.len())?;
     let cap = cap(spec)?;
@@ -94,17 +99,23 @@ pub async fn calibrate(
 /// Indices of the tensors that need a range: all but the output of a softmax, which lies in 0..1.
 fn tensors(graph: &Graph) -> impl Iterator<Item = usize> {
     let softmax = |index: &usize| {
-        index.checked_sub(1).is_some_and(|layer| {
-            matches!(graph.layers()[layer], LayerSpec::Softmax(_))
-        })
+        index
+            .checked_sub(1)
+            .is_some_and(|layer| matches!(graph.layers()[layer], LayerSpec::Softmax(_)))
     };
     (0..graph.shapes().len()).filter(move |index| !softmax(index))
 }
 
 fn quantity(tensor: usize) -> Result<Quantity, CoordinatorError> {
     let parts = LOWEST * PER_OCTAVE..=HIGHEST * PER_OCTAVE;
-    let edges = parts.map(|part| f64::from(part) / f64::from(PER_OCTAVE)).collect();
-    Ok(Quantity::new(format!("activation:{tensor}"), Role::Feature, Binning::Edges(edges))?)
+    let edges = parts
+        .map(|part| f64::from(part) / f64::from(PER_OCTAVE))
+        .collect();
+    Ok(Quantity::new(
+        format!("activation:{tensor}"),
+        Role::Feature,
+        Binning::Edges(edges),
+    )?)
 }
 
 fn ranges(graph: &Graph, histograms: &[Histogram]) -> Result<ActivationRanges, ModelError> {
@@ -117,14 +128,26 @@ fn ranges(graph: &Graph, histograms: &[Histogram]) -> Result<ActivationRanges, M
     Ok(ActivationRanges::new(ranges)?)
 }
 
-/// Upper end of the highest bin that stands out of the noise.
+/// Upper end of the highest bin that stands out of the noise, with the tail above it.
 fn largest(histogram: &Histogram) -> f32 {
-    let bar = (STANDS_OUT * histogram.noise_variance().sqrt()).max(FEWEST);
+    let sigma = histogram.noise_variance().sqrt();
+    let bar = (STANDS_OUT * sigma).max(FEWEST);
     let counts = histogram.counts();
     // the last two bins are overflow, which has no upper end, and missing values
     let overflow = counts.len().saturating_sub(2);
-    let above = (0..=overflow).rev().find(|&bin| counts.get(bin).is_some_and(|n| *n as f64 >= bar));
-    let highest = above.unwrap_or(overflow).min(overflow.saturating_sub(1));
+    let above = (0..=overflow)
+        .rev()
+        .find(|&bin| counts.get(bin).is_some_and(|n| *n as f64 >= bar));
+    let mut highest = above.unwrap_or(overflow).min(overflow.saturating_sub(1));
+    let tail_bar = (TAIL * std::f64::consts::SQRT_2 * sigma).max(FEWEST);
+    let pair = |bin: usize| {
+        counts
+            .get(bin..bin + 2)
+            .map_or(0, |two| two.iter().sum::<i64>())
+    };
+    while highest + 1 < overflow && pair(highest + 1) as f64 >= tail_bar {
+        highest += 1;
+    }
     let exponent = f64::from(LOWEST) + highest as f64 / f64::from(PER_OCTAVE);
     exponent.exp2() as f32
 }
@@ -153,7 +176,10 @@ mod tests {
         for value in [0.004, 0.01, 0.9, 1.0, 1.3, 17.0, 4_000.0] {
             let range = f64::from(largest(&histogram(&[(bin(value), 50)], 2.0)));
             assert!(range >= value * 0.999_999, "{range} for {value}");
-            assert!(range <= value * 2f64.powf(0.25) * 1.000_001, "{range} for {value}");
+            assert!(
+                range <= value * 2f64.powf(0.25) * 1.000_001,
+                "{range} for {value}"
+            );
         }
     }
 
@@ -163,6 +189,20 @@ mod tests {
         assert_eq!(largest(&noisy), 2f32.powf(0.5));
         let real = histogram(&[(bin(1.3), 50), (bin(100.0), 8)], 2.0);
         assert!(largest(&real) >= 100.0);
+    }
+
+    #[test]
+    fn a_thin_tail_is_not_cut_off() {
+        let at = bin(1.3);
+        let counts = [
+            (at, 500),
+            (at + 1, 5),
+            (at + 2, 4),
+            (at + 3, 3),
+            (at + 9, 3),
+        ];
+        let range = largest(&histogram(&counts, 2.0));
+        assert_eq!(range, largest(&histogram(&[(at + 2, 500)], 2.0)));
     }
 
     #[test]
@@ -180,6 +220,9 @@ mod tests {
     #[test]
     fn missing_values_are_no_activation() {
         let missing = quantity(0).unwrap().missing_bin();
-        assert_eq!(largest(&histogram(&[(bin(1.3), 50), (missing, 50)], 2.0)), 2f32.powf(0.5));
+        assert_eq!(
+            largest(&histogram(&[(bin(1.3), 50), (missing, 50)], 2.0)),
+            2f32.powf(0.5)
+        );
     }
 }

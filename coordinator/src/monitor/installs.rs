@@ -43,7 +43,14 @@ impl Installs {
         let waiting = devices.iter().cloned().collect();
         let directive = directive_of(&offer);
         let key = offer.build_digest.clone();
-        self.lock().insert(key, Offer { offer, waiting, tally: Tally::default() });
+        self.lock().insert(
+            key,
+            Offer {
+                offer,
+                waiting,
+                tally: Tally::default(),
+            },
+        );
         for device in devices {
             core.fleet.send(device, directive.clone());
         }
@@ -61,7 +68,9 @@ impl Installs {
     /// Takes an outcome; the first one of a device counts.
     pub fn report(&self, device: &DeviceId, report: &InstallReport) {
         let mut offers = self.lock();
-        let Some(offer) = offers.get_mut(&report.build_digest) else { return };
+        let Some(offer) = offers.get_mut(&report.build_digest) else {
+            return;
+        };
         if !offer.waiting.remove(device) {
             return;
         }
@@ -80,13 +89,18 @@ impl Installs {
         let key = build.to_string();
         // the deadline ends the wait; what has come until then counts
         let _ = tokio::time::timeout(deadline, self.all_answered(&key)).await;
-        self.lock().get(&key).map_or(Tally::default(), |offer| offer.tally)
+        self.lock()
+            .get(&key)
+            .map_or(Tally::default(), |offer| offer.tally)
     }
 
     async fn all_answered(&self, key: &str) {
         loop {
             let answered = self.answered.notified();
-            let waits = self.lock().get(key).is_some_and(|offer| !offer.waiting.is_empty());
+            let waits = self
+                .lock()
+                .get(key)
+                .is_some_and(|offer| !offer.waiting.is_empty());
             if !waits {
                 return;
             }
@@ -96,5 +110,7 @@ impl Installs {
 }
 
 fn directive_of(offer: &BuildOffer) -> Directive {
-    Directive { directive: Some(directive::Directive::BuildOffer(offer.clone())) }
+    Directive {
+        directive: Some(directive::Directive::BuildOffer(offer.clone())),
+    }
 }

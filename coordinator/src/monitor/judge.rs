@@ -37,7 +37,9 @@ impl VoteNoise {
     /// # Errors
     /// When it can't be represented.
     pub fn pico_rho(&self, quantities: usize) -> Result<u64, CoordinatorError> {
-        let Some(gaussian) = &self.gaussian else { return Ok(0) };
+        let Some(gaussian) = &self.gaussian else {
+            return Ok(0);
+        };
         Ok(gaussian.rho(quantities as u128)?.pico())
     }
 
@@ -84,7 +86,10 @@ mod tests {
 
     fn votes(sums: Vec<i64>) -> Votes {
         let voters = (0..sums.iter().sum::<i64>() as usize).map(device).collect();
-        Votes { sums: vec![sums], voters }
+        Votes {
+            sums: vec![sums],
+            voters,
+        }
     }
 
     #[test]
@@ -93,7 +98,10 @@ mod tests {
             let noise = VoteNoise::new(sigma, None).unwrap();
             let rho = quantities as f64 / (2.0 * sigma * sigma);
             let charged = noise.pico_rho(quantities).unwrap() as f64 * 1e-12;
-            assert!(charged >= rho - 1e-15 && charged <= rho + 2e-12, "{charged} against {rho}");
+            assert!(
+                charged >= rho - 1e-15 && charged <= rho + 2e-12,
+                "{charged} against {rho}"
+            );
         }
         assert_eq!(VoteNoise::new(0.0, None).unwrap().pico_rho(9).unwrap(), 0);
     }
@@ -101,15 +109,21 @@ mod tests {
     #[test]
     fn noise_is_never_smaller_than_what_was_asked_for() {
         let noise = VoteNoise::new(1.234_56, None).unwrap();
-        assert!(noise.pico_rho(1).unwrap() <= VoteNoise::new(1.234, None).unwrap().pico_rho(1).unwrap());
-        let released = noise.release(&[quantity()], votes(vec![1, 2, 3, 0]), &[]).unwrap();
+        assert!(
+            noise.pico_rho(1).unwrap() <= VoteNoise::new(1.234, None).unwrap().pico_rho(1).unwrap()
+        );
+        let released = noise
+            .release(&[quantity()], votes(vec![1, 2, 3, 0]), &[])
+            .unwrap();
         assert!(released[0].noise_variance() >= 1.234_56 * 1.234_56);
     }
 
     #[test]
     fn without_noise_the_counts_are_exact() {
         let noise = VoteNoise::new(0.0, Some(1)).unwrap();
-        let released = noise.release(&[quantity()], votes(vec![4, 0, 5, 1]), &[]).unwrap();
+        let released = noise
+            .release(&[quantity()], votes(vec![4, 0, 5, 1]), &[])
+            .unwrap();
         assert_eq!(released[0].counts(), [4, 0, 5, 1]);
         assert_eq!(released[0].noise_variance(), 0.0);
     }
@@ -119,14 +133,23 @@ mod tests {
         let noise = VoteNoise::new(50.0, Some(1)).unwrap();
         let exact = vec![400, 300, 500, 100];
         let release = |purpose: &[&[u8]]| {
-            let released = noise.release(&[quantity()], votes(exact.clone()), purpose).unwrap();
+            let released = noise
+                .release(&[quantity()], votes(exact.clone()), purpose)
+                .unwrap();
             released[0].counts().to_vec()
         };
         let (first, second) = (release(&[b"window", b"1"]), release(&[b"window", b"2"]));
         assert_ne!(first, exact);
         assert_ne!(first, second);
-        assert_eq!(first, release(&[b"window", b"1"]), "a seeded window repeats to the bit");
+        assert_eq!(
+            first,
+            release(&[b"window", b"1"]),
+            "a seeded window repeats to the bit"
+        );
         let ambiguous = release(&[b"window1", b""]);
-        assert_ne!(first, ambiguous, "the parts of a purpose do not run together");
+        assert_ne!(
+            first, ambiguous,
+            "the parts of a purpose do not run together"
+        );
     }
 }

@@ -22,9 +22,15 @@ const NAME: usize = 40;
 /// Retraining and personalising are done when the recipe has a `[playbook]`; everything else is
 /// advice that an operator sees beside the verdict.
 pub fn plan(spec: &RunSpec, region: &RegionRecord, evidence: &Evidence) -> (String, bool) {
-    let circumstances = Circumstances { failed_attempts: region.failed, ..Default::default() };
+    let circumstances = Circumstances {
+        failed_attempts: region.failed,
+        ..Default::default()
+    };
     let playbook = choose_playbook(evidence, &circumstances);
-    let retrains = matches!(playbook, Playbook::RetrainRegion | Playbook::PersonaliseRegion);
+    let retrains = matches!(
+        playbook,
+        Playbook::RetrainRegion | Playbook::PersonaliseRegion
+    );
     let acts = retrains && spec.playbook.is_some() && region.failed < MAX_FAILED;
     let name = match playbook {
         Playbook::Log => "log",
@@ -36,7 +42,11 @@ pub fn plan(spec: &RunSpec, region: &RegionRecord, evidence: &Evidence) -> (Stri
         Playbook::RollBack => "roll-back",
         Playbook::Quarantine => "quarantine",
     };
-    let name = if acts { name.to_owned() } else { format!("advice: {name}") };
+    let name = if acts {
+        name.to_owned()
+    } else {
+        format!("advice: {name}")
+    };
     (name, acts)
 }
 
@@ -68,23 +78,38 @@ impl Mitigation {
     pub async fn run(self) -> Outcome {
         let mut run = None;
         let result = self.mitigate(&mut run).await;
-        Outcome { index: self.index, drift: self.drift, run, result }
+        Outcome {
+            index: self.index,
+            drift: self.drift,
+            run,
+            result,
+        }
     }
 
     async fn mitigate(&self, run: &mut Option<RunId>) -> Result<Digest, CoordinatorError> {
         let core = &self.handle.core;
         let Some(playbook) = &self.spec.playbook else {
-            return Err(CoordinatorError::unknown("playbook", "", "add one to the recipe"));
+            return Err(CoordinatorError::unknown(
+                "playbook",
+                "",
+                "add one to the recipe",
+            ));
         };
         let drift_id = format!("{}/{}/{}", self.run_id, self.drift, self.failed);
-        let origin =
-            Origin { idempotency_key: drift_id.clone(), drift_id: Some(drift_id) };
+        let origin = Origin {
+            idempotency_key: drift_id.clone(),
+            drift_id: Some(drift_id),
+        };
         let child = start_run(core, self.child(playbook), origin).await?;
         *run = Some(child.id.clone());
         let (id, index) = (child.id.to_string(), self.index);
-        self.handle.edit(|view| view.regions[index].mitigation_run_id = id);
+        self.handle
+            .edit(|view| view.regions[index].mitigation_run_id = id);
         let mut follow = child.follow();
-        follow.wait_for(RunView::is_over).await.map_err(|_| CoordinatorError::Stopping)?;
+        follow
+            .wait_for(RunView::is_over)
+            .await
+            .map_err(|_| CoordinatorError::Stopping)?;
         let ended = follow.borrow().run.clone();
         if ended.state() != RunState::Completed {
             return Err(CoordinatorError::Budget(format!(
@@ -92,7 +117,10 @@ impl Mitigation {
                 ended.run_id, ended.reason
             )));
         }
-        let model: Digest = ended.model_digest.parse().map_err(|_| CoordinatorError::Stopping)?;
+        let model: Digest = ended
+            .model_digest
+            .parse()
+            .map_err(|_| CoordinatorError::Stopping)?;
         if let Some(builds) = &self.spec.builds {
             let region = &self.spec.regions[self.index];
             build_for_region(&self.handle, &self.spec, builds, region, model).await?;
@@ -110,7 +138,9 @@ impl Mitigation {
             task: self.spec.task.clone(),
             regions: vec![region],
             seed: self.spec.seed,
-            model: ModelSource::Version(VersionSource { version: self.model.to_string() }),
+            model: ModelSource::Version(VersionSource {
+                version: self.model.to_string(),
+            }),
             rounds: playbook.rounds.clone(),
             training: playbook.training.clone(),
             server: playbook.server.clone(),

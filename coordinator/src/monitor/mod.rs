@@ -70,7 +70,9 @@ pub async fn start(core: &Arc<Core>, run: &RunState, model: &str) -> Result<(), 
     if !wanted || MonitorRecord::exists(core, &id)? {
         return Ok(());
     }
-    let Ok(model) = model.parse() else { return Ok(()) };
+    let Ok(model) = model.parse() else {
+        return Ok(());
+    };
     let record = MonitorRecord::new(core, id, run, model).await?;
     launch(core, record)
 }
@@ -104,7 +106,10 @@ fn launch(core: &Arc<Core>, record: MonitorRecord) -> Result<(), CoordinatorErro
 impl MonitorHandle {
     /// What the monitor looks like now.
     pub fn view(&self) -> v1::Monitor {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.view
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn edit(&self, change: impl FnOnce(&mut v1::Monitor)) {

@@ -67,13 +67,18 @@ impl Polls {
         }
         // the deadline ends the wait; what has come until then counts
         let _ = tokio::time::timeout(deadline, self.all_answered(window)).await;
-        self.lock().remove(&window).map_or_else(Vec::new, |poll| poll.votes)
+        self.lock()
+            .remove(&window)
+            .map_or_else(Vec::new, |poll| poll.votes)
     }
 
     async fn all_answered(&self, window: u64) {
         loop {
             let answered = self.answered.notified();
-            let waits = self.lock().get(&window).is_some_and(|poll| !poll.waiting.is_empty());
+            let waits = self
+                .lock()
+                .get(&window)
+                .is_some_and(|poll| !poll.waiting.is_empty());
             if !waits {
                 return;
             }
@@ -98,8 +103,14 @@ impl Polls {
             Err(message) => {
                 core.telemetry.rejected(RejectReason::BadVote);
                 let reason = RejectReason::BadVote.into();
-                let reject = Reject { reason, message, retry_after_ms: 0 };
-                let directive = Directive { directive: Some(directive::Directive::Reject(reject)) };
+                let reject = Reject {
+                    reason,
+                    message,
+                    retry_after_ms: 0,
+                };
+                let directive = Directive {
+                    directive: Some(directive::Directive::Reject(reject)),
+                };
                 core.fleet.send(device, directive);
             }
         }
@@ -118,7 +129,12 @@ impl Polls {
 impl Poll {
     fn new(groups: &[Question]) -> Self {
         let empty = |group: &Question| Votes {
-            sums: group.request.quantities.iter().map(|q| vec![0; q.bins as usize]).collect(),
+            sums: group
+                .request
+                .quantities
+                .iter()
+                .map(|q| vec![0; q.bins as usize])
+                .collect(),
             voters: Vec::new(),
         };
         let waiting = groups
@@ -139,7 +155,11 @@ impl Poll {
         };
         let asked = &self.requests[group].quantities;
         if asked.len() != report.votes.len() {
-            return Err(format!("{} votes for {} quantities", report.votes.len(), asked.len()));
+            return Err(format!(
+                "{} votes for {} quantities",
+                report.votes.len(),
+                asked.len()
+            ));
         }
         for (quantity, vote) in asked.iter().zip(&report.votes) {
             if quantity.quantity_id != vote.quantity_id || vote.bin >= quantity.bins {
@@ -157,7 +177,9 @@ impl Poll {
 }
 
 fn directive_of(request: &SummaryRequest) -> Directive {
-    Directive { directive: Some(directive::Directive::SummaryRequest(request.clone())) }
+    Directive {
+        directive: Some(directive::Directive::SummaryRequest(request.clone())),
+    }
 }
 
 /// A request for votes on `quantities`.
@@ -201,17 +223,33 @@ mod tests {
     fn question(window: u64, devices: std::ops::Range<usize>) -> Question {
         let deadline = Duration::from_millis(5);
         let model = "m".to_owned();
-        let request = request("tiny-1-drift", window, "watch", model, &quantities(), deadline, None);
-        Question { request, devices: devices.map(device).collect() }
+        let request = request(
+            "tiny-1-drift",
+            window,
+            "watch",
+            model,
+            &quantities(),
+            deadline,
+            None,
+        );
+        Question {
+            request,
+            devices: devices.map(device).collect(),
+        }
     }
 
     fn report(window: u64, bins: &[u32]) -> SummaryReport {
         let quantities = quantities();
-        let vote = |(quantity, &bin): (&Quantity, &u32)| {
-            Vote { quantity_id: quantity.id().to_string(), bin }
+        let vote = |(quantity, &bin): (&Quantity, &u32)| Vote {
+            quantity_id: quantity.id().to_string(),
+            bin,
         };
         let votes = quantities.iter().zip(bins).map(vote).collect();
-        SummaryReport { window, votes, ..SummaryReport::default() }
+        SummaryReport {
+            window,
+            votes,
+            ..SummaryReport::default()
+        }
     }
 
     #[test]
@@ -220,13 +258,20 @@ mod tests {
         assert_eq!(poll.vote(&device(0), &report(1, &[2, 0])), Ok(false));
         let again = poll.vote(&device(0), &report(1, &[1, 1])).unwrap_err();
         assert!(again.contains("voted already"), "{again}");
-        assert!(poll.vote(&device(9), &report(1, &[0, 0])).is_err(), "it was not asked");
+        assert!(
+            poll.vote(&device(9), &report(1, &[0, 0])).is_err(),
+            "it was not asked"
+        );
         assert_eq!(poll.vote(&device(3), &report(1, &[0, 2])), Ok(false));
         assert_eq!(poll.votes[0].sums, [vec![0, 0, 1, 0], vec![1, 0, 0, 0]]);
         assert_eq!(poll.votes[1].sums, [vec![1, 0, 0, 0], vec![0, 0, 1, 0]]);
         assert_eq!(poll.votes[1].voters, [device(3)]);
         assert_eq!(poll.vote(&device(1), &report(1, &[0, 0])), Ok(false));
-        assert_eq!(poll.vote(&device(2), &report(1, &[0, 0])), Ok(true), "the last one");
+        assert_eq!(
+            poll.vote(&device(2), &report(1, &[0, 0])),
+            Ok(true),
+            "the last one"
+        );
     }
 
     #[test]
@@ -238,8 +283,14 @@ mod tests {
         swapped.votes.swap(0, 1);
         let mut long = report(1, &[0, 0]);
         long.votes.push(long.votes[0].clone());
-        let bad =
-            [report(1, &[0, 4]), report(1, &[0, u32::MAX]), report(1, &[0]), foreign, swapped, long];
+        let bad = [
+            report(1, &[0, 4]),
+            report(1, &[0, u32::MAX]),
+            report(1, &[0]),
+            foreign,
+            swapped,
+            long,
+        ];
         for report in bad {
             assert!(poll.vote(&device(0), &report).is_err(), "{report:?}");
             assert!(poll.votes[0].sums.iter().flatten().all(|&sum| sum == 0));
@@ -256,12 +307,17 @@ mod tests {
         let (asking, with) = (polls.clone(), core.clone());
         let asked = tokio::spawn(async move {
             let group = vec![question(7, 0..1)];
-            asking.ask(&with, 7, group, Duration::from_secs(3_600)).await
+            asking
+                .ask(&with, 7, group, Duration::from_secs(3_600))
+                .await
         });
         let request = messages.recv().await.unwrap().directive.unwrap();
         assert!(matches!(request, directive::Directive::SummaryRequest(r) if r.window == 7));
         polls.ask_again(&core, &device(0));
-        assert!(messages.recv().await.is_some(), "who comes back is asked again");
+        assert!(
+            messages.recv().await.is_some(),
+            "who comes back is asked again"
+        );
         polls.vote(&core, &device(0), &report(7, &[1, 1]));
         let votes = asked.await.unwrap();
         assert_eq!(votes[0].voters, [device(0)]);
@@ -273,12 +329,16 @@ mod tests {
         let core = core().await;
         let polls = Polls::default();
         let (_, mut messages) = core.fleet.connect(&device(0));
-        let silent = polls.ask(&core, 1, vec![question(1, 0..1)], Duration::ZERO).await;
+        let silent = polls
+            .ask(&core, 1, vec![question(1, 0..1)], Duration::ZERO)
+            .await;
         assert!(silent[0].voters.is_empty(), "the deadline ends the window");
         messages.recv().await.unwrap();
         polls.vote(&core, &device(0), &report(1, &[0, 0]));
         let told = messages.recv().await.unwrap().directive.unwrap();
-        let directive::Directive::Reject(reject) = told else { panic!("{told:?}") };
+        let directive::Directive::Reject(reject) = told else {
+            panic!("{told:?}")
+        };
         assert_eq!(reject.reason(), RejectReason::BadVote);
         assert!(reject.message.contains("closed"), "{}", reject.message);
         assert!(core.telemetry.render().contains("reason=\"bad_vote\"} 1"));

@@ -14,7 +14,10 @@ pub fn of_recipe(
     recipes: &[QuantityRecipe],
     classes: usize,
 ) -> Result<Vec<Quantity>, CoordinatorError> {
-    recipes.iter().map(|recipe| of_one(recipe, classes)).collect()
+    recipes
+        .iter()
+        .map(|recipe| of_one(recipe, classes))
+        .collect()
 }
 
 fn of_one(recipe: &QuantityRecipe, classes: usize) -> Result<Quantity, CoordinatorError> {

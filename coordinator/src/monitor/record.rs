@@ -94,7 +94,13 @@ impl MonitorRecord {
                 });
             }
         }
-        let header = Header { id, run_id: run.id.clone(), spec, next_window: 1, windows: 0 };
+        let header = Header {
+            id,
+            run_id: run.id.clone(),
+            spec,
+            next_window: 1,
+            windows: 0,
+        };
         let record = Self { header, regions };
         let mut batch = Batch::new();
         record.put(&mut batch)?;
@@ -135,7 +141,10 @@ impl MonitorRecord {
     /// # Errors
     /// When it is too large.
     pub fn put_region(&self, index: usize, batch: &mut Batch) -> Result<(), CoordinatorError> {
-        let key = Key::new().text(self.header.id.as_str()).number(index as u64).into_bytes();
+        let key = Key::new()
+            .text(self.header.id.as_str())
+            .number(index as u64)
+            .into_bytes();
         batch.put_json(Table::Monitors, key, &self.regions[index], Expect::Any)?;
         Ok(())
     }
@@ -153,7 +162,10 @@ impl MonitorRecord {
             let _ = parts.text();
             match monitors.last_mut() {
                 Some(monitor) if !parts.is_at_end() => monitor.regions.push(record.json()?),
-                _ => monitors.push(Self { header: record.json()?, regions: Vec::new() }),
+                _ => monitors.push(Self {
+                    header: record.json()?,
+                    regions: Vec::new(),
+                }),
             }
         }
         Ok(monitors)
@@ -170,7 +182,10 @@ impl MonitorRecord {
         batch: &mut Batch,
     ) -> Result<(), CoordinatorError> {
         let key = Key::new().text(self.header.id.as_str());
-        let key = key.number(window.report.window).number(index as u64).into_bytes();
+        let key = key
+            .number(window.report.window)
+            .number(index as u64)
+            .into_bytes();
         batch.put_json(Table::DriftWindows, key, window, Expect::Absent)?;
         Ok(())
     }
@@ -199,7 +214,10 @@ impl MonitorRecord {
             region: record.monitor.region().to_owned(),
             verdict: record.monitor.verdict().name().to_owned(),
             reference_version: record.monitor.reference_version().0.into(),
-            mitigation_run_id: record.mitigation.as_ref().map_or(String::new(), RunId::to_string),
+            mitigation_run_id: record
+                .mitigation
+                .as_ref()
+                .map_or(String::new(), RunId::to_string),
         };
         self.regions.iter().map(wire).collect()
     }
@@ -214,8 +232,10 @@ impl WindowRecord {
     /// The window on the wire.
     pub fn wire(&self, monitor_id: &str) -> DriftWindow {
         let streams = self.report.observations.iter().map(|observation| {
-            let mut reading =
-                StreamReading { quantity: observation.quantity.clone(), ..StreamReading::default() };
+            let mut reading = StreamReading {
+                quantity: observation.quantity.clone(),
+                ..StreamReading::default()
+            };
             if let Some(test) = &observation.test {
                 reading.statistic = test.single.statistic;
                 reading.threshold = test.thresholds.drift;

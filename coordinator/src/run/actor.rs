@@ -23,9 +23,7 @@ use super::view::RunView;
 use super::{Command, Counted, Format};
 use crate::CoordinatorError;
 use crate::core::Core;
-use crate::engine::{
-    AssignmentState, CloseReason, Effect, Event, Phase, Reject, RunState,
-};
+use crate::engine::{AssignmentState, CloseReason, Effect, Event, Phase, Reject, RunState};
 use crate::store::Batch;
 
 /// How often deadlines and seals are looked at.
@@ -86,7 +84,8 @@ impl Actor {
     }
 
     fn show(&self) {
-        self.view.send_modify(|view| view.update(&self.state, &self.reason));
+        self.view
+            .send_modify(|view| view.update(&self.state, &self.reason));
     }
 
     /// Re-issues what a crash or a failure may have cut off; every part of it is idempotent.
@@ -105,13 +104,24 @@ impl Actor {
 
     async fn handle(&mut self, command: Command) -> Result<(), CoordinatorError> {
         match command {
-            Command::Admit { device, round, reply } => {
+            Command::Admit {
+                device,
+                round,
+                reply,
+            } => {
                 // a device that has gone away needs no answer
                 let _ = reply.send(self.admit(&device, round).map(drop));
                 Ok(())
             }
-            Command::Contribute { device, round, contribution, bytes, reply } => {
-                self.contribute(device, round, &contribution, bytes, reply).await
+            Command::Contribute {
+                device,
+                round,
+                contribution,
+                bytes,
+                reply,
+            } => {
+                self.contribute(device, round, &contribution, bytes, reply)
+                    .await
             }
             Command::Abandon { device, round } => {
                 let lease = self.state.round.leases.get(&device);
@@ -159,19 +169,29 @@ impl Actor {
                 return Ok(());
             }
         };
-        let Err(reply) = self.collection.join(&device, reply) else { return Ok(()) };
-        if let Err((error, reply)) = self.collection.add(region, device, contribution, bytes, reply)
+        let Err(reply) = self.collection.join(&device, reply) else {
+            return Ok(());
+        };
+        if let Err((error, reply)) = self
+            .collection
+            .add(region, device, contribution, bytes, reply)
         {
             let _ = reply.send(Err(Reject::WrongPhase));
             return Err(error);
         }
         self.open_since.get_or_insert_with(Instant::now);
-        if self.must_seal() { self.collect().await } else { Ok(()) }
+        if self.must_seal() {
+            self.collect().await
+        } else {
+            Ok(())
+        }
     }
 
     /// True when contributions have waited long enough, fill a record, or are the last.
     fn must_seal(&self) -> bool {
-        let waited = self.open_since.is_some_and(|since| since.elapsed() >= self.seal_every);
+        let waited = self
+            .open_since
+            .is_some_and(|since| since.elapsed() >= self.seal_every);
         let waiting = self.state.round.in_state(AssignmentState::Waiting);
         let last = self.collection.pending() + self.abandoned.len() >= waiting;
         let coming = self.state.round.counted() + self.collection.pending();
@@ -204,21 +224,32 @@ impl Actor {
         let sealings = self.collection.write(&self.core, &self.state.id).await?;
         let mut events = Vec::new();
         for sealing in &sealings {
-            events.push(Event::Sealed { round, segment: sealing.segment.clone() });
+            events.push(Event::Sealed {
+                round,
+                segment: sealing.segment.clone(),
+            });
         }
         for devices in std::mem::take(&mut self.abandoned).chunks(DEVICES_PER_EVENT) {
-            events.push(Event::Dropped { round, devices: devices.to_vec() });
+            events.push(Event::Dropped {
+                round,
+                devices: devices.to_vec(),
+            });
         }
         // receipts are dropped with `sealings` when this fails, so the devices send again
         self.commit(events).await?;
         for sealing in sealings {
-            self.collection.sealed(sealing.segment.region, &sealing.partial)?;
+            self.collection
+                .sealed(sealing.segment.region, &sealing.partial)?;
             let count = sealing.segment.contributors.len() as u64;
             let counters = &self.core.telemetry;
-            counters.contributions.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+            counters
+                .contributions
+                .fetch_add(count, std::sync::atomic::Ordering::Relaxed);
             let segment_id = segment_id(&self.state.key, &sealing.segment.digest);
             for receipt in sealing.receipts {
-                let _ = receipt.send(Ok(Counted { segment_id: segment_id.clone() }));
+                let _ = receipt.send(Ok(Counted {
+                    segment_id: segment_id.clone(),
+                }));
             }
         }
         // sealing may cost at most a tenth of the traffic: large models seal less often
@@ -329,15 +360,25 @@ impl Actor {
         if let Some(round) = view.history.last().cloned() {
             let run_id = self.state.id.to_string();
             let round = Some(round);
-            self.core.tell(watch_response::Event::Round(v1::RoundChanged { run_id, round }));
+            self.core
+                .tell(watch_response::Event::Round(v1::RoundChanged {
+                    run_id,
+                    round,
+                }));
         }
     }
 
     fn finish(&self) {
-        self.core.tell(watch_response::Event::Run(self.view.borrow().run.clone()));
+        self.core
+            .tell(watch_response::Event::Run(self.view.borrow().run.clone()));
         let most = needed_participations(&self.state.spec);
         tracing::info!(run = %self.state.id, status = ?self.state.status, most, "run is over");
-        if self.state.history.iter().all(|record| record.model.is_none()) {
+        if self
+            .state
+            .history
+            .iter()
+            .all(|record| record.model.is_none())
+        {
             return;
         }
         for region in &self.state.spec.regions {
@@ -348,7 +389,12 @@ impl Actor {
                     model_digest: self.state.model.to_string(),
                 };
                 let directive = directive::Directive::ModelPublished(published);
-                self.core.fleet.send(&device, v1::Directive { directive: Some(directive) });
+                self.core.fleet.send(
+                    &device,
+                    v1::Directive {
+                        directive: Some(directive),
+                    },
+                );
             }
         }
     }

@@ -77,7 +77,9 @@ impl Collection {
     /// Lets a repeated upload wait for the receipt of the first; gives the receipt back when there
     /// is no first.
     pub fn join(&mut self, device: &DeviceId, receipt: Waiting) -> Result<(), Waiting> {
-        let Some(&region) = self.pending.get(device) else { return Err(receipt) };
+        let Some(&region) = self.pending.get(device) else {
+            return Err(receipt);
+        };
         self.open[region].receipts.push(receipt);
         Ok(())
     }
@@ -132,21 +134,30 @@ impl Collection {
             if open.contributors.is_empty() {
                 continue;
             }
-            let digest = core.vault.put(owned_by(run, open.partial.to_bytes())).await?;
+            let digest = core
+                .vault
+                .put(owned_by(run, open.partial.to_bytes()))
+                .await?;
             let segment = Segment {
                 region,
                 digest,
                 contributors: open.contributors,
                 bytes_up: open.bytes_up,
             };
-            sealings.push(Sealing { segment, partial: open.partial, receipts: open.receipts });
+            sealings.push(Sealing {
+                segment,
+                partial: open.partial,
+                receipts: open.receipts,
+            });
         }
         Ok(sealings)
     }
 
     /// True when an open partial has as many contributors as one record takes.
     pub fn is_full(&self) -> bool {
-        self.open.iter().any(|open| open.contributors.len() >= DEVICES_PER_EVENT)
+        self.open
+            .iter()
+            .any(|open| open.contributors.len() >= DEVICES_PER_EVENT)
     }
 
     /// Takes a recorded partial into the region's sum.

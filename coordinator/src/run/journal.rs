@@ -40,8 +40,14 @@ impl Journal {
         state: &RunState,
         mut batch: Batch,
     ) -> Result<Self, CoordinatorError> {
-        let mut journal = Self { run: state.id.clone(), events: 0, snapshot: None };
-        journal.put_snapshot(core, state, &mut batch, Expect::Absent).await?;
+        let mut journal = Self {
+            run: state.id.clone(),
+            events: 0,
+            snapshot: None,
+        };
+        journal
+            .put_snapshot(core, state, &mut batch, Expect::Absent)
+            .await?;
         core.store.commit(batch).await?;
         Ok(journal)
     }
@@ -67,7 +73,14 @@ impl Journal {
             state.apply(&value.json::<Event>()?)?;
             events += 1;
         }
-        Ok((Self { run: run.clone(), events, snapshot: Some(record.snapshot) }, state))
+        Ok((
+            Self {
+                run: run.clone(),
+                events,
+                snapshot: Some(record.snapshot),
+            },
+            state,
+        ))
     }
 
     /// Adds events to a batch; once the batch is durable, [`Journal::committed`] must follow.
@@ -91,10 +104,15 @@ impl Journal {
     ///
     /// # Errors
     /// When a store refuses; the old snapshot and all events are then still there.
-    pub async fn snapshot(&mut self, core: &Core, state: &RunState) -> Result<(), CoordinatorError> {
+    pub async fn snapshot(
+        &mut self,
+        core: &Core,
+        state: &RunState,
+    ) -> Result<(), CoordinatorError> {
         let old = self.snapshot;
         let mut batch = Batch::new();
-        self.put_snapshot(core, state, &mut batch, Expect::Any).await?;
+        self.put_snapshot(core, state, &mut batch, Expect::Any)
+            .await?;
         let prefix = Key::new().text(self.run.as_str()).into_bytes();
         for row in core.store.records(Table::RunEvents, &prefix) {
             batch.delete(Table::RunEvents, row?.0, Expect::Any);
@@ -115,7 +133,10 @@ impl Journal {
     ) -> Result<(), CoordinatorError> {
         let bytes = serde_json::to_vec(state).map_err(damaged)?;
         let snapshot = core.vault.put(bytes).await?;
-        let record = RunRecord { snapshot, events: self.events };
+        let record = RunRecord {
+            snapshot,
+            events: self.events,
+        };
         batch.put_json(Table::Runs, self.run.as_str(), &record, expect)?;
         self.snapshot = Some(snapshot);
         Ok(())
@@ -128,7 +149,12 @@ impl Journal {
 /// When the store can't be read.
 pub fn run_ids(core: &Core) -> Result<Vec<RunId>, CoordinatorError> {
     let rows = core.store.records(Table::Runs, b"");
-    rows.map(|row| Ok(RunId::try_from(String::from_utf8_lossy(&row?.0).into_owned())?)).collect()
+    rows.map(|row| {
+        Ok(RunId::try_from(
+            String::from_utf8_lossy(&row?.0).into_owned(),
+        )?)
+    })
+    .collect()
 }
 
 fn event_key(run: &RunId, number: u64) -> Vec<u8> {
@@ -136,7 +162,9 @@ fn event_key(run: &RunId, number: u64) -> Vec<u8> {
 }
 
 fn damaged(error: serde_json::Error) -> CoordinatorError {
-    CoordinatorError::Store(crate::store::StoreError::Encoding { message: error.to_string() })
+    CoordinatorError::Store(crate::store::StoreError::Encoding {
+        message: error.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ use tributary_aggregator::{Codec, Contribution, FixedPoint};
 use tributary_proto::v1::{self, RejectReason};
 use tributary_proto::{DeviceId, RunId};
 
-pub use self::start::{Origin, recover_runs, start_run};
 pub use self::plan::{RunCosts, costs};
+pub use self::start::{Origin, recover_runs, start_run};
 pub use self::view::RunView;
 use crate::CoordinatorError;
 use crate::engine::Reject;
@@ -48,7 +48,11 @@ pub struct Counted {
 /// What others ask of a run.
 pub(crate) enum Command {
     /// Would an update be counted now?
-    Admit { device: DeviceId, round: u32, reply: oneshot::Sender<Result<(), Reject>> },
+    Admit {
+        device: DeviceId,
+        round: u32,
+        reply: oneshot::Sender<Result<(), Reject>>,
+    },
     /// A checked update.
     Contribute {
         device: DeviceId,
@@ -62,7 +66,9 @@ pub(crate) enum Command {
     /// A device opened a session: it may hold an assignment that it lost.
     Connected { device: DeviceId },
     /// Stop the run.
-    Stop { reply: oneshot::Sender<Result<(), CoordinatorError>> },
+    Stop {
+        reply: oneshot::Sender<Result<(), CoordinatorError>>,
+    },
 }
 
 /// How to check and count an update of this run.
@@ -102,8 +108,15 @@ impl RunHandle {
     /// Why not.
     pub async fn admit(&self, device: DeviceId, round: u32) -> Result<(), Reject> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Admit { device, round, reply };
-        self.commands.send(command).await.map_err(|_| Reject::RunOver)?;
+        let command = Command::Admit {
+            device,
+            round,
+            reply,
+        };
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| Reject::RunOver)?;
         answer.await.unwrap_or(Err(Reject::RunOver))
     }
 
@@ -119,8 +132,17 @@ impl RunHandle {
         bytes: u64,
     ) -> Result<Counted, Reject> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Contribute { device, round, contribution, bytes, reply };
-        self.commands.send(command).await.map_err(|_| Reject::RunOver)?;
+        let command = Command::Contribute {
+            device,
+            round,
+            contribution,
+            bytes,
+            reply,
+        };
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| Reject::RunOver)?;
         answer.await.unwrap_or(Err(Reject::Interrupted))
     }
 
@@ -142,7 +164,10 @@ impl RunHandle {
     pub async fn stop(&self) -> Result<(), CoordinatorError> {
         let (reply, answer) = oneshot::channel();
         let over = || CoordinatorError::Reject(Reject::RunOver);
-        self.commands.send(Command::Stop { reply }).await.map_err(|_| over())?;
+        self.commands
+            .send(Command::Stop { reply })
+            .await
+            .map_err(|_| over())?;
         answer.await.map_err(|_| over())?
     }
 }
@@ -162,6 +187,14 @@ pub fn wire_reason(reject: Reject) -> RejectReason {
 
 /// An engine's refusal as a message.
 pub fn wire_reject(reject: Reject) -> v1::Reject {
-    let retry_after_ms = if reject == Reject::Interrupted { 1_000 } else { 0 };
-    v1::Reject { reason: wire_reason(reject).into(), message: reject.to_string(), retry_after_ms }
+    let retry_after_ms = if reject == Reject::Interrupted {
+        1_000
+    } else {
+        0
+    };
+    v1::Reject {
+        reason: wire_reason(reject).into(),
+        message: reject.to_string(),
+        retry_after_ms,
+    }
 }

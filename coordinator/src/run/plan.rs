@@ -24,7 +24,11 @@ pub struct RunCosts {
 /// When the noise or the cap can't be represented.
 pub fn costs(privacy: &PrivacySpec, fixed: &FixedPoint) -> Result<RunCosts, AccountingError> {
     if privacy.mode == PrivacyMode::None {
-        return Ok(RunCosts { noise: None, pico_rho: 0, cap_pico_rho: None });
+        return Ok(RunCosts {
+            noise: None,
+            pico_rho: 0,
+            cap_pico_rho: None,
+        });
     }
     // z is stated in units of the clip, the grid has S steps in it; the charge uses the exact
     // integer bound, which is a little larger than S
@@ -35,8 +39,15 @@ pub fn costs(privacy: &PrivacySpec, fixed: &FixedPoint) -> Result<RunCosts, Acco
     })?;
     let bound = u128::from(fixed.bound());
     let pico_rho = noise.rho(bound * bound)?.pico();
-    let cap = privacy.epsilon.map(|epsilon| rho_for_epsilon(epsilon, privacy.delta)).transpose()?;
-    Ok(RunCosts { noise: Some(noise), pico_rho, cap_pico_rho: cap.map(Rho::pico) })
+    let cap = privacy
+        .epsilon
+        .map(|epsilon| rho_for_epsilon(epsilon, privacy.delta))
+        .transpose()?;
+    Ok(RunCosts {
+        noise: Some(noise),
+        pico_rho,
+        cap_pico_rho: cap.map(Rho::pico),
+    })
 }
 
 /// Refuses a plan that can't finish within its budget, and says what would.
@@ -48,7 +59,9 @@ pub fn check_budget(
     costs: &RunCosts,
     spent_pico_rho: u64,
 ) -> Result<(), CoordinatorError> {
-    let Some(cap) = costs.cap_pico_rho else { return Ok(()) };
+    let Some(cap) = costs.cap_pico_rho else {
+        return Ok(());
+    };
     let rounds = &spec.rounds;
     let most = u64::from(needed_participations(spec));
     let wanted = costs.pico_rho.saturating_mul(most);
@@ -82,7 +95,10 @@ pub fn check_budget(
 /// Rounds that one device may be in at the most.
 pub fn needed_participations(spec: &RunSpec) -> u32 {
     let rounds = &spec.rounds;
-    rounds.count.div_ceil(rounds.min_separation).min(rounds.max_participations)
+    rounds
+        .count
+        .div_ceil(rounds.min_separation)
+        .min(rounds.max_participations)
 }
 
 #[cfg(test)]
@@ -101,7 +117,10 @@ mod tests {
         let costs = costs(&spec().privacy, &fixed()).unwrap();
         let bound = fixed().bound() as f64 / SCALE as f64;
         let rho = bound * bound / (2.0 * 2.0 * 2.0);
-        assert!((costs.pico_rho as f64 * 1e-12 - rho).abs() < 1e-9, "{costs:?} against {rho}");
+        assert!(
+            (costs.pico_rho as f64 * 1e-12 - rho).abs() < 1e-9,
+            "{costs:?} against {rho}"
+        );
         assert!(costs.cap_pico_rho.unwrap() > costs.pico_rho);
     }
 
@@ -127,14 +146,21 @@ mod tests {
     fn a_spent_budget_is_refused_with_the_only_remedy() {
         let spec = spec();
         let costs = costs(&spec.privacy, &fixed()).unwrap();
-        let message = check_budget(&spec, &costs, u64::MAX).unwrap_err().to_string();
-        assert!(message.contains("the budget is spent: raise privacy.epsilon"), "{message}");
+        let message = check_budget(&spec, &costs, u64::MAX)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("the budget is spent: raise privacy.epsilon"),
+            "{message}"
+        );
     }
 
     /// The number after `before` in `text`.
     fn number_after(text: &str, before: &str) -> Option<f64> {
         let rest = &text[text.find(before)? + before.len()..];
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         rest[..end].trim_end_matches('.').parse().ok()
     }
 

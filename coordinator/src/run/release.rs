@@ -1,8 +1,6 @@
 //! From the sealed sum of a round to a new model version.
 
-use tributary_aggregator::{
-    FixedPoint, NoiseSource, OptimiserState, Partial, release_mean,
-};
+use tributary_aggregator::{FixedPoint, NoiseSource, OptimiserState, Partial, release_mean};
 use tributary_model::ModelFile;
 
 use super::plan::RunCosts;
@@ -56,7 +54,10 @@ impl Release {
             }
         };
         self.optimiser.apply(&mut self.base.weights, &mean)?;
-        Ok(Released { file: self.base, optimiser: self.optimiser })
+        Ok(Released {
+            file: self.base,
+            optimiser: self.optimiser,
+        })
     }
 }
 
@@ -65,5 +66,8 @@ pub fn noise_seed(state: &RunState) -> Option<[u8; 32]> {
     let seed = state.spec.seed?;
     let round = state.round.number.to_be_bytes();
     let attempt = state.round.attempt.to_be_bytes();
-    Some(seeded_bytes(seed, &[b"noise", state.id.as_str().as_bytes(), &round, &attempt]))
+    Some(seeded_bytes(
+        seed,
+        &[b"noise", state.id.as_str().as_bytes(), &round, &attempt],
+    ))
 }

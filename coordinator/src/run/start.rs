@@ -106,7 +106,11 @@ async fn spawn(
 ) -> Result<RunHandle, CoordinatorError> {
     let dimension = base.weights.len();
     let regions = state.spec.regions.len();
-    let segments = if state.is_running() { state.round.segments.as_slice() } else { &[] };
+    let segments = if state.is_running() {
+        state.round.segments.as_slice()
+    } else {
+        &[]
+    };
     let collection = Collection::recover(core, &state.id, regions, dimension, segments).await?;
     let (sender, commands) = mpsc::channel(COMMANDS);
     let mut view = RunView::default();
@@ -154,11 +158,15 @@ async fn spawn(
 }
 
 fn format(spec: &RunSpec, parameters: usize) -> Result<(Format, RunCosts), CoordinatorError> {
-    let codec: Codec = spec.training.codec.parse().map_err(|_| CoordinatorError::Invalid {
-        field: "training.codec",
-        problem: format!("is {:?}", spec.training.codec),
-        remedy: "use f32 or f16",
-    })?;
+    let codec: Codec = spec
+        .training
+        .codec
+        .parse()
+        .map_err(|_| CoordinatorError::Invalid {
+            field: "training.codec",
+            problem: format!("is {:?}", spec.training.codec),
+            remedy: "use f32 or f16",
+        })?;
     let fixed = FixedPoint::new(spec.privacy.clip, parameters).map_err(|error| {
         CoordinatorError::Invalid {
             field: "privacy.clip",
@@ -186,7 +194,10 @@ async fn first_model(
             let graph = architecture.graph()?;
             let purpose: &[&[u8]] = &[b"initialise", &key];
             let seed = seeded_bytes(0, purpose);
-            let file = ModelFile { spec: architecture.clone(), weights: initialise(&graph, seed) };
+            let file = ModelFile {
+                spec: architecture.clone(),
+                weights: initialise(&graph, seed),
+            };
             let describe = |digest, parameters| ModelRecord {
                 digest,
                 name: architecture.name.clone(),
@@ -225,5 +236,7 @@ fn next_id(core: &Core, spec: &RunSpec) -> Result<RunId, CoordinatorError> {
             return Ok(id);
         }
     }
-    Err(CoordinatorError::Store(StoreError::Encoding { message: "no run id is free".to_owned() }))
+    Err(CoordinatorError::Store(StoreError::Encoding {
+        message: "no run id is free".to_owned(),
+    }))
 }

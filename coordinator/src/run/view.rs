@@ -60,7 +60,11 @@ fn run(state: &RunState, reason: &str, privacy: v1::PrivacySpend) -> v1::Run {
         privacy: Some(privacy),
         reason: failure.unwrap_or_else(|| reason.to_owned()),
         task: state.spec.task.clone(),
-        phase: if state.is_running() { phase(state).to_owned() } else { String::new() },
+        phase: if state.is_running() {
+            phase(state).to_owned()
+        } else {
+            String::new()
+        },
         started_unix_ms: state.started_ms,
         drift_id: state.drift_id.clone().unwrap_or_default(),
     }
@@ -92,11 +96,18 @@ fn round(state: &RunState, record: &RoundRecord) -> v1::Round {
     let delta = state.spec.privacy.delta;
     v1::Round {
         round: record.number,
-        phase: if record.model.is_some() { "published" } else { "aborted" }.to_owned(),
+        phase: if record.model.is_some() {
+            "published"
+        } else {
+            "aborted"
+        }
+        .to_owned(),
         assigned: record.assigned,
         counted: record.counted.iter().sum(),
         dropped: record.dropped,
-        model_digest: record.model.map_or(String::new(), |model| model.to_string()),
+        model_digest: record
+            .model
+            .map_or(String::new(), |model| model.to_string()),
         bytes_down: record.bytes_down,
         bytes_up: record.bytes_up,
         privacy: Some(spend(record.worst_pico_rho, delta, state.spec.is_seeded())),

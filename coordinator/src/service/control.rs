@@ -58,9 +58,14 @@ impl ControlService for Control {
             .into());
         }
         let spec = RunSpec::from_toml(&request.recipe).map_err(CoordinatorError::from)?;
-        let origin = Origin { idempotency_key: request.idempotency_key, drift_id: None };
+        let origin = Origin {
+            idempotency_key: request.idempotency_key,
+            drift_id: None,
+        };
         let run = start_run(&self.0, spec, origin).await?;
-        Ok(Response::new(StartRunResponse { run_id: run.id.to_string() }))
+        Ok(Response::new(StartRunResponse {
+            run_id: run.id.to_string(),
+        }))
     }
 
     async fn list_runs(
@@ -80,7 +85,10 @@ impl ControlService for Control {
         let view = self.run(&request.into_inner().run_id)?.view();
         let mut rounds = view.history.to_vec();
         rounds.extend(view.open);
-        Ok(Response::new(GetRunResponse { run: Some(view.run), rounds }))
+        Ok(Response::new(GetRunResponse {
+            run: Some(view.run),
+            rounds,
+        }))
     }
 
     async fn stop_run(
@@ -89,7 +97,9 @@ impl ControlService for Control {
     ) -> Result<Response<StopRunResponse>, Status> {
         let run = self.run(&request.into_inner().run_id)?;
         run.stop().await?;
-        Ok(Response::new(StopRunResponse { run: Some(run.view().run) }))
+        Ok(Response::new(StopRunResponse {
+            run: Some(run.view().run),
+        }))
     }
 
     async fn watch(
@@ -135,8 +145,17 @@ impl ControlService for Control {
         request: Request<GetModelRequest>,
     ) -> Result<Response<GetModelResponse>, Status> {
         let model = self.0.registry.find(&request.into_inner().digest)?;
-        let builds = self.0.registry.builds(&model.digest)?.into_iter().map(Into::into).collect();
-        Ok(Response::new(GetModelResponse { model: Some(model.into()), builds }))
+        let builds = self
+            .0
+            .registry
+            .builds(&model.digest)?
+            .into_iter()
+            .map(Into::into)
+            .collect();
+        Ok(Response::new(GetModelResponse {
+            model: Some(model.into()),
+            builds,
+        }))
     }
 
     async fn import_model(
@@ -144,15 +163,23 @@ impl ControlService for Control {
         request: Request<ImportModelRequest>,
     ) -> Result<Response<ImportModelResponse>, Status> {
         let bytes = request.into_inner().safetensors;
-        let model = self.0.registry.import(&bytes, self.0.clock.now_ms()).await?;
-        Ok(Response::new(ImportModelResponse { model: Some(model.into()) }))
+        let model = self
+            .0
+            .registry
+            .import(&bytes, self.0.clock.now_ms())
+            .await?;
+        Ok(Response::new(ImportModelResponse {
+            model: Some(model.into()),
+        }))
     }
 
     async fn get_fleet(
         &self,
         _request: Request<GetFleetRequest>,
     ) -> Result<Response<GetFleetResponse>, Status> {
-        Ok(Response::new(GetFleetResponse { groups: self.0.fleet.groups() }))
+        Ok(Response::new(GetFleetResponse {
+            groups: self.0.fleet.groups(),
+        }))
     }
 
     async fn get_drift(
@@ -164,7 +191,9 @@ impl ControlService for Control {
             self.run(&only)?;
         }
         let views = self.0.monitors().into_iter().map(|monitor| monitor.view());
-        let monitors = views.filter(|view| only.is_empty() || view.run_id == only).collect();
+        let monitors = views
+            .filter(|view| only.is_empty() || view.run_id == only)
+            .collect();
         Ok(Response::new(GetDriftResponse { monitors }))
     }
 
@@ -173,8 +202,14 @@ impl ControlService for Control {
         request: Request<GetPrivacyRequest>,
     ) -> Result<Response<GetPrivacyResponse>, Status> {
         let only = request.into_inner().run_id;
-        let chosen = if only.is_empty() { None } else { Some(self.run(&only)?) };
-        let delta = chosen.and_then(|run| Some(run.view().run.privacy?.delta)).unwrap_or(DELTA);
+        let chosen = if only.is_empty() {
+            None
+        } else {
+            Some(self.run(&only)?)
+        };
+        let delta = chosen
+            .and_then(|run| Some(run.view().run.privacy?.delta))
+            .unwrap_or(DELTA);
         let ledger = &self.0.ledger;
         let (worst_device, worst_region) = ledger.worst(delta);
         Ok(Response::new(GetPrivacyResponse {

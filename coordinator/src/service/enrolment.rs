@@ -14,7 +14,10 @@ pub struct Enrolment(pub Arc<Core>);
 
 #[tonic::async_trait]
 impl EnrolmentService for Enrolment {
-    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
+    async fn enrol(
+        &self,
+        request: Request<EnrolRequest>,
+    ) -> Result<Response<EnrolResponse>, Status> {
         let request = request.into_inner();
         let id = request.device_id.parse().map_err(CoordinatorError::from)?;
         let region = request.region.parse().map_err(CoordinatorError::from)?;
@@ -24,7 +27,9 @@ impl EnrolmentService for Enrolment {
             remedy: "report the device's hardware",
         })?;
         let fleet = &self.0.fleet;
-        let device = fleet.enrol(id, &request.token, region, profile, request.tasks).await?;
+        let device = fleet
+            .enrol(id, &request.token, region, profile, request.tasks)
+            .await?;
         Ok(Response::new(EnrolResponse {
             region: device.region.to_string(),
             build_key: self.0.build_key.verifying_key().to_bytes().to_vec().into(),

@@ -49,7 +49,10 @@ impl OrchestrationService for Orchestration {
         let (id, device) = core.fleet.authenticate(hello.credentials.as_ref())?;
         let (number, directives) = core.fleet.connect(&id);
         core.telemetry.sessions.fetch_add(1, Ordering::Relaxed);
-        let welcome = Welcome { region: device.region.to_string(), heartbeat_ms: HEARTBEAT_MS };
+        let welcome = Welcome {
+            region: device.region.to_string(),
+            heartbeat_ms: HEARTBEAT_MS,
+        };
         let welcome = connect_response::Message::Welcome(welcome);
         tokio::spawn(read_session(core.clone(), id.clone(), number, messages));
         for run in core.runs() {
@@ -58,7 +61,11 @@ impl OrchestrationService for Orchestration {
         for monitor in core.monitors() {
             monitor.connected(id.clone()).await;
         }
-        let answer = |message| Ok(ConnectResponse { message: Some(message) });
+        let answer = |message| {
+            Ok(ConnectResponse {
+                message: Some(message),
+            })
+        };
         let directives = ReceiverStream::new(directives)
             .map(move |directive| answer(connect_response::Message::Directive(directive)));
         let answers = futures::stream::once(async move { answer(welcome) }).chain(directives);
@@ -97,7 +104,12 @@ async fn read_session(
     while let Ok(Some(request)) = messages.message().await {
         match request.message {
             Some(connect_request::Message::Event(event)) => handle(&core, &id, event).await,
-            _ => refuse(&core, &id, RejectReason::Protocol, "send events after the hello"),
+            _ => refuse(
+                &core,
+                &id,
+                RejectReason::Protocol,
+                "send events after the hello",
+            ),
         }
     }
     core.fleet.disconnect(&id, number);
@@ -107,17 +119,35 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
     match event.event {
         None | Some(device_event::Event::Heartbeat(_)) => {}
         Some(device_event::Event::AssignmentAbandoned(abandoned)) => {
-            let run = abandoned.run_id.parse().ok().and_then(|run| core.run(&run).ok());
+            let run = abandoned
+                .run_id
+                .parse()
+                .ok()
+                .and_then(|run| core.run(&run).ok());
             match run {
                 Some(run) => run.abandon(id.clone(), abandoned.round).await,
-                None => refuse(core, id, RejectReason::UnknownRun, "this run is not known here"),
+                None => refuse(
+                    core,
+                    id,
+                    RejectReason::UnknownRun,
+                    "this run is not known here",
+                ),
             }
         }
         Some(device_event::Event::SummaryReport(report)) => {
-            let monitor = report.monitor_id.parse().ok().and_then(|known| core.monitor(&known));
+            let monitor = report
+                .monitor_id
+                .parse()
+                .ok()
+                .and_then(|known| core.monitor(&known));
             match monitor {
                 Some(monitor) => monitor.vote(id.clone(), report).await,
-                None => refuse(core, id, RejectReason::BadVote, "this monitor is not known here"),
+                None => refuse(
+                    core,
+                    id,
+                    RejectReason::BadVote,
+                    "this monitor is not known here",
+                ),
             }
         }
         Some(device_event::Event::InstallReport(report)) => {
@@ -130,8 +160,13 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
 
 fn refuse(core: &Core, id: &DeviceId, reason: RejectReason, message: &str) {
     core.telemetry.rejected(reason);
-    let reject =
-        Reject { reason: reason.into(), message: message.to_owned(), retry_after_ms: 0 };
-    let directive = Directive { directive: Some(directive::Directive::Reject(reject)) };
+    let reject = Reject {
+        reason: reason.into(),
+        message: message.to_owned(),
+        retry_after_ms: 0,
+    };
+    let directive = Directive {
+        directive: Some(directive::Directive::Reject(reject)),
+    };
     core.fleet.send(id, directive);
 }

@@ -37,7 +37,10 @@ pub struct Transfer {
 impl Transfer {
     /// The service of a coordinator.
     pub fn new(core: Arc<Core>) -> Self {
-        Self { core, uploads: Arc::default() }
+        Self {
+            core,
+            uploads: Arc::default(),
+        }
     }
 }
 
@@ -56,11 +59,14 @@ impl TransferService for Transfer {
         if request.credentials.is_some() {
             self.core.fleet.authenticate(request.credentials.as_ref())?;
         }
-        let digest: Digest = request.digest.parse().map_err(|_| CoordinatorError::Invalid {
-            field: "digest",
-            problem: "is no SHA-256".to_owned(),
-            remedy: "send 64 hex characters",
-        })?;
+        let digest: Digest = request
+            .digest
+            .parse()
+            .map_err(|_| CoordinatorError::Invalid {
+                field: "digest",
+                problem: "is no SHA-256".to_owned(),
+                remedy: "send 64 hex characters",
+            })?;
         let object = self.core.object(&digest).await?;
         let total = object.len() as u64;
         if request.offset > total {
@@ -73,12 +79,18 @@ impl TransferService for Transfer {
         }
         let first = request.offset as usize;
         let core = self.core.clone();
-        let pieces = (first..object.len().max(first + 1)).step_by(PIECE).map(move |offset| {
-            let end = (offset + PIECE).min(object.len());
-            let data = object.slice(offset..end);
-            core.telemetry.downloaded(digest, data.len() as u64);
-            Ok(DownloadResponse { offset: offset as u64, total, data })
-        });
+        let pieces = (first..object.len().max(first + 1))
+            .step_by(PIECE)
+            .map(move |offset| {
+                let end = (offset + PIECE).min(object.len());
+                let data = object.slice(offset..end);
+                core.telemetry.downloaded(digest, data.len() as u64);
+                Ok(DownloadResponse {
+                    offset: offset as u64,
+                    total,
+                    data,
+                })
+            });
         Ok(Response::new(Box::pin(futures::stream::iter(pieces))))
     }
 
@@ -118,7 +130,11 @@ async fn take_upload(
             upload_response::Answer::Reject(reject)
         }
     };
-    let _ = answers.send(Ok(UploadResponse { answer: Some(answer) })).await;
+    let _ = answers
+        .send(Ok(UploadResponse {
+            answer: Some(answer),
+        }))
+        .await;
 }
 
 enum Refusal {
@@ -134,7 +150,11 @@ impl From<Reject> for Refusal {
 
 fn protocol(message: &str) -> Refusal {
     let reason = RejectReason::Protocol.into();
-    Refusal::Reject(Reject { reason, message: message.to_owned(), retry_after_ms: 0 })
+    Refusal::Reject(Reject {
+        reason,
+        message: message.to_owned(),
+        retry_after_ms: 0,
+    })
 }
 
 async fn receive(
@@ -143,16 +163,28 @@ async fn receive(
     parts: &mut Streaming<UploadRequest>,
     answers: &mpsc::Sender<Answer>,
 ) -> Result<Option<Upload>, Refusal> {
-    let Ok(Some(first)) = parts.message().await else { return Ok(None) };
+    let Ok(Some(first)) = parts.message().await else {
+        return Ok(None);
+    };
     let Some(upload_request::Part::Header(header)) = first.part else {
-        return Err(protocol("the first part is no header: send the header first"));
+        return Err(protocol(
+            "the first part is no header: send the header first",
+        ));
     };
     let device = core.fleet.authenticate(header.credentials.as_ref());
     let (device, _) = device.map_err(|error| Refusal::Status(error.into()))?;
     let mut upload = uploads.begin(core, device, &header).await?;
-    let accepted = UploadAccepted { offset: upload.offset() };
+    let accepted = UploadAccepted {
+        offset: upload.offset(),
+    };
     let accepted = upload_response::Answer::Accepted(accepted);
-    if answers.send(Ok(UploadResponse { answer: Some(accepted) })).await.is_err() {
+    if answers
+        .send(Ok(UploadResponse {
+            answer: Some(accepted),
+        }))
+        .await
+        .is_err()
+    {
         uploads.keep(upload);
         return Ok(None);
     }
@@ -166,7 +198,9 @@ async fn receive(
             return Err(protocol("a part after the header is no chunk: send chunks"));
         };
         upload.push(chunk.offset, &chunk.data)?;
-        core.telemetry.bytes_up.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
+        core.telemetry
+            .bytes_up
+            .fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
     }
     Ok(Some(upload))
 }
@@ -177,6 +211,13 @@ async fn count(upload: Upload) -> Result<Receipt, Reject> {
     let bytes = upload.offset();
     // the bytes are not needed any more: their place in the budget is free before the seal
     drop(upload);
-    let counted = run.contribute(device, round, contribution, bytes).await.map_err(wire_reject)?;
-    Ok(Receipt { run_id: run.id.to_string(), round, segment_id: counted.segment_id })
+    let counted = run
+        .contribute(device, round, contribution, bytes)
+        .await
+        .map_err(wire_reject)?;
+    Ok(Receipt {
+        run_id: run.id.to_string(),
+        round,
+        segment_id: counted.segment_id,
+    })
 }

@@ -46,12 +46,19 @@ pub struct Uploads {
 
 impl Default for Uploads {
     fn default() -> Self {
-        Self { budget: Arc::new(Semaphore::new(IN_FLIGHT_BYTES)), kept: Mutex::default() }
+        Self {
+            budget: Arc::new(Semaphore::new(IN_FLIGHT_BYTES)),
+            kept: Mutex::default(),
+        }
     }
 }
 
 fn reject(reason: RejectReason, message: impl Into<String>) -> Reject {
-    Reject { reason: reason.into(), message: message.into(), retry_after_ms: 0 }
+    Reject {
+        reason: reason.into(),
+        message: message.into(),
+        retry_after_ms: 0,
+    }
 }
 
 impl Uploads {
@@ -67,11 +74,19 @@ impl Uploads {
     ) -> Result<Upload, Reject> {
         let run = header.run_id.parse().ok().and_then(|id| core.run(&id).ok());
         let run = run.ok_or_else(|| {
-            reject(RejectReason::UnknownRun, "run_id is not known here: wait for an assignment")
+            reject(
+                RejectReason::UnknownRun,
+                "run_id is not known here: wait for an assignment",
+            )
         })?;
-        run.admit(device.clone(), header.round).await.map_err(wire_reject)?;
+        run.admit(device.clone(), header.round)
+            .await
+            .map_err(wire_reject)?;
         let digest: Digest = header.digest.parse().map_err(|_| {
-            reject(RejectReason::WrongDigest, "digest is no SHA-256: send 64 hex characters")
+            reject(
+                RejectReason::WrongDigest,
+                "digest is no SHA-256: send 64 hex characters",
+            )
         })?;
         check_header(&run, header)?;
         if let Some(kept) = self.take(&(device.clone(), digest))
@@ -84,11 +99,22 @@ impl Uploads {
         let permits = u32::try_from(size).unwrap_or(u32::MAX);
         let Ok(permit) = self.budget.clone().try_acquire_many_owned(permits) else {
             let message = "too many updates are on their way: come back later";
-            return Err(Reject { retry_after_ms: BUSY_MS, ..reject(RejectReason::Busy, message) });
+            return Err(Reject {
+                retry_after_ms: BUSY_MS,
+                ..reject(RejectReason::Busy, message)
+            });
         };
         // grows with the bytes that really come, so a header alone costs no memory
         let bytes = BytesMut::new();
-        Ok(Upload { run, device, round: header.round, digest, size, bytes, _permit: permit })
+        Ok(Upload {
+            run,
+            device,
+            round: header.round,
+            digest,
+            size,
+            bytes,
+            _permit: permit,
+        })
     }
 
     /// Keeps an interrupted upload, if there is room.
@@ -97,14 +123,22 @@ impl Uploads {
             return;
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, old| old.run.view().open.is_some_and(|open| open.round == old.round));
+        kept.retain(|_, old| {
+            old.run
+                .view()
+                .open
+                .is_some_and(|open| open.round == old.round)
+        });
         if kept.len() < KEPT {
             kept.insert((upload.device.clone(), upload.digest), upload);
         }
     }
 
     fn take(&self, key: &Key) -> Option<Upload> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key)
     }
 }
 
@@ -116,7 +150,10 @@ fn check_header(run: &RunHandle, header: &UploadHeader) -> Result<(), Reject> {
     }
     let expected = codec.encoded_len(run.format.fixed.dimension()) as u64;
     if header.size != expected {
-        let message = format!("size is {} bytes: the plan's layout has {expected}", header.size);
+        let message = format!(
+            "size is {} bytes: the plan's layout has {expected}",
+            header.size
+        );
         return Err(reject(RejectReason::WrongLayout, message));
     }
     let view = run.view();

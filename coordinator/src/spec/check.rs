@@ -64,7 +64,12 @@ fn refuse_if(
 
 fn in_range(field: &str, value: f64, low: f64, high: f64) -> Result<(), SpecError> {
     let inside = value.is_finite() && value >= low && value <= high;
-    refuse_if(!inside, field, format!("is {value}"), &format!("use {low} to {high}"))
+    refuse_if(
+        !inside,
+        field,
+        format!("is {value}"),
+        &format!("use {low} to {high}"),
+    )
 }
 
 impl RunSpec {
@@ -79,7 +84,12 @@ impl RunSpec {
             "is no name",
             "use 1 to 40 characters of a-z A-Z 0-9 . _ -",
         )?;
-        refuse_if(self.task.is_empty(), "task", "is empty", "name the data that devices hold")?;
+        refuse_if(
+            self.task.is_empty(),
+            "task",
+            "is empty",
+            "name the data that devices hold",
+        )?;
         self.check_regions()?;
         self.check_model()?;
         check_rounds("rounds", &self.rounds, self.is_seeded())?;
@@ -92,7 +102,9 @@ impl RunSpec {
         if let Some(playbook) = &self.playbook {
             self.check_playbook(playbook)?;
         }
-        self.builds.as_ref().map_or(Ok(()), |builds| check_builds(builds, self.privacy.mode))
+        self.builds
+            .as_ref()
+            .map_or(Ok(()), |builds| check_builds(builds, self.privacy.mode))
     }
 
     fn check_regions(&self) -> Result<(), SpecError> {
@@ -104,20 +116,26 @@ impl RunSpec {
             "name 1 to 1000",
         )?;
         let distinct: std::collections::BTreeSet<_> = self.regions.iter().collect();
-        refuse_if(distinct.len() != count, "regions", "names one twice", "name each once")
+        refuse_if(
+            distinct.len() != count,
+            "regions",
+            "names one twice",
+            "name each once",
+        )
     }
 
     fn check_model(&self) -> Result<(), SpecError> {
         match &self.model {
-            ModelSource::Architecture(spec) => spec.graph().map(drop).map_err(|error| {
-                SpecError::Invalid {
+            ModelSource::Architecture(spec) => {
+                spec.graph().map(drop).map_err(|error| SpecError::Invalid {
                     field: "model".to_owned(),
                     problem: error.to_string(),
                     remedy: "mend the architecture".to_owned(),
-                }
-            }),
+                })
+            }
             ModelSource::Version(source) => refuse_if(
-                source.version.len() != 64 || !source.version.bytes().all(|b| b.is_ascii_hexdigit()),
+                source.version.len() != 64
+                    || !source.version.bytes().all(|b| b.is_ascii_hexdigit()),
                 "model.version",
                 "is no digest",
                 "use the 64 hex characters that `tributary model ls` prints",
@@ -148,7 +166,12 @@ impl RunSpec {
 fn check_rounds(path: &str, rounds: &RoundSpec, seeded: bool) -> Result<(), SpecError> {
     let field = |name: &str| format!("{path}.{name}");
     in_range(&field("count"), f64::from(rounds.count), 1.0, 100_000.0)?;
-    in_range(&field("cohort"), f64::from(rounds.cohort), 1.0, f64::from(MAX_CHARGED))?;
+    in_range(
+        &field("cohort"),
+        f64::from(rounds.cohort),
+        1.0,
+        f64::from(MAX_CHARGED),
+    )?;
     in_range(&field("over_selection"), rounds.over_selection, 1.0, 4.0)?;
     refuse_if(
         seeded && rounds.to_select() > MAX_CHARGED,
@@ -156,8 +179,18 @@ fn check_rounds(path: &str, rounds: &RoundSpec, seeded: bool) -> Result<(), Spec
         format!("makes a seeded round count {} devices", rounds.to_select()),
         "lower it or the cohort: one round can charge 12000 devices",
     )?;
-    in_range(&field("deadline_ms"), rounds.deadline_ms as f64, 100.0, 604_800_000.0)?;
-    in_range(&field("min_separation"), f64::from(rounds.min_separation), 1.0, 100_000.0)?;
+    in_range(
+        &field("deadline_ms"),
+        rounds.deadline_ms as f64,
+        100.0,
+        604_800_000.0,
+    )?;
+    in_range(
+        &field("min_separation"),
+        f64::from(rounds.min_separation),
+        1.0,
+        100_000.0,
+    )?;
     refuse_if(
         rounds.max_participations == 0,
         &field("max_participations"),
@@ -179,11 +212,19 @@ fn check_population(path: &str, rounds: &RoundSpec) -> Result<(), SpecError> {
     refuse_if(
         population < rounds.cohort,
         &format!("{path}.cohort"),
-        format!("is {}, larger than the population of {population}", rounds.cohort),
+        format!(
+            "is {}, larger than the population of {population}",
+            rounds.cohort
+        ),
         "lower the cohort or raise rounds.population",
     )?;
-    let Some(population) = rounds.population else { return Ok(()) };
-    let most = rounds.count.div_ceil(rounds.min_separation).min(rounds.max_participations);
+    let Some(population) = rounds.population else {
+        return Ok(());
+    };
+    let most = rounds
+        .count
+        .div_ceil(rounds.min_separation)
+        .min(rounds.max_participations);
     let available = u64::from(population) * u64::from(most);
     let wanted = u64::from(rounds.minimum()) * u64::from(rounds.count);
     refuse_if(
@@ -199,8 +240,18 @@ fn check_population(path: &str, rounds: &RoundSpec) -> Result<(), SpecError> {
 }
 
 fn check_training(path: &str, training: &TrainingSpec) -> Result<(), SpecError> {
-    in_range(&format!("{path}.epochs"), f64::from(training.epochs), 1.0, 1_000.0)?;
-    in_range(&format!("{path}.batch_size"), f64::from(training.batch_size), 1.0, 65_536.0)?;
+    in_range(
+        &format!("{path}.epochs"),
+        f64::from(training.epochs),
+        1.0,
+        1_000.0,
+    )?;
+    in_range(
+        &format!("{path}.batch_size"),
+        f64::from(training.batch_size),
+        1.0,
+        65_536.0,
+    )?;
     let rate = f64::from(training.learning_rate);
     in_range(&format!("{path}.learning_rate"), rate, 1e-9, 1e3)?;
     refuse_if(
@@ -212,11 +263,14 @@ fn check_training(path: &str, training: &TrainingSpec) -> Result<(), SpecError> 
 }
 
 fn check_server(path: &str, server: &ServerSpec) -> Result<(), SpecError> {
-    server.optimiser.validate().map_err(|error| SpecError::Invalid {
-        field: format!("{path}.optimiser"),
-        problem: error.to_string(),
-        remedy: "mend the value".to_owned(),
-    })
+    server
+        .optimiser
+        .validate()
+        .map_err(|error| SpecError::Invalid {
+            field: format!("{path}.optimiser"),
+            problem: error.to_string(),
+            remedy: "mend the value".to_owned(),
+        })
 }
 
 fn check_privacy(path: &str, privacy: &PrivacySpec) -> Result<(), SpecError> {
@@ -243,13 +297,33 @@ fn check_privacy(path: &str, privacy: &PrivacySpec) -> Result<(), SpecError> {
 }
 
 fn check_drift(drift: &DriftSpec, mode: PrivacyMode) -> Result<(), SpecError> {
-    in_range("drift.interval_ms", drift.interval_ms as f64, 0.0, 604_800_000.0)?;
-    in_range("drift.deadline_ms", drift.deadline_ms as f64, 100.0, 604_800_000.0)?;
+    in_range(
+        "drift.interval_ms",
+        drift.interval_ms as f64,
+        0.0,
+        604_800_000.0,
+    )?;
+    in_range(
+        "drift.deadline_ms",
+        drift.deadline_ms as f64,
+        100.0,
+        604_800_000.0,
+    )?;
     in_range("drift.warm_up", f64::from(drift.warm_up), 1.0, 1_000.0)?;
-    in_range("drift.minimum_devices", f64::from(drift.minimum_devices), 1.0, 1e9)?;
+    in_range(
+        "drift.minimum_devices",
+        f64::from(drift.minimum_devices),
+        1.0,
+        1e9,
+    )?;
     let length = drift.mean_windows_between_false_alarms;
     in_range("drift.mean_windows_between_false_alarms", length, 20.0, 1e5)?;
-    in_range("drift.noise_votes", drift.noise_votes, least_votes(mode), 1e6)?;
+    in_range(
+        "drift.noise_votes",
+        drift.noise_votes,
+        least_votes(mode),
+        1e6,
+    )?;
     let count = drift.quantities.len();
     refuse_if(
         count == 0 || count > MAX_QUANTITIES,
@@ -273,7 +347,10 @@ fn check_drift(drift: &DriftSpec, mode: PrivacyMode) -> Result<(), SpecError> {
         refuse_if(
             !(rising && finite && counted && wanted),
             "drift.quantities.edges",
-            format!("of {} are missing, too many, not finite or not rising", quantity.source),
+            format!(
+                "of {} are missing, too many, not finite or not rising",
+                quantity.source
+            ),
             "list 1 to 256 rising numbers",
         )?;
         refuse_if(
@@ -287,7 +364,9 @@ fn check_drift(drift: &DriftSpec, mode: PrivacyMode) -> Result<(), SpecError> {
 }
 
 fn is_source(source: &str) -> bool {
-    let feature = source.strip_prefix("feature:").is_some_and(|n| n.parse::<u32>().is_ok());
+    let feature = source
+        .strip_prefix("feature:")
+        .is_some_and(|n| n.parse::<u32>().is_ok());
     source == "prediction" || source == "confidence" || feature
 }
 
@@ -298,8 +377,18 @@ fn least_votes(mode: PrivacyMode) -> f64 {
 
 fn check_builds(builds: &BuildSpec, mode: PrivacyMode) -> Result<(), SpecError> {
     let votes = builds.calibration_noise_votes;
-    in_range("builds.calibration_noise_votes", votes, least_votes(mode), 1e6)?;
-    in_range("builds.deadline_ms", builds.deadline_ms as f64, 100.0, 604_800_000.0)?;
+    in_range(
+        "builds.calibration_noise_votes",
+        votes,
+        least_votes(mode),
+        1e6,
+    )?;
+    in_range(
+        "builds.deadline_ms",
+        builds.deadline_ms as f64,
+        100.0,
+        604_800_000.0,
+    )?;
     let widths = &builds.widths;
     let falling = widths.windows(2).all(|pair| pair[0] > pair[1]);
     let valid = widths.iter().all(|width| *width > 0.0 && *width <= 1.0);

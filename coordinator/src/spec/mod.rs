@@ -88,10 +88,14 @@ impl RunSpec {
     /// Names the key, what is wrong with it and what would be right.
     pub fn from_toml(text: &str) -> Result<Self, SpecError> {
         if text.len() > check::MAX_RECIPE_BYTES {
-            return Err(SpecError::TooLong { bytes: text.len(), limit: check::MAX_RECIPE_BYTES });
+            return Err(SpecError::TooLong {
+                bytes: text.len(),
+                limit: check::MAX_RECIPE_BYTES,
+            });
         }
-        let spec: Self = toml::from_str(text)
-            .map_err(|error| SpecError::Syntax { message: error.to_string() })?;
+        let spec: Self = toml::from_str(text).map_err(|error| SpecError::Syntax {
+            message: error.to_string(),
+        })?;
         spec.check()?;
         Ok(spec)
     }

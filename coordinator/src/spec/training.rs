@@ -77,7 +77,9 @@ pub struct ServerSpec {
 
 impl Default for ServerSpec {
     fn default() -> Self {
-        Self { optimiser: default_optimiser() }
+        Self {
+            optimiser: default_optimiser(),
+        }
     }
 }
 

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blend, Layer, LayerSpec, Parameter, Pass, Scratch, Shapes, at_least_one, channels_and_steps, matrix, windows};
+use super::{
+    Blend, Layer, LayerSpec, Parameter, Pass, Scratch, Shapes, at_least_one, channels_and_steps,
+    matrix, windows,
+};
 use crate::LayerError;
-use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
-use crate::quant::QuantError;
 use crate::bundle::{BundleError, Reader};
-use crate::quant::ChannelWeights;
 use crate::engine::burn::{ConvOptions, Tensor, conv1d};
 use crate::layout::Role;
+use crate::quant::ChannelWeights;
+use crate::quant::QuantError;
+use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
 use crate::spec::{MAX_ACTIVATIONS, volume};
 
 /// `[channels, steps]` to `[filters, (steps - kernel) / stride + 1]`;
@@ -335,7 +338,11 @@ mod int8_tests {
     #[test]
     fn int8_convolution_sums_the_window_of_every_channel() {
         // Two channels of five steps, stride 2; weight scale 0.01, input scale 1, factor 0.01.
-        let layer = Conv1d { filters: 1, kernel: 3, stride: 2 };
+        let layer = Conv1d {
+            filters: 1,
+            kernel: 3,
+            stride: 2,
+        };
         let parameters = layer.parameters(&[2, 5]);
         let entry = crate::ParamEntry {
             path: String::new(),

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Blend, Layer, LayerSpec, Parameter, Pass, Scratch, Shapes, at_least_one, matrix};
 use crate::LayerError;
-use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
-use crate::quant::QuantError;
 use crate::bundle::{BundleError, Reader};
-use crate::quant::ChannelWeights;
 use crate::engine::burn::Tensor;
 use crate::layout::Role;
+use crate::quant::ChannelWeights;
+use crate::quant::QuantError;
+use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
 
 /// Fully connected: `[in]` to `[units]`; weight `[in, units]`, bias `[units]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

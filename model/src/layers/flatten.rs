@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Layer, Pass, Scratch, Shapes};
 use crate::LayerError;
-use crate::quant::kernel::{Lowered, Lowering};
-use crate::quant::QuantError;
 use crate::engine::burn::Tensor;
+use crate::quant::QuantError;
+use crate::quant::kernel::{Lowered, Lowering};
 use crate::spec::{MAX_ACTIVATIONS, volume};
 
 /// Any shape to `[product]`, row major (the values keep their order).

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Layer, Pass, Scratch, Shapes, channels_and_steps};
 use crate::LayerError;
-use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
-use crate::quant::QuantError;
 use crate::bundle::{BundleError, Reader};
-use crate::quant::arithmetic::rounding_mean;
 use crate::engine::burn::Tensor;
+use crate::quant::QuantError;
+use crate::quant::arithmetic::rounding_mean;
+use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
 
 /// `[channels, steps]` to `[channels]`: the mean of each channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Layer, Pass, Scratch, Shapes, channels_and_steps, windows};
 use crate::LayerError;
-use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
-use crate::quant::QuantError;
 use crate::bundle::{BundleError, Reader};
 use crate::engine::burn::{MaxPoolOptions, Tensor, max_pool1d};
+use crate::quant::QuantError;
+use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
 
 /// `[channels, steps]` to `[channels, (steps - size) / stride + 1]`, without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,7 +197,11 @@ mod int8_tests {
     #[test]
     fn int8_max_pool_takes_the_largest_of_each_window_per_channel() {
         let pool = MaxPool1d { size: 2, stride: 3 };
-        let kernel = Int8MaxPool1d { steps: 6, windows: 2, pool };
+        let kernel = Int8MaxPool1d {
+            steps: 6,
+            windows: 2,
+            pool,
+        };
         let mut output = [0; 4];
         let input = [-5, -7, 100, 4, 3, 99, -128, -128, 0, 127, -128, 0];
         kernel.run(&input, &mut output);

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Layer, Pass, Scratch, Shapes};
 use crate::LayerError;
-use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
-use crate::quant::QuantError;
 use crate::bundle::{BundleError, Reader};
 use crate::engine::burn::{Tensor, relu};
+use crate::quant::QuantError;
+use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
 
 /// `max(0, x)`, any shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,10 +62,12 @@ impl Layer for Relu {
         _reader: &mut Reader<'_>,
     ) -> Option<Result<Step, BundleError>> {
         let zero = input.scale.zero_point();
-        (code == INT8_CODE).then(|| Ok(Step {
-            kernel: Arc::new(Int8Relu { zero }),
-            output: input.clone(),
-        }))
+        (code == INT8_CODE).then(|| {
+            Ok(Step {
+                kernel: Arc::new(Int8Relu { zero }),
+                output: input.clone(),
+            })
+        })
     }
 }
 

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Layer, Pass, Scratch, Shapes};
 use crate::LayerError;
-use crate::quant::kernel::{Lowered, Lowering};
-use crate::quant::QuantError;
 use crate::engine::burn::{Tensor, softmax};
+use crate::quant::QuantError;
+use crate::quant::kernel::{Lowered, Lowering};
 
 /// `[classes]` to `[classes]`: `exp(x_i) / sum_j exp(x_j)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
