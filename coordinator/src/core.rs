@@ -50,6 +50,8 @@ pub struct Core {
     pub telemetry: Arc<Telemetry>,
     /// Signs builds.
     pub build_key: SigningKey,
+    /// Held while a run is started, so that ids and idempotency keys are taken one after the other.
+    pub starting: tokio::sync::Mutex<()>,
     runs: Mutex<BTreeMap<RunId, RunHandle>>,
     monitors: Mutex<BTreeMap<MonitorId, MonitorHandle>>,
     watchers: broadcast::Sender<WatchResponse>,
@@ -89,6 +91,7 @@ impl Core {
             registry: Registry::new(store.clone(), blobs.clone()),
             telemetry: Arc::default(),
             build_key,
+            starting: tokio::sync::Mutex::default(),
             runs: Mutex::default(),
             monitors: Mutex::default(),
             watchers: broadcast::channel(WATCH_BACKLOG).0,

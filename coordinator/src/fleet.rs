@@ -203,6 +203,11 @@ impl Fleet {
             .collect()
     }
 
+    /// True when the device has a mailbox: it has polled since the start.
+    pub fn is_polling(&self, id: &DeviceId) -> bool {
+        self.lock().mailboxes.contains_key(id)
+    }
+
     /// Devices that poll.
     pub fn polling(&self) -> u64 {
         self.lock().mailboxes.len() as u64

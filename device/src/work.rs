@@ -36,13 +36,8 @@ const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
 #[derive(Default)]
 struct Memory {
     models: VecDeque<Arc<LoadedModel>>,
-    update: Option<KeptUpdate>,
+    update: Option<EncodedUpdate>,
     votes: Option<SummaryReport>,
-}
-
-struct KeptUpdate {
-    update: EncodedUpdate,
-    counted: bool,
 }
 
 /// An assignment that will not be finished: the word for the coordinator and the counted one.
@@ -85,47 +80,36 @@ impl Core {
         self.environment.tally.count("assignment", "received");
         let deadline = deadline(received, order.lease_ms);
         let kept = memory.update.as_ref();
-        let again = kept.is_some_and(|kept| {
-            kept.update.run_id == order.run_id && kept.update.round == order.round
-        });
+        // What was counted is not kept: who is asked for it once more was in an attempt at the round
+        // that was given up, and works again. If not, the answer is that it is a duplicate.
+        let again =
+            kept.is_some_and(|kept| kept.run_id == order.run_id && kept.round == order.round);
         if !again {
             memory.update = None;
             match self.train(&order, deadline, memory).await {
-                Ok(update) => {
-                    memory.update = Some(KeptUpdate {
-                        update,
-                        counted: false,
-                    })
-                }
+                Ok(update) => memory.update = Some(update),
                 Err(abandoned) => self.abandon(&order, abandoned),
             }
         }
-        if let Some(kept) = &mut memory.update {
-            self.report(kept, deadline).await;
-            if kept.counted {
-                // its bytes are not needed any more, only that it was counted
-                kept.update.bytes = bytes::Bytes::new();
-            }
+        if let Some(update) = &memory.update
+            && self.report(update, deadline).await
+        {
+            memory.update = None;
         }
         self.finish_shape();
     }
 
-    /// Sends a kept update unless it was counted already.
-    async fn report(&self, kept: &mut KeptUpdate, deadline: Instant) {
-        if kept.counted {
-            self.environment
-                .tally
-                .count("assignment", "already_counted");
-            return;
-        }
+    /// Sends an update; true when it was counted.
+    async fn report(&self, update: &EncodedUpdate, deadline: Instant) -> bool {
         let lease_left = deadline.saturating_duration_since(Instant::now());
         let hold = self.conduct.hold(lease_left);
         sleep(hold).await;
         self.step(']');
         let deadline = deadline.max(Instant::now() + hold);
+        let mut is_counted = false;
         for _ in 0..self.conduct.copies().max(1) {
-            match self.deliver(&kept.update, deadline).await {
-                Delivery::Counted => kept.counted = true,
+            match self.deliver(update, deadline).await {
+                Delivery::Counted => is_counted = true,
                 Delivery::Refused(reason) => {
                     tracing::debug!(
                         device = self.identity.hashed_id(),
@@ -136,6 +120,7 @@ impl Core {
                 Delivery::Expired => {}
             }
         }
+        is_counted
     }
 
     fn abandon(&self, order: &Assignment, abandoned: Abandoned) {

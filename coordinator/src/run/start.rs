@@ -44,6 +44,7 @@ pub async fn start_run(
     origin: Origin,
 ) -> Result<RunHandle, CoordinatorError> {
     spec.check()?;
+    let _turn = core.starting.lock().await;
     if let Some(known) = known_run(core, &origin)? {
         return core.run(&known);
     }

@@ -55,12 +55,7 @@ impl OrchestrationService for Orchestration {
         };
         let welcome = connect_response::Message::Welcome(welcome);
         tokio::spawn(read_session(core.clone(), id.clone(), number, messages));
-        for run in core.runs() {
-            run.connected(id.clone()).await;
-        }
-        for monitor in core.monitors() {
-            monitor.connected(id.clone()).await;
-        }
+        announce(&core, &id).await;
         let answer = |message| {
             Ok(ConnectResponse {
                 message: Some(message),
@@ -83,13 +78,28 @@ impl OrchestrationService for Orchestration {
         for event in request.events {
             handle(core, &id, event).await;
         }
+        let is_new = !core.fleet.is_polling(&id);
         let directives = core.fleet.poll(&id);
+        if is_new {
+            // after a restart it may hold an assignment that it can only hear of by polling
+            announce(core, &id).await;
+        }
         let window_ms = core.fleet.polling() * 1_000 / POLLS_PER_SECOND;
         Ok(Response::new(CheckInResponse {
             directives,
             retry_after_ms: POLL_AFTER_MS,
             retry_before_ms: POLL_AFTER_MS + window_ms.max(POLL_AFTER_MS),
         }))
+    }
+}
+
+/// Tells runs and monitors that a device is within reach: what it has not answered is sent again.
+async fn announce(core: &Core, id: &DeviceId) {
+    for run in core.runs() {
+        run.connected(id.clone()).await;
+    }
+    for monitor in core.monitors() {
+        monitor.connected(id.clone()).await;
     }
 }
 
