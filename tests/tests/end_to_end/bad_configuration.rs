@@ -29,10 +29,8 @@ async fn invariant_10_addresses_that_can_not_be_served_are_refused_by_flag() {
         listen: listen.parse().unwrap(),
         admin: Some(admin.parse().unwrap()),
     };
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap().to_string();
-    // the listener is dropped above, so it is bound again to be in use
-    let holder = std::net::TcpListener::bind(&taken).unwrap();
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
     let error = refused(config(&taken, "127.0.0.1:0")).await;
     assert!(matches!(error, ServerError::Bind { .. }), "{error}");
     assert_words(&error, &["--listen", &taken, "choose a free port"]);

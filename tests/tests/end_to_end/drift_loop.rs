@@ -13,24 +13,24 @@ use crate::harness::operator::of;
 use crate::harness::{Coordinator, GLANCE, Operator, PATIENCE, Recipe, fleet};
 
 /// Devices in each region.
-const DEVICES: usize = 30;
+const DEVICES: usize = 51;
 /// First window with shifted data in `us`.
 const INJECTED: u64 = 6;
 /// Windows of the monitor.
 const WINDOWS: usize = 16;
 
 fn recipe() -> Recipe {
-    let retraining = Recipe::private().rounds(6, 24).set("privacy.noise_multiplier", 0.3);
+    let retraining = Recipe::private().rounds(6, 40).set("privacy.noise_multiplier", 0.3);
     let playbook: toml::Table = toml::from_str(&retraining.text()).unwrap();
     let mut recipe = Recipe::private()
-        .rounds(6, 48)
+        .rounds(6, 80)
         .seeded(5)
         .set("rounds.population", 2 * DEVICES as i64)
         .set("training.epochs", 4)
         .set("drift.interval_ms", 1)
         .set("drift.windows", WINDOWS as i64)
         .set("drift.warm_up", 4)
-        .set("drift.noise_votes", 1.0)
+        .set("drift.noise_votes", 0.5)
         .set("drift.minimum_devices", 20)
         .set("drift.mean_windows_between_false_alarms", 100.0)
         .set("drift.quantities", crate::invariant_7::quantities())

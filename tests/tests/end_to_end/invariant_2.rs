@@ -8,14 +8,19 @@ use tributary_proto::v1::{GetRunResponse, RejectReason};
 use crate::harness::hand::{hands, update};
 use crate::harness::operator::of;
 use crate::harness::process::Process;
-use crate::harness::{Hand, Operator, Recipe, channel, fleet};
+use crate::harness::{Hand, Operator, Recipe, Session, channel, fleet};
 use crate::invariant_1::expected;
 
-/// Connects a device again and uploads what it is asked for.
-async fn answer(hand: &Hand, bytes: &[u8], round: u32) {
-    let order = hand.connect().await.assignment().await;
-    assert_eq!(order.round, round, "{}: the same round goes on", hand.id);
-    hand.counted(&order, bytes).await;
+/// The devices over another connection, each with an open stream.
+async fn back(devices: &[Hand], endpoint: &str) -> Vec<(Hand, Session)> {
+    let here = channel(endpoint).await;
+    let mut connected = Vec::new();
+    for hand in devices {
+        let hand = hand.over(&here);
+        let session = hand.connect().await;
+        connected.push((hand, session));
+    }
+    connected
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,49 +28,45 @@ async fn invariant_2_a_receipt_survives_kill_nine_and_the_same_round_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let mut process = Process::serve(&data, "127.0.0.1:0");
-    let first = channel(&process.endpoint()).await;
-    let operator = Operator::new(first.clone());
-    let devices: Vec<Hand> = hands(&first, 4).await.into_iter().map(|(hand, _)| hand).collect();
-    // dropped streams end sessions, so the devices open new ones when they answer
-    let mut sessions = Vec::new();
-    for hand in &devices {
-        sessions.push(hand.connect().await);
-    }
+    let mut operator = Operator::new(channel(&process.endpoint()).await);
+    let mut connected = hands(&operator.channel, 4).await;
+    let devices: Vec<Hand> = connected.iter().map(|(hand, _)| hand.clone()).collect();
     let run = operator.start(&Recipe::new().rounds(3, 4)).await;
-    let mut base = operator.show(&run).await;
     for round in 1..=3_u32 {
-        let here = channel(&process.endpoint()).await;
-        let operator = Operator::new(here.clone());
-        operator.until(&run, "the round", |shown| of(shown).round == round).await;
-        let before = operator.file(&of(&base).model_digest).await;
-        let updates: Vec<Vec<u8>> =
-            (0..4).map(|number| update(u64::from(round) * 10 + number)).collect();
-        for number in [0, 1] {
-            answer(&devices[number].over(&here), &updates[number], round).await;
+        let update = |number: usize| update(u64::from(round) * 10 + number as u64);
+        let mut base = String::new();
+        for (number, (hand, session)) in connected.iter_mut().enumerate().take(2) {
+            let order = session.assignment().await;
+            assert_eq!(order.round, round);
+            hand.counted(&order, &update(number)).await;
+            base = order.model_digest;
         }
         // in mid-round, with two receipts given
         let address = process.kill();
         process = Process::serve(&data, &address);
-        let here = channel(&process.endpoint()).await;
-        let operator = Operator::new(here.clone());
+        operator = Operator::new(channel(&process.endpoint()).await);
         let shown = operator.show(&run).await;
         let open = shown.rounds.last().unwrap();
         assert_eq!((open.round, open.counted, open.phase.as_str()), (round, 2, "collecting"));
-        let order = devices[2].over(&here).connect().await.assignment().await;
-        let hand = devices[0].over(&here);
-        hand.refused(hand.header(&order, &updates[0]), &updates[0], RejectReason::Duplicate).await;
+        connected = back(&devices, &process.endpoint()).await;
         for number in [2, 3] {
-            answer(&devices[number].over(&here), &updates[number], round).await;
+            let order = connected[number].1.assignment().await;
+            assert_eq!((order.round, &order.model_digest), (round, &base), "the same round goes on");
+            let (hand, again) = (&connected[0].0, update(0));
+            hand.refused(hand.header(&order, &again), &again, RejectReason::Duplicate).await;
+            connected[number].0.counted(&order, &update(number)).await;
         }
         let published = |shown: &GetRunResponse| {
             let done = shown.rounds.iter().filter(|round| round.phase == "published");
             done.count() == round as usize
         };
-        base = operator.until(&run, "the release", published).await;
-        let after = operator.file(&of(&base).model_digest).await;
+        let shown = operator.until(&run, "the release", published).await;
+        let before = operator.file(&base).await;
+        let after = operator.file(&of(&shown).model_digest).await;
+        let updates: Vec<Vec<u8>> = (0..4).map(update).collect();
         assert_eq!(after.weights, expected(&before, &updates), "a receipt is not in the release");
     }
-    let shown = Operator::new(channel(&process.endpoint()).await).completed(&run).await;
+    let shown = operator.completed(&run).await;
     assert_eq!(of(&shown).contributions_total, 12);
     assert_eq!(shown.rounds.len(), 3, "no round was given up: {:#?}", shown.rounds);
 }

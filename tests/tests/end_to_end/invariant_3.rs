@@ -37,7 +37,7 @@ async fn invariant_3_no_release_without_its_charge() {
     // bound is 2^20 steps and half a step for each of sqrt(44) coordinates, so 8 and a little more
     assert!((8.0..8.001).contains(&spend.rho), "{spend:?}");
     assert_eq!(spend.rho, operator.privacy("").await.worst_device.unwrap().rho);
-    assert_eq!(spend.adjacency, "add-or-remove-one-device");
+    assert_eq!(spend.adjacency, "add or remove one device");
     assert!(!spend.not_private && spend.delta == 1e-5 && spend.epsilon > 8.0, "{spend:?}");
 
     // the ledger is as durable as the model
@@ -54,7 +54,7 @@ async fn invariant_3_a_plan_that_passes_the_cap_is_refused_before_devices_are_as
     let mut devices = hands(&coordinator.channel().await, 2).await;
     let recipe = || Recipe::private().rounds(20, 2).set("privacy.epsilon", 8.0);
     let refused = operator.refused(&recipe().text()).await;
-    let words = ["privacy.epsilon", "can't last", "20 rounds", "rounds.max_participations"];
+    let words = ["privacy.epsilon", "can't last", "20 rounds", "privacy.noise_multiplier"];
     assert_refusal(&refused, Code::FailedPrecondition, "TRB-0130", &words);
     assert!(operator.runs().await.is_empty() && operator.models().await.is_empty());
     for (_, session) in &mut devices {

@@ -33,7 +33,9 @@ async fn invariant_5_nothing_unnoised_can_be_downloaded_or_seen() {
     let (mut secret, mut sums) = (Vec::new(), Vec::new());
     for (_, bytes) in &vault {
         secret.push(Digest::of(bytes).to_string());
-        if Partial::from_bytes(bytes).is_ok() {
+        // a blob may begin with the name of its run
+        let is_sum = |skip| bytes.get(skip..).is_some_and(|rest| Partial::from_bytes(rest).is_ok());
+        if (0..200).any(is_sum) {
             sums.push(Digest::of(bytes).to_string());
         }
     }

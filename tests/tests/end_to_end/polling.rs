@@ -48,7 +48,9 @@ async fn a_polling_device_gets_its_assignment_again_after_a_crash_of_the_coordin
     let operator = coordinator.operator().await;
     let hand = Hand::enrol(&coordinator.channel().await, "poller", "eu").await;
     hand.check_in(Vec::new()).await.unwrap();
-    let run = operator.start(&Recipe::new().rounds(1, 1)).await;
+    // a deadline that is not met here, so that a second attempt at the round can't help
+    let recipe = Recipe::new().rounds(1, 1).set("rounds.deadline_ms", 600_000);
+    let run = operator.start(&recipe).await;
     let first = assignment(&hand).await;
     let coordinator = coordinator.crash_and_restart().await;
     let hand = hand.over(&coordinator.channel().await);
