@@ -45,7 +45,10 @@ async fn invariant_10_addresses_that_can_not_be_served_are_refused_by_flag() {
         assert!(matches!(error, ServerError::NotLoopback { .. }), "{error}");
         assert_words(&error, &[flag, "loopback", "use 127.0.0.1"]);
     }
-    assert!(!folder.path().join("data").exists(), "a refused server leaves no folder behind");
+    assert!(
+        !folder.path().join("data").exists(),
+        "a refused server leaves no folder behind"
+    );
     drop(holder);
     let server = Server::start(config(&taken, "127.0.0.1:0")).await.unwrap();
     assert_eq!(server.listen_addr().to_string(), taken);
@@ -58,15 +61,25 @@ async fn invariant_10_folders_of_others_are_refused_and_left_as_they_are() {
     let operator = coordinator.operator().await;
     let run = operator.start(&Recipe::new()).await;
     let data = coordinator.data();
-    let config = || ServerConfig { data: data.clone(), listen: any_port(), admin: None };
+    let config = || ServerConfig {
+        data: data.clone(),
+        listen: any_port(),
+        admin: None,
+    };
     let error = refused(config()).await;
-    assert_words(&error, &["data folder", "in use by another process", "stop it"]);
+    assert_words(
+        &error,
+        &["data folder", "in use by another process", "stop it"],
+    );
 
     let folder = coordinator.crash();
     let format = data.join("meta/FORMAT");
     let ours = std::fs::read(&format).unwrap();
     for (text, words) in [
-        ("tributary-store 999\n", ["format 999", "use the version of Tributary that wrote it"]),
+        (
+            "tributary-store 999\n",
+            ["format 999", "use the version of Tributary that wrote it"],
+        ),
         ("something else", ["data folder", "meta"]),
     ] {
         std::fs::write(&format, text).unwrap();
@@ -79,7 +92,11 @@ async fn invariant_10_folders_of_others_are_refused_and_left_as_they_are() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         };
         assert_words(&error, &words);
-        assert_eq!(std::fs::read_to_string(&format).unwrap(), text, "it is left as it was");
+        assert_eq!(
+            std::fs::read_to_string(&format).unwrap(),
+            text,
+            "it is left as it was"
+        );
     }
     std::fs::write(&format, ours).unwrap();
     let coordinator = Coordinator::open(folder, 2).await;
@@ -94,7 +111,14 @@ async fn invariant_10_folders_of_others_are_refused_and_left_as_they_are() {
         Ok(_) => panic!("a folder of another program was taken"),
         Err(error) => error,
     };
-    assert_words(&error, &["not a Tributary store", "thesis.tex", "choose an empty or a new folder"]);
+    assert_words(
+        &error,
+        &[
+            "not a Tributary store",
+            "thesis.tex",
+            "choose an empty or a new folder",
+        ],
+    );
     let kept = std::fs::read_to_string(foreign.path().join("data/meta/thesis.tex")).unwrap();
     assert_eq!(kept, "precious");
 }

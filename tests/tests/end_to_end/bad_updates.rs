@@ -5,9 +5,7 @@ use tonic::Code;
 use tributary_aggregator::Codec;
 use tributary_proto::v1::upload_request::Part;
 use tributary_proto::v1::upload_response::Answer;
-use tributary_proto::v1::{
-    AssignmentAbandoned, RejectReason, UploadHeader, device_event,
-};
+use tributary_proto::v1::{AssignmentAbandoned, RejectReason, UploadHeader, device_event};
 
 use crate::harness::hand::{chunk, delta, hands, rejected, update};
 use crate::harness::operator::{assert_refusal, of};
@@ -31,22 +29,67 @@ async fn invariant_10_bad_values_get_their_reason_and_never_reach_the_sum() {
     let hand = devices[0].0.clone();
     let last = PARAMETERS - 1;
     let cases = [
-        (encode(|values| values[last] = f32::NAN), RejectReason::NotFinite, "finite"),
-        (encode(|values| values[0] = f32::INFINITY), RejectReason::NotFinite, "finite"),
-        (encode(|values| values[7] = f32::NEG_INFINITY), RejectReason::NotFinite, "finite"),
-        (encode(|values| values[3] = 1.5), RejectReason::NormTooLarge, "clip"),
-        (encode(|values| values.fill(f32::MAX)), RejectReason::NormTooLarge, "clip"),
-        (encode(|values| values.fill(0.0)), RejectReason::AllZero, "zero"),
-        (encode(|values| values.fill(1e-12)), RejectReason::AllZero, "zero"),
-        (encode(|values| values.truncate(last)), RejectReason::WrongLayout, "size"),
-        (encode(|values| values.push(0.1)), RejectReason::WrongLayout, "size"),
+        (
+            encode(|values| values[last] = f32::NAN),
+            RejectReason::NotFinite,
+            "finite",
+        ),
+        (
+            encode(|values| values[0] = f32::INFINITY),
+            RejectReason::NotFinite,
+            "finite",
+        ),
+        (
+            encode(|values| values[7] = f32::NEG_INFINITY),
+            RejectReason::NotFinite,
+            "finite",
+        ),
+        (
+            encode(|values| values[3] = 1.5),
+            RejectReason::NormTooLarge,
+            "clip",
+        ),
+        (
+            encode(|values| values.fill(f32::MAX)),
+            RejectReason::NormTooLarge,
+            "clip",
+        ),
+        (
+            encode(|values| values.fill(0.0)),
+            RejectReason::AllZero,
+            "zero",
+        ),
+        (
+            encode(|values| values.fill(1e-12)),
+            RejectReason::AllZero,
+            "zero",
+        ),
+        (
+            encode(|values| values.truncate(last)),
+            RejectReason::WrongLayout,
+            "size",
+        ),
+        (
+            encode(|values| values.push(0.1)),
+            RejectReason::WrongLayout,
+            "size",
+        ),
         (update(0)[1..].to_vec(), RejectReason::WrongLayout, "size"),
         (Vec::new(), RejectReason::WrongLayout, "size"),
     ];
     for (bytes, reason, word) in cases {
-        let reject = hand.refused(hand.header(&order, &bytes), &bytes, reason).await;
-        assert!(reject.message.contains(word), "{word:?} is missing in: {}", reject.message);
-        assert_eq!(reject.retry_after_ms, 0, "the same bytes will never do: {reject:?}");
+        let reject = hand
+            .refused(hand.header(&order, &bytes), &bytes, reason)
+            .await;
+        assert!(
+            reject.message.contains(word),
+            "{word:?} is missing in: {}",
+            reject.message
+        );
+        assert_eq!(
+            reject.retry_after_ms, 0,
+            "the same bytes will never do: {reject:?}"
+        );
     }
     assert_eq!(of(&operator.show(&run).await).contributions_total, 0);
     // the same device's good update counts, and the release is as if nothing had happened
@@ -58,9 +101,12 @@ async fn invariant_10_bad_values_get_their_reason_and_never_reach_the_sum() {
     assert_eq!(published.weights, expected(&base, &[update(0), update(1)]));
     // every refusal is counted by its reason
     let metrics = coordinator.metrics().await;
-    for (reason, count) in
-        [("not_finite", 3), ("norm_too_large", 2), ("all_zero", 2), ("wrong_layout", 4)]
-    {
+    for (reason, count) in [
+        ("not_finite", 3),
+        ("norm_too_large", 2),
+        ("all_zero", 2),
+        ("wrong_layout", 4),
+    ] {
         let line = format!("tributary_rejects_total{{reason=\"{reason}\"}} {count}");
         assert!(metrics.contains(&line), "{line} is missing in {metrics}");
     }
@@ -77,18 +123,85 @@ async fn invariant_10_bad_headers_are_refused_before_any_bytes_are_taken() {
     let hand = devices[0].0.clone();
     let good = || hand.header(&order, &update(0));
     let cases: Vec<(UploadHeader, RejectReason, &str)> = vec![
-        (UploadHeader { run_id: "other-1".into(), ..good() }, RejectReason::UnknownRun, "run_id"),
-        (UploadHeader { run_id: "../etc".into(), ..good() }, RejectReason::UnknownRun, "run_id"),
-        (UploadHeader { round: 0, ..good() }, RejectReason::WrongRound, "round"),
-        (UploadHeader { round: 2, ..good() }, RejectReason::WrongRound, "round"),
-        (UploadHeader { round: u32::MAX, ..good() }, RejectReason::WrongRound, "round"),
-        (UploadHeader { codec: "f16".into(), ..good() }, RejectReason::WrongCodec, "codec"),
-        (UploadHeader { codec: String::new(), ..good() }, RejectReason::WrongCodec, "codec"),
-        (UploadHeader { size: u64::MAX, ..good() }, RejectReason::WrongLayout, "size"),
-        (UploadHeader { size: 1 << 40, ..good() }, RejectReason::WrongLayout, "size"),
-        (UploadHeader { digest: "xyz".into(), ..good() }, RejectReason::WrongDigest, "digest"),
         (
-            UploadHeader { model_digest: "0".repeat(64), ..good() },
+            UploadHeader {
+                run_id: "other-1".into(),
+                ..good()
+            },
+            RejectReason::UnknownRun,
+            "run_id",
+        ),
+        (
+            UploadHeader {
+                run_id: "../etc".into(),
+                ..good()
+            },
+            RejectReason::UnknownRun,
+            "run_id",
+        ),
+        (
+            UploadHeader { round: 0, ..good() },
+            RejectReason::WrongRound,
+            "round",
+        ),
+        (
+            UploadHeader { round: 2, ..good() },
+            RejectReason::WrongRound,
+            "round",
+        ),
+        (
+            UploadHeader {
+                round: u32::MAX,
+                ..good()
+            },
+            RejectReason::WrongRound,
+            "round",
+        ),
+        (
+            UploadHeader {
+                codec: "f16".into(),
+                ..good()
+            },
+            RejectReason::WrongCodec,
+            "codec",
+        ),
+        (
+            UploadHeader {
+                codec: String::new(),
+                ..good()
+            },
+            RejectReason::WrongCodec,
+            "codec",
+        ),
+        (
+            UploadHeader {
+                size: u64::MAX,
+                ..good()
+            },
+            RejectReason::WrongLayout,
+            "size",
+        ),
+        (
+            UploadHeader {
+                size: 1 << 40,
+                ..good()
+            },
+            RejectReason::WrongLayout,
+            "size",
+        ),
+        (
+            UploadHeader {
+                digest: "xyz".into(),
+                ..good()
+            },
+            RejectReason::WrongDigest,
+            "digest",
+        ),
+        (
+            UploadHeader {
+                model_digest: "0".repeat(64),
+                ..good()
+            },
             RejectReason::WrongLayout,
             "model_digest",
         ),
@@ -98,21 +211,52 @@ async fn invariant_10_bad_headers_are_refused_before_any_bytes_are_taken() {
         let answers = hand.send(vec![Part::Header(header)]).await.unwrap();
         assert_eq!(answers.len(), 1, "{answers:?}");
         let reject = rejected(answers.into_iter().next().unwrap(), reason);
-        assert!(reject.message.contains(word), "{word:?} is missing in: {}", reject.message);
+        assert!(
+            reject.message.contains(word),
+            "{word:?} is missing in: {}",
+            reject.message
+        );
     }
     // a device that is enrolled and was not chosen; one that nobody knows; a wrong token
     let idle = Hand::enrol(&channel, "idle", "eu").await;
     let bytes = update(3);
-    idle.refused(idle.header(&order, &bytes), &bytes, RejectReason::NotAssigned).await;
-    let stranger = Hand { id: "stranger".into(), ..hand.clone() };
-    let thief = Hand { token: vec![1; 32].into(), ..hand.clone() };
+    idle.refused(
+        idle.header(&order, &bytes),
+        &bytes,
+        RejectReason::NotAssigned,
+    )
+    .await;
+    let stranger = Hand {
+        id: "stranger".into(),
+        ..hand.clone()
+    };
+    let thief = Hand {
+        token: vec![1; 32].into(),
+        ..hand.clone()
+    };
     for hand in [stranger, thief] {
-        let refused = hand.upload_as(hand.header(&order, &bytes), &bytes).await.unwrap_err();
-        assert_refusal(&refused, Code::Unauthenticated, "TRB-0210", &["device_id", "enrol again"]);
+        let refused = hand
+            .upload_as(hand.header(&order, &bytes), &bytes)
+            .await
+            .unwrap_err();
+        assert_refusal(
+            &refused,
+            Code::Unauthenticated,
+            "TRB-0210",
+            &["device_id", "enrol again"],
+        );
     }
-    let nobody = UploadHeader { credentials: None, ..good() };
+    let nobody = UploadHeader {
+        credentials: None,
+        ..good()
+    };
     let refused = hand.upload_as(nobody, &update(0)).await.unwrap_err();
-    assert_refusal(&refused, Code::Unauthenticated, "TRB-0210", &["enrol again"]);
+    assert_refusal(
+        &refused,
+        Code::Unauthenticated,
+        "TRB-0210",
+        &["enrol again"],
+    );
 
     hand.counted(&order, &update(0)).await;
     operator.completed(&run).await;
@@ -131,10 +275,26 @@ async fn invariant_10_uploads_that_break_the_protocol_are_refused_and_can_be_sen
     let other = update(1);
     let too_many = [bytes.as_slice(), &[0]].concat();
     let cases: Vec<(Vec<Part>, RejectReason, &str)> = vec![
-        (vec![chunk(0, &bytes)], RejectReason::Protocol, "header first"),
-        (vec![header(), header()], RejectReason::Protocol, "send chunks"),
-        (vec![header(), chunk(1, &bytes)], RejectReason::Protocol, "0 is next"),
-        (vec![header(), chunk(u64::MAX, &bytes)], RejectReason::Protocol, "0 is next"),
+        (
+            vec![chunk(0, &bytes)],
+            RejectReason::Protocol,
+            "header first",
+        ),
+        (
+            vec![header(), header()],
+            RejectReason::Protocol,
+            "send chunks",
+        ),
+        (
+            vec![header(), chunk(1, &bytes)],
+            RejectReason::Protocol,
+            "0 is next",
+        ),
+        (
+            vec![header(), chunk(u64::MAX, &bytes)],
+            RejectReason::Protocol,
+            "0 is next",
+        ),
         (
             vec![header(), chunk(0, &bytes[..100]), chunk(120, &bytes[120..])],
             RejectReason::Protocol,
@@ -145,21 +305,43 @@ async fn invariant_10_uploads_that_break_the_protocol_are_refused_and_can_be_sen
             RejectReason::Protocol,
             "100 is next",
         ),
-        (vec![header(), chunk(0, &too_many)], RejectReason::TooLarge, "announced"),
-        (vec![header(), chunk(0, &vec![1; 2 << 20])], RejectReason::TooLarge, "1 MiB"),
-        (vec![header(), chunk(0, &other)], RejectReason::WrongDigest, "digest"),
+        (
+            vec![header(), chunk(0, &too_many)],
+            RejectReason::TooLarge,
+            "announced",
+        ),
+        (
+            vec![header(), chunk(0, &vec![1; 2 << 20])],
+            RejectReason::TooLarge,
+            "1 MiB",
+        ),
+        (
+            vec![header(), chunk(0, &other)],
+            RejectReason::WrongDigest,
+            "digest",
+        ),
     ];
     for (parts, reason, word) in cases {
         let mut answers = hand.send(parts).await.unwrap();
         let reject = rejected(answers.pop().unwrap(), reason);
-        assert!(reject.message.contains(word), "{word:?} is missing in: {}", reject.message);
+        assert!(
+            reject.message.contains(word),
+            "{word:?} is missing in: {}",
+            reject.message
+        );
     }
     // nothing at all is answered by the end of the stream, and an upload cut off in the middle is
     // resumed where it ended
     assert!(hand.send(Vec::new()).await.unwrap().is_empty());
-    let answers = hand.send(vec![header(), chunk(0, &bytes[..60])]).await.unwrap();
+    let answers = hand
+        .send(vec![header(), chunk(0, &bytes[..60])])
+        .await
+        .unwrap();
     assert!(matches!(answers.as_slice(), [Answer::Accepted(accepted)] if accepted.offset == 0));
-    let answers = hand.send(vec![header(), chunk(60, &bytes[60..])]).await.unwrap();
+    let answers = hand
+        .send(vec![header(), chunk(60, &bytes[60..])])
+        .await
+        .unwrap();
     let [Answer::Accepted(accepted), Answer::Receipt(_)] = answers.as_slice() else {
         panic!("expected to go on and a receipt, got {answers:?}");
     };
@@ -173,7 +355,9 @@ async fn invariant_10_late_updates_are_refused_and_the_run_goes_on_without_them(
     let operator = coordinator.operator().await;
     let mut devices = hands(&coordinator.channel().await, 3).await;
     let recipe = Recipe::new().rounds(2, 3).set("rounds.minimum", 1);
-    let run = operator.start(&recipe.set("rounds.deadline_ms", 2_000)).await;
+    let run = operator
+        .start(&recipe.set("rounds.deadline_ms", 2_000))
+        .await;
     let mut orders = Vec::new();
     for (_, session) in &mut devices {
         orders.push(session.assignment().await);
@@ -184,19 +368,42 @@ async fn invariant_10_late_updates_are_refused_and_the_run_goes_on_without_them(
         round: 1,
         reason: "battery".to_owned(),
     };
-    devices[2].1.tell(device_event::Event::AssignmentAbandoned(returned)).await;
-    operator.until(&run, "the drop", |shown| shown.rounds[0].dropped == 1).await;
+    devices[2]
+        .1
+        .tell(device_event::Event::AssignmentAbandoned(returned))
+        .await;
+    operator
+        .until(&run, "the drop", |shown| shown.rounds[0].dropped == 1)
+        .await;
     let (hand, bytes) = (devices[2].0.clone(), update(2));
-    let reject =
-        hand.refused(hand.header(&orders[2], &bytes), &bytes, RejectReason::LeaseExpired).await;
-    assert!(reject.message.contains("wait for the next assignment"), "{reject:?}");
+    let reject = hand
+        .refused(
+            hand.header(&orders[2], &bytes),
+            &bytes,
+            RejectReason::LeaseExpired,
+        )
+        .await;
+    assert!(
+        reject.message.contains("wait for the next assignment"),
+        "{reject:?}"
+    );
     // one is counted, one is late
     devices[0].0.counted(&orders[0], &update(0)).await;
-    let shown = operator.until(&run, "the deadline", |shown| of(shown).round == 2).await;
-    assert_eq!((shown.rounds[0].counted, shown.rounds[0].phase.as_str()), (1, "published"));
+    let shown = operator
+        .until(&run, "the deadline", |shown| of(shown).round == 2)
+        .await;
+    assert_eq!(
+        (shown.rounds[0].counted, shown.rounds[0].phase.as_str()),
+        (1, "published")
+    );
     let (hand, bytes) = (devices[1].0.clone(), update(1));
-    let reject =
-        hand.refused(hand.header(&orders[1], &bytes), &bytes, RejectReason::WrongRound).await;
+    let reject = hand
+        .refused(
+            hand.header(&orders[1], &bytes),
+            &bytes,
+            RejectReason::WrongRound,
+        )
+        .await;
     assert!(reject.message.contains("drop the update"), "{reject:?}");
     // the late device is welcome in the next round
     for (number, (hand, session)) in devices.iter_mut().enumerate() {
@@ -207,7 +414,12 @@ async fn invariant_10_late_updates_are_refused_and_the_run_goes_on_without_them(
     let shown = operator.completed(&run).await;
     assert_eq!(of(&shown).contributions_total, 4);
     // and an update for a run that is over is for no run
-    let reject =
-        hand.refused(hand.header(&orders[1], &bytes), &bytes, RejectReason::UnknownRun).await;
+    let reject = hand
+        .refused(
+            hand.header(&orders[1], &bytes),
+            &bytes,
+            RejectReason::UnknownRun,
+        )
+        .await;
     assert!(reject.message.contains("the run is over"), "{reject:?}");
 }

@@ -20,7 +20,9 @@ const INJECTED: u64 = 6;
 const WINDOWS: usize = 16;
 
 fn recipe() -> Recipe {
-    let retraining = Recipe::private().rounds(6, 40).set("privacy.noise_multiplier", 0.3);
+    let retraining = Recipe::private()
+        .rounds(6, 40)
+        .set("privacy.noise_multiplier", 0.3);
     let playbook: toml::Table = toml::from_str(&retraining.text()).unwrap();
     let mut recipe = Recipe::private()
         .rounds(6, 80)
@@ -39,7 +41,9 @@ fn recipe() -> Recipe {
     for section in ["rounds", "privacy"] {
         recipe = recipe.set(&format!("playbook.{section}"), playbook[section].clone());
     }
-    recipe.set("playbook.training", playbook["training"].clone()).set("playbook.training.epochs", 4)
+    recipe
+        .set("playbook.training", playbook["training"].clone())
+        .set("playbook.training.epochs", 4)
 }
 
 /// Bytes of flash of the whole model's build and of the half one.
@@ -59,7 +63,12 @@ async fn monitored(operator: &Operator, run: &str) -> Monitor {
     loop {
         let monitor = operator.monitor(run).await;
         let last = |monitor: &Monitor, region: &str| {
-            monitor.windows.iter().filter(|window| window.region == region).count() == WINDOWS
+            monitor
+                .windows
+                .iter()
+                .filter(|window| window.region == region)
+                .count()
+                == WINDOWS
         };
         if let Some(monitor) = monitor
             && last(&monitor, "eu")
@@ -67,7 +76,10 @@ async fn monitored(operator: &Operator, run: &str) -> Monitor {
         {
             return monitor;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain for {WINDOWS} windows");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "waited in vain for {WINDOWS} windows"
+        );
         tokio::time::sleep(GLANCE).await;
     }
 }
@@ -77,7 +89,9 @@ async fn a_drift_in_one_region_is_seen_and_mended_with_builds_that_fit_its_devic
     let coordinator = Coordinator::start().await;
     let operator = coordinator.operator().await;
     // sizes of builds depend on the architecture only
-    let probe = operator.start(&Recipe::new().set("regions", vec!["nowhere"])).await;
+    let probe = operator
+        .start(&Recipe::new().set("regions", vec!["nowhere"]))
+        .await;
     let probe = of(&operator.show(&probe).await).model_digest.clone();
     let (full, half) = build_sizes(&operator.file(&probe).await);
     assert!(half < full, "{half} of {full}");
@@ -90,11 +104,17 @@ async fn a_drift_in_one_region_is_seen_and_mended_with_builds_that_fit_its_devic
         hardware: hardware(number),
         ..device
     };
-    let devices = ["eu", "us"]
-        .into_iter()
-        .flat_map(|region| fleet::devices(region, DEVICES).into_iter().enumerate().map(fitted));
+    let devices = ["eu", "us"].into_iter().flat_map(|region| {
+        fleet::devices(region, DEVICES)
+            .into_iter()
+            .enumerate()
+            .map(fitted)
+    });
     let fleet = fleet::start(&coordinator.endpoint(), 2, devices.collect());
-    fleet.inject(DriftInjection { region: "us".parse().unwrap(), from_window: INJECTED });
+    fleet.inject(DriftInjection {
+        region: "us".parse().unwrap(),
+        from_window: INJECTED,
+    });
     fleet.wait_connected(2 * DEVICES).await;
     let run = operator.start(&recipe()).await;
     let trained = of(&operator.completed(&run).await).model_digest.clone();
@@ -103,29 +123,60 @@ async fn a_drift_in_one_region_is_seen_and_mended_with_builds_that_fit_its_devic
         fleet::held_out_accuracy(&trained, false),
         fleet::held_out_accuracy(&trained, true),
     );
-    assert!(accuracy.0 > 0.9 && accuracy.1 < 0.5, "before and after the drift: {accuracy:?}");
+    assert!(
+        accuracy.0 > 0.9 && accuracy.1 < 0.5,
+        "before and after the drift: {accuracy:?}"
+    );
 
     // what the monitor said
     let monitor = monitored(&operator, &run).await;
     let of_region = |region: &str| -> Vec<&DriftWindow> {
-        monitor.windows.iter().filter(|window| window.region == region).collect()
+        monitor
+            .windows
+            .iter()
+            .filter(|window| window.region == region)
+            .collect()
     };
     let verdicts = |region: &str| -> Vec<&str> {
-        of_region(region).iter().map(|window| window.verdict.as_str()).collect()
+        of_region(region)
+            .iter()
+            .map(|window| window.verdict.as_str())
+            .collect()
     };
     assert_eq!(verdicts("us")[..3], ["warm-up"; 3], "{:?}", verdicts("us"));
     assert!(verdicts("us")[..5].contains(&"ok"), "{:?}", verdicts("us"));
-    let calm = verdicts("eu").iter().all(|verdict| ["warm-up", "ok", "warning"].contains(verdict));
+    let calm = verdicts("eu")
+        .iter()
+        .all(|verdict| ["warm-up", "ok", "warning"].contains(verdict));
     assert!(calm, "a false alarm in eu: {:?}", verdicts("eu"));
-    let alarm = of_region("us").into_iter().find(|window| !window.playbook.is_empty()).unwrap();
-    assert!((INJECTED..INJECTED + 5).contains(&alarm.window), "{:?}", verdicts("us"));
-    assert_eq!((alarm.verdict.as_str(), alarm.playbook.as_str()), ("drift", "retrain-region"));
+    let alarm = of_region("us")
+        .into_iter()
+        .find(|window| !window.playbook.is_empty())
+        .unwrap();
+    assert!(
+        (INJECTED..INJECTED + 5).contains(&alarm.window),
+        "{:?}",
+        verdicts("us")
+    );
+    assert_eq!(
+        (alarm.verdict.as_str(), alarm.playbook.as_str()),
+        ("drift", "retrain-region")
+    );
     let loudest = |window: &DriftWindow| window.streams.iter().any(|s| s.statistic > s.threshold);
     assert!(loudest(alarm), "{alarm:?}");
-    let validated = of_region("us").into_iter().any(|window| window.playbook == "validated");
+    let validated = of_region("us")
+        .into_iter()
+        .any(|window| window.playbook == "validated");
     assert!(validated, "{:?}", verdicts("us"));
-    let west = monitor.regions.iter().find(|region| region.region == "us").unwrap();
-    assert!(["cooldown", "ok"].contains(&west.verdict.as_str()), "{west:?}");
+    let west = monitor
+        .regions
+        .iter()
+        .find(|region| region.region == "us")
+        .unwrap();
+    assert!(
+        ["cooldown", "ok"].contains(&west.verdict.as_str()),
+        "{west:?}"
+    );
     assert_eq!(west.reference_version, 2);
 
     // what the playbook did
@@ -140,7 +191,11 @@ async fn a_drift_in_one_region_is_seen_and_mended_with_builds_that_fit_its_devic
     // what devices run now
     let mut builds = BTreeMap::new();
     for build in operator.try_model(&mended).await.unwrap().builds {
-        assert_eq!((build.region.as_str(), build.failed_on), ("us", 0), "{build:?}");
+        assert_eq!(
+            (build.region.as_str(), build.failed_on),
+            ("us", 0),
+            "{build:?}"
+        );
         assert_eq!(build.installed_on, build.offered_to, "{build:?}");
         builds.insert(build.profile.clone(), build);
     }
@@ -148,21 +203,37 @@ async fn a_drift_in_one_region_is_seen_and_mended_with_builds_that_fit_its_devic
         .iter()
         .map(|(profile, build)| (profile.as_str(), build.variant.as_str(), build.bytes))
         .collect();
-    assert_eq!(variants, [("large", "full", full), ("small", "width-0.5", half)]);
+    assert_eq!(
+        variants,
+        [("large", "full", full), ("small", "width-0.5", half)]
+    );
     let mut installed = BTreeMap::new();
     for active in fleet.installed() {
-        assert_eq!((active.region.as_str(), active.model_digest.as_str()), ("us", mended.as_str()));
-        assert_eq!(builds[&active.hardware].digest, active.build.digest.to_string());
+        assert_eq!(
+            (active.region.as_str(), active.model_digest.as_str()),
+            ("us", mended.as_str())
+        );
+        assert_eq!(
+            builds[&active.hardware].digest,
+            active.build.digest.to_string()
+        );
         installed.insert(active.hardware, active.devices);
     }
     let third = DEVICES / 3;
     let expected = [("large".to_owned(), third), ("small".to_owned(), third)];
-    assert_eq!(installed, expected.into(), "devices that nothing fits keep what they have");
+    assert_eq!(
+        installed,
+        expected.into(),
+        "devices that nothing fits keep what they have"
+    );
 
     // what it cost: training, windows, calibration and retraining are all in the ledger
     let privacy = operator.privacy("").await;
-    let kinds: std::collections::BTreeSet<&str> =
-        privacy.accounts.iter().map(|account| account.kind.as_str()).collect();
+    let kinds: std::collections::BTreeSet<&str> = privacy
+        .accounts
+        .iter()
+        .map(|account| account.kind.as_str())
+        .collect();
     assert_eq!(kinds, ["calibration", "drift", "training"].into());
     assert_eq!(privacy.worst_region, "us");
 }

@@ -18,12 +18,16 @@ pub fn expected(base: &ModelFile, updates: &[Vec<u8>]) -> Vec<f32> {
     let fixed = FixedPoint::new(1.0, PARAMETERS).unwrap();
     let mut sum = Partial::new(PARAMETERS);
     for update in updates {
-        sum.add(&fixed.contribution(Codec::F32, update).unwrap()).unwrap();
+        sum.add(&fixed.contribution(Codec::F32, update).unwrap())
+            .unwrap();
     }
     let mean = release_mean(&sum, &fixed, updates.len() as u64, None).unwrap();
     let optimiser = ServerOptimiser::FedAvg { learning_rate: 1.0 };
     let mut weights = base.weights.clone();
-    OptimiserState::new(optimiser, PARAMETERS).unwrap().apply(&mut weights, &mean).unwrap();
+    OptimiserState::new(optimiser, PARAMETERS)
+        .unwrap()
+        .apply(&mut weights, &mean)
+        .unwrap();
     weights
 }
 
@@ -46,7 +50,9 @@ async fn invariant_1_a_contribution_counts_at_most_once_whatever_is_retried() {
     }
     while let Some(answer) = tries.join_next().await {
         match answer.unwrap() {
-            Answer::Receipt(receipt) => assert_eq!((receipt.run_id, receipt.round), (run.clone(), 1)),
+            Answer::Receipt(receipt) => {
+                assert_eq!((receipt.run_id, receipt.round), (run.clone(), 1))
+            }
             Answer::Reject(reject) => assert_eq!(reject.reason(), RejectReason::Duplicate),
             other => panic!("{other:?}"),
         }
@@ -55,10 +61,14 @@ async fn invariant_1_a_contribution_counts_at_most_once_whatever_is_retried() {
     let other = update(9);
     let hand = devices[0].0.clone();
     for bytes in [&first, &other] {
-        hand.refused(hand.header(&order, bytes), bytes, RejectReason::Duplicate).await;
+        hand.refused(hand.header(&order, bytes), bytes, RejectReason::Duplicate)
+            .await;
     }
     let mut again = hand.connect().await;
-    assert!(again.is_silent().await, "a counted device is not asked again");
+    assert!(
+        again.is_silent().await,
+        "a counted device is not asked again"
+    );
     assert_eq!(of(&operator.show(&run).await).contributions_total, 1);
 
     // and after a crash of the coordinator
@@ -66,7 +76,8 @@ async fn invariant_1_a_contribution_counts_at_most_once_whatever_is_retried() {
     let (operator, channel) = (coordinator.operator().await, coordinator.channel().await);
     let hand = hand.over(&channel);
     for bytes in [&first, &other] {
-        hand.refused(hand.header(&order, bytes), bytes, RejectReason::Duplicate).await;
+        hand.refused(hand.header(&order, bytes), bytes, RejectReason::Duplicate)
+            .await;
     }
     for number in [1, 2] {
         let hand = devices[number].0.over(&channel);
@@ -78,7 +89,10 @@ async fn invariant_1_a_contribution_counts_at_most_once_whatever_is_retried() {
     let base = operator.file(&order.model_digest).await;
     let published = operator.file(&of(&shown).model_digest).await;
     let once_each = expected(&base, &[first, update(1), update(2)]);
-    assert_eq!(published.weights, once_each, "the release is not the mean of one update each");
+    assert_eq!(
+        published.weights, once_each,
+        "the release is not the mean of one update each"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,10 +100,15 @@ async fn invariant_1_a_fleet_that_sends_everything_twice_counts_once() {
     let coordinator = Coordinator::start().await;
     let operator = coordinator.operator().await;
     let twice = |device: SimDevice| SimDevice {
-        behaviour: Behaviour { fault: Some(Fault::Duplicate), ..Behaviour::default() },
+        behaviour: Behaviour {
+            fault: Some(Fault::Duplicate),
+            ..Behaviour::default()
+        },
         ..device
     };
-    let devices = fleet::devices("eu", 6).into_iter().chain(fleet::devices("us", 6));
+    let devices = fleet::devices("eu", 6)
+        .into_iter()
+        .chain(fleet::devices("us", 6));
     let fleet = fleet::start(&coordinator.endpoint(), 2, devices.map(twice).collect());
     fleet.wait_connected(12).await;
     let run = operator.start(&Recipe::new().rounds(3, 12).seeded(1)).await;

@@ -47,28 +47,48 @@ async fn invariant_2_a_receipt_survives_kill_nine_and_the_same_round_goes_on() {
         operator = Operator::new(channel(&process.endpoint()).await);
         let shown = operator.show(&run).await;
         let open = shown.rounds.last().unwrap();
-        assert_eq!((open.round, open.counted, open.phase.as_str()), (round, 2, "collecting"));
+        assert_eq!(
+            (open.round, open.counted, open.phase.as_str()),
+            (round, 2, "collecting")
+        );
         connected = back(&devices, &process.endpoint()).await;
         for number in [2, 3] {
             let order = connected[number].1.assignment().await;
-            assert_eq!((order.round, &order.model_digest), (round, &base), "the same round goes on");
+            assert_eq!(
+                (order.round, &order.model_digest),
+                (round, &base),
+                "the same round goes on"
+            );
             let (hand, again) = (&connected[0].0, update(0));
-            hand.refused(hand.header(&order, &again), &again, RejectReason::Duplicate).await;
+            hand.refused(hand.header(&order, &again), &again, RejectReason::Duplicate)
+                .await;
             connected[number].0.counted(&order, &update(number)).await;
         }
         let published = |shown: &GetRunResponse| {
-            let done = shown.rounds.iter().filter(|round| round.phase == "published");
+            let done = shown
+                .rounds
+                .iter()
+                .filter(|round| round.phase == "published");
             done.count() == round as usize
         };
         let shown = operator.until(&run, "the release", published).await;
         let before = operator.file(&base).await;
         let after = operator.file(&of(&shown).model_digest).await;
         let updates: Vec<Vec<u8>> = (0..4).map(update).collect();
-        assert_eq!(after.weights, expected(&before, &updates), "a receipt is not in the release");
+        assert_eq!(
+            after.weights,
+            expected(&before, &updates),
+            "a receipt is not in the release"
+        );
     }
     let shown = operator.completed(&run).await;
     assert_eq!(of(&shown).contributions_total, 12);
-    assert_eq!(shown.rounds.len(), 3, "no round was given up: {:#?}", shown.rounds);
+    assert_eq!(
+        shown.rounds.len(),
+        3,
+        "no round was given up: {:#?}",
+        shown.rounds
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,10 +98,16 @@ async fn invariant_2_a_fleet_finishes_its_run_over_two_kills() {
     let mut process = Process::serve(&data, "127.0.0.1:0");
     // 2 epochs of 2 steps: each training lasts 0.2 s, so that a kill meets open rounds
     let slow = |device: SimDevice| SimDevice {
-        behaviour: Behaviour { seconds_per_step: 0.05, pace: Pace::Real, ..Behaviour::default() },
+        behaviour: Behaviour {
+            seconds_per_step: 0.05,
+            pace: Pace::Real,
+            ..Behaviour::default()
+        },
         ..device
     };
-    let devices = fleet::devices("eu", 10).into_iter().chain(fleet::devices("us", 10));
+    let devices = fleet::devices("eu", 10)
+        .into_iter()
+        .chain(fleet::devices("us", 10));
     let fleet = fleet::start(&process.endpoint(), 2, devices.map(slow).collect());
     fleet.wait_connected(20).await;
     let operator = Operator::new(channel(&process.endpoint()).await);
@@ -97,8 +123,11 @@ async fn invariant_2_a_fleet_finishes_its_run_over_two_kills() {
     }
     let operator = Operator::new(channel(&process.endpoint()).await);
     let shown = operator.completed(&run).await;
-    let rounds: Vec<(u32, u64)> =
-        shown.rounds.iter().map(|round| (round.round, round.counted)).collect();
+    let rounds: Vec<(u32, u64)> = shown
+        .rounds
+        .iter()
+        .map(|round| (round.round, round.counted))
+        .collect();
     assert_eq!(rounds, [(1, 20), (2, 20), (3, 20), (4, 20), (5, 20)]);
     let account = &operator.privacy(&run).await.accounts[0];
     assert_eq!(account.charges, 5, "each release was charged once");

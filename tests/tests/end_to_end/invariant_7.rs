@@ -48,12 +48,17 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 async fn invariant_7_only_votes_and_one_update_per_round_leave_a_device() {
     let coordinator = Coordinator::start().await;
     let operator = coordinator.operator().await;
-    let address = coordinator.endpoint().trim_start_matches("http://").parse().unwrap();
+    let address = coordinator
+        .endpoint()
+        .trim_start_matches("http://")
+        .parse()
+        .unwrap();
     let (endpoint, sent) = tap(address).await;
     // 2,000 examples are 32 kB of raw data
     let examples = 2_000_usize;
-    let inputs: Vec<f32> =
-        (0..examples * 4).map(|index| (index as f32 * 0.618_034).fract() - 0.5).collect();
+    let inputs: Vec<f32> = (0..examples * 4)
+        .map(|index| (index as f32 * 0.618_034).fract() - 0.5)
+        .collect();
     let labels: Vec<u32> = (0..examples as u32).map(|index| index % 2).collect();
     let device = SimDevice {
         data: Shard::new(inputs.clone(), labels),
@@ -76,19 +81,34 @@ async fn invariant_7_only_votes_and_one_update_per_round_leave_a_device() {
     operator.completed(&run).await;
     let begun = std::time::Instant::now();
     let windows = loop {
-        let windows = operator.monitor(&run).await.map_or(Vec::new(), |monitor| monitor.windows);
+        let windows = operator
+            .monitor(&run)
+            .await
+            .map_or(Vec::new(), |monitor| monitor.windows);
         if windows.len() == 3 {
             break windows;
         }
         assert!(begun.elapsed() < PATIENCE, "waited in vain for windows");
         tokio::time::sleep(GLANCE).await;
     };
-    assert!(windows.iter().all(|window| window.devices == 1 && window.rho > 0.0), "{windows:?}");
+    assert!(
+        windows
+            .iter()
+            .all(|window| window.devices == 1 && window.rho > 0.0),
+        "{windows:?}"
+    );
     let stats = running.shutdown().await.tally;
-    assert_eq!(stats.bytes_up, 2 * 4 * PARAMETERS as u64, "one update per round");
+    assert_eq!(
+        stats.bytes_up,
+        2 * 4 * PARAMETERS as u64,
+        "one update per round"
+    );
 
     let sent = sent.lock().unwrap().clone();
-    assert!(contains(&sent, b"eu-000"), "the tap saw nothing of the device");
+    assert!(
+        contains(&sent, b"eu-000"),
+        "the tap saw nothing of the device"
+    );
     assert!(contains(&sent, b"prediction@"), "the tap saw no vote");
     let raw_bytes = inputs.len() * 4;
     assert!(sent.len() < raw_bytes / 2, "{} bytes were sent", sent.len());
@@ -109,5 +129,8 @@ pub fn quantities() -> Vec<toml::Value> {
         }
         toml::Value::Table(table)
     };
-    vec![quantity("prediction", Vec::new()), quantity("feature:1", vec![1.0])]
+    vec![
+        quantity("prediction", Vec::new()),
+        quantity("feature:1", vec![1.0]),
+    ]
 }

@@ -17,7 +17,9 @@ fn build(model: &ModelFile) -> Vec<u8> {
     let graph = model.spec.graph().unwrap();
     let inputs = fake::setting::examples(FEATURES, 12).inputs;
     let ranges = observe_ranges(&graph, &model.weights, &inputs).unwrap();
-    quantise(&graph, &model.weights, &ranges).unwrap().to_bytes()
+    quantise(&graph, &model.weights, &ranges)
+        .unwrap()
+        .to_bytes()
 }
 
 async fn offered(server: &FakeServer, offer: BuildOffer) -> InstallOutcome {
@@ -31,7 +33,11 @@ async fn offered(server: &FakeServer, offer: BuildOffer) -> InstallOutcome {
 fn works_with(agent: &Running, digest: Digest) {
     let active = agent.view.active_build().expect("the device has a model");
     assert_eq!(active.build.digest, digest);
-    active.build.model.verify_self_test(&mut Default::default()).unwrap();
+    active
+        .build
+        .model
+        .verify_self_test(&mut Default::default())
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,23 +56,38 @@ async fn invariant_8_a_device_keeps_a_working_model() {
     server.world.put(second.clone());
     let fine = server.world.offer(&second, 64);
     // signature
-    let unsigned = BuildOffer { signature: vec![0; 64].into(), ..fine.clone() };
-    assert_eq!(offered(&server, unsigned).await, InstallOutcome::BadSignature);
+    let unsigned = BuildOffer {
+        signature: vec![0; 64].into(),
+        ..fine.clone()
+    };
+    assert_eq!(
+        offered(&server, unsigned).await,
+        InstallOutcome::BadSignature
+    );
     works_with(&agent, working);
     // digest: the bytes are damaged on their way
     server.world.with(|memory| memory.damage_downloads = true);
-    assert_eq!(offered(&server, fine.clone()).await, InstallOutcome::BadDigest);
+    assert_eq!(
+        offered(&server, fine.clone()).await,
+        InstallOutcome::BadDigest
+    );
     server.world.with(|memory| memory.damage_downloads = false);
     works_with(&agent, working);
     // fit
-    let large = BuildOffer { size: hardware().flash_slot_bytes + 1, ..fine.clone() };
+    let large = BuildOffer {
+        size: hardware().flash_slot_bytes + 1,
+        ..fine.clone()
+    };
     assert_eq!(offered(&server, large).await, InstallOutcome::DoesNotFit);
     works_with(&agent, working);
     // self-test: bytes that are signed and whole, and no build
     let noise = vec![7; 400];
     server.world.put(noise.clone());
     let broken = server.world.offer(&noise, 64);
-    assert_eq!(offered(&server, broken).await, InstallOutcome::SelfTestFailed);
+    assert_eq!(
+        offered(&server, broken).await,
+        InstallOutcome::SelfTestFailed
+    );
     works_with(&agent, working);
     // what passes everything is taken
     assert_eq!(offered(&server, fine).await, InstallOutcome::Installed);

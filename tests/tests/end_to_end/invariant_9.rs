@@ -29,13 +29,17 @@ fn seeded_run(server_threads: usize, fleet_threads: usize, permits: usize, seed:
         let varied = |(number, device): (usize, SimDevice)| SimDevice {
             behaviour: Behaviour {
                 seconds_per_step: 0.1 * (number % 8) as f64,
-                pace: Pace::Virtual { deadline: Duration::from_secs(2) },
+                pace: Pace::Virtual {
+                    deadline: Duration::from_secs(2),
+                },
                 drop_out: 0.1,
                 fault: None,
             },
             ..device
         };
-        let devices = fleet::devices("eu", 14).into_iter().chain(fleet::devices("us", 10));
+        let devices = fleet::devices("eu", 14)
+            .into_iter()
+            .chain(fleet::devices("us", 10));
         let devices = devices.enumerate().map(varied).collect();
         let fleet = fleet::start(&coordinator.endpoint(), permits, devices);
         fleet.wait_connected(24).await;
@@ -49,7 +53,10 @@ fn seeded_run(server_threads: usize, fleet_threads: usize, permits: usize, seed:
         let run = operator.start(&recipe).await;
         let shown = operator.completed(&run).await;
         let spend = of(&shown).privacy.clone().unwrap();
-        assert!(spend.not_private, "a seeded run must say that it is not private: {spend:?}");
+        assert!(
+            spend.not_private,
+            "a seeded run must say that it is not private: {spend:?}"
+        );
         assert!(spend.mechanism.contains("NOT PRIVATE"), "{spend:?}");
         Outcome {
             rounds: shown
@@ -58,7 +65,11 @@ fn seeded_run(server_threads: usize, fleet_threads: usize, permits: usize, seed:
                 .map(|r| (r.model_digest.clone(), r.assigned, r.counted, r.dropped))
                 .collect(),
             rho: spend.rho,
-            regions: of(&shown).regions.iter().map(|region| region.contributions).collect(),
+            regions: of(&shown)
+                .regions
+                .iter()
+                .map(|region| region.contributions)
+                .collect(),
         }
     })
 }
@@ -70,7 +81,10 @@ fn invariant_9_a_seed_repeats_the_bits_whatever_the_thread_count() {
     assert_eq!(one, four);
     assert_eq!(one.rounds.len(), 3);
     let dropped: u64 = one.rounds.iter().map(|round| round.3).sum();
-    assert!(dropped > 0, "nobody was slow or dropped out, so little was tested: {one:?}");
+    assert!(
+        dropped > 0,
+        "nobody was slow or dropped out, so little was tested: {one:?}"
+    );
     let other = seeded_run(4, 4, 4, 12);
     assert_ne!(one.rounds, other.rounds, "another seed gives other bits");
 }

@@ -16,14 +16,24 @@ async fn assignment(hand: &Hand) -> Assignment {
     let begun = std::time::Instant::now();
     loop {
         let answer = hand.check_in(Vec::new()).await.unwrap();
-        assert!(answer.retry_after_ms > 0, "an answer always says when to come back");
-        assert!(answer.retry_before_ms > answer.retry_after_ms, "the window has a width");
+        assert!(
+            answer.retry_after_ms > 0,
+            "an answer always says when to come back"
+        );
+        assert!(
+            answer.retry_before_ms > answer.retry_after_ms,
+            "the window has a width"
+        );
         for directive in answer.directives {
             if let Some(Order::Assignment(assignment)) = directive.directive {
                 return assignment;
             }
         }
-        assert!(begun.elapsed() < PATIENCE, "{} polled in vain for an assignment", hand.id);
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{} polled in vain for an assignment",
+            hand.id
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -32,7 +42,10 @@ async fn assignment(hand: &Hand) -> Assignment {
 async fn devices_that_poll_complete_rounds_beside_one_that_holds_a_stream() {
     let coordinator = Coordinator::start().await;
     let operator = coordinator.operator().await;
-    let polls = |device: SimDevice| SimDevice { mode: SessionMode::Poll, ..device };
+    let polls = |device: SimDevice| SimDevice {
+        mode: SessionMode::Poll,
+        ..device
+    };
     let polling = fleet::devices("eu", 3).into_iter().map(polls);
     let devices = polling.chain([fleet::device("us", 0)]).collect();
     let fleet = fleet::start(&coordinator.endpoint(), 2, devices);
@@ -49,13 +62,18 @@ async fn a_polling_device_gets_its_assignment_again_after_a_crash_of_the_coordin
     let hand = Hand::enrol(&coordinator.channel().await, "poller", "eu").await;
     hand.check_in(Vec::new()).await.unwrap();
     // a deadline that is not met here, so that a second attempt at the round can't help
-    let recipe = Recipe::new().rounds(1, 1).set("rounds.deadline_ms", 600_000);
+    let recipe = Recipe::new()
+        .rounds(1, 1)
+        .set("rounds.deadline_ms", 600_000);
     let run = operator.start(&recipe).await;
     let first = assignment(&hand).await;
     let coordinator = coordinator.crash_and_restart().await;
     let hand = hand.over(&coordinator.channel().await);
     let again = assignment(&hand).await;
-    assert_eq!((again.run_id.as_str(), again.round), (run.as_str(), first.round));
+    assert_eq!(
+        (again.run_id.as_str(), again.round),
+        (run.as_str(), first.round)
+    );
     assert_eq!(again.model_digest, first.model_digest);
     hand.counted(&again, &update(0)).await;
     coordinator.operator().await.completed(&run).await;

@@ -8,15 +8,23 @@ async fn a_run_over_two_regions_counts_each_and_asks_no_third() {
     let coordinator = Coordinator::start().await;
     let operator = coordinator.operator().await;
     let regions = [("eu", 6), ("us", 12), ("ap", 4)];
-    let devices = regions.iter().flat_map(|(region, count)| fleet::devices(region, *count));
+    let devices = regions
+        .iter()
+        .flat_map(|(region, count)| fleet::devices(region, *count));
     let fleet = fleet::start(&coordinator.endpoint(), 2, devices.collect());
     fleet.wait_connected(22).await;
     // 6 of 18: the regions' shares are 2 and 4
-    let recipe = Recipe::new().rounds(4, 6).set("rounds.population", 18).set("training.epochs", 5);
+    let recipe = Recipe::new()
+        .rounds(4, 6)
+        .set("rounds.population", 18)
+        .set("training.epochs", 5);
     let run = operator.start(&recipe).await;
     let shown = operator.completed(&run).await;
     let counts = |regions: &[tributary_proto::v1::RegionCount]| -> Vec<(String, u64)> {
-        regions.iter().map(|count| (count.region.clone(), count.contributions)).collect()
+        regions
+            .iter()
+            .map(|count| (count.region.clone(), count.contributions))
+            .collect()
     };
     let pair = |eu, us| vec![("eu".to_owned(), eu), ("us".to_owned(), us)];
     assert_eq!(counts(&of(&shown).regions), pair(8, 16));

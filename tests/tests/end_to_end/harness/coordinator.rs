@@ -55,10 +55,18 @@ impl Coordinator {
             admin: Some(any_port()),
         };
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(threads).enable_all().build().unwrap();
+        let runtime = builder
+            .worker_threads(threads)
+            .enable_all()
+            .build()
+            .unwrap();
         let started = runtime.spawn(Server::start(config)).await.unwrap();
         match started {
-            Ok(server) => Ok(Self { runtime: Some(runtime), server: Some(server), folder }),
+            Ok(server) => Ok(Self {
+                runtime: Some(runtime),
+                server: Some(server),
+                folder,
+            }),
             Err(error) => {
                 runtime.shutdown_background();
                 Err(error)
@@ -102,7 +110,9 @@ impl Coordinator {
 
     /// The metrics page.
     pub async fn metrics(&self) -> String {
-        let mut stream = TcpStream::connect(self.server().admin_addr().unwrap()).await.unwrap();
+        let mut stream = TcpStream::connect(self.server().admin_addr().unwrap())
+            .await
+            .unwrap();
         let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         stream.write_all(request).await.unwrap();
         let mut page = String::new();

@@ -18,10 +18,16 @@ pub fn shard(number: usize, shifted: bool) -> Shard {
     for example in 0..EXAMPLES {
         // three in four are of class 1, so that a model that takes one for the other shows
         let label = u32::from(!example.is_multiple_of(4));
-        let wobble = |step: usize| ((number * 31 + example * 17 + step * 7) % 23) as f32 / 23.0 - 0.5;
+        let wobble =
+            |step: usize| ((number * 31 + example * 17 + step * 7) % 23) as f32 / 23.0 - 0.5;
         let side = if (label == 1) == shifted { -1.0 } else { 1.0 };
         let second = if shifted { 2.0 } else { 0.0 };
-        inputs.extend([side + 0.4 * wobble(0), second + 0.4 * wobble(1), wobble(2), wobble(3)]);
+        inputs.extend([
+            side + 0.4 * wobble(0),
+            second + 0.4 * wobble(1),
+            wobble(2),
+            wobble(3),
+        ]);
         labels.push(label);
     }
     Shard::new(inputs, labels)
@@ -37,7 +43,13 @@ pub fn device(region: &str, number: usize) -> SimDevice {
     let id = format!("{region}-{number:03}").parse().unwrap();
     SimDevice {
         shifted: Some(shard(number, true)),
-        ..SimDevice::new(id, region.parse().unwrap(), large(), TASK, shard(number, false))
+        ..SimDevice::new(
+            id,
+            region.parse().unwrap(),
+            large(),
+            TASK,
+            shard(number, false),
+        )
     }
 }
 
@@ -48,9 +60,14 @@ pub fn devices(region: &str, count: usize) -> Vec<SimDevice> {
 
 /// Short waits, so that retries don't slow the tests down.
 pub fn timing() -> Timing {
-    let backoff =
-        BackoffLimits { base: Duration::from_millis(10), cap: Duration::from_millis(200) };
-    Timing { backoff, ..Timing::default() }
+    let backoff = BackoffLimits {
+        base: Duration::from_millis(10),
+        cap: Duration::from_millis(200),
+    };
+    Timing {
+        backoff,
+        ..Timing::default()
+    }
 }
 
 /// Starts a seeded fleet over two connections.
@@ -74,6 +91,9 @@ pub fn held_out_accuracy(file: &ModelFile, shifted: bool) -> f64 {
         labels.extend_from_slice(&shard.labels);
     }
     let mut engine = FastEngine::new(&file.spec.graph().unwrap());
-    let data = Batch { inputs: &inputs, labels: &labels };
+    let data = Batch {
+        inputs: &inputs,
+        labels: &labels,
+    };
     accuracy(&mut engine, &file.weights, data).unwrap()
 }

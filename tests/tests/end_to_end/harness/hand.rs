@@ -63,20 +63,33 @@ impl Hand {
     pub async fn enrol(channel: &Channel, id: &str, region: &str) -> Self {
         let mut client = EnrolmentServiceClient::new(channel.clone());
         client.enrol(enrolment(id, region)).await.unwrap();
-        Self { id: id.to_owned(), token: token(id), channel: channel.clone() }
+        Self {
+            id: id.to_owned(),
+            token: token(id),
+            channel: channel.clone(),
+        }
     }
 
     /// The same device over another connection.
     pub fn over(&self, channel: &Channel) -> Self {
-        Self { channel: channel.clone(), ..self.clone() }
+        Self {
+            channel: channel.clone(),
+            ..self.clone()
+        }
     }
 
     pub fn credentials(&self) -> Credentials {
-        Credentials { device_id: self.id.clone(), token: self.token.clone() }
+        Credentials {
+            device_id: self.id.clone(),
+            token: self.token.clone(),
+        }
     }
 
     pub fn hello(&self) -> Hello {
-        Hello { credentials: Some(self.credentials()), model_digest: String::new() }
+        Hello {
+            credentials: Some(self.credentials()),
+            model_digest: String::new(),
+        }
     }
 
     /// Opens a stream.
@@ -93,7 +106,10 @@ impl Hand {
     /// One poll.
     pub async fn check_in(&self, events: Vec<DeviceEvent>) -> Result<CheckInResponse, Status> {
         let mut client = OrchestrationServiceClient::new(self.channel.clone());
-        let request = CheckInRequest { hello: Some(self.hello()), events };
+        let request = CheckInRequest {
+            hello: Some(self.hello()),
+            events,
+        };
         Ok(client.check_in(request).await?.into_inner())
     }
 
@@ -113,7 +129,9 @@ impl Hand {
     /// Sends parts as they are and returns the answers.
     pub async fn send(&self, parts: Vec<Part>) -> Result<Vec<Answer>, Status> {
         let mut client = TransferServiceClient::new(self.channel.clone());
-        let parts = parts.into_iter().map(|part| UploadRequest { part: Some(part) });
+        let parts = parts
+            .into_iter()
+            .map(|part| UploadRequest { part: Some(part) });
         let parts: Vec<_> = parts.collect();
         let sending = async {
             let mut answers = client.upload(tokio_stream::iter(parts)).await?.into_inner();
@@ -128,13 +146,19 @@ impl Hand {
 
     /// Sends a header and all bytes; the last answer.
     pub async fn upload_as(&self, header: UploadHeader, update: &[u8]) -> Result<Answer, Status> {
-        let mut answers = self.send(vec![Part::Header(header), chunk(0, update)]).await?;
+        let mut answers = self
+            .send(vec![Part::Header(header), chunk(0, update)])
+            .await?;
         Ok(answers.pop().expect("an upload is always answered"))
     }
 
     /// Sends an honest upload that must be counted.
     pub async fn counted(&self, order: &Assignment, update: &[u8]) -> Receipt {
-        match self.upload_as(self.header(order, update), update).await.unwrap() {
+        match self
+            .upload_as(self.header(order, update), update)
+            .await
+            .unwrap()
+        {
             Answer::Receipt(receipt) => receipt,
             other => panic!("{}: expected a receipt, got {other:?}", self.id),
         }
@@ -154,7 +178,9 @@ impl Hand {
 
 /// A refusal of this reason, with a sentence for the device.
 pub fn rejected(answer: Answer, reason: RejectReason) -> Reject {
-    let Answer::Reject(reject) = answer else { panic!("expected {reason:?}, got {answer:?}") };
+    let Answer::Reject(reject) = answer else {
+        panic!("expected {reason:?}, got {answer:?}")
+    };
     assert_eq!(reject.reason(), reason, "{reject:?}");
     assert!(reject.message.len() > 10, "no sentence: {reject:?}");
     reject
@@ -162,7 +188,10 @@ pub fn rejected(answer: Answer, reason: RejectReason) -> Reject {
 
 /// A chunk.
 pub fn chunk(offset: u64, bytes: &[u8]) -> Part {
-    Part::Chunk(UploadChunk { offset, data: Bytes::copy_from_slice(bytes) })
+    Part::Chunk(UploadChunk {
+        offset,
+        data: Bytes::copy_from_slice(bytes),
+    })
 }
 
 /// Opens a stream that begins with any message, or ends at once without one.
@@ -173,7 +202,10 @@ pub async fn open_stream(
     let (events, requests) = mpsc::channel(16);
     let is_empty = first.is_none();
     if !is_empty {
-        events.send(ConnectRequest { message: first }).await.unwrap();
+        events
+            .send(ConnectRequest { message: first })
+            .await
+            .unwrap();
     }
     let mut client = OrchestrationServiceClient::new(channel.clone());
     let requests: std::pin::Pin<Box<dyn tokio_stream::Stream<Item = ConnectRequest> + Send>> =
@@ -210,7 +242,9 @@ impl Session {
     /// True when nothing comes for a while.
     pub async fn is_silent(&mut self) -> bool {
         let wait = std::time::Duration::from_millis(400);
-        tokio::time::timeout(wait, self.answers.message()).await.is_err()
+        tokio::time::timeout(wait, self.answers.message())
+            .await
+            .is_err()
     }
 
     /// Says that something happened.
@@ -221,7 +255,12 @@ impl Session {
 
     /// Sends any message.
     pub async fn say(&self, message: connect_request::Message) {
-        self.events.send(ConnectRequest { message: Some(message) }).await.unwrap();
+        self.events
+            .send(ConnectRequest {
+                message: Some(message),
+            })
+            .await
+            .unwrap();
     }
 }
 

@@ -23,13 +23,18 @@ pub struct Operator {
 
 impl Operator {
     pub fn new(channel: Channel) -> Self {
-        Self { control: ControlServiceClient::new(channel.clone()), channel }
+        Self {
+            control: ControlServiceClient::new(channel.clone()),
+            channel,
+        }
     }
 
     /// Starts a run from any text.
     pub async fn try_start(&self, recipe: &str, key: &str) -> Result<String, Status> {
-        let request =
-            StartRunRequest { recipe: recipe.to_owned(), idempotency_key: key.to_owned() };
+        let request = StartRunRequest {
+            recipe: recipe.to_owned(),
+            idempotency_key: key.to_owned(),
+        };
         let started = self.control.clone().start_run(request).await?;
         Ok(started.into_inner().run_id)
     }
@@ -48,13 +53,17 @@ impl Operator {
     }
 
     pub async fn stop(&self, run: &str) -> Result<Run, Status> {
-        let request = StopRunRequest { run_id: run.to_owned() };
+        let request = StopRunRequest {
+            run_id: run.to_owned(),
+        };
         let stopped = self.control.clone().stop_run(request).await?;
         Ok(stopped.into_inner().run.unwrap())
     }
 
     pub async fn try_show(&self, run: &str) -> Result<GetRunResponse, Status> {
-        let request = GetRunRequest { run_id: run.to_owned() };
+        let request = GetRunRequest {
+            run_id: run.to_owned(),
+        };
         Ok(self.control.clone().get_run(request).await?.into_inner())
     }
 
@@ -75,7 +84,10 @@ impl Operator {
             if wanted(&shown) {
                 return shown;
             }
-            assert!(begun.elapsed() < PATIENCE, "{run}: waited in vain for {what}: {shown:#?}");
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{run}: waited in vain for {what}: {shown:#?}"
+            );
             tokio::time::sleep(GLANCE).await;
         }
     }
@@ -89,51 +101,92 @@ impl Operator {
     }
 
     pub async fn runs(&self) -> Vec<Run> {
-        let listed = self.control.clone().list_runs(ListRunsRequest { limit: 0 }).await.unwrap();
+        let listed = self
+            .control
+            .clone()
+            .list_runs(ListRunsRequest { limit: 0 })
+            .await
+            .unwrap();
         listed.into_inner().runs
     }
 
     pub async fn models(&self) -> Vec<Model> {
-        let listed =
-            self.control.clone().list_models(ListModelsRequest { limit: 0 }).await.unwrap();
+        let listed = self
+            .control
+            .clone()
+            .list_models(ListModelsRequest { limit: 0 })
+            .await
+            .unwrap();
         listed.into_inner().models
     }
 
     pub async fn try_model(&self, digest: &str) -> Result<GetModelResponse, Status> {
-        let request = GetModelRequest { digest: digest.to_owned() };
+        let request = GetModelRequest {
+            digest: digest.to_owned(),
+        };
         Ok(self.control.clone().get_model(request).await?.into_inner())
     }
 
     pub async fn import(&self, bytes: Vec<u8>) -> Result<Model, Status> {
-        let request = ImportModelRequest { safetensors: bytes.into() };
+        let request = ImportModelRequest {
+            safetensors: bytes.into(),
+        };
         let imported = self.control.clone().import_model(request).await?;
         Ok(imported.into_inner().model.unwrap())
     }
 
     pub async fn privacy(&self, run: &str) -> GetPrivacyResponse {
-        let request = GetPrivacyRequest { run_id: run.to_owned() };
-        self.control.clone().get_privacy(request).await.unwrap().into_inner()
+        let request = GetPrivacyRequest {
+            run_id: run.to_owned(),
+        };
+        self.control
+            .clone()
+            .get_privacy(request)
+            .await
+            .unwrap()
+            .into_inner()
     }
 
     pub async fn fleet(&self) -> GetFleetResponse {
-        self.control.clone().get_fleet(GetFleetRequest {}).await.unwrap().into_inner()
+        self.control
+            .clone()
+            .get_fleet(GetFleetRequest {})
+            .await
+            .unwrap()
+            .into_inner()
     }
 
     /// The monitor of a run; none before its training is over.
     pub async fn monitor(&self, run: &str) -> Option<Monitor> {
-        let request = GetDriftRequest { run_id: run.to_owned() };
-        let monitors = self.control.clone().get_drift(request).await.unwrap().into_inner();
+        let request = GetDriftRequest {
+            run_id: run.to_owned(),
+        };
+        let monitors = self
+            .control
+            .clone()
+            .get_drift(request)
+            .await
+            .unwrap()
+            .into_inner();
         monitors.monitors.into_iter().next()
     }
 
     /// An object by its digest, as anyone may fetch it.
     pub async fn download(&self, digest: &str, offset: u64) -> Result<Vec<u8>, Status> {
-        let request = DownloadRequest { credentials: None, digest: digest.to_owned(), offset };
+        let request = DownloadRequest {
+            credentials: None,
+            digest: digest.to_owned(),
+            offset,
+        };
         let mut client = TransferServiceClient::new(self.channel.clone());
         let mut pieces = client.download(request).await?.into_inner();
         let mut bytes = Vec::new();
         while let Some(piece) = pieces.message().await? {
-            assert_eq!(piece.offset, offset + bytes.len() as u64, "pieces come in order");
+            assert_eq!(
+                piece.offset,
+                offset + bytes.len() as u64,
+                "pieces come in order"
+            );
             bytes.extend_from_slice(&piece.data);
         }
         Ok(bytes)
@@ -154,7 +207,10 @@ pub fn of(shown: &GetRunResponse) -> &Run {
 /// the field and the remedy.
 pub fn assert_refusal(status: &Status, code: Code, stable: &str, words: &[&str]) {
     assert_eq!(status.code(), code, "{status:?}");
-    let sent = status.metadata().get("tributary-code").map(|value| value.to_str().unwrap());
+    let sent = status
+        .metadata()
+        .get("tributary-code")
+        .map(|value| value.to_str().unwrap());
     assert_eq!(sent, Some(stable), "{status:?}");
     for word in words {
         let message = status.message();

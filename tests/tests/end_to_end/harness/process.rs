@@ -15,7 +15,15 @@ impl Process {
     /// Starts `tributary serve` on a folder and an address, and waits until it serves.
     pub fn serve(data: &Path, listen: &str) -> Self {
         let mut child = Command::new(binary())
-            .args(["--format", "json", "serve", "--listen", listen, "--admin", "127.0.0.1:0"])
+            .args([
+                "--format",
+                "json",
+                "serve",
+                "--listen",
+                listen,
+                "--admin",
+                "127.0.0.1:0",
+            ])
             .arg("--data")
             .arg(data)
             .env_remove("RUST_LOG")
@@ -67,7 +75,10 @@ fn binary() -> PathBuf {
                 build.args(["--profile", name]);
             }
         }
-        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+        let built = build
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .unwrap();
         assert!(built.success(), "`cargo build --package tributary` failed");
     }
     program

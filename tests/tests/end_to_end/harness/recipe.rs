@@ -50,7 +50,9 @@ impl Recipe {
 
     /// The same with noise of standard deviation z = 0.5 clips on each sum.
     pub fn private() -> Self {
-        Self::new().set("privacy.mode", "dp").set("privacy.noise_multiplier", 0.5)
+        Self::new()
+            .set("privacy.mode", "dp")
+            .set("privacy.noise_multiplier", 0.5)
     }
 
     /// Sets a key, for example `rounds.cohort`; tables on the way are made.
@@ -59,7 +61,9 @@ impl Recipe {
         let last = keys.pop().unwrap();
         let mut table = &mut self.0;
         for key in keys {
-            let entry = table.entry(key).or_insert_with(|| Value::Table(Table::new()));
+            let entry = table
+                .entry(key)
+                .or_insert_with(|| Value::Table(Table::new()));
             table = entry.as_table_mut().unwrap();
         }
         table.insert(last.to_owned(), value.into());
