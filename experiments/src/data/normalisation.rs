@@ -34,7 +34,11 @@ pub(super) struct ChannelScale {
 impl ChannelScale {
     /// The constants of [`Normalisation::Public`].
     pub(super) fn public() -> Self {
-        ChannelScale { mean: [0.0; CHANNELS], deviation: PUBLIC_SCALE, limit: PUBLIC_LIMIT }
+        ChannelScale {
+            mean: [0.0; CHANNELS],
+            deviation: PUBLIC_SCALE,
+            limit: PUBLIC_LIMIT,
+        }
     }
 
     /// Mean and deviation of each channel over all steps of `windows`, each `[steps, CHANNELS]`.
@@ -62,7 +66,11 @@ impl ChannelScale {
                 deviation[channel] = variance.sqrt();
             }
         }
-        ChannelScale { mean, deviation, limit: f64::INFINITY }
+        ChannelScale {
+            mean,
+            deviation,
+            limit: f64::INFINITY,
+        }
     }
 
     /// Appends one window, `[steps, CHANNELS]` in, `[CHANNELS, steps / pool]` out.

@@ -237,7 +237,11 @@ fn channel_scale(
     }
     let windowing = &options.windowing;
     let mut windows = Vec::new();
-    for recording in recordings.list.iter().filter(|recording| recording.side == Side::Right) {
+    for recording in recordings
+        .list
+        .iter()
+        .filter(|recording| recording.side == Side::Right)
+    {
         for window in windowing.split(recording.steps.len() / CHANNELS)?.train {
             let range = windowing.steps(window);
             windows.push(&recording.steps[range.start * CHANNELS..range.end * CHANNELS]);

@@ -79,8 +79,17 @@ fn public_constants_look_at_no_data() {
     assert_eq!(part.train.inputs[..150], whole.train.inputs[..150]);
     let limit = PUBLIC_LIMIT as f32;
     let limits = -limit..=limit;
-    assert!(whole.train.inputs.iter().all(|value| limits.contains(value)));
-    assert!(whole.train.inputs.contains(&limit), "the limit is reached somewhere");
+    assert!(
+        whole
+            .train
+            .inputs
+            .iter()
+            .all(|value| limits.contains(value))
+    );
+    assert!(
+        whole.train.inputs.contains(&limit),
+        "the limit is reached somewhere"
+    );
 }
 
 #[test]

@@ -25,6 +25,9 @@ mod recipe;
 mod simulated;
 mod write_up;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::RunnerError;
 pub use experiment::{ExperimentOutcome, VariantOutcome, run_experiment};
 pub use follow::{RoundResult, RunResult, follow_run};

@@ -27,7 +27,7 @@ pub(super) fn write_up(
             last_round: recipe.run.rounds.count.into(),
         }],
         accuracy: accuracy(results),
-        epsilon: results.iter().map(|result| epsilon(result)).collect(),
+        epsilon: results.iter().map(epsilon).collect(),
         epsilon_cap: recipe.run.privacy.epsilon,
         wire: wire(results),
         ledger: results.iter().flat_map(ledger).collect(),
