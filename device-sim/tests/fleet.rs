@@ -1,4 +1,5 @@
 //! Fleets over real gRPC and loopback TCP.
+#![allow(clippy::unwrap_used)] // clippy.toml covers test functions, not what they call
 
 #[path = "../../device/tests/fake/mod.rs"]
 mod fake;

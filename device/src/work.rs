@@ -37,7 +37,15 @@ const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
 struct Memory {
     models: VecDeque<Arc<LoadedModel>>,
     update: Option<EncodedUpdate>,
+    counted: Option<Counted>,
     votes: Option<SummaryReport>,
+}
+
+/// The last update that was counted, and when the device learned it.
+struct Counted {
+    run_id: String,
+    round: u32,
+    at: Instant,
 }
 
 /// An assignment that will not be finished: the word for the coordinator and the counted one.
@@ -79,9 +87,19 @@ impl Core {
         self.step('v');
         self.environment.tally.count("assignment", "received");
         let deadline = deadline(received, order.lease_ms);
+        // An order that waited here while its update was counted is done. One that came later means
+        // that the attempt at the round was given up, and that all of it is wanted once more.
+        let counted = memory.counted.as_ref();
+        if counted
+            .is_some_and(|c| c.run_id == order.run_id && c.round == order.round && received <= c.at)
+        {
+            self.environment
+                .tally
+                .count("assignment", "already_counted");
+            self.finish_shape();
+            return;
+        }
         let kept = memory.update.as_ref();
-        // What was counted is not kept: who is asked for it once more was in an attempt at the round
-        // that was given up, and works again. If not, the answer is that it is a duplicate.
         let again =
             kept.is_some_and(|kept| kept.run_id == order.run_id && kept.round == order.round);
         if !again {
@@ -94,6 +112,12 @@ impl Core {
         if let Some(update) = &memory.update
             && self.report(update, deadline).await
         {
+            let (run_id, round) = (order.run_id.clone(), order.round);
+            memory.counted = Some(Counted {
+                run_id,
+                round,
+                at: Instant::now(),
+            });
             memory.update = None;
         }
         self.finish_shape();
