@@ -83,7 +83,7 @@ fn expected(model: &ModelFile, window: u64) -> Vec<u32> {
     engine
         .predict(&model.weights, input, &mut probabilities)
         .unwrap();
-    let mut magnitudes = vec![0.0f32; 5];
+    let mut magnitudes = [0.0f32; 5];
     let mut note = |index: usize, values: &[f32]| {
         magnitudes[index] = values
             .iter()
