@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tributary_proto::v1::{Credentials, DeviceProfile, Directive, FleetGroup};
 use tributary_proto::{DeviceId, RegionId};
 
@@ -14,6 +16,8 @@ use crate::store::{Batch, Expect, Store, Table};
 
 /// Directives that may wait for one device.
 pub const MAILBOX: usize = 16;
+/// A device that has not polled for so long is out of reach.
+const POLLER_GONE: Duration = Duration::from_secs(600);
 /// Bytes of a device's token.
 pub const TOKEN_BYTES: usize = 32;
 
@@ -62,11 +66,24 @@ struct Session {
     outbox: mpsc::Sender<Directive>,
 }
 
+/// What waits for a device that polls.
+struct Mailbox {
+    waiting: VecDeque<Directive>,
+    polled: Instant,
+}
+
+impl Mailbox {
+    /// True while the device can be expected to poll again.
+    fn is_fresh(&self) -> bool {
+        self.polled.elapsed() < POLLER_GONE
+    }
+}
+
 #[derive(Default)]
 struct Inner {
     devices: HashMap<DeviceId, Arc<Device>>,
     sessions: HashMap<DeviceId, Session>,
-    mailboxes: HashMap<DeviceId, VecDeque<Directive>>,
+    mailboxes: HashMap<DeviceId, Mailbox>,
     reserved: HashSet<DeviceId>,
     session_count: u64,
 }
@@ -194,23 +211,32 @@ impl Fleet {
 
     /// Notes a poll and takes what waits for the device.
     pub fn poll(&self, id: &DeviceId) -> Vec<Directive> {
+        let polled = Instant::now();
         let mut inner = self.lock();
-        inner
+        let mailbox = inner
             .mailboxes
             .entry(id.clone())
-            .or_default()
-            .drain(..)
-            .collect()
+            .or_insert_with(|| Mailbox {
+                waiting: VecDeque::new(),
+                polled,
+            });
+        mailbox.polled = polled;
+        mailbox.waiting.drain(..).collect()
     }
 
-    /// True when the device has a mailbox: it has polled since the start.
+    /// True when the device has polled lately.
     pub fn is_polling(&self, id: &DeviceId) -> bool {
-        self.lock().mailboxes.contains_key(id)
+        self.lock().mailboxes.get(id).is_some_and(Mailbox::is_fresh)
     }
 
-    /// Devices that poll.
+    /// Devices that have polled lately.
     pub fn polling(&self) -> u64 {
-        self.lock().mailboxes.len() as u64
+        let inner = self.lock();
+        inner
+            .mailboxes
+            .values()
+            .filter(|mailbox| mailbox.is_fresh())
+            .count() as u64
     }
 
     /// Sends a directive. False when the device has neither session nor mailbox, or does not read.
@@ -224,8 +250,8 @@ impl Fleet {
             return sent;
         }
         match inner.mailboxes.get_mut(id) {
-            Some(mailbox) if mailbox.len() < MAILBOX => {
-                mailbox.push_back(directive);
+            Some(mailbox) if mailbox.waiting.len() < MAILBOX => {
+                mailbox.waiting.push_back(directive);
                 true
             }
             _ => false,
@@ -238,8 +264,9 @@ impl Fleet {
         // a device may hold a session and poll: it is there once
         let polling = inner
             .mailboxes
-            .keys()
-            .filter(|id| !inner.sessions.contains_key(*id));
+            .iter()
+            .filter(|(id, mailbox)| mailbox.is_fresh() && !inner.sessions.contains_key(*id))
+            .map(|(id, _)| id);
         let reachable = inner.sessions.keys().chain(polling);
         reachable
             .filter(|id| {

@@ -193,12 +193,12 @@ impl Ledger {
         Ok(totals)
     }
 
-    /// The accounts of runs and monitors, oldest first.
+    /// The accounts of runs and monitors, oldest first; of one run and its monitor with `only`.
     pub fn accounts(&self, only: Option<&str>, delta: f64) -> Vec<PrivacyAccount> {
         let inner = self.lock();
         let mut accounts: Vec<((String, ChargeKind), Vec<&Charge>)> = Vec::new();
         for charge in &inner.charges {
-            if only.is_some_and(|id| id != charge.account) {
+            if only.is_some_and(|run| !belongs(&charge.account, run)) {
                 continue;
             }
             let key = (charge.account.clone(), charge.kind);
@@ -257,6 +257,11 @@ impl Ledger {
         };
         worst.into_iter().map(wire).collect()
     }
+}
+
+/// True when an account is a run's own or that of its monitor.
+fn belongs(account: &str, run: &str) -> bool {
+    account == run || account == crate::monitor::id_of(run)
 }
 
 /// The statement of a spend. Without any charge all numbers are 0 and the mechanism is `none`.

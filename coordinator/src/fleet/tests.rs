@@ -206,3 +206,18 @@ async fn groups_count_enrolled_and_connected_by_region_and_profile() {
         ("eu", "watch")
     );
 }
+
+#[tokio::test]
+async fn a_device_that_stops_polling_is_out_of_reach_until_it_polls_again() {
+    let fleet = fleet();
+    enrol(&fleet, 1, 7, "eu").await.unwrap();
+    fleet.poll(&device(1));
+    let here = || fleet.reachable(&region("eu"), "walk");
+    assert_eq!(here(), [device(1)]);
+    let long_ago = Instant::now().checked_sub(POLLER_GONE).unwrap();
+    fleet.lock().mailboxes.get_mut(&device(1)).unwrap().polled = long_ago;
+    assert!(here().is_empty());
+    assert_eq!(fleet.polling(), 0);
+    fleet.poll(&device(1));
+    assert_eq!(here(), [device(1)]);
+}

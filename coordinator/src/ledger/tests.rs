@@ -143,6 +143,25 @@ async fn the_same_round_is_never_charged_twice() {
 }
 
 #[tokio::test]
+async fn a_run_is_shown_with_the_charges_of_its_monitor() {
+    let store = MemoryStore::new();
+    let ledger = open(&store);
+    let of = |account: &str| Charge {
+        account: account.to_owned(),
+        ..charge(1, 10, 0)
+    };
+    for account in ["watch-1", "watch-1-drift", "watch-12"] {
+        ledger
+            .charge(of(account), &members(0..1), Batch::new())
+            .await
+            .unwrap();
+    }
+    let shown = ledger.accounts(Some("watch-1"), 1e-5);
+    let ids: Vec<&str> = shown.iter().map(|account| account.id.as_str()).collect();
+    assert_eq!(ids, ["watch-1", "watch-1-drift"]);
+}
+
+#[tokio::test]
 async fn a_charge_fails_with_the_batch_it_belongs_to() {
     let store = MemoryStore::new();
     let ledger = open(&store);
