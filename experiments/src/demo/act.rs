@@ -295,14 +295,14 @@ mod tests {
         let mut begun = window(10, "west", "drift");
         begun.playbook = "retrain-region".to_owned();
         windows.push(begun);
-        windows.extend((40..42).map(|number| window(number, "west", "validating")));
+        windows.extend((40..45).map(|number| window(number, "west", "validating")));
         assert!(!is_over(&windows, false));
-        windows.push(window(42, "west", "validating"));
+        windows.push(window(45, "west", "cooldown"));
         assert!(is_over(&windows, false) && is_over(&windows, true));
-        windows.push(window(43, "east", "drift"));
+        windows.push(window(46, "east", "drift"));
         assert_eq!(
             cut(windows.clone(), false).last().map(|last| last.window),
-            Some(42)
+            Some(45)
         );
         assert_eq!(cut(windows, true).last().map(|last| last.window), Some(10));
     }

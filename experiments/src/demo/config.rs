@@ -24,8 +24,9 @@ pub(super) const REGIONS: [(&str, RangeInclusive<u32>); 3] =
 pub(super) const DRIFTING: &str = "west";
 /// First window in which they wear it on the left: four make the reference, four are clean.
 pub(super) const INJECTED_WINDOW: u64 = 9;
-/// Windows of the drifting region that are waited for after its new model is installed.
-pub(super) const WINDOWS_AFTER: usize = 3;
+/// Windows of the drifting region that are waited for after its new model is installed: four make
+/// the new reference, two show that it is calm against it.
+pub(super) const WINDOWS_AFTER: usize = 6;
 /// Windows of a seeded run: a number that does not depend on how fast the machine is.
 pub(super) const SEEDED_WINDOWS: u64 = INJECTED_WINDOW + 8;
 /// Windows after the injection within which drift must be seen; then the demo gives up.

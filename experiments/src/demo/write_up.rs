@@ -6,7 +6,7 @@ use super::act::{BuildResult, Story};
 use super::config::{DRIFTING, DemoConfig, INJECTED_WINDOW, REGIONS, wrist_large, wrist_small};
 use crate::report::{
     AccuracySummary, Build, DriftPoint, DriftSummary, Event, EventKind, Fact, LedgerLine, Phase,
-    Report, RoundPoint, RoundSeries, Summary, Verdict, WireBytes, WirePoint,
+    Report, RoundPoint, RoundSeries, Summary, Verdict, WireBytes, WirePoint, count,
 };
 use crate::runner::{RoundResult, RunResult, Score, privacy_summary};
 
@@ -29,7 +29,7 @@ pub(super) fn write_up(config: &DemoConfig, story: &Story, epsilon_cap: Option<f
             "{} simulated wearables in three regions learn seven shoulder exercises under \
              device-level differential privacy, over gRPC. Then everyone in {DRIFTING} moves the \
              watch to the other arm.",
-            config.devices
+            count(config.devices.into())
         ),
         summary: summary(config, story),
         seed: config.seed,

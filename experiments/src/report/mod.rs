@@ -31,5 +31,6 @@ pub use model::{
     DriftPoint, Event, EventKind, Fact, LedgerLine, Phase, Report, RoundPoint, RoundSeries,
     Verdict, WirePoint,
 };
+pub(crate) use number::count;
 pub use page::page;
 pub use summary::{AccuracySummary, Build, DriftSummary, PrivacySummary, Summary, WireBytes};

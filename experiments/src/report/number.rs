@@ -4,7 +4,7 @@
 pub(super) const ABSENT: &str = "\u{2013}";
 
 /// A whole number with commas: `4,000`.
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
