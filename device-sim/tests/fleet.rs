@@ -193,6 +193,7 @@ async fn each_fault_is_refused_for_its_own_reason() {
             plan: Some(plan.clone()),
             model_digest: digest.clone(),
             lease_ms,
+            attempt: 1,
         });
         server.world.order(&name(number), order).await;
         until(&fleet, reason, 1).await;

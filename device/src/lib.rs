@@ -8,8 +8,8 @@
 //! - [`data`]: the trait through which local examples are read
 //! - [`conduct`]: the seam where a simulation makes a device slow, absent or hostile
 //! - [`agent`]: the device itself, [`environment`]: what many agents of a process share
-//! - [`connections`], [`backoff`], [`outbox`], [`session`]: holding a stream or polling
-//! - [`download`], [`upload`]: moving models and updates, resumable
+//! - [`connections`], [`backoff`], [`outbox`], `session`: holding a stream or polling
+//! - `download`, `upload`: moving models and updates, resumable
 //! - [`compute`], [`library`], [`training`], [`summary`]: the work, on a bounded pool
 //! - [`slots`], [`file_slots`], [`install`]: A/B slots and the checks before a switch
 //! - [`tally`], [`shape`]: what is counted

@@ -41,11 +41,17 @@ struct Memory {
     votes: Option<SummaryReport>,
 }
 
-/// The last update that was counted, and when the device learned it.
+/// The last update that was counted.
 struct Counted {
     run_id: String,
     round: u32,
-    at: Instant,
+    attempt: u32,
+}
+
+impl Counted {
+    fn answers(&self, order: &Assignment) -> bool {
+        self.run_id == order.run_id && self.round == order.round && self.attempt == order.attempt
+    }
 }
 
 /// An assignment that will not be finished: the word for the coordinator and the counted one.
@@ -87,11 +93,11 @@ impl Core {
         self.step('v');
         self.environment.tally.count("assignment", "received");
         let deadline = deadline(received, order.lease_ms);
-        // An order that waited here while its update was counted is done. One that came later means
-        // that the attempt at the round was given up, and that all of it is wanted once more.
-        let counted = memory.counted.as_ref();
-        if counted
-            .is_some_and(|c| c.run_id == order.run_id && c.round == order.round && received <= c.at)
+        // sent again after a reconnect that the receipt overtook; another attempt is another order
+        if memory
+            .counted
+            .as_ref()
+            .is_some_and(|counted| counted.answers(&order))
         {
             self.environment
                 .tally
@@ -112,11 +118,10 @@ impl Core {
         if let Some(update) = &memory.update
             && self.report(update, deadline).await
         {
-            let (run_id, round) = (order.run_id.clone(), order.round);
             memory.counted = Some(Counted {
-                run_id,
-                round,
-                at: Instant::now(),
+                run_id: order.run_id.clone(),
+                round: order.round,
+                attempt: order.attempt,
             });
             memory.update = None;
         }

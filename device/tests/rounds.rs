@@ -12,7 +12,8 @@ use tributary_aggregator::{Codec, clip_l2};
 use tributary_device::{AgentError, Purposes, SessionMode, seeded};
 use tributary_model::{Batch, Digest, FastEngine, LocalTraining, ModelFile, train};
 use tributary_proto::v1::device_event::Event;
-use tributary_proto::v1::{Reject, RejectReason, TrainingPlan};
+use tributary_proto::v1::directive::Directive as Order;
+use tributary_proto::v1::{Assignment, Reject, RejectReason, TrainingPlan};
 
 const FEATURES: usize = 6;
 
@@ -230,14 +231,25 @@ async fn a_lost_receipt_ends_as_counted_because_a_duplicate_is_a_success() {
         .await;
     until(&agent, "upload.counted", 1).await;
     assert_eq!(agent.tally().count("rejected.duplicate"), 1);
-    // asked once more, it works again: the attempt that counted it may have been given up
+}
+
+#[tokio::test]
+async fn an_order_sent_twice_is_worked_once_and_another_attempt_is_worked_again() {
+    let (server, _, plan, digest) = with_run(8).await;
+    let agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
+    let order = |attempt| match assignment("run-1", 1, &plan, &digest) {
+        Order::Assignment(first) => Order::Assignment(Assignment { attempt, ..first }),
+        other => other,
+    };
+    server.world.order("d-1", order(1)).await;
+    until(&agent, "upload.counted", 1).await;
+    server.world.order("d-1", order(1)).await;
+    until(&agent, "assignment.already_counted", 1).await;
+    // the coordinator gave the round up: it forgets the contribution and begins once more
     server.world.with(|memory| memory.counted.clear());
-    server.world.with(|memory| memory.withhold_receipts = false);
-    server
-        .world
-        .order("d-1", assignment("run-1", 1, &plan, &digest))
-        .await;
+    server.world.order("d-1", order(2)).await;
     until(&agent, "upload.counted", 2).await;
+    assert_eq!(trainings(&agent.data), 2);
     assert_eq!(server.world.with(|memory| memory.counted.len()), 1);
 }
 

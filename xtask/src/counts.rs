@@ -49,7 +49,7 @@ pub fn count<'a>(lines: impl IntoIterator<Item = &'a str>) -> Counts {
     let mut total = Counts::default();
     for line in lines {
         let plain = strip_colours(line);
-        if let Some(counts) = closing_line(plain.trim_start()) {
+        if let Some(counts) = closing_line(&plain) {
             total.add(counts);
         }
     }
@@ -59,7 +59,13 @@ pub fn count<'a>(lines: impl IntoIterator<Item = &'a str>) -> Counts {
 fn closing_line(line: &str) -> Option<Counts> {
     let rest = match line.strip_prefix("test result: ") {
         Some(rest) => rest,
-        None => line.strip_prefix("Summary [")?.split_once("run: ")?.1,
+        // nextest shows the output of failed tests indented: their own closing lines do not count
+        None => {
+            line.trim_start()
+                .strip_prefix("Summary [")?
+                .split_once("run: ")?
+                .1
+        }
     };
     let mut counts = Counts::default();
     let words: Vec<&str> = rest

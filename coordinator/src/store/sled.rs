@@ -331,11 +331,32 @@ impl Trees {
     }
 }
 
+/// How long to wait between tries while a dropped database closes, and how often.
+const CLOSING_WAIT: std::time::Duration = std::time::Duration::from_millis(25);
+const CLOSING_WAITS: u32 = 200;
+
 /// Table, key, and the record to put or `None` to delete.
 type Write<'a> = (Table, &'a [u8], Option<Vec<u8>>);
 
-/// Opens sled's files. sled panics on some kinds of damage; that is a typed error here.
+/// Opens sled's files. Our own lock on the folder is held, so a lock on them can only be that of a
+/// database which this process has just dropped and whose threads have not ended yet: wait for it.
 fn open_database(folder: &Folder) -> Result<Db, StoreError> {
+    let mut waits = 0;
+    loop {
+        match try_open_database(folder) {
+            Err(StoreError::Io { message, .. })
+                if message.contains("could not acquire lock") && waits < CLOSING_WAITS =>
+            {
+                waits += 1;
+                std::thread::sleep(CLOSING_WAIT);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// One try. sled panics on some kinds of damage; that is a typed error here.
+fn try_open_database(folder: &Folder) -> Result<Db, StoreError> {
     let config = ::sled::Config::new()
         .path(folder.database())
         .cache_capacity(CACHE_BYTES)

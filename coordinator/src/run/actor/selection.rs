@@ -64,6 +64,7 @@ impl Actor {
             }),
             model_digest: self.state.model.to_string(),
             lease_ms,
+            attempt: self.state.round.attempt,
         }
     }
 
