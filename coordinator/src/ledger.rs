@@ -58,6 +58,9 @@ pub struct Charge {
     pub devices: u64,
     /// True when the noise was seeded.
     pub seeded: bool,
+    /// True when there was no noise at all: nothing is charged, and nothing is private.
+    #[serde(default)]
+    pub unnoised: bool,
     /// Cap that applied, in units of 1e-12; 0 when there is none.
     pub cap_pico_rho: u64,
     /// Spend of this account by the device of it that spent most, after this charge.
@@ -123,6 +126,18 @@ impl Ledger {
         spent
             .checked_add(pico_rho)
             .is_some_and(|total| total <= cap)
+    }
+
+    /// All charges of an account for one kind, in units of 1e-12.
+    pub fn charged(&self, account: &str, kind: ChargeKind) -> u64 {
+        let inner = self.lock();
+        let mine = |charge: &&Charge| charge.account == account && charge.kind == kind;
+        let amounts = inner
+            .charges
+            .iter()
+            .filter(mine)
+            .map(|charge| charge.pico_rho);
+        amounts.fold(0, u64::saturating_add)
     }
 
     /// Most that any device of the regions has spent, in units of 1e-12.
@@ -214,12 +229,12 @@ impl Ledger {
                 .max()
                 .unwrap_or(0);
             let cap = charges.last().map_or(0, |charge| charge.cap_pico_rho);
-            let seeded = charges.iter().any(|charge| charge.seeded);
+            let mechanism = mechanism(charges.iter().copied());
             PrivacyAccount {
                 id,
                 kind: kind.name().to_owned(),
                 charges: charges.len() as u64,
-                spend: Some(spend(worst, delta, seeded)),
+                spend: Some(spend(worst, delta, mechanism)),
                 budget_rho: Rho::from_pico(cap).as_f64(),
                 remaining_rho: Rho::from_pico(cap.saturating_sub(worst)).as_f64(),
             }
@@ -230,22 +245,20 @@ impl Ledger {
     /// The device that spent most: its spend and its region.
     pub fn worst(&self, delta: f64) -> (PrivacySpend, String) {
         let inner = self.lock();
-        let seeded = inner.charges.iter().any(|charge| charge.seeded);
+        let mechanism = mechanism(inner.charges.iter());
         // of several, the region that sorts first: a map's order must not show
         let rank =
             |account: &&Account| (account.pico_rho, std::cmp::Reverse(account.region.clone()));
         let worst = inner.devices.values().max_by_key(rank);
         let region = worst.map_or(String::new(), |account| account.region.to_string());
-        (
-            spend(worst.map_or(0, |account| account.pico_rho), delta, seeded),
-            region,
-        )
+        let pico_rho = worst.map_or(0, |account| account.pico_rho);
+        (spend(pico_rho, delta, mechanism), region)
     }
 
     /// The device of each region that spent most.
     pub fn worst_by_region(&self, delta: f64) -> Vec<RegionSpend> {
         let inner = self.lock();
-        let seeded = inner.charges.iter().any(|charge| charge.seeded);
+        let mechanism = mechanism(inner.charges.iter());
         let mut worst = std::collections::BTreeMap::<&RegionId, u64>::new();
         for account in inner.devices.values() {
             let most = worst.entry(&account.region).or_default();
@@ -253,7 +266,7 @@ impl Ledger {
         }
         let wire = |(region, pico): (&RegionId, u64)| RegionSpend {
             region: region.to_string(),
-            spend: Some(spend(pico, delta, seeded)),
+            spend: Some(spend(pico, delta, mechanism)),
         };
         worst.into_iter().map(wire).collect()
     }
@@ -264,24 +277,29 @@ fn belongs(account: &str, run: &str) -> bool {
     account == run || account == crate::monitor::id_of(run)
 }
 
-/// The statement of a spend. Without any charge all numbers are 0 and the mechanism is `none`.
-pub fn spend(pico_rho: u64, delta: f64, seeded: bool) -> PrivacySpend {
-    let mechanism = match (pico_rho, seeded) {
-        (0, _) => Mechanism::None,
-        (_, true) => Mechanism::SeededNotPrivate,
-        (_, false) => Mechanism::DiscreteGaussian,
-    };
+/// The weakest mechanism behind some charges.
+fn mechanism<'a>(charges: impl Iterator<Item = &'a Charge>) -> Mechanism {
+    let mut weakest = Mechanism::DiscreteGaussian;
+    for charge in charges {
+        if charge.unnoised {
+            return Mechanism::None;
+        }
+        if charge.seeded {
+            weakest = Mechanism::SeededNotPrivate;
+        }
+    }
+    weakest
+}
+
+/// The statement of a spend. Without noise epsilon is infinite; with noise and before the first
+/// charge it is 0.
+pub fn spend(pico_rho: u64, delta: f64, mechanism: Mechanism) -> PrivacySpend {
     let rho = Rho::from_pico(pico_rho);
-    let statement = PrivacyStatement::new(rho, delta, Adjacency::AddOrRemoveDevice, mechanism);
-    let (epsilon, epsilon_gaussian) = statement
-        .map(|known| {
-            (
-                known.epsilon.unwrap_or(0.0),
-                known.epsilon_gaussian.unwrap_or(0.0),
-            )
-        })
-        // an account that can't be converted must never read as a small epsilon
-        .unwrap_or((f64::INFINITY, f64::INFINITY));
+    let (epsilon, epsilon_gaussian) = match mechanism {
+        Mechanism::None => (f64::INFINITY, f64::INFINITY),
+        _ if pico_rho == 0 => (0.0, 0.0),
+        _ => epsilons(rho, delta, mechanism),
+    };
     PrivacySpend {
         epsilon,
         delta,
@@ -289,8 +307,16 @@ pub fn spend(pico_rho: u64, delta: f64, seeded: bool) -> PrivacySpend {
         adjacency: Adjacency::AddOrRemoveDevice.name().to_owned(),
         mechanism: mechanism.name().to_owned(),
         epsilon_gaussian,
-        not_private: seeded,
+        not_private: mechanism != Mechanism::DiscreteGaussian,
     }
+}
+
+fn epsilons(rho: Rho, delta: f64, mechanism: Mechanism) -> (f64, f64) {
+    let statement = PrivacyStatement::new(rho, delta, Adjacency::AddOrRemoveDevice, mechanism);
+    let both = |known: PrivacyStatement| known.epsilon.zip(known.epsilon_gaussian);
+    // an account that can't be converted must never read as a small epsilon
+    let infinite = (f64::INFINITY, f64::INFINITY);
+    statement.ok().and_then(both).unwrap_or(infinite)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The registry: model versions and builds. Bytes are blobs, written before the record names them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -189,6 +190,23 @@ impl Registry {
             Expect::Any,
         )?;
         self.store.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Deletes the blobs that no record names: versions and builds that were never published.
+    ///
+    /// # Errors
+    /// When a store can't be read or written.
+    pub async fn sweep(&self) -> Result<(), CoordinatorError> {
+        let mut named = HashSet::new();
+        for row in self.store.records(Table::Models, b"") {
+            named.insert(row?.1.json::<ModelRecord>()?.digest);
+        }
+        for row in self.store.records(Table::Builds, b"") {
+            named.insert(row?.1.json::<BuildRecord>()?.digest);
+        }
+        let removed = self.blobs.keep_only(&named).await?;
+        tracing::debug!(removed, "swept models and builds");
         Ok(())
     }
 

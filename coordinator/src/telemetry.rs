@@ -50,7 +50,16 @@ impl Telemetry {
         *downloads.entry(digest).or_default() += bytes;
     }
 
-    /// Takes the bytes of an object that were sent since the last call.
+    /// Bytes of an object that were sent since they were last forgotten.
+    pub fn downloads(&self, digest: &Digest) -> u64 {
+        let downloads = self
+            .downloads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        downloads.get(digest).copied().unwrap_or(0)
+    }
+
+    /// Forgets the bytes of an object that were sent, and says how many they were.
     pub fn take_downloads(&self, digest: &Digest) -> u64 {
         let mut downloads = self
             .downloads

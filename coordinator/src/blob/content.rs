@@ -19,7 +19,8 @@ pub const MAX_BLOB_BYTES: u64 = 1 << 30;
 /// From this size on, digests are computed beside the async threads (about half a millisecond).
 const LARGE_BYTES: usize = 256 * 1024;
 
-const FOLDER: &str = "blobs";
+/// Where blobs lie in an object store.
+pub(super) const FOLDER: &str = "blobs";
 
 /// Blobs by digest. Clones share the storage.
 #[derive(Clone)]
@@ -32,6 +33,11 @@ impl BlobStore {
     #[must_use]
     pub fn new(objects: Arc<dyn ObjectStore>) -> Self {
         Self { objects }
+    }
+
+    /// The storage below.
+    pub(super) fn objects(&self) -> &dyn ObjectStore {
+        &*self.objects
     }
 
     /// Blobs in memory, for tests and simulations.

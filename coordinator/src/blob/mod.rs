@@ -13,16 +13,18 @@
 //!    failure a recent blob may be damaged, which `get` reports.
 //!
 //! Write a blob before the record that names it: a crash between the two leaves an unnamed blob,
-//! never a name without its blob.
+//! never a name without its blob. [`BlobStore::keep_only`] sweeps such blobs at the next start.
 //!
 //! # Modules
 //! - `content`: the store itself
 //! - `error`: why it refused
 //! - `leftovers`: removes what a killed process left in a local folder
+//! - `sweep`: removes blobs that no record names
 
 mod content;
 mod error;
 mod leftovers;
+mod sweep;
 
 pub use tributary_model::Digest;
 

@@ -15,6 +15,7 @@ fn charge(number: u64, pico_rho: u64, cap_pico_rho: u64) -> Charge {
         pico_rho,
         devices: 0,
         seeded: false,
+        unnoised: false,
         cap_pico_rho,
         worst_pico_rho: pico_rho,
         unix_ms: number,
@@ -227,19 +228,40 @@ fn an_unknown_device_has_the_whole_budget_and_no_sum_wraps_around() {
 
 #[test]
 fn a_statement_names_its_mechanism_and_never_hides_a_spend() {
-    let nothing = spend(0, 1e-5, false);
+    let nothing = spend(0, 1e-5, Mechanism::DiscreteGaussian);
     assert_eq!((nothing.epsilon, nothing.rho), (0.0, 0.0));
-    let some = spend(100_000_000_000, 1e-5, false);
+    let some = spend(100_000_000_000, 1e-5, Mechanism::DiscreteGaussian);
     assert!(some.epsilon > some.rho && some.epsilon_gaussian <= some.epsilon);
     assert!(!some.adjacency.is_empty() && some.delta == 1e-5);
-    assert!(!some.not_private);
-    assert_ne!(some.mechanism, nothing.mechanism);
-    let seeded = spend(1, 1e-5, true);
+    assert!(!some.not_private && !nothing.not_private);
+    let seeded = spend(1, 1e-5, Mechanism::SeededNotPrivate);
     assert!(seeded.not_private && seeded.mechanism != some.mechanism);
     assert!(
-        spend(u64::MAX, 0.0, false).epsilon > 1e3,
+        spend(u64::MAX, 0.0, Mechanism::DiscreteGaussian).epsilon > 1e3,
         "no delta, no small epsilon"
     );
+}
+
+#[tokio::test]
+async fn a_release_without_noise_is_never_shown_as_costing_nothing() {
+    let ledger = open(&MemoryStore::new());
+    let unnoised = Charge {
+        unnoised: true,
+        ..charge(1, 0, 0)
+    };
+    ledger
+        .charge(unnoised, &members(0..2), Batch::new())
+        .await
+        .unwrap();
+    let account = ledger.accounts(None, 1e-5).remove(0).spend.unwrap();
+    let (worst, _) = ledger.worst(1e-5);
+    for shown in [account, worst] {
+        assert!(
+            shown.epsilon.is_infinite() && shown.not_private,
+            "{shown:?}"
+        );
+        assert_eq!(shown.mechanism, Mechanism::None.name());
+    }
 }
 
 proptest! {

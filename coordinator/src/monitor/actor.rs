@@ -286,6 +286,7 @@ impl Actor {
             pico_rho: window.pico_rho,
             devices: voters.len() as u64,
             seeded: self.record.header.spec.is_seeded(),
+            unnoised: false,
             cap_pico_rho: self.cap_pico_rho.unwrap_or(0),
             worst_pico_rho: window
                 .pico_rho

@@ -87,7 +87,11 @@ pub async fn calibrate(
             devices: voters.len() as u64,
             seeded: spec.is_seeded(),
             cap_pico_rho: cap.unwrap_or(0),
-            worst_pico_rho: pico_rho,
+            unnoised: false,
+            worst_pico_rho: core
+                .ledger
+                .charged(id, ChargeKind::Calibration)
+                .saturating_add(pico_rho),
             unix_ms: core.clock.now_ms(),
         };
         let devices: Vec<_> = voters.into_iter().map(|id| (id, region.clone())).collect();

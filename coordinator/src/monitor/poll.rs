@@ -23,8 +23,8 @@ pub struct Question {
     pub devices: Vec<DeviceId>,
 }
 
-/// The votes of one group.
-#[derive(Debug, Clone, Default)]
+/// The votes of one group. No `Debug`: the sums are exact.
+#[derive(Clone, Default)]
 pub struct Votes {
     /// Sums by quantity and bin.
     pub sums: Vec<Vec<i64>>,

@@ -19,6 +19,7 @@ use tributary_proto::v1::{self, directive, watch_response};
 use super::collect::{Collection, Waiting, segment_id};
 use super::journal::{DEVICES_PER_EVENT, Journal};
 use super::plan::{RunCosts, needed_participations};
+use super::release::Released;
 use super::view::RunView;
 use super::{Command, Counted, Format};
 use crate::CoordinatorError;
@@ -43,6 +44,7 @@ pub struct Actor {
     pub(super) collection: Collection,
     pub(super) base: ModelFile,
     pub(super) optimiser: OptimiserState,
+    pub(super) released: Option<Released>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) view: watch::Sender<RunView>,
     pub(super) abandoned: Vec<DeviceId>,
@@ -229,14 +231,16 @@ impl Actor {
                 segment: sealing.segment.clone(),
             });
         }
-        for devices in std::mem::take(&mut self.abandoned).chunks(DEVICES_PER_EVENT) {
+        for devices in self.abandoned.chunks(DEVICES_PER_EVENT) {
             events.push(Event::Dropped {
                 round,
                 devices: devices.to_vec(),
             });
         }
+        let noted = self.abandoned.len();
         // receipts are dropped with `sealings` when this fails, so the devices send again
         self.commit(events).await?;
+        self.abandoned.drain(..noted.min(self.abandoned.len()));
         for sealing in sealings {
             self.collection
                 .sealed(sealing.segment.region, &sealing.partial)?;

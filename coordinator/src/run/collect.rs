@@ -129,8 +129,14 @@ impl Collection {
     ) -> Result<Vec<Sealing>, CoordinatorError> {
         let mut sealings = Vec::new();
         self.pending.clear();
-        for region in 0..self.open.len() {
-            let open = std::mem::replace(&mut self.open[region], Open::new(self.dimension));
+        // all of them are taken first: what a failure drops is then dropped as a whole
+        let dimension = self.dimension;
+        let taken: Vec<Open> = self
+            .open
+            .iter_mut()
+            .map(|open| std::mem::replace(open, Open::new(dimension)))
+            .collect();
+        for (region, open) in taken.into_iter().enumerate() {
             if open.contributors.is_empty() {
                 continue;
             }

@@ -83,6 +83,11 @@ impl Journal {
         ))
     }
 
+    /// The blob of the last snapshot.
+    pub fn snapshot_digest(&self) -> Option<Digest> {
+        self.snapshot
+    }
+
     /// Adds events to a batch; once the batch is durable, [`Journal::committed`] must follow.
     ///
     /// # Errors

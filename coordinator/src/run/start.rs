@@ -1,5 +1,6 @@
 //! New runs, and old ones after a restart.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,8 +74,21 @@ pub async fn start_run(
 /// # Errors
 /// When a run's records are damaged.
 pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
+    let mut recovered = Vec::new();
+    let mut named = HashSet::new();
     for id in run_ids(core)? {
         let (journal, state) = Journal::recover(core, &id).await?;
+        named.extend(journal.snapshot_digest());
+        named.extend(state.server);
+        if state.is_running() {
+            named.extend(state.round.segments.iter().map(|segment| segment.digest));
+        }
+        recovered.push((id, journal, state));
+    }
+    // a crash between a blob and its record, or between a record and a deletion, left these
+    let removed = core.vault.keep_only(&named).await?;
+    tracing::debug!(removed, "swept the vault");
+    for (id, journal, state) in recovered {
         let base = core.registry.file(&state.model).await?;
         let (format, costs) = format(&state.spec, base.weights.len())?;
         let optimiser = match &state.server {
@@ -133,6 +147,7 @@ async fn spawn(
         collection,
         base,
         optimiser,
+        released: None,
         commands,
         view,
         abandoned: Vec::new(),

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tributary_aggregator::Mechanism;
 use tributary_proto::v1;
 
 use crate::engine::{AssignmentState, Phase, RoundRecord, RunState, RunStatus};
 use crate::ledger::spend;
+use crate::spec::PrivacyMode;
 
 /// A run as the control service shows it.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +37,7 @@ impl RunView {
         }
         self.open = state.is_running().then(|| open_round(state));
         let privacy = self.run.privacy.take();
-        let nothing = || spend(0, state.spec.privacy.delta, state.spec.is_seeded());
+        let nothing = || spend(0, state.spec.privacy.delta, mechanism(state));
         self.run = run(state, reason, privacy.unwrap_or_else(nothing));
     }
 }
@@ -67,6 +69,15 @@ fn run(state: &RunState, reason: &str, privacy: v1::PrivacySpend) -> v1::Run {
         },
         started_unix_ms: state.started_ms,
         drift_id: state.drift_id.clone().unwrap_or_default(),
+    }
+}
+
+/// What protects the devices of the run.
+fn mechanism(state: &RunState) -> Mechanism {
+    match (state.spec.privacy.mode, state.spec.is_seeded()) {
+        (PrivacyMode::None, _) => Mechanism::None,
+        (PrivacyMode::Dp, true) => Mechanism::SeededNotPrivate,
+        (PrivacyMode::Dp, false) => Mechanism::DiscreteGaussian,
     }
 }
 
@@ -110,7 +121,7 @@ fn round(state: &RunState, record: &RoundRecord) -> v1::Round {
             .map_or(String::new(), |model| model.to_string()),
         bytes_down: record.bytes_down,
         bytes_up: record.bytes_up,
-        privacy: Some(spend(record.worst_pico_rho, delta, state.spec.is_seeded())),
+        privacy: Some(spend(record.worst_pico_rho, delta, mechanism(state))),
         reason: record.reason.clone(),
         regions: regions(state, &record.counted),
     }

@@ -97,6 +97,9 @@ impl Uploads {
         }
         let size = header.size as usize;
         let permits = u32::try_from(size).unwrap_or(u32::MAX);
+        if self.budget.available_permits() < size {
+            self.forget_stale();
+        }
         let Ok(permit) = self.budget.clone().try_acquire_many_owned(permits) else {
             let message = "too many updates are on their way: come back later";
             return Err(Reject {
@@ -122,6 +125,15 @@ impl Uploads {
         if upload.bytes.is_empty() {
             return;
         }
+        self.forget_stale();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT {
+            kept.insert((upload.device.clone(), upload.digest), upload);
+        }
+    }
+
+    /// Drops what was kept for rounds that are over; its place in the budget is free then.
+    fn forget_stale(&self) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, old| {
             old.run
@@ -129,9 +141,6 @@ impl Uploads {
                 .open
                 .is_some_and(|open| open.round == old.round)
         });
-        if kept.len() < KEPT {
-            kept.insert((upload.device.clone(), upload.digest), upload);
-        }
     }
 
     fn take(&self, key: &Key) -> Option<Upload> {

@@ -154,6 +154,14 @@ impl RunSpec {
         check_training("playbook.training", &playbook.training)?;
         check_server("playbook.server", &playbook.server)?;
         check_privacy("playbook.privacy", &playbook.privacy)?;
+        let larger = |(own, cap): (f64, f64)| own > cap;
+        let (own, cap) = (playbook.privacy.epsilon, self.privacy.epsilon);
+        refuse_if(
+            own.zip(cap).is_some_and(larger) || playbook.privacy.delta != self.privacy.delta,
+            "playbook.privacy",
+            "has a larger epsilon or another delta than privacy",
+            "leave epsilon out to share the run's budget, and use one delta",
+        )?;
         refuse_if(
             playbook.privacy.mode != self.privacy.mode,
             "playbook.privacy.mode",

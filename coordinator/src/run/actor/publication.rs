@@ -4,7 +4,7 @@ use tributary_model::Digest;
 use tributary_proto::{DeviceId, RegionId};
 
 use super::super::collect::owned_by;
-use super::super::release::{Release, noise_seed};
+use super::super::release::{Release, Released, noise_seed};
 use super::Actor;
 use crate::CoordinatorError;
 use crate::engine::Event;
@@ -31,17 +31,13 @@ impl Actor {
         self.state.check_all(&events)?;
         let mut batch = Batch::new();
         self.journal.put(&events, &mut batch)?;
-        if self.costs.noise.is_none() {
-            self.core.store.commit(batch).await?;
-        } else {
-            let charge = self.charge_entry(devices.len());
-            let charged = self.core.ledger.charge(charge, &devices, batch).await;
-            if let Err(CoordinatorError::Budget(reason)) = charged {
-                // another run or monitor spent what selection still saw: nothing is released
-                return self.commit(vec![Event::Aborted { round, reason }]).await;
-            }
-            charged?;
+        let charge = self.charge_entry(devices.len());
+        let charged = self.core.ledger.charge(charge, &devices, batch).await;
+        if let Err(CoordinatorError::Budget(reason)) = charged {
+            // another run or monitor spent what selection still saw: nothing is released
+            return self.commit(vec![Event::Aborted { round, reason }]).await;
         }
+        charged?;
         self.journal.committed(events.len());
         self.applied(&events).await
     }
@@ -63,6 +59,7 @@ impl Actor {
             pico_rho: self.costs.pico_rho,
             devices: devices as u64,
             seeded: self.state.spec.is_seeded(),
+            unnoised: self.costs.noise.is_none(),
             cap_pico_rho: self.costs.cap_pico_rho.unwrap_or(0),
             worst_pico_rho: self.costs.pico_rho.saturating_mul(u64::from(most)),
             unix_ms: self.core.clock.now_ms(),
@@ -70,7 +67,42 @@ impl Actor {
     }
 
     /// Makes the new version: noise, division, optimiser; blob, then record.
+    ///
+    /// Noise is drawn once: a step that failed is tried again with the same release, since other
+    /// noise on the same sum would be another release. After a restart there is nothing left to
+    /// repeat, and what was written without a record is swept away before anything is served.
     pub(super) async fn release(&mut self) -> Result<(), CoordinatorError> {
+        let released = match self.released.take() {
+            Some(released) => released,
+            None => match self.draw().await? {
+                Ok(released) => released,
+                // trying again would only draw other noise on the same sum
+                Err(error) => {
+                    let reason = error.to_string();
+                    return self.commit(vec![Event::Failed { reason }]).await;
+                }
+            },
+        };
+        match self.publish(&released).await {
+            Ok((events, server)) => {
+                let before = self.state.server;
+                self.base = released.file;
+                self.optimiser = released.optimiser;
+                let outcome = self.applied(&events).await;
+                if let Some(before) = before.filter(|before| *before != server) {
+                    self.core.vault.delete(&before).await?;
+                }
+                outcome
+            }
+            Err(error) => {
+                self.released = Some(released);
+                Err(error)
+            }
+        }
+    }
+
+    /// Draws the noise and steps the optimiser. The inner error is final.
+    async fn draw(&self) -> Result<Result<Released, CoordinatorError>, CoordinatorError> {
         let release = Release {
             total: self.collection.total()?,
             fixed: self.format.fixed,
@@ -83,47 +115,36 @@ impl Actor {
         let released = tokio::task::spawn_blocking(move || release.run())
             .await
             .map_err(|_| CoordinatorError::Stopping)?;
-        let released = match released {
-            Ok(released) => released,
-            Err(error @ CoordinatorError::Noise(_)) => return Err(error),
-            // trying again would only draw other noise on the same sum
-            Err(error) => {
-                return self
-                    .commit(vec![Event::Failed {
-                        reason: error.to_string(),
-                    }])
-                    .await;
-            }
-        };
+        match released {
+            Err(error @ CoordinatorError::Noise(_)) => Err(error),
+            other => Ok(other),
+        }
+    }
+
+    /// Writes the version and commits its record with the event.
+    async fn publish(
+        &mut self,
+        released: &Released,
+    ) -> Result<(Vec<Event>, Digest), CoordinatorError> {
         let stored = owned_by(&self.state.id, released.optimiser.to_bytes());
         let server = self.core.vault.put(stored).await?;
         let mut batch = Batch::new();
         let describe = |digest, parameters| self.describe(digest, parameters);
-        let model = self
-            .core
-            .registry
+        let registry = &self.core.registry;
+        let model = registry
             .add_model(&released.file, describe, &mut batch)
             .await?;
-        let round = self.state.round.number;
-        let bytes_down = self.core.telemetry.take_downloads(&self.state.model);
         let events = vec![Event::Published {
-            round,
+            round: self.state.round.number,
             model,
             server,
-            bytes_down,
+            bytes_down: self.core.telemetry.downloads(&self.state.model),
         }];
         self.state.check_all(&events)?;
         self.journal.put(&events, &mut batch)?;
         self.core.store.commit(batch).await?;
         self.journal.committed(events.len());
-        let before = self.state.server;
-        self.base = released.file;
-        self.optimiser = released.optimiser;
-        let outcome = self.applied(&events).await;
-        if let Some(before) = before.filter(|before| *before != server) {
-            self.core.vault.delete(&before).await?;
-        }
-        outcome
+        Ok((events, server))
     }
 
     fn describe(&self, digest: Digest, parameters: u64) -> ModelRecord {
