@@ -28,7 +28,8 @@ const YIELD_AFTER: usize = 4096;
 pub(crate) struct SessionControl {
     heartbeat_ms: AtomicU64,
     ended: AtomicBool,
-    end: Notify,
+    /// Wakes the sender when one of the two above changes.
+    changed: Notify,
 }
 
 impl Default for SessionControl {
@@ -36,29 +37,26 @@ impl Default for SessionControl {
         Self {
             heartbeat_ms: AtomicU64::new(DEFAULT_HEARTBEAT_MS),
             ended: AtomicBool::new(false),
-            end: Notify::new(),
+            changed: Notify::new(),
         }
     }
 }
 
 impl SessionControl {
-    /// Takes over the coordinator's heartbeat interval; 0 keeps the default.
+    /// Takes over the coordinator's heartbeat interval, from the first heartbeat on; 0 keeps the
+    /// default.
     pub(crate) fn set_heartbeat(&self, milliseconds: u64) {
-        if milliseconds > 0 {
-            self.heartbeat_ms.store(milliseconds, Ordering::Relaxed);
+        if milliseconds > 0
+            && self.heartbeat_ms.swap(milliseconds, Ordering::Relaxed) != milliseconds
+        {
+            self.changed.notify_one();
         }
     }
 
     /// Ends the outgoing side, so that it takes no more events from the outbox.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
-        self.end.notify_one();
-    }
-
-    async fn wait_for_end(&self) {
-        while !self.ended.load(Ordering::Acquire) {
-            self.end.notified().await;
-        }
+        self.changed.notify_one();
     }
 }
 
@@ -87,17 +85,23 @@ pub(crate) fn outbound(
 
 /// The next event or heartbeat; `None` ends the stream.
 async fn next(core: &Core, control: &SessionControl) -> Option<Up> {
-    // between half the interval and the whole, so that a fleet's heartbeats spread out
-    let interval = control.heartbeat_ms.load(Ordering::Relaxed);
-    let wait = interval / 2 + uniform_below(&mut *core.rng(), interval / 2 + 1);
-    tokio::select! {
-        biased;
-        () = control.wait_for_end() => None,
-        event = core.outbox.next() => event.map(Up::Event),
-        () = sleep(Duration::from_millis(wait)) => {
-            Some(Up::Event(DeviceEvent { event: Some(Event::Heartbeat(Heartbeat {})) }))
+    while !control.ended.load(Ordering::Acquire) {
+        // between half the interval and the whole, so that a fleet's heartbeats spread out
+        let interval = control.heartbeat_ms.load(Ordering::Relaxed);
+        let wait = interval / 2 + uniform_below(&mut *core.rng(), interval / 2 + 1);
+        tokio::select! {
+            biased;
+            // without this the first heartbeat would wait for the default interval: the sender
+            // waits already when the welcome comes
+            () = control.changed.notified() => {}
+            event = core.outbox.next() => return event.map(Up::Event),
+            () = sleep(Duration::from_millis(wait)) => {
+                let heartbeat = DeviceEvent { event: Some(Event::Heartbeat(Heartbeat {})) };
+                return Some(Up::Event(heartbeat));
+            }
         }
     }
+    None
 }
 
 /// The usual codec with small buffers.
