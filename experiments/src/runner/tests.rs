@@ -44,7 +44,8 @@ async fn variants_are_compared_in_one_report_and_an_even_split_learns_most() {
     // the run is seeded, so these comparisons give the same answer every time
     assert!(even.trained > even.initial + 0.3, "{even:?}");
     assert!(even.trained > skewed.trained, "{even:?} {skewed:?}");
-    assert_eq!((even.rounds, even.epsilon), (8, 0.0));
+    assert_eq!(even.rounds, 8);
+    assert!(even.epsilon.is_infinite(), "without noise no epsilon holds");
     assert!(outcome.not_private);
 
     let page = std::fs::read_to_string(&outcome.report).unwrap();
