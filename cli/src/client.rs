@@ -92,7 +92,8 @@ fn failure(url: &str, status: &Status) -> Failure {
     let message = match code {
         Some(code) => status.message().trim_end_matches(&format!(" [{code}]")),
         None => status.message(),
-    };
+    }
+    .trim_end();
     let (exit, sentence) = match status.code() {
         _ if code.is_none() && is_unreachable(status) => {
             let remedy = "start one with `tributary serve`, or name another with --coordinator";
@@ -115,7 +116,7 @@ fn failure(url: &str, status: &Status) -> Failure {
         ),
         _ => (Exit::Refused, message.to_owned()),
     };
-    let sentence = crate::output::printable(&sentence);
+    let sentence = crate::output::printable_lines(&sentence);
     Failure {
         exit,
         sentence,
@@ -193,5 +194,15 @@ mod tests {
             &status(Code::NotFound, "\x1b]0;title\x07 no", None),
         );
         assert!(!hostile.sentence.contains('\x1b') && !hostile.sentence.contains('\x07'));
+    }
+
+    #[test]
+    fn a_refused_recipe_is_shown_with_its_lines() {
+        let message = "recipe: TOML parse error\n  |\n1 | name =\n  |       ^\n [TRB-0110]";
+        let refused = status(Code::InvalidArgument, message, Some("TRB-0110"));
+        assert_eq!(
+            failure("http://h:1", &refused).sentence,
+            "recipe: TOML parse error\n  |\n1 | name =\n  |       ^"
+        );
     }
 }

@@ -90,15 +90,39 @@ pub fn to_stderr(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Text of another machine without what could steer a terminal.
+/// Text of another machine without what could steer a terminal, on one line.
 pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|letter| {
-            if letter.is_control() {
-                '\u{fffd}'
-            } else {
-                letter
-            }
-        })
-        .collect()
+    neutralised(text, |_| false)
+}
+
+/// The same for a text that may have several lines, such as an error that shows where a recipe is
+/// wrong: new lines and tabs stay.
+pub fn printable_lines(text: &str) -> String {
+    neutralised(text, |letter| matches!(letter, '\n' | '\t'))
+}
+
+fn neutralised(text: &str, stays: impl Fn(char) -> bool) -> String {
+    let harmless = |letter: char| match letter.is_control() && !stays(letter) {
+        true => '\u{fffd}',
+        false => letter,
+    };
+    text.chars().map(harmless).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_texts_of_several_lines_keep_new_lines_and_nothing_keeps_other_control_characters() {
+        let text = "a\tb\nc\r\x1b[31m\u{9b}\x07";
+        assert_eq!(
+            printable_lines(text),
+            "a\tb\nc\u{fffd}\u{fffd}[31m\u{fffd}\u{fffd}"
+        );
+        assert_eq!(
+            printable(text),
+            "a\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}[31m\u{fffd}\u{fffd}"
+        );
+    }
 }

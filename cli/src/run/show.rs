@@ -1,9 +1,9 @@
 //! Runs and rounds for people.
 
 use crate::output::{
-    Align, Cell, Palette, Table, Tone, age, bytes, count, decimal, printable, short_digest,
+    Align, Cell, Palette, Table, Tone, age, bytes, count, printable, short_digest,
 };
-use crate::privacy::statement;
+use crate::privacy::{epsilon, epsilon_cell, statement};
 use crate::view::{RoundView, RunSummary, RunView};
 
 /// `run ls`.
@@ -25,7 +25,7 @@ pub fn list(runs: &[RunSummary], colours: Palette) -> String {
             Cell::toned(tone(run.state), run.state),
             progress(run).into(),
             count(run.contributions_total).into(),
-            epsilon(run).into(),
+            epsilon_cell(&run.privacy),
             short_digest(&run.model_version).into(),
             age(run.started_unix_ms).into(),
         ]);
@@ -105,7 +105,7 @@ pub fn round_line(round: &RoundView, rounds: u32, colours: Palette) -> String {
         count(round.counted),
         count(round.assigned),
         colours.paint(Tone::Dim, &format!("{} up", bytes(round.bytes_up))),
-        decimal(round.privacy.epsilon),
+        epsilon(&round.privacy),
         short_digest(&round.model_version),
     )
 }
@@ -122,14 +122,6 @@ pub fn tone(state: &str) -> Tone {
 
 fn progress(run: &RunSummary) -> String {
     format!("{}/{}", run.round, run.rounds)
-}
-
-fn epsilon(run: &RunSummary) -> String {
-    if run.privacy.not_private {
-        "NOT PRIVATE".to_owned()
-    } else {
-        decimal(run.privacy.epsilon)
-    }
 }
 
 fn contributions(run: &RunSummary) -> String {
@@ -174,7 +166,7 @@ fn round_table(rounds: &[RoundView], colours: Palette) -> String {
             count(round.dropped).into(),
             bytes(round.bytes_down).into(),
             bytes(round.bytes_up).into(),
-            decimal(round.privacy.epsilon).into(),
+            epsilon_cell(&round.privacy),
             short_digest(&round.model_version).into(),
             round.reason.as_str().into(),
         ]);
@@ -248,5 +240,48 @@ mod tests {
             ..run
         };
         assert!(one_line(&ended, Palette::PLAIN).ends_with("failed, round 3/20: too few devices"));
+    }
+
+    #[test]
+    fn a_run_without_noise_reads_not_private_and_a_private_one_starts_at_zero() {
+        let spend = |mechanism: &str, epsilon, not_private| v1::PrivacySpend {
+            epsilon,
+            mechanism: mechanism.into(),
+            not_private,
+            ..Default::default()
+        };
+        let shown = |privacy: v1::PrivacySpend| {
+            let round = v1::Round {
+                round: 1,
+                phase: "published".into(),
+                privacy: Some(privacy.clone()),
+                ..Default::default()
+            };
+            let run = v1::Run {
+                privacy: Some(privacy),
+                ..Default::default()
+            };
+            let answer = v1::GetRunResponse {
+                run: Some(run),
+                rounds: vec![round],
+            };
+            let view = RunView::from(answer);
+            let lines = [
+                page(&view, 1, Palette::PLAIN),
+                list(std::slice::from_ref(&view.run), Palette::PLAIN),
+                round_line(&view.round_log[0], 1, Palette::PLAIN),
+            ];
+            assert!(lines.iter().all(|line| !line.contains("inf")), "{lines:?}");
+            lines
+        };
+        let [page, list, line] = shown(spend("no noise: NOT PRIVATE", f64::INFINITY, true));
+        assert!(page.contains("no noise: NOT PRIVATE"), "{page}");
+        assert!(list.contains("not private"), "{list}");
+        assert!(line.contains("epsilon not private"), "{line}");
+        let private = "discrete Gaussian, zCDP composition, no amplification";
+        let [page, list, line] = shown(spend(private, 0.0, false));
+        assert!(page.contains("nothing spent"), "{page}");
+        assert!(!list.contains("not private"), "{list}");
+        assert!(line.contains("epsilon 0 "), "{line}");
     }
 }

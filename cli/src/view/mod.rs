@@ -10,7 +10,7 @@ use tributary_proto::v1;
 
 pub use drift::{DriftView, MonitorView, WindowView};
 pub use model::{BuildView, ModelView};
-pub use privacy::{AccountView, PrivacyView, Spend};
+pub use privacy::{AccountView, PrivacyView, RegionSpendView, Spend};
 pub use run::{RoundView, RunSummary, RunView};
 
 /// `fleet ls`: devices by region and profile.

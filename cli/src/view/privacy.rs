@@ -6,7 +6,8 @@ use tributary_proto::v1;
 /// A privacy statement. All parts belong together: an epsilon without them means nothing.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Spend {
-    /// Epsilon by the conversion of zCDP to (epsilon, delta)-DP.
+    /// Epsilon by the conversion of zCDP to (epsilon, delta)-DP; null when it is infinite, as it is
+    /// without noise.
     pub epsilon: f64,
     /// Delta of that epsilon.
     pub delta: f64,
@@ -16,9 +17,9 @@ pub struct Spend {
     pub adjacency: String,
     /// The mechanism.
     pub mechanism: String,
-    /// Epsilon by the exact curve of the Gaussian mechanism at the same rho.
+    /// Epsilon by the exact curve of the Gaussian mechanism at the same rho; null when infinite.
     pub epsilon_gaussian: f64,
-    /// True when the noise was seeded, so that nothing here is private.
+    /// True without noise, or when the noise was seeded: nothing here is private.
     pub not_private: bool,
 }
 
@@ -68,6 +69,26 @@ pub struct AccountView {
     pub remaining_rho: Option<f64>,
 }
 
+/// What a mechanism without noise is called.
+const NO_NOISE: &str = "no noise";
+
+impl Spend {
+    /// Whether it protects nobody: no noise, or noise that can be predicted.
+    pub fn is_not_private(&self) -> bool {
+        self.not_private || self.has_no_noise()
+    }
+
+    /// Whether sums were released without noise.
+    pub fn has_no_noise(&self) -> bool {
+        self.mechanism.starts_with(NO_NOISE)
+    }
+
+    /// Whether a private mechanism has released nothing yet.
+    pub fn is_nothing(&self) -> bool {
+        self.rho == 0.0 && !self.is_not_private()
+    }
+}
+
 impl From<Option<v1::PrivacySpend>> for Spend {
     fn from(spend: Option<v1::PrivacySpend>) -> Self {
         let spend = spend.unwrap_or_default();
@@ -104,14 +125,53 @@ impl From<v1::GetPrivacyResponse> for PrivacyView {
             region,
             spend: Some(spend).into(),
         };
+        let worst_device = ledger.worst_device.map(worst);
         let by_region = |spent: v1::RegionSpend| RegionSpendView {
             region: spent.region,
             spend: spent.spend.into(),
         };
         Self {
-            worst_device: ledger.worst_device.map(worst),
+            worst_device: worst_device.filter(|worst| !worst.spend.is_nothing()),
             regions: ledger.regions.into_iter().map(by_region).collect(),
             accounts: ledger.accounts.into_iter().map(AccountView::from).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(spend: v1::PrivacySpend) -> serde_json::Value {
+        let answer = v1::GetPrivacyResponse {
+            worst_device: Some(spend),
+            ..Default::default()
+        };
+        serde_json::to_value(PrivacyView::from(answer)).unwrap()
+    }
+
+    #[test]
+    fn the_worst_device_is_null_before_anything_is_spent_and_never_without_noise() {
+        let private = v1::PrivacySpend {
+            mechanism: "discrete Gaussian, zCDP composition, no amplification".into(),
+            ..Default::default()
+        };
+        assert!(ledger(private.clone())["worst_device"].is_null());
+        let spent = v1::PrivacySpend {
+            rho: 0.1,
+            ..private
+        };
+        assert_eq!(ledger(spent)["worst_device"]["spend"]["rho"], 0.1);
+        let unnoised = v1::PrivacySpend {
+            epsilon: f64::INFINITY,
+            mechanism: "no noise: NOT PRIVATE".into(),
+            not_private: true,
+            ..Default::default()
+        };
+        let spend = &ledger(unnoised)["worst_device"]["spend"];
+        assert!(
+            spend["epsilon"].is_null() && spend["not_private"] == true,
+            "{spend}"
+        );
     }
 }
