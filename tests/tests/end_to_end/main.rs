@@ -13,6 +13,7 @@ mod bad_recipes;
 mod bad_requests;
 mod bad_updates;
 mod drift_loop;
+mod full_disk;
 mod invariant_1;
 mod invariant_2;
 mod invariant_3;

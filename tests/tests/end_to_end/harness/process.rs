@@ -14,6 +14,11 @@ pub struct Process {
 impl Process {
     /// Starts `tributary serve` on a folder and an address, and waits until it serves.
     pub fn serve(data: &Path, listen: &str) -> Self {
+        Self::serve_logging(data, listen, Stdio::null())
+    }
+
+    /// The same with its log, which panics would be in.
+    pub fn serve_logging(data: &Path, listen: &str, log: impl Into<Stdio>) -> Self {
         let mut child = Command::new(binary())
             .args([
                 "--format",
@@ -29,7 +34,7 @@ impl Process {
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -43,6 +48,11 @@ impl Process {
 
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Whether it has not ended by itself.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// `kill -9`.
