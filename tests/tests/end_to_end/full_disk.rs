@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 use tonic::{Code, Status};
 use tributary_model::{ModelFile, ModelSpec, initialise};
+use tributary_proto::v1::enrolment_service_client::EnrolmentServiceClient;
 
+use crate::harness::hand::enrolment;
 use crate::harness::operator::assert_refusal;
 use crate::harness::process::Process;
 use crate::harness::{Operator, channel};
@@ -23,6 +26,9 @@ const HIDDEN: [usize; 3] = [1_000, 100, 10];
 /// More models than fit.
 const TOO_MANY: u8 = 200;
 
+/// More devices than fit where no model does.
+const TOO_MANY_DEVICES: u64 = 20_000;
+
 /// A disk of its own in memory; unmounted when dropped, also by a panic.
 struct Disk(TempDir);
 
@@ -36,6 +42,12 @@ impl Disk {
 
     fn enlarge(&self) {
         run_mount(&["remount", LARGE], self.0.path()).unwrap();
+    }
+
+    /// Takes the last page.
+    fn fill(&self) {
+        let mut rest = File::create(self.0.path().join("rest")).unwrap();
+        while rest.write_all(&[0; 4096]).is_ok() {}
     }
 
     fn data(&self) -> PathBuf {
@@ -99,6 +111,18 @@ async fn import_until_full(
     panic!("{TOO_MANY} models of {hidden} units fit on a small disk");
 }
 
+/// Enrols devices, of which only the metadata store knows, until one is refused; gives their number.
+async fn enrol_until_full(endpoint: &str) -> (Status, u64) {
+    let mut client = EnrolmentServiceClient::new(channel(endpoint).await);
+    for number in 0..TOO_MANY_DEVICES {
+        let device = enrolment(&format!("device-{number}"), "eu");
+        if let Err(status) = client.enrol(device).await {
+            return (status, number);
+        }
+    }
+    panic!("{TOO_MANY_DEVICES} devices fit on a full disk");
+}
+
 /// Everything that was imported can be fetched as it was.
 async fn assert_intact(operator: &Operator, kept: &BTreeMap<String, Vec<u8>>) {
     for (digest, file) in kept {
@@ -137,6 +161,11 @@ async fn invariant_10_a_full_disk_is_a_typed_answer_and_nothing_is_lost() {
         assert_intact(&operator, &kept).await;
     }
     assert!(kept.len() > 10, "only {} models fit", kept.len());
+    disk.fill();
+    let (status, enrolled) = enrol_until_full(&process.endpoint()).await;
+    let words = ["disk full", "free space", "start the coordinator again"];
+    assert_refusal(&status, Code::Unavailable, "TRB-0500", &words);
+    assert_intact(&operator, &kept).await;
     assert!(process.is_alive());
     process.kill();
 
@@ -154,6 +183,9 @@ async fn invariant_10_a_full_disk_is_a_typed_answer_and_nothing_is_lost() {
         kept.insert(model.digest, file);
     }
     assert_intact(&operator, &kept).await;
+    let groups = operator.fleet().await.groups;
+    let known: u64 = groups.iter().map(|group| group.enrolled).sum();
+    assert!(known >= enrolled, "{known} of {enrolled} devices are known");
     assert!(process.is_alive());
     let log = std::fs::read_to_string(log.path()).unwrap();
     assert!(!log.contains("panicked"), "{log}");
