@@ -75,11 +75,15 @@ pub fn statement(spend: &Spend, colours: Palette) -> String {
     )
 }
 
-/// The epsilon of a spend for a column or a line that has no room for its conditions.
+/// The epsilon of a spend for a column or a line that has no room for its conditions; `-` where the
+/// coordinator states nothing, as for an open round.
 pub fn epsilon(spend: &Spend) -> String {
-    match spend.is_not_private() {
-        true => NOT_PRIVATE.to_owned(),
-        false => decimal(spend.epsilon),
+    if spend.is_not_private() {
+        NOT_PRIVATE.to_owned()
+    } else if spend.mechanism.is_empty() {
+        "-".to_owned()
+    } else {
+        decimal(spend.epsilon)
     }
 }
 
@@ -87,7 +91,7 @@ pub fn epsilon(spend: &Spend) -> String {
 pub fn epsilon_cell(spend: &Spend) -> Cell {
     match spend.is_not_private() {
         true => Cell::toned(Tone::Bad, NOT_PRIVATE),
-        false => decimal(spend.epsilon).into(),
+        false => epsilon(spend).into(),
     }
 }
 
@@ -235,5 +239,6 @@ mod tests {
         };
         assert_eq!(statement(&by_name, Palette::PLAIN), "no noise: NOT PRIVATE");
         assert_eq!(epsilon(&by_name), "not private");
+        assert_eq!(epsilon(&Spend::default()), "-");
     }
 }
