@@ -433,7 +433,8 @@ async fn a_polling_device_works_and_never_polls_before_the_window() {
 async fn a_poll_that_fails_keeps_its_events_for_the_next() {
     let (mut server, _, plan, digest) = with_run(8).await;
     server.world.with(|memory| {
-        memory.retry_ms = (20, 20);
+        // long enough to end the server between the order and the poll that answers it
+        memory.retry_ms = (500, 500);
         let bad = TrainingPlan {
             epochs: 0,
             ..plan.clone()
@@ -444,8 +445,7 @@ async fn a_poll_that_fails_keeps_its_events_for_the_next() {
         );
     });
     let agent = start(&server, "d-1", FEATURES, SessionMode::Poll);
-    let taken = |memory: &fake::Memory| memory.poll_orders.is_empty().then_some(());
-    server.world.wait("the order to be taken", taken).await;
+    until(&agent, "assignment.received", 1).await;
     server.kill();
     until(&agent, "session.lost", 1).await;
     server.restart().await;
