@@ -194,6 +194,7 @@ async fn each_fault_is_refused_for_its_own_reason() {
             model_digest: digest.clone(),
             lease_ms,
             attempt: 1,
+            auxiliary_digests: Vec::new(),
         });
         server.world.order(&name(number), order).await;
         until(&fleet, reason, 1).await;

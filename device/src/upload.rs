@@ -107,6 +107,7 @@ impl Core {
             size: update.bytes.len() as u64,
             codec: update.codec.clone(),
             model_digest: update.model_digest.clone(),
+            ..Default::default()
         };
         let parts = parts(header, update.bytes.clone(), started);
         let mut answers = self

@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod algorithm;
 pub mod arena;
 pub mod bundle;
 mod digest;
@@ -35,6 +36,7 @@ pub mod quant;
 mod spec;
 mod training;
 
+pub use algorithm::{LocalAlgorithm, Personalisation, named_parameters};
 pub use bundle::BundleError;
 pub use digest::{Digest, DigestBuilder};
 pub use engine::{Batch, BurnEngine, Engine, FastEngine};

@@ -58,6 +58,7 @@ pub fn plan(model: &ModelFile) -> TrainingPlan {
         codec: "f32".to_owned(),
         simulation_seed: vec![3; 32].into(),
         parameters: model.weights.len() as u64,
+        ..TrainingPlan::default()
     }
 }
 

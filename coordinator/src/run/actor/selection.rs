@@ -61,10 +61,12 @@ impl Actor {
                 codec: spec.training.codec.clone(),
                 simulation_seed: seed.unwrap_or_default().into(),
                 parameters: self.base.weights.len() as u64,
+                ..Default::default()
             }),
             model_digest: self.state.model.to_string(),
             lease_ms,
             attempt: self.state.round.attempt,
+            auxiliary_digests: Vec::new(),
         }
     }
 

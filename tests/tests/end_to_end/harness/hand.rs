@@ -123,6 +123,7 @@ impl Hand {
             size: update.len() as u64,
             codec: "f32".to_owned(),
             model_digest: order.model_digest.clone(),
+            ..Default::default()
         }
     }
 
