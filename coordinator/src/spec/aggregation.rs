@@ -51,11 +51,11 @@ impl AggregationSpec {
         if self.is_mean() {
             return None;
         }
-        let default = RobustSpec::default();
+        let default = RobustSpec::against(self.byzantine.unwrap_or(minimum / 5));
         Some(RobustSpec {
-            byzantine: self.byzantine.unwrap_or(minimum / 5),
             pre: self.pre.clone().unwrap_or(default.pre),
-            rule: self.rule.clone().unwrap_or(default.rule),
+            rule: self.rule.unwrap_or(default.rule),
+            ..default
         })
     }
 }

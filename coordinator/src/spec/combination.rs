@@ -296,7 +296,7 @@ impl Method<'_> {
             "splits a round into groups, and hostile devices may all choose one",
             "use fedper, or a run for each region",
         )?;
-        let trusts = matches!(spec.rule, RobustRule::Fltrust { .. });
+        let trusts = matches!(spec.rule, RobustRule::FlTrust {});
         self.refuse(
             trusts != self.aggregation.trusted.is_some(),
             "aggregation.trusted",
