@@ -45,7 +45,7 @@ pub fn clip_l2(values: &mut [f32], clip: f32) -> Result<ClipReport, UpdateError>
 }
 
 /// Euclidean norm, accumulated in f64 lanes so that the additions don't wait for each other.
-fn l2_norm(values: &[f32]) -> f64 {
+pub(crate) fn l2_norm(values: &[f32]) -> f64 {
     let (chunks, rest) = values.as_chunks::<LANES>();
     let mut squares = [0.0f64; LANES];
     for chunk in chunks {
