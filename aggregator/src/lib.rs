@@ -46,6 +46,7 @@
 //! | `partial` | mergeable integer sums |
 //! | `noise` | the discrete Gaussian and the randomness behind it |
 //! | `release` | sum, noise, one division: the mean that leaves the aggregator |
+//! | `robust` | rules that bear lying devices, and their pre-aggregators |
 //! | `optimiser` | how the mean moves the global weights |
 //! | `accounting` | rho, epsilon, budgets, the privacy statement |
 //! | `stored` | reading the fields of stored bytes |
@@ -61,6 +62,7 @@ mod noise;
 mod optimiser;
 mod partial;
 mod release;
+mod robust;
 mod stored;
 
 pub use accounting::{
@@ -76,3 +78,4 @@ pub use noise::{DiscreteGaussian, NoiseError, NoiseSource};
 pub use optimiser::{OptimiserError, OptimiserState, ServerOptimiser};
 pub use partial::{MAX_CONTRIBUTIONS, Partial, PartialError};
 pub use release::{ReleaseError, release_mean};
+pub use robust::{PreAggregator, RobustError, RobustRule, RobustSpec};

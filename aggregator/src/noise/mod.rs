@@ -6,7 +6,7 @@
 mod bernoulli_exp;
 mod discrete_gaussian;
 mod source;
-mod uniform;
+pub(crate) mod uniform;
 
 pub use discrete_gaussian::DiscreteGaussian;
 pub use source::NoiseSource;

@@ -8,7 +8,7 @@ pub(super) const MAX_DENOMINATOR: u128 = 1 << 96;
 /// A uniform integer in [0, `bound`), `bound` >= 1, by the multiply-and-reject method of Lemire
 /// (ACM TOMACS 2019, algorithm 5).
 #[inline]
-pub(super) fn below<R: Rng + ?Sized>(bound: u64, rng: &mut R) -> u64 {
+pub(crate) fn below<R: Rng + ?Sized>(bound: u64, rng: &mut R) -> u64 {
     if let Ok(bound) = u32::try_from(bound) {
         return u64::from(below_u32(bound, rng));
     }

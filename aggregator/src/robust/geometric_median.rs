@@ -1,0 +1,106 @@
+//! The geometric median by smoothed Weiszfeld steps.
+
+use super::RobustError;
+use super::cloud::{Cloud, upper_median};
+use super::distances::Matrix;
+
+/// The point with the smallest sum of distances to the points of a cloud (Pillutla et al. 2022,
+/// algorithm 2): z <- sum w_i x_i / sum w_i with w_i = 1 / max(||x_i - z||, floor).
+///
+/// z is always a weighted mean, so the steps work on weights: with squared distances D,
+/// ||x_j - z||^2 = (D w)_j - w'Dw / 2. The vectors are read once for D and once for the result.
+///
+/// The start is the mean of the half of the points nearest to the medoid, the point with the
+/// smallest median distance to the others; it lies among the honest points when they are more than
+/// half. `floor` is `nu` times the median distance to it, so that smoothing follows the scale of
+/// the updates.
+pub(super) fn geometric_median(
+    cloud: &Cloud<'_>,
+    nu: f64,
+    iterations: u32,
+) -> Result<Vec<f32>, RobustError> {
+    let distances = cloud.distances();
+    let mut weights = start(&distances);
+    let floor = nu * upper_median(&distances_to(&distances, &weights));
+    if floor > 0.0 {
+        for _ in 0..iterations {
+            let inverse = |distance: f64| 1.0 / distance.max(floor);
+            weights = distances_to(&distances, &weights)
+                .into_iter()
+                .map(inverse)
+                .collect();
+            let total: f64 = weights.iter().sum();
+            for weight in &mut weights {
+                *weight /= total;
+            }
+        }
+    }
+    cloud.combine(&weights)
+}
+
+/// Equal weights on the half of the points, rounded up, that is nearest to the medoid.
+fn start(distances: &Matrix) -> Vec<f64> {
+    let count = distances.order();
+    let spread = |point: usize| upper_median(distances.row(point));
+    let medoid = (0..count)
+        .min_by(|&left, &right| spread(left).total_cmp(&spread(right)))
+        .unwrap_or(0);
+    let half = count.div_ceil(2);
+    let mut weights = vec![0.0; count];
+    for &point in super::pre::by_distance(distances, medoid).iter().take(half) {
+        weights[point] = 1.0 / half as f64;
+    }
+    weights
+}
+
+/// Distance of every point from the mean with `weights`, which sum to 1.
+fn distances_to(distances: &Matrix, weights: &[f64]) -> Vec<f64> {
+    let product = |row: &[f64]| -> f64 { row.iter().zip(weights).map(|(d, w)| d * w).sum() };
+    let products: Vec<f64> = (0..distances.order())
+        .map(|point| product(distances.row(point)))
+        .collect();
+    let own = 0.5 * product(&products);
+    products
+        .into_iter()
+        .map(|squared| (squared - own).max(0.0).sqrt())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_line_it_is_the_median() {
+        let vectors: Vec<Vec<f32>> = [0.0, 1.0, 2.0, 3.0, 1e30].map(|x| vec![x]).to_vec();
+        let mut cloud = Cloud::new(&vectors).unwrap();
+        cloud.shorten_far();
+        let found = geometric_median(&cloud, 1e-3, 200).unwrap();
+        assert!((found[0] - 2.0).abs() < 0.01, "{found:?}");
+    }
+
+    #[test]
+    fn in_a_triangle_with_a_wide_angle_it_is_that_corner() {
+        // an angle above 120 degrees at the origin (Torricelli)
+        let vectors = vec![vec![0.0, 0.0], vec![1.0, 0.2], vec![-1.0, 0.2]];
+        let cloud = Cloud::new(&vectors).unwrap();
+        let found = geometric_median(&cloud, 1e-4, 500).unwrap();
+        assert!(found[0].abs() < 1e-3 && found[1].abs() < 1e-2, "{found:?}");
+    }
+
+    #[test]
+    fn in_an_even_triangle_it_is_the_centre() {
+        let height = 0.75f32.sqrt();
+        let vectors = vec![vec![0.0, 0.0], vec![1.0, 0.0], vec![0.5, height]];
+        let cloud = Cloud::new(&vectors).unwrap();
+        let found = geometric_median(&cloud, 0.1, 50).unwrap();
+        assert!((found[0] - 0.5).abs() < 1e-5 && (found[1] - height / 3.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn equal_points_are_their_own_median() {
+        let vectors = vec![vec![0.1, -7.5e8]; 4];
+        let cloud = Cloud::new(&vectors).unwrap();
+        assert_eq!(geometric_median(&cloud, 0.1, 8).unwrap(), vectors[0]);
+    }
+}
