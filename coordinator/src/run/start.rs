@@ -251,7 +251,7 @@ fn check_reservoir(
         return Ok(());
     };
     let most = spec.rounds.to_select() as usize;
-    let bytes = robust.memory_bytes(most, values) as u64;
+    let bytes = robust.memory_bytes(most, values);
     if bytes <= MAX_RESERVOIR {
         return Ok(());
     }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tributary_aggregator::{EncodedContribution, Partial, PartialError};
+use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
 use super::{Arrival, Refusal, Sealing, Waiting, owned_by, update_of};
 use crate::CoordinatorError;
+use crate::blob::{BlobError, Sink, Source};
 use crate::core::Core;
 use crate::engine::{Reject, Segment};
 use crate::run::Format;
@@ -16,6 +18,8 @@ use crate::run::Format;
 const TOGETHER: usize = 8;
 /// Bytes of updates that are summed on a thread where blocking is allowed.
 const HEAVY: usize = 256 * 1024;
+/// Stored sums of this length or more are written piece by piece.
+const LARGE: usize = 4 * 1024 * 1024;
 
 /// Contributions that are not durable yet.
 pub struct Open {
@@ -110,11 +114,11 @@ impl Open {
             return Ok(());
         }
         if self.updates.is_empty() {
-            let pieces = || {
-                let stored = self.partial.pieces().map(Bytes::from);
-                stored.chain(std::iter::once(Bytes::from(owned_by(run, Vec::new()))))
+            let sum = OwnedSum {
+                run: run.clone(),
+                partial: self.partial,
             };
-            let digest = core.vault.put_pieces(pieces).await?;
+            let (digest, partial) = sum.put(core).await?;
             sealings.push(Sealing {
                 segment: Segment {
                     region,
@@ -123,7 +127,7 @@ impl Open {
                     contributors: self.contributors,
                     bytes_up: self.bytes_up,
                 },
-                partial: Some(self.partial),
+                partial: Some(partial),
                 receipts: self.receipts.into_iter().flatten().collect(),
             });
             return Ok(());
@@ -144,6 +148,31 @@ impl Open {
             });
         }
         Ok(())
+    }
+}
+
+/// A sum that is stored as one run's.
+struct OwnedSum {
+    run: RunId,
+    partial: Partial,
+}
+
+impl OwnedSum {
+    /// Stores it; a large one piece by piece.
+    async fn put(self, core: &Core) -> Result<(Digest, Partial), CoordinatorError> {
+        if self.partial.stored_len() < LARGE {
+            let bytes = owned_by(&self.run, self.partial.to_bytes());
+            return Ok((core.vault.put(bytes).await?, self.partial));
+        }
+        let (digest, sum) = core.vault.put_written(self).await?;
+        Ok((digest, sum.partial))
+    }
+}
+
+impl Source for OwnedSum {
+    fn write_to(&self, sink: &mut Sink<'_>) -> Result<(), BlobError> {
+        self.partial.write_to(&mut *sink)?;
+        sink(self.run.as_str().as_bytes())
     }
 }
 

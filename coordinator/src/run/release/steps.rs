@@ -138,7 +138,7 @@ impl Release {
             }
         }
         let centre = self.server.centre.as_deref();
-        let mean = robust.aggregate(&mut vectors, reference.as_deref(), centre, self.rule_seed)?;
+        let mean = robust.aggregate(&vectors, reference.as_deref(), centre, self.rule_seed)?;
         Ok(self.expanded(Some(mean.clone()), Some(mean)))
     }
 }
