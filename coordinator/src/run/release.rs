@@ -42,7 +42,7 @@ impl Release {
     /// When noise can't be drawn or the optimiser would leave the finite numbers.
     pub fn run(mut self) -> Result<Released, CoordinatorError> {
         let mean = match &self.costs.noise {
-            None => release_mean(&self.total, &self.fixed, self.denominator, None)?,
+            None => release_mean(&self.total, &self.fixed, self.denominator as f64, None)?,
             Some(noise) => {
                 // fresh from the operating system for each release, and zeroised when dropped
                 let mut source = match self.seed {
@@ -50,7 +50,7 @@ impl Release {
                     None => NoiseSource::from_os()?,
                 };
                 let with = Some((noise, &mut source));
-                release_mean(&self.total, &self.fixed, self.denominator, with)?
+                release_mean(&self.total, &self.fixed, self.denominator as f64, with)?
             }
         };
         self.optimiser.apply(&mut self.base.weights, &mean)?;
