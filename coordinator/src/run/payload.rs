@@ -189,7 +189,10 @@ mod tests {
         });
         assert_eq!(fedper.len(), 12);
         let (step, _) = fedper.expand(vec![1.0; 12]);
-        assert_eq!((step[..12].to_vec(), step[12..].to_vec()), (vec![1.0; 12], vec![0.0; 3]));
+        assert_eq!(
+            (step[..12].to_vec(), step[12..].to_vec()),
+            (vec![1.0; 12], vec![0.0; 3])
+        );
     }
 
     #[test]

@@ -108,8 +108,7 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
             &["training.personalisation", "ditto", "scaffold"],
         ),
         (
-            personal(new(), "kind = 'region_heads'\nlayers = ['2.']")
-                .set("regions", vec!["eu"]),
+            personal(new(), "kind = 'region_heads'\nlayers = ['2.']").set("regions", vec!["eu"]),
             &["training.personalisation", "one region", "fedper"],
         ),
         // values

@@ -82,7 +82,8 @@ impl Actor {
         }
         self.collection.add(arrivals).await?;
         if self.collection.pending() > 0 {
-            self.open_since.get_or_insert_with(tokio::time::Instant::now);
+            self.open_since
+                .get_or_insert_with(tokio::time::Instant::now);
         }
         if self.must_seal() {
             self.collect().await
@@ -132,7 +133,11 @@ impl Actor {
     /// Why the round can't be released when FLTrust's device is not in it.
     pub(super) fn misses_trusted(&self) -> Option<String> {
         let trusted = self.state.spec.aggregation.trusted.as_ref()?;
-        let is_in = self.state.round.contributors().any(|device| device == trusted);
+        let is_in = self
+            .state
+            .round
+            .contributors()
+            .any(|device| device == trusted);
         (!is_in).then(|| {
             format!(
                 "aggregation.trusted: device {trusted} did not contribute, and fltrust compares \

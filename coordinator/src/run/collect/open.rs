@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use tributary_aggregator::{EncodedContribution, Partial, PartialError};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
@@ -24,8 +25,9 @@ const LARGE: usize = 4 * 1024 * 1024;
 /// Contributions that are not durable yet.
 pub struct Open {
     partial: Partial,
-    /// The updates themselves, for a robust rule; in the order of the contributors.
-    updates: Vec<Bytes>,
+    /// The updates themselves with their places in the byte budget, for a robust rule; in the order
+    /// of the contributors.
+    updates: Vec<(Bytes, Option<OwnedSemaphorePermit>)>,
     /// Whose they are.
     pub contributors: Vec<DeviceId>,
     /// Who waits for the receipt of each.
@@ -95,7 +97,7 @@ impl Open {
         self.contributors.push(arrival.device);
         self.receipts.push(vec![arrival.receipt]);
         if format.robust.is_some() {
-            self.updates.push(arrival.bytes);
+            self.updates.push((arrival.bytes, arrival.permit));
         }
     }
 
@@ -133,7 +135,7 @@ impl Open {
             return Ok(());
         }
         let updates = self.updates.into_iter().zip(self.receipts);
-        for (device, (bytes, receipts)) in self.contributors.into_iter().zip(updates) {
+        for (device, ((bytes, _permit), receipts)) in self.contributors.into_iter().zip(updates) {
             let digest = core.vault.put(update_of(run, &device, &bytes)).await?;
             sealings.push(Sealing {
                 segment: Segment {
