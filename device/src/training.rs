@@ -147,6 +147,7 @@ impl TrainingJob {
             epochs: self.plan.epochs,
             batch_size: self.plan.batch_size,
             learning_rate: self.plan.learning_rate,
+            max_steps: self.plan.max_steps,
         };
         let data = Batch {
             inputs: &self.examples.inputs,

@@ -38,6 +38,7 @@ fn expected(model: &ModelFile, plan: &TrainingPlan, round: u32, device: &str) ->
         epochs: plan.epochs,
         batch_size: plan.batch_size,
         learning_rate: plan.learning_rate,
+        max_steps: plan.max_steps,
     };
     let mut rng = seeded(
         &plan.simulation_seed,
