@@ -65,7 +65,7 @@ fn expected(model: &ModelFile, plan: &TrainingPlan, round: u32, device: &str) ->
         .map(|(n, o)| n - o)
         .collect();
     clip_l2(&mut delta, plan.clip).unwrap();
-    Codec::F32.encode(&delta)
+    Codec::F32.encode(&delta, &mut seeded(&[], "", 0, "", Purposes::Encoding))
 }
 
 fn trainings(data: &CountedData) -> usize {
