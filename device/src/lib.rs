@@ -13,7 +13,7 @@
 //! - `assignment`, `work`: obeying orders; [`compute`], [`library`]: a bounded pool and its models
 //! - `plan`, `local`, `payload`, `encode`, [`training`]: from an assignment to the encoded update
 //! - [`memory`], [`file_memory`], `personal`: what stays on the device from round to round
-//! - [`summary`]: votes
+//! - votes: [`summary`]
 //! - [`slots`], [`file_slots`], [`install`]: A/B slots and the checks before a switch
 //! - [`tally`], [`shape`]: what is counted
 #![forbid(unsafe_code)]

@@ -1,4 +1,7 @@
 //! Training on the device's own data: the shared parameters, and the personal ones beside them.
+//!
+//! A limit of steps holds for each phase on its own: the shared parameters, FedRep's head, Ditto's
+//! personal model.
 
 use rand_chacha::ChaCha20Rng;
 use tributary_model::{

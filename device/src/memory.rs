@@ -15,6 +15,7 @@
 //! rounds, not correctness. Personal parameters are the device's own and count from when they exist.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Runs that a device remembers; the oldest go first.
@@ -62,7 +63,7 @@ impl Kept {
 }
 
 /// What is kept of one run.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct RunState(pub(crate) BTreeMap<Kept, Vec<f32>>);
 
 impl RunState {
@@ -86,6 +87,14 @@ impl RunState {
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Shows kinds and lengths alone: the values are as private as the data.
+impl fmt::Debug for RunState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lengths = self.0.iter().map(|(kept, values)| (kept, values.len()));
+        f.debug_map().entries(lengths).finish()
     }
 }
 
@@ -166,5 +175,20 @@ impl DeviceMemory for VolatileMemory {
             runs.pop_front();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_shows_no_value() {
+        let mut state = RunState::default();
+        state.set(Kept::Personal, vec![0.125, 7.5]);
+        assert_eq!(format!("{state:?}"), "{Personal: 2}");
+        let memory = VolatileMemory::default();
+        memory.merge("run", state).unwrap();
+        assert!(!format!("{memory:?}").contains("7.5"));
     }
 }

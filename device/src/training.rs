@@ -211,13 +211,16 @@ impl TrainingJob {
     }
 
     /// The model with the smallest loss on the device's data, the first of equals (Ghosh et al. 2020,
-    /// "IFCA", algorithm 1, line 7).
+    /// "IFCA", algorithm 1, line 7). A model whose loss is not finite is passed over.
     fn choose(&self, bench: &mut Workbench) -> Result<usize, ModelError> {
         let mut best = (0, f64::INFINITY);
         if self.models.len() > 1 {
             for (index, model) in self.models.iter().enumerate() {
                 let engine = bench.engine(model).engine;
-                let loss = mean_loss(engine, &model.weights, self.data())?;
+                let loss = match mean_loss(engine, &model.weights, self.data()) {
+                    Err(ModelError::NotFinite { .. }) => continue,
+                    loss => loss?,
+                };
                 if loss < best.1 {
                     best = (index, loss);
                 }

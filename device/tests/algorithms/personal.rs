@@ -251,3 +251,14 @@ async fn models_of_different_architectures_are_no_clusters() {
     stage.order(1, &plan, weights, &digests).await;
     stage.until("abandoned.bad_plan", 1).await;
 }
+
+#[tokio::test]
+async fn a_cluster_that_has_diverged_is_passed_over() {
+    let stage = Stage::new().await;
+    let plan = personalised(&stage.plan, Kind::Ifca(Ifca {}));
+    let weights = stage.model.weights.clone();
+    let diverged = vec![f32::MAX; weights.len()];
+    let digests = [stage.version(&diverged), stage.version(&weights)];
+    let sent = stage.round(1, &plan, &diverged, &digests, weights.len()).await;
+    assert_eq!(sent.header.cluster, 1);
+}

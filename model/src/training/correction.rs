@@ -110,3 +110,47 @@ impl<'a> Corrector<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn blocks_and_parts_make_no_difference(
+            // more than two blocks at most
+            rows in prop::collection::vec((-2.0f32..2.0, -2.0f32..2.0, -2.0f32..2.0, -2.0f32..2.0, any::<bool>()), 1..2500),
+            parts in any::<[bool; 3]>(),
+            strength in 0.0f32..2.0,
+        ) {
+            let column = |of: fn(&(f32, f32, f32, f32, bool)) -> f32| rows.iter().map(of).collect();
+            let mut params: Vec<f32> = column(|row| row.0);
+            let gradient: Vec<f32> = column(|row| row.1);
+            let offset: Vec<f32> = column(|row| row.2);
+            let anchor: Vec<f32> = column(|row| row.3);
+            let frozen: Vec<bool> = rows.iter().map(|row| row.4).collect();
+            let correction = Correction {
+                offset: parts[0].then_some(&offset[..]),
+                proximal: parts[1].then_some(Proximal { strength, anchor: &anchor }),
+                frozen: parts[2].then_some(&frozen[..]),
+            };
+            let expected: Vec<f32> = rows
+                .iter()
+                .map(|&(param, mut gradient, offset, anchor, frozen)| {
+                    if parts[0] {
+                        gradient += offset;
+                    }
+                    if parts[1] {
+                        gradient += strength * (param - anchor);
+                    }
+                    if parts[2] && frozen { param } else { param - 0.5 * gradient }
+                })
+                .collect();
+            let mut corrector = Corrector { correction, gradient };
+            corrector.descend(&mut params, 0.5);
+            prop_assert_eq!(params, expected);
+        }
+    }
+}
