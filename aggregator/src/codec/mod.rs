@@ -150,7 +150,7 @@ impl Codec {
 
     /// Decodes `bytes` into `values`, which has one place per parameter. What comes back without an
     /// error is finite. Memory beyond `values` is at most a few bytes a parameter, and for
-    /// compressed codecs 8 MiB more.
+    /// compressed codecs the decoder of a fixed size.
     ///
     /// # Errors
     /// [`UpdateError::WrongLength`], and `values` is unchanged; [`UpdateError::Malformed`] or
