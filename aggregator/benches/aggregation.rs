@@ -4,6 +4,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
 use tributary_aggregator::{
     Codec, DiscreteGaussian, EncodedContribution, FixedPoint, NoiseSource, Partial, clip_l2,
 };
@@ -44,15 +46,28 @@ fn accumulate(criterion: &mut Criterion) {
     let Ok(grid) = FixedPoint::new(1.0, PARAMETERS) else {
         unreachable!("valid grid")
     };
-    for codec in Codec::ALL {
-        let bytes = codec.encode(&first);
+    let mut rounding = ChaCha20Rng::seed_from_u64(1);
+    let mut encode = |codec: Codec, values: &[f32]| {
+        let Ok(bytes) = codec.encode_clipped(values, 1.0, &mut rounding) else {
+            unreachable!("finite values")
+        };
+        bytes
+    };
+    for codec in [
+        Codec::F32,
+        Codec::F16,
+        Codec::BF16,
+        Codec::INT8,
+        Codec::INT4,
+    ] {
+        let bytes = encode(codec, &first);
         let mut partial = Partial::new(PARAMETERS);
         group.bench_function(format!("{codec}/10M"), |bencher| {
             bencher.iter(|| partial.add_encoded(&grid, codec, black_box(&bytes)).is_ok());
         });
     }
     let waiting: Vec<Vec<u8>> = (0..8)
-        .map(|seed| Codec::F32.encode(&update(seed)))
+        .map(|seed| encode(Codec::F32, &update(seed)))
         .collect();
     let mut partial = Partial::new(PARAMETERS);
     group.bench_function("f32x8/10M", |bencher| {

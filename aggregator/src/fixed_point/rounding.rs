@@ -13,6 +13,8 @@
 //!   register and four streams wait for memory together. One after another over a block that stays
 //!   in the cache was slower, since each change of stream stalls until the prefetcher has caught up.
 
+use crate::codec::BLOCK;
+
 /// Values that the compiler puts into one vector register.
 const WIDTH: usize = 4;
 
@@ -61,14 +63,7 @@ fn round(values: Vector, factor: Vector) -> Vector {
 /// Adds the bits of `rounded` to `sums` or takes them away, and its squares to `squares`.
 #[inline(always)]
 fn take<const SUBTRACT: bool>(rounded: Vector, sums: &mut [i32; WIDTH], squares: &mut Vector) {
-    for (sum, rounded) in sums.iter_mut().zip(rounded) {
-        let bits = rounded.to_bits() as i32;
-        *sum = if SUBTRACT {
-            sum.wrapping_sub(bits)
-        } else {
-            sum.wrapping_add(bits)
-        };
-    }
+    add_bits::<SUBTRACT>(rounded, sums);
     let integer = zip(rounded, [ROUNDER; WIDTH], |a, b| a - b);
     let square = zip(integer, integer, |a, b| a * b);
     *squares = zip(*squares, square, |a, b| a + b);
@@ -185,8 +180,124 @@ fn add_four_lanes(
     *squares = [q0, q1, q2, q3];
 }
 
+/// Rounds one block of 8-bit levels times `factor` and adds it to `sums` (or subtracts it),
+/// whatever the factor is. Returns factor^2 times the sum of squared levels, which is exact but for
+/// the last product: lanes of integers below 2^22.
+pub(crate) fn add_levels<const SUBTRACT: bool>(
+    levels: &[u8],
+    factor: f32,
+    sums: &mut [i32],
+) -> f64 {
+    let mut squares = [0.0; LANES];
+    if factor.abs() < CEILING / 128.0 {
+        add_level_lanes::<SUBTRACT>(levels, factor, sums, &mut squares);
+    } else {
+        // far outside what an encoder sends, or NaN: with the check of every value
+        add_lanes::<u8, SUBTRACT>(levels, level, factor, sums, &mut [0.0; LANES]);
+        let unused = &mut [0; BLOCK][..levels.len()];
+        add_lanes::<u8, false>(levels, level, 1.0, unused, &mut squares);
+    }
+    f64::from(factor) * f64::from(factor) * total(&squares)
+}
+
+fn level(byte: u8) -> f32 {
+    f32::from(byte as i8)
+}
+
+/// The usual case of [`add_levels`]: no product can be NaN or reach the ceiling.
+#[inline(never)]
+fn add_level_lanes<const SUBTRACT: bool>(
+    levels: &[u8],
+    factor: f32,
+    sums: &mut [i32],
+    squares: &mut [f32; LANES],
+) {
+    let [mut even, mut odd] = [[0.0; WIDTH]; 2];
+    let (levels, levels_rest) = levels.as_chunks::<LANES>();
+    let (sums, sums_rest) = sums.as_chunks_mut::<LANES>();
+    for (levels, sums) in levels.iter().zip(sums) {
+        let ([l0, l1], _) = levels.as_chunks::<WIDTH>() else {
+            continue;
+        };
+        let ([s0, s1], _) = sums.as_chunks_mut::<WIDTH>() else {
+            continue;
+        };
+        take_levels::<SUBTRACT>(load(l0, level), factor, s0, &mut even);
+        take_levels::<SUBTRACT>(load(l1, level), factor, s1, &mut odd);
+    }
+    for (levels, sums) in levels_rest.chunks(WIDTH).zip(sums_rest.chunks_mut(WIDTH)) {
+        let mut padded_levels = [0; WIDTH];
+        let mut padded = [0; WIDTH];
+        padded_levels[..levels.len()].copy_from_slice(levels);
+        padded[..sums.len()].copy_from_slice(sums);
+        take_levels::<SUBTRACT>(load(&padded_levels, level), factor, &mut padded, &mut even);
+        sums.copy_from_slice(&padded[..sums.len()]);
+    }
+    squares[..WIDTH].copy_from_slice(&even);
+    squares[WIDTH..].copy_from_slice(&odd);
+}
+
+#[inline(always)]
+fn take_levels<const SUBTRACT: bool>(
+    levels: Vector,
+    factor: f32,
+    sums: &mut [i32; WIDTH],
+    squares: &mut Vector,
+) {
+    let scaled = zip(levels, [factor; WIDTH], |level, factor| level * factor);
+    let rounded = zip(scaled, [ROUNDER; WIDTH], |a, b| a + b);
+    add_bits::<SUBTRACT>(rounded, sums);
+    let square = zip(levels, levels, |a, b| a * b);
+    *squares = zip(*squares, square, |a, b| a + b);
+}
+
+/// Adds the bits of `rounded` to `sums` or takes them away.
+#[inline(always)]
+fn add_bits<const SUBTRACT: bool>(rounded: Vector, sums: &mut [i32; WIDTH]) {
+    for (sum, rounded) in sums.iter_mut().zip(rounded) {
+        let bits = rounded.to_bits() as i32;
+        *sum = if SUBTRACT {
+            sum.wrapping_sub(bits)
+        } else {
+            sum.wrapping_add(bits)
+        };
+    }
+}
+
 /// Kept out of the loops: seen together with them it makes the compiler split their vectors.
 #[inline(never)]
 fn total(squares: &[f32]) -> f64 {
     squares.iter().map(|&square| f64::from(square)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_of_any_count_are_rounded_added_and_squared() {
+        for count in [1, 3, 4, 7, 8, 9, 17, 466, 1023, BLOCK] {
+            let levels: Vec<u8> = (0..count).map(|index| (index * 37 + 128) as u8).collect();
+            for factor in [0.37f32, -3.6, 40_000.0] {
+                let mut sums = vec![0; count];
+                let squares = add_levels::<false>(&levels, factor, &mut sums);
+                let mut expected = 0.0;
+                for (&byte, sum) in levels.iter().zip(&sums) {
+                    let x = level(byte) * factor;
+                    if x.abs() < CEILING {
+                        let rounded = x.round_ties_even() as i32;
+                        assert_eq!(sum.wrapping_sub(BIAS), rounded, "{count} {factor}");
+                    }
+                    expected += f64::from(level(byte)).powi(2);
+                }
+                expected *= f64::from(factor).powi(2);
+                assert!(
+                    (squares - expected).abs() <= 1e-12 * expected,
+                    "{count} {factor}"
+                );
+                add_levels::<true>(&levels, factor, &mut sums);
+                assert!(sums.iter().all(|&sum| sum == 0));
+            }
+        }
+    }
 }

@@ -6,7 +6,10 @@ use super::*;
 use crate::codec::{BLOCK, Codec};
 
 fn encode(values: &[f32]) -> Vec<u8> {
-    Codec::F32.encode(values)
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }
 
 #[test]
@@ -102,8 +105,17 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..400),
         clip in 1e-12f32..1e12,
     ) {
-        for codec in Codec::ALL {
-            let dimension = (bytes.len() / codec.bytes_per_value()).max(1);
+        let length = bytes.len();
+        let dimensions = [
+            (Codec::F32, length / 4),
+            (Codec::F16, length / 2),
+            (Codec::BF16, length / 2),
+            (Codec::INT8, length.saturating_sub(4)),
+            (Codec::INT4, 2 * length.saturating_sub(4)),
+            (Codec::TOP_1_PERCENT, 1000),
+        ];
+        for (codec, dimension) in dimensions {
+            let dimension = dimension.max(1);
             let fixed = FixedPoint::new(clip, dimension).unwrap();
             if let Ok(contribution) = fixed.contribution(codec, &bytes) {
                 let squares: u128 = contribution
@@ -152,4 +164,100 @@ proptest! {
         let outcome = fixed.contribution(Codec::F32, &encode(&values));
         prop_assert_eq!(outcome.is_ok(), squares <= u128::from(fixed.bound()).pow(2));
     }
+
+    #[test]
+    fn levels_are_judged_exactly_as_integer_arithmetic_does(
+        direction in prop::collection::vec(any::<i8>(), 1..2100),
+        slack in -3.0f64..3.0,
+        clip in 0.1f32..10.0,
+        flat in any::<bool>(),
+    ) {
+        // scales that put the rounded norm next to the bound; flat: all values on one rounding edge
+        let direction: Vec<i8> = if flat { vec![1; direction.len()] } else { direction };
+        let grid = FixedPoint::new(clip, direction.len()).unwrap();
+        let norm = direction.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+        prop_assume!(norm > 0.0);
+        let scale = ((grid.bound() as f64 + slack) / norm * grid.step()) as f32;
+        let mut bytes = Vec::new();
+        for block in direction.chunks(BLOCK) {
+            bytes.extend_from_slice(&scale.to_le_bytes());
+            bytes.extend(block.iter().map(|&level| level as u8));
+        }
+        let factor = scale * (SCALE as f64 / f64::from(clip)) as f32;
+        let integers: Vec<i32> = direction
+            .iter()
+            .map(|&level| (f32::from(level) * factor).round_ties_even() as i32)
+            .collect();
+        let squares: u128 = integers.iter().map(|&q| u128::from(q.unsigned_abs()).pow(2)).sum();
+        let outcome = grid.contribution(Codec::INT8, &bytes);
+        let limit = u128::from(grid.bound()).pow(2);
+        prop_assert_eq!(outcome.is_ok(), squares <= limit);
+        if let Ok(contribution) = outcome {
+            prop_assert_eq!(contribution.values(), integers);
+        }
+    }
+
+    #[test]
+    fn a_share_scales_the_integers_and_lowers_the_bound(
+        values in prop::collection::vec(-1.0f32..1.0, 1..1500),
+        share in 0.001f32..=1.0,
+    ) {
+        let mut values = values;
+        crate::clip_l2(&mut values, 0.3).unwrap();
+        let fresh = FixedPoint::new(0.3, values.len()).unwrap();
+        let late = fresh.scaled(share).unwrap();
+        prop_assert!(late.bound() <= fresh.bound());
+        prop_assert_eq!(late.step(), fresh.step());
+        match late.contribution(Codec::F32, &encode(&values)) {
+            Ok(contribution) => for (&value, &q) in values.iter().zip(contribution.values()) {
+                let exact = f64::from(value) * f64::from(share) / late.step();
+                prop_assert!((exact - f64::from(q)).abs() <= 0.5 + exact.abs() * 1.2e-7);
+            },
+            Err(error) => prop_assert_eq!(error, UpdateError::AllZero),
+        }
+    }
+}
+
+#[test]
+fn a_scale_that_no_float_can_hold_is_refused_and_a_large_one_is_read_rightly() {
+    let grid = FixedPoint::new(1.0, 3).unwrap();
+    let send = |scale: f32, levels: [i8; 3]| {
+        let mut bytes = scale.to_le_bytes().to_vec();
+        bytes.extend(levels.map(|level| level as u8));
+        grid.contribution(Codec::INT8, &bytes)
+    };
+    for scale in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for levels in [[0, 0, 1], [-128, 0, 127]] {
+            let refused = send(scale, levels);
+            assert!(matches!(refused, Err(UpdateError::NotFinite { .. })));
+        }
+    }
+    for scale in [f32::MAX, 3.0, -1e9] {
+        let refused = send(scale, [0, -1, 0]);
+        assert!(matches!(refused, Err(UpdateError::NormTooLarge { .. })));
+    }
+    assert_eq!(send(-0.0, [1, 2, -3]), Err(UpdateError::AllZero));
+    assert_eq!(send(1e-40, [127; 3]), Err(UpdateError::AllZero));
+    assert_eq!(send(7.0, [0; 3]), Err(UpdateError::AllZero));
+    let one = SCALE as i32;
+    assert_eq!(send(1.0, [0, -1, 0]).unwrap().values(), [0, -one, 0]);
+    assert_eq!(
+        send(-1.0 / 128.0, [0, -128, 0]).unwrap().values(),
+        [0, one, 0]
+    );
+}
+
+#[test]
+fn only_shares_above_zero_and_up_to_one_are_taken() {
+    let grid = FixedPoint::new(1.0, 16).unwrap();
+    for share in [0.0, -0.5, 1.0000001, f32::NAN, f32::INFINITY] {
+        assert!(matches!(
+            grid.scaled(share),
+            Err(UpdateError::BadShare { .. })
+        ));
+    }
+    assert_eq!(grid.scaled(1.0), Ok(grid));
+    assert_eq!(grid.scaled(0.5).unwrap().bound(), SCALE / 2 + 2);
+    // 1 / sqrt(1 + 2): the first integer that is not below it
+    assert_eq!(grid.scaled(1.0 / 3f32.sqrt()).unwrap().bound(), 605_396 + 2);
 }

@@ -6,23 +6,22 @@ use crate::codec::{BLOCK, BlockScheme, Codec};
 use crate::error::UpdateError;
 
 /// An update of the right length, by the way its blocks are read.
-#[derive(Clone)]
 pub(crate) enum EncodedBlocks<'b> {
     /// Little endian `f32`, read in place.
     F32(&'b [[u8; 4]]),
-    /// Any other codec with a fixed width: a block is decoded into the first-level cache first.
-    Decoded {
-        /// How.
-        scheme: BlockScheme,
-        /// From what.
-        bytes: &'b [u8],
-    },
-    /// Decoded as a whole.
-    Whole(std::sync::Arc<[f32]>),
+    /// Bytes in which every block has its place: read in place for int8, else a block is decoded
+    /// into the first-level cache first.
+    Blocks(BlockScheme, &'b [u8]),
+    /// Values of a codec that is only decoded as a whole.
+    Whole(Vec<f32>),
 }
 
 impl<'b> EncodedBlocks<'b> {
     /// Takes `bytes` as `dimension` values.
+    ///
+    /// # Errors
+    /// [`UpdateError::WrongLength`] before anything is allocated; for codecs that are decoded as a
+    /// whole also what [`Codec::decode_into`] returns.
     pub(crate) fn new(
         codec: Codec,
         bytes: &'b [u8],
@@ -31,18 +30,21 @@ impl<'b> EncodedBlocks<'b> {
         codec.check_length(bytes.len(), dimension)?;
         Ok(match codec.block_scheme() {
             Some(BlockScheme::F32) => Self::F32(bytes.as_chunks().0),
-            Some(scheme) => Self::Decoded { scheme, bytes },
+            Some(scheme) => Self::Blocks(scheme, bytes),
             None => {
                 let mut values = vec![0.0; dimension];
                 codec.decode_into(bytes, &mut values)?;
-                Self::Whole(values.into())
+                Self::Whole(values)
             }
         })
     }
 
     /// The squares of no block at all.
     pub(crate) fn no_squares(&self) -> Squares {
-        Squares::OfIntegers(0.0)
+        match self {
+            Self::Blocks(BlockScheme::Int8, _) => Squares::BeforeRounding(0.0),
+            _ => Squares::OfIntegers(0.0),
+        }
     }
 
     /// Rounds block `number` and adds it to `sums`, one lane per value of the block, [`BIAS`]
@@ -57,10 +59,21 @@ impl<'b> EncodedBlocks<'b> {
     ) {
         let added = match self {
             Self::F32(values) => {
-                let values = block(values, number, sums.len());
+                let values = block(values, number, BLOCK, sums.len());
                 rounding::add::<_, SUBTRACT>(values, f32::from_le_bytes, factor, sums)
             }
-            Self::Decoded { .. } | Self::Whole(_) => {
+            Self::Whole(values) => {
+                let values = block(values, number, BLOCK, sums.len());
+                rounding::add::<f32, SUBTRACT>(values, |value| value, factor, sums)
+            }
+            Self::Blocks(BlockScheme::Int8, bytes) => {
+                let length = BlockScheme::Int8.block_len(BLOCK);
+                let block = block(bytes, number, length, length);
+                let (scale, levels) = block.split_first_chunk().unwrap_or((&[0; 4], &[]));
+                let factor = f32::from_le_bytes(*scale) * factor;
+                rounding::add_levels::<SUBTRACT>(levels, factor, sums)
+            }
+            Self::Blocks(..) => {
                 let mut floats = [0.0; BLOCK];
                 let floats = &mut floats[..sums.len()];
                 self.decode(number, floats);
@@ -80,16 +93,19 @@ impl<'b> EncodedBlocks<'b> {
     pub(crate) fn decode(&self, number: usize, values: &mut [f32]) {
         match self {
             Self::F32(raw) => {
-                for (value, raw) in values.iter_mut().zip(block(raw, number, BLOCK)) {
+                for (value, raw) in values.iter_mut().zip(block(raw, number, BLOCK, BLOCK)) {
                     *value = f32::from_le_bytes(*raw);
                 }
             }
-            Self::Decoded { scheme, bytes } => {
-                let length = scheme.block_len(BLOCK);
-                let bytes = &bytes[number * length..];
-                scheme.decode_block(&bytes[..scheme.block_len(values.len())], values);
+            Self::Whole(all) => {
+                for (value, &known) in values.iter_mut().zip(block(all, number, BLOCK, BLOCK)) {
+                    *value = known;
+                }
             }
-            Self::Whole(whole) => values.copy_from_slice(&whole[number * BLOCK..][..values.len()]),
+            Self::Blocks(scheme, bytes) => {
+                let length = scheme.block_len(BLOCK);
+                scheme.decode_block(block(bytes, number, length, length), values);
+            }
         }
     }
 }
@@ -111,7 +127,7 @@ pub(crate) fn add_four(
     else {
         return false;
     };
-    let values = [a, b, c, d].map(|values| block(values, number, sums.len()));
+    let values = [a, b, c, d].map(|values| block(values, number, BLOCK, sums.len()));
     let added = rounding::add_four(values, factors, sums);
     for (squares, added) in squares.into_iter().zip(added) {
         squares.add(added);
@@ -135,8 +151,8 @@ impl Squares {
     }
 }
 
-/// Elements of block `number`, at most `length`; empty beyond the end.
-fn block<T>(all: &[T], number: usize, length: usize) -> &[T] {
-    let rest = all.get(number * BLOCK..).unwrap_or_default();
+/// The first `length` elements of block `number`, where a block has `size`; fewer at the end.
+fn block<T>(all: &[T], number: usize, size: usize, length: usize) -> &[T] {
+    let rest = all.get(number * size..).unwrap_or_default();
     &rest[..length.min(rest.len())]
 }

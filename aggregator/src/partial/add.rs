@@ -88,8 +88,13 @@ impl Partial {
         updates: &[EncodedContribution<'_>],
         shards: usize,
     ) -> Vec<Result<(), PartialError>> {
+        // what has to be decoded as a whole is held one at a time
+        let at_once = match codec.block_scheme() {
+            Some(_) => GROUP,
+            None => 1,
+        };
         let mut outcomes = vec![Ok(()); updates.len()];
-        for (group, start) in updates.chunks(GROUP).zip((0..).step_by(GROUP)) {
+        for (group, start) in updates.chunks(at_once).zip((0..).step_by(at_once)) {
             let mut waiting = Vec::with_capacity(group.len());
             for (update, index) in group.iter().zip(start..) {
                 match self.admit(grid, codec, update, index) {
