@@ -31,10 +31,10 @@ pub(super) fn encode_int4(values: &[f32], noise: &mut impl Rng, bytes: &mut Vec<
     for block in values.chunks(BLOCK) {
         let scale = round_block(block, 7.0, noise, &mut levels[..block.len()]);
         bytes.extend_from_slice(&scale.to_le_bytes());
-        bytes.extend(levels[..block.len()].chunks(2).map(|pair| {
-            let high = pair.get(1).copied().unwrap_or(0);
-            (pair[0] as u8 & 0x0f) | ((high as u8) << 4)
-        }));
+        let (pairs, last) = levels[..block.len()].as_chunks::<2>();
+        let packed = |[low, high]: [i8; 2]| (low as u8 & 0x0f) | ((high as u8) << 4);
+        bytes.extend(pairs.iter().map(|&pair| packed(pair)));
+        bytes.extend(last.first().map(|&level| packed([level, 0])));
     }
 }
 
@@ -53,12 +53,15 @@ pub(super) fn decode_int4(bytes: &[u8], values: &mut [f32]) {
         return;
     };
     let scale = f32::from_le_bytes(*raw);
-    for (pair, &byte) in values.chunks_mut(2).zip(levels) {
-        // shifting as a signed byte extends the sign of the upper half
-        let halves = [(byte << 4) as i8 >> 4, byte as i8 >> 4];
-        for (value, level) in pair.iter_mut().zip(halves) {
-            *value = scale * f32::from(level);
-        }
+    // shifting as a signed byte extends the sign of the upper half
+    let low = |byte: u8| scale * f32::from((byte << 4) as i8 >> 4);
+    let high = |byte: u8| scale * f32::from(byte as i8 >> 4);
+    let (pairs, last) = values.as_chunks_mut::<2>();
+    for (pair, &byte) in pairs.iter_mut().zip(levels) {
+        *pair = [low(byte), high(byte)];
+    }
+    if let (Some(value), Some(&byte)) = (last.first_mut(), levels.get(pairs.len())) {
+        *value = low(byte);
     }
 }
 
