@@ -76,11 +76,11 @@ impl Actor {
         for update in updates {
             if arrivals.iter().any(|ahead| ahead.device == update.device) {
                 // sent twice: the second waits for the receipt of the first, once that is in
-                self.collection.add(std::mem::take(&mut arrivals)).await?;
+                self.sum(std::mem::take(&mut arrivals)).await?;
             }
             arrivals.extend(self.arrival(update, arrivals.len()));
         }
-        self.collection.add(arrivals).await?;
+        self.sum(arrivals).await?;
         if self.collection.pending() > 0 {
             self.open_since
                 .get_or_insert_with(tokio::time::Instant::now);
@@ -90,6 +90,16 @@ impl Actor {
         } else {
             Ok(())
         }
+    }
+
+    async fn sum(&mut self, arrivals: Vec<Arrival>) -> Result<(), CoordinatorError> {
+        let refused = self.collection.add(arrivals).await?;
+        if self.state.spec.is_seeded() {
+            // a seeded round closes when all have answered, and this was their answer: the same
+            // training would only give the same bytes
+            self.abandoned.extend(refused);
+        }
+        Ok(())
     }
 
     /// An update that is wanted; none when its sender was answered already.

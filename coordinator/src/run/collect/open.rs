@@ -47,7 +47,8 @@ impl Open {
         }
     }
 
-    /// Checks and adds updates, [`TOGETHER`] at a time; returns whose are in, and where.
+    /// Checks and adds updates, [`TOGETHER`] at a time; returns whose are in, with their places, and
+    /// adds to `refused` whose are not.
     ///
     /// # Errors
     /// When the coordinator stops.
@@ -55,6 +56,7 @@ impl Open {
         &mut self,
         format: &Arc<Format>,
         arrivals: Vec<Arrival>,
+        refused: &mut Vec<DeviceId>,
     ) -> Result<Vec<(DeviceId, usize)>, CoordinatorError> {
         let before = self.contributors.len();
         let mut arrivals = arrivals.into_iter().peekable();
@@ -75,15 +77,20 @@ impl Open {
             };
             self.partial = partial;
             for (arrival, outcome) in group.into_iter().zip(outcomes) {
-                self.note(&format, arrival, outcome);
+                refused.extend(self.note(&format, arrival, outcome));
             }
         }
         let added = self.contributors.iter().cloned().zip(0..);
         Ok(added.skip(before).collect())
     }
 
-    /// Keeps a contribution that is in, and tells the sender of one that is not.
-    fn note(&mut self, format: &Format, arrival: Arrival, outcome: Result<(), PartialError>) {
+    /// Keeps a contribution that is in, and tells the sender of one that is not; returns who that is.
+    fn note(
+        &mut self,
+        format: &Format,
+        arrival: Arrival,
+        outcome: Result<(), PartialError>,
+    ) -> Option<DeviceId> {
         if let Err(error) = outcome {
             let refusal = match error {
                 PartialError::Update(error) => Refusal::Update(error),
@@ -91,7 +98,7 @@ impl Open {
             };
             // a device that has gone away needs no answer
             let _ = arrival.receipt.send(Err(refusal));
-            return;
+            return Some(arrival.device);
         }
         self.bytes_up += arrival.bytes.len() as u64;
         self.contributors.push(arrival.device);
@@ -99,6 +106,7 @@ impl Open {
         if format.robust.is_some() {
             self.updates.push((arrival.bytes, arrival.permit));
         }
+        None
     }
 
     /// Writes the sum, or each update, as a blob.
