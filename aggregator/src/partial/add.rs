@@ -5,8 +5,12 @@ use super::{Partial, PartialError, WEIGHT_ONE};
 use crate::codec::{BLOCK, Codec};
 use crate::fixed_point::{EncodedBlocks, FixedPoint, SIDE_BY_SIDE, Squares, add_four};
 
-/// Updates that pass through one block of sums before the next block is fetched.
+/// Updates that pass through a span of sums before the next span is fetched.
 const GROUP: usize = 16;
+
+/// Blocks in a span: 256 KiB of sums, which stay in the second-level cache, and a stretch of every
+/// update that is long enough for the prefetcher.
+const SPAN: usize = 64;
 
 /// One update that waits to be added.
 ///
@@ -189,21 +193,28 @@ fn pass_in_shards(waiting: &[Waiting<'_>], lanes: &mut [i32], shards: usize) -> 
 
 /// Takes all updates through the blocks of `lanes`, the first of which is block `start`.
 fn pass(waiting: &[Waiting<'_>], start: usize, lanes: &mut [i32], squares: &mut [Squares]) {
-    for (sums, number) in lanes.chunks_mut(BLOCK).zip(start..) {
+    for (span, first) in lanes.chunks_mut(SPAN * BLOCK).zip((start..).step_by(SPAN)) {
         let fours = waiting.chunks(SIDE_BY_SIDE);
         for (updates, squares) in fours.zip(squares.chunks_mut(SIDE_BY_SIDE)) {
-            if let ([a, b, c, d], [p, q, r, s]) = (updates, &mut *squares) {
-                let blocks = [&a.blocks, &b.blocks, &c.blocks, &d.blocks];
-                let factors = [a, b, c, d].map(|update| update.grid.factor());
-                if add_four(blocks, number, factors, sums, [p, q, r, s]) {
-                    continue;
-                }
-            }
-            for (update, squares) in updates.iter().zip(squares) {
-                let factor = update.grid.factor();
-                update.blocks.add::<false>(number, factor, sums, squares);
+            for (sums, number) in span.chunks_mut(BLOCK).zip(first..) {
+                add_block(updates, number, sums, squares);
             }
         }
+    }
+}
+
+/// Adds block `number` of up to four updates.
+fn add_block(updates: &[Waiting<'_>], number: usize, sums: &mut [i32], squares: &mut [Squares]) {
+    if let ([a, b, c, d], [p, q, r, s]) = (updates, &mut *squares) {
+        let blocks = [&a.blocks, &b.blocks, &c.blocks, &d.blocks];
+        let factors = [a, b, c, d].map(|update| update.grid.factor());
+        if add_four(blocks, number, factors, sums, [p, q, r, s]) {
+            return;
+        }
+    }
+    for (update, squares) in updates.iter().zip(squares) {
+        let factor = update.grid.factor();
+        update.blocks.add::<false>(number, factor, sums, squares);
     }
 }
 
