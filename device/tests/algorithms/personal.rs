@@ -259,6 +259,8 @@ async fn a_cluster_that_has_diverged_is_passed_over() {
     let weights = stage.model.weights.clone();
     let diverged = vec![f32::MAX; weights.len()];
     let digests = [stage.version(&diverged), stage.version(&weights)];
-    let sent = stage.round(1, &plan, &diverged, &digests, weights.len()).await;
+    let sent = stage
+        .round(1, &plan, &diverged, &digests, weights.len())
+        .await;
     assert_eq!(sent.header.cluster, 1);
 }
