@@ -56,6 +56,7 @@ fn text(outcome: &ExperimentOutcome, colours: Palette) -> String {
     let seeds = outcome.variants.iter().map(|v| v.trained_by_seed.len());
     let has_seeds = seeds.max().is_some_and(|most| most > 1);
     let has_personal = outcome.variants.iter().any(|v| v.local_personal.is_some());
+    let has_regions = outcome.variants.iter().any(|v| v.regions.len() > 1);
     let has_epsilon = outcome.variants.iter().any(|v| v.epsilon.is_finite());
     let mut columns = vec![
         ("variant", Align::Left),
@@ -69,7 +70,7 @@ fn text(outcome: &ExperimentOutcome, colours: Palette) -> String {
         (has_seeds, "deviation"),
         (has_personal, "shared on own data"),
         (has_personal, "personal on own data"),
-        (true, "worst region"),
+        (has_regions, "worst region"),
         (has_epsilon, "epsilon"),
         (true, "seconds"),
     ];
@@ -98,7 +99,9 @@ fn text(outcome: &ExperimentOutcome, colours: Palette) -> String {
         let worst = worst.map_or("-".to_owned(), |(name, share)| {
             format!("{name} {}", percent(*share))
         });
-        row.push(worst.into());
+        if has_regions {
+            row.push(worst.into());
+        }
         if has_epsilon {
             row.push(decimal(variant.epsilon).into());
         }
