@@ -83,6 +83,9 @@ pub enum CoordinatorError {
     /// A plan that can't be paid for.
     #[error("{0}")]
     Budget(String),
+    /// Work ended in a panic, which is a bug.
+    #[error("{0} crashed; see the panic message in the log, and report it")]
+    Crashed(&'static str),
     /// The coordinator is stopping.
     #[error("the coordinator is stopping: try again in a moment")]
     Stopping,
@@ -117,6 +120,7 @@ impl CoordinatorError {
             Self::Drift(_) => "TRB-0420",
             Self::Store(_) => "TRB-0500",
             Self::Blob(_) => "TRB-0510",
+            Self::Crashed(_) => "TRB-0610",
             Self::Stopping => "TRB-0600",
         }
     }

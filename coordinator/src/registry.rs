@@ -85,10 +85,27 @@ impl Registry {
         describe: impl FnOnce(Digest, u64) -> ModelRecord,
         batch: &mut Batch,
     ) -> Result<Digest, CoordinatorError> {
-        let digest = self.blobs.put(file.to_bytes()?).await?;
-        let record = describe(digest, file.weights.len() as u64);
-        batch.put_json(Table::Models, digest.to_string(), &record, Expect::Any)?;
+        let digest = self.put_model(file).await?;
+        self.record(&describe(digest, file.weights.len() as u64), batch)?;
         Ok(digest)
+    }
+
+    /// Writes a model file without a record; returns its digest.
+    ///
+    /// # Errors
+    /// When the file can't be made or written.
+    pub async fn put_model(&self, file: &ModelFile) -> Result<Digest, CoordinatorError> {
+        Ok(self.blobs.put(file.to_bytes()?).await?)
+    }
+
+    /// Adds the record of a version whose file is written to `batch`.
+    ///
+    /// # Errors
+    /// When the record is too large.
+    pub fn record(&self, record: &ModelRecord, batch: &mut Batch) -> Result<(), CoordinatorError> {
+        let key = record.digest.to_string();
+        batch.put_json(Table::Models, key, record, Expect::Any)?;
+        Ok(())
     }
 
     /// Registers a file from outside.

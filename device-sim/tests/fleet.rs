@@ -160,6 +160,7 @@ async fn the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_fault_is_refused_for_its_own_reason() {
     let (server, plan, digest, _) = with_run().await;
+    // the first four are given back: a round would wait for them
     let faults = [
         (Fault::Nan, "rejected.not_finite"),
         (Fault::Huge, "rejected.norm_too_large"),
@@ -199,6 +200,12 @@ async fn each_fault_is_refused_for_its_own_reason() {
         server.world.order(&name(number), order).await;
         until(&fleet, reason, 1).await;
         server.world.with(|memory| memory.lease_end = None);
+        if number < 4 {
+            let Event::AssignmentAbandoned(back) = server.world.event(&name(number)).await else {
+                panic!("{fault:?}: expected the assignment back");
+            };
+            assert_eq!((back.round, back.reason.as_str()), (1, "failed"));
+        }
     }
     let counted = server.world.with(|memory| memory.counted.len());
     assert_eq!(counted, 1, "only the first copy of the duplicate counts");

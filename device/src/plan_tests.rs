@@ -213,21 +213,73 @@ fn clusters_are_the_listed_models_and_the_first_is_the_assigned_one() {
     assert_eq!(field(&with(&["c", "d"], &scaffold)), "auxiliary_digests");
 }
 
+fn capped(cap: u64, plan: TrainingPlan) -> TrainingPlan {
+    TrainingPlan {
+        examples_cap: cap,
+        ..plan
+    }
+}
+
+fn share(cap: u64, examples: usize) -> (f32, u64) {
+    let plan = LocalPlan::read(&assignment(capped(cap, plan()))).unwrap();
+    plan.share(examples).unwrap()
+}
+
 #[test]
 fn a_share_is_the_number_of_examples_up_to_the_cap() {
-    let capped = |cap| TrainingPlan {
-        examples_cap: cap,
-        ..plan()
+    assert_eq!(share(8, 2), (0.25, 1 << 18));
+    assert_eq!(share(8, 8), (1.0, 1 << 20));
+    assert_eq!(share(8, 99), (1.0, 1 << 20));
+    // 2^20 / 3 = 349,525.33 and 2^20 / 10,000 = 104.86
+    assert_eq!(share(3, 1).1, 349_525);
+    assert_eq!(share(10_000, 1).1, 105);
+}
+
+#[test]
+fn a_share_multiplies_by_exactly_the_weight_that_is_announced() {
+    for cap in [1, 3, 7, 48, 999, 9_973, 10_000] {
+        for examples in [1, 2, 5, 33, 997, 12_345] {
+            let (share, weight) = share(cap, examples);
+            // both sides are whole numbers below 2^24
+            assert_eq!(share * 1_048_576.0, weight as f32, "{examples} of {cap}");
+        }
+    }
+}
+
+#[test]
+fn a_cap_on_examples_is_at_most_ten_thousand() {
+    assert!(LocalPlan::read(&assignment(capped(10_000, plan()))).is_ok());
+    for cap in [10_001, u64::MAX] {
+        assert_eq!(field(&assignment(capped(cap, plan()))), "examples_cap");
+    }
+}
+
+#[test]
+fn a_cap_on_examples_does_not_go_with_state_that_sums_to_the_servers() {
+    let scaffold = with_algorithm(AlgorithmKind::Scaffold(v1::Scaffold {}));
+    let feddyn = with_algorithm(AlgorithmKind::Feddyn(v1::FedDyn { alpha: 1.0 }));
+    for plan in [scaffold, feddyn] {
+        assert_eq!(field(&assignment(capped(8, plan))), "examples_cap");
+    }
+    let fednova = with_algorithm(AlgorithmKind::Fednova(v1::FedNova {}));
+    assert!(LocalPlan::read(&assignment(capped(8, fednova))).is_ok());
+}
+
+#[test]
+fn top_k_does_not_go_with_clusters() {
+    let clustered = |codec: &str| Assignment {
+        auxiliary_digests: vec!["a".to_owned(), "b".to_owned()],
+        ..assignment(TrainingPlan {
+            codec: codec.to_owned(),
+            ..personal(PersonalKind::Ifca(v1::Ifca {}), plan())
+        })
     };
-    let share = |cap, examples| {
-        LocalPlan::read(&assignment(capped(cap)))
-            .unwrap()
-            .share(examples)
-    };
-    assert_eq!(share(8, 2), Some((0.25, 1 << 18)));
-    assert_eq!(share(8, 8), Some((1.0, 1 << 20)));
-    assert_eq!(share(8, 99), Some((1.0, 1 << 20)));
-    assert_eq!(share(u64::MAX, 1).unwrap().1, 1, "never weightless");
+    for codec in ["topk:0.1", "topk:0.1+zstd"] {
+        assert_eq!(field(&clustered(codec)), "codec");
+        let error = LocalPlan::read(&clustered(codec)).unwrap_err().to_string();
+        assert!(error.contains("personalisation ifca"), "{error}");
+    }
+    assert!(LocalPlan::read(&clustered("int8")).is_ok());
 }
 
 #[test]

@@ -185,6 +185,11 @@ impl ServerOptimiser {
         }
     }
 
+    /// Vectors of state that it keeps, each with one value per parameter.
+    pub fn state_vectors(&self) -> usize {
+        self.layout().0
+    }
+
     /// Vectors of state it keeps, and the byte that names it in stored state.
     fn layout(&self) -> (usize, u8) {
         match self {

@@ -3,8 +3,8 @@
 use tributary_proto::DeviceId;
 
 use super::{
-    AssignmentState, CloseReason, Effect, Event, Lease, Participation, Phase, RoundRecord,
-    RoundState, RunState, RunStatus, Segment,
+    AssignmentState, Effect, Event, Lease, Participation, Phase, RoundRecord, RoundState, RunState,
+    RunStatus, Segment,
 };
 
 /// Attempts at one round before the run fails.
@@ -46,69 +46,6 @@ pub enum Reject {
 }
 
 impl RunState {
-    /// Whether an update of `device` for `round` would be counted now.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn admit(&self, device: &DeviceId, round: u32, now_ms: u64) -> Result<usize, Reject> {
-        let lease = self.round.leases.get(device);
-        // a device that was asked in an earlier round answers with that round's number
-        match lease {
-            Some(lease) if lease.round == round && self.is_running() => {}
-            _ => self.in_round(round)?,
-        }
-        if lease.is_some_and(|lease| lease.state == AssignmentState::Counted) {
-            return Err(Reject::Duplicate);
-        }
-        let buffered = self.spec.rounds.staleness_cap() > 0;
-        if buffered && lease.is_some() && self.round.phase != Phase::Collecting {
-            return Err(Reject::BetweenBuffers);
-        }
-        self.in_phase(Phase::Collecting)?;
-        let lease = lease
-            .filter(|lease| lease.round == round)
-            .ok_or(Reject::NotAssigned)?;
-        // a seeded round closes on its assigned set, so neither time nor order may refuse anyone
-        if !self.spec.is_seeded() {
-            if lease.state == AssignmentState::Dropped || now_ms > lease.until_ms {
-                return Err(Reject::LeaseExpired);
-            }
-            if self.round.counted() >= self.spec.rounds.cohort as usize {
-                let full = if buffered {
-                    Reject::BetweenBuffers
-                } else {
-                    Reject::GoalMet
-                };
-                return Err(full);
-            }
-        } else if lease.state == AssignmentState::Dropped {
-            return Err(Reject::LeaseExpired);
-        }
-        Ok(lease.region)
-    }
-
-    /// Why the open round should stop collecting now, if it should.
-    pub fn should_close(&self, now_ms: u64) -> Option<CloseReason> {
-        if !self.is_running() || self.round.phase != Phase::Collecting {
-            return None;
-        }
-        if self.round.in_state(AssignmentState::Waiting) == 0 {
-            return Some(CloseReason::AllAnswered);
-        }
-        if self.spec.is_seeded() {
-            return None;
-        }
-        if self.round.counted() >= self.spec.rounds.cohort as usize {
-            return Some(CloseReason::GoalMet);
-        }
-        let expired = self
-            .round
-            .leases
-            .values()
-            .all(|lease| now_ms > lease.until_ms);
-        expired.then_some(CloseReason::Deadline)
-    }
-
     /// Whether a fact fits the state.
     ///
     /// # Errors
@@ -222,7 +159,7 @@ impl RunState {
         self.in_phase(phase)
     }
 
-    fn in_round(&self, round: u32) -> Result<(), Reject> {
+    pub(super) fn in_round(&self, round: u32) -> Result<(), Reject> {
         if !self.is_running() {
             return Err(Reject::RunOver);
         }
@@ -233,7 +170,7 @@ impl RunState {
         }
     }
 
-    fn in_phase(&self, phase: Phase) -> Result<(), Reject> {
+    pub(super) fn in_phase(&self, phase: Phase) -> Result<(), Reject> {
         if self.round.phase == phase {
             Ok(())
         } else {
@@ -252,6 +189,7 @@ impl RunState {
             let lease = Lease {
                 region: assigned.region,
                 round: self.round.number,
+                attempt: self.round.attempt,
                 until_ms,
                 state,
             };
@@ -264,10 +202,8 @@ impl RunState {
             return Vec::new();
         }
         self.round.phase = Phase::Collecting;
-        let number = self.round.number;
-        let new = self.round.leases.iter();
-        let new = new.filter(|(_, lease)| lease.round == number);
-        vec![Effect::Offer(new.map(|(id, _)| id.clone()).collect())]
+        // those from earlier rounds are at work, but one that reconnected meanwhile has to be told
+        vec![Effect::Offer(self.round.leases.keys().cloned().collect())]
     }
 
     fn dropped(&mut self, devices: &[DeviceId]) -> Vec<Effect> {

@@ -15,6 +15,7 @@
 //! 2. a contributor named in a sealed segment stays in the round until it is published or aborted;
 //! 3. a round is released only after its charge.
 
+mod admit;
 mod apply;
 mod event;
 mod select;

@@ -56,6 +56,8 @@ pub struct Lease {
     pub region: usize,
     /// The round whose model it was given.
     pub round: u32,
+    /// The attempt at that round.
+    pub attempt: u32,
     /// When the lease ends, in milliseconds since 1970.
     pub until_ms: u64,
     /// Where it stands.

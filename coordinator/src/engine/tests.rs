@@ -96,10 +96,10 @@ fn a_selection_in_parts_collects_only_once_it_is_complete() {
     };
     assert_eq!(state.apply(&part).unwrap(), []);
     assert_eq!(state.round.phase, Phase::Selecting);
-    assert_eq!(state.admit(&device(0), 1, 0), Err(Reject::WrongPhase));
+    assert_eq!(state.admit(&device(0), 1, 0, 0), Err(Reject::WrongPhase));
     let effects = state.apply(&selected(1, assigned(2..4))).unwrap();
     assert_eq!(effects, [Effect::Offer((0..4).map(device).collect())]);
-    assert_eq!(state.admit(&device(0), 1, 0), Ok(0));
+    assert_eq!(state.admit(&device(0), 1, 0, 0), Ok(0));
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn the_last_round_completes_the_run() {
 fn invariant_1_a_device_is_counted_at_most_once_per_round() {
     let mut state = collecting(spec());
     state.apply(&sealed(1, &[0])).unwrap();
-    assert_eq!(state.admit(&device(0), 1, 0), Err(Reject::Duplicate));
+    assert_eq!(state.admit(&device(0), 1, 0, 0), Err(Reject::Duplicate));
     assert_eq!(refuse(&mut state, &sealed(1, &[0])), Reject::Duplicate);
     assert_eq!(refuse(&mut state, &sealed(1, &[2, 0])), Reject::Duplicate);
     assert_eq!(refuse(&mut state, &sealed(1, &[4, 4])), Reject::Duplicate);
@@ -255,8 +255,8 @@ fn facts_of_another_round_or_of_strangers_are_refused() {
         devices: vec![device(0), device(99)],
     };
     assert_eq!(refuse(&mut state, &dropped), Reject::NotAssigned);
-    assert_eq!(state.admit(&device(99), 1, 0), Err(Reject::NotAssigned));
-    assert_eq!(state.admit(&device(0), 2, 0), Err(Reject::WrongRound));
+    assert_eq!(state.admit(&device(99), 1, 0, 0), Err(Reject::NotAssigned));
+    assert_eq!(state.admit(&device(0), 2, 0, 0), Err(Reject::WrongRound));
 }
 
 #[test]
@@ -297,9 +297,9 @@ fn a_device_that_gave_up_is_told_that_its_lease_is_gone() {
     state.apply(&sealed(1, &[2])).unwrap();
     let devices = vec![device(0), device(2)];
     state.apply(&Event::Dropped { round: 1, devices }).unwrap();
-    assert_eq!(state.admit(&device(0), 1, 0), Err(Reject::LeaseExpired));
+    assert_eq!(state.admit(&device(0), 1, 0, 0), Err(Reject::LeaseExpired));
     assert_eq!(
-        state.admit(&device(2), 1, 0),
+        state.admit(&device(2), 1, 0, 0),
         Err(Reject::Duplicate),
         "who is counted stays so"
     );
@@ -308,14 +308,17 @@ fn a_device_that_gave_up_is_told_that_its_lease_is_gone() {
 #[test]
 fn late_and_surplus_updates_are_refused_with_their_reason() {
     let mut state = collecting(plain_spec());
-    assert_eq!(state.admit(&device(0), 1, 1_000), Ok(0));
-    assert_eq!(state.admit(&device(0), 1, 1_001), Err(Reject::LeaseExpired));
+    assert_eq!(state.admit(&device(0), 1, 0, 1_000), Ok(0));
+    assert_eq!(
+        state.admit(&device(0), 1, 0, 1_001),
+        Err(Reject::LeaseExpired)
+    );
     apply_all(&mut state, &[sealed(1, &[0, 2]), sealed(1, &[1, 3])]);
-    assert_eq!(state.admit(&device(4), 1, 0), Err(Reject::GoalMet));
+    assert_eq!(state.admit(&device(4), 1, 0, 0), Err(Reject::GoalMet));
     assert_eq!(state.should_close(0), Some(CloseReason::GoalMet));
     state.apply(&closed(1)).unwrap();
-    assert_eq!(state.admit(&device(4), 1, 0), Err(Reject::WrongPhase));
-    assert_eq!(state.admit(&device(0), 1, 0), Err(Reject::Duplicate));
+    assert_eq!(state.admit(&device(4), 1, 0, 0), Err(Reject::WrongPhase));
+    assert_eq!(state.admit(&device(0), 1, 0, 0), Err(Reject::Duplicate));
 }
 
 #[test]
@@ -338,7 +341,7 @@ fn invariant_9_neither_time_nor_order_refuses_a_device_of_a_seeded_round() {
     let mut state = collecting(seeded);
     apply_all(&mut state, &[sealed(1, &[0, 2]), sealed(1, &[1, 3])]);
     assert_eq!(
-        state.admit(&device(4), 1, u64::MAX),
+        state.admit(&device(4), 1, 0, u64::MAX),
         Ok(0),
         "past the goal and the deadline"
     );
@@ -512,11 +515,14 @@ fn a_late_update_is_counted_in_a_later_buffer_until_it_is_too_stale() {
         4,
         "those that have not answered go on"
     );
-    assert_eq!(state.admit(&device(1), 1, 0), Err(Reject::BetweenBuffers));
+    assert_eq!(
+        state.admit(&device(1), 1, 0, 0),
+        Err(Reject::BetweenBuffers)
+    );
     apply_all(&mut state, &[selected(2, assigned([6]))]);
-    assert_eq!(state.admit(&device(1), 1, 0), Ok(1));
-    assert_eq!(state.admit(&device(1), 2, 0), Err(Reject::NotAssigned));
-    assert_eq!(state.admit(&device(6), 2, 0), Ok(0));
+    assert_eq!(state.admit(&device(1), 1, 0, 0), Ok(1));
+    assert_eq!(state.admit(&device(1), 2, 0, 0), Err(Reject::NotAssigned));
+    assert_eq!(state.admit(&device(6), 2, 0, 0), Ok(0));
     assert_eq!(
         (state.staleness(1), state.models_of(1, 0)),
         (1, &[first][..])
@@ -524,7 +530,7 @@ fn a_late_update_is_counted_in_a_later_buffer_until_it_is_too_stale() {
     let second = state.model;
     publish(&mut state, &[4, 6]);
     apply_all(&mut state, &[selected(3, assigned([8]))]);
-    assert_eq!(state.admit(&device(1), 1, 0), Ok(1));
+    assert_eq!(state.admit(&device(1), 1, 0, 0), Ok(1));
     assert_eq!(
         (state.staleness(1), state.models_of(2, 0)),
         (2, &[second][..])
@@ -534,7 +540,7 @@ fn a_late_update_is_counted_in_a_later_buffer_until_it_is_too_stale() {
         state.round.leases.is_empty(),
         "three rounds late is too late"
     );
-    assert_eq!(state.admit(&device(1), 1, 0), Err(Reject::WrongRound));
+    assert_eq!(state.admit(&device(1), 1, 0, 0), Err(Reject::WrongRound));
     assert!(state.models_of(1, 0).is_empty());
 }
 
@@ -544,8 +550,11 @@ fn a_full_buffer_sends_a_device_to_the_next_instead_of_refusing_it() {
     (spec.rounds.cohort, spec.rounds.minimum) = (2, Some(1));
     let mut state = collecting(spec);
     apply_all(&mut state, &[sealed(1, &[0, 2])]);
-    assert_eq!(state.admit(&device(4), 1, 0), Err(Reject::BetweenBuffers));
-    assert_eq!(state.admit(&device(0), 1, 0), Err(Reject::Duplicate));
+    assert_eq!(
+        state.admit(&device(4), 1, 0, 0),
+        Err(Reject::BetweenBuffers)
+    );
+    assert_eq!(state.admit(&device(0), 1, 0, 0), Err(Reject::Duplicate));
 }
 
 #[test]
@@ -570,5 +579,5 @@ fn without_a_staleness_cap_no_lease_outlives_its_round() {
     let mut state = collecting(spec);
     publish(&mut state, &[0, 2]);
     assert!(state.round.leases.is_empty() && state.earlier.is_empty());
-    assert_eq!(state.admit(&device(1), 1, 0), Err(Reject::WrongRound));
+    assert_eq!(state.admit(&device(1), 1, 0, 0), Err(Reject::WrongRound));
 }

@@ -30,6 +30,7 @@ mod record;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tributary_model::{Digest, Personalisation};
 use tributary_proto::v1::{self, InstallReport, SummaryReport};
 use tributary_proto::{DeviceId, MonitorId};
 
@@ -73,7 +74,14 @@ pub async fn start(core: &Arc<Core>, run: &RunState, model: &str) -> Result<(), 
     let Ok(model) = model.parse() else {
         return Ok(());
     };
-    let record = MonitorRecord::new(core, id, run, model).await?;
+    let heads = matches!(
+        run.spec.training.personalisation,
+        Some(Personalisation::RegionHeads { .. })
+    );
+    // each region watches the model that its devices use
+    let own = view.run.variant_digests.iter().filter(|_| heads);
+    let own: Vec<Digest> = own.filter_map(|digest| digest.parse().ok()).collect();
+    let record = MonitorRecord::new(core, id, run, model, &own).await?;
     launch(core, record)
 }
 

@@ -67,7 +67,8 @@ pub struct WindowRecord {
 }
 
 impl MonitorRecord {
-    /// A monitor at its first window, durable when this returns.
+    /// A monitor at its first window, durable when this returns. Regions without a version in
+    /// `regional` watch `model`.
     ///
     /// # Errors
     /// When the recipe's quantities are wrong or the store refuses.
@@ -76,17 +77,18 @@ impl MonitorRecord {
         id: MonitorId,
         run: &RunState,
         model: Digest,
+        regional: &[Digest],
     ) -> Result<Self, CoordinatorError> {
         let spec = run.spec.clone();
         let classes = core.registry.file(&model).await?.spec.graph()?.classes();
         let mut regions = Vec::with_capacity(spec.regions.len());
         if let Some(drift) = &spec.drift {
             let config = config(drift, spec.regions.len());
-            for region in &spec.regions {
+            for (index, region) in spec.regions.iter().enumerate() {
                 let quantities = quantities::of_recipe(&drift.quantities, classes)?;
                 let monitor = RegionMonitor::new(region.as_str(), quantities, config.clone())?;
                 regions.push(RegionRecord {
-                    model,
+                    model: regional.get(index).copied().unwrap_or(model),
                     monitor,
                     mitigation: None,
                     since_mitigation: 0,

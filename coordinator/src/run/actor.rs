@@ -131,7 +131,8 @@ impl Actor {
                 let waiting = lease.is_some_and(|lease| lease.state == AssignmentState::Waiting);
                 let asked = lease.is_some_and(|lease| lease.round == round);
                 let here = asked && !self.collection.is_pending(&device);
-                if waiting && here && self.state.round.phase == Phase::Collecting {
+                // between buffers it is noted for the next
+                if waiting && here && !self.abandoned.contains(&device) {
                     self.abandoned.push(device);
                 }
                 Ok(())
@@ -165,6 +166,7 @@ impl Actor {
         match self.state.round.phase {
             Phase::Selecting => self.select().await,
             Phase::Collecting => {
+                self.note_expired();
                 let answered = !self.abandoned.is_empty() && self.collection.pending() == 0;
                 if self.must_seal() || answered {
                     return self.collect().await;
@@ -323,8 +325,21 @@ impl Actor {
     fn round_over(&mut self) {
         let regions = self.state.spec.regions.len();
         self.collection = Collection::new(self.format.clone(), regions);
-        self.abandoned.clear();
+        let leases = &self.state.round.leases;
+        self.abandoned.retain(|device| leases.contains_key(device));
         self.open_since = None;
+    }
+
+    /// In buffered rounds, gives up devices whose leases have ended, so that others are asked.
+    fn note_expired(&mut self) {
+        if self.state.spec.rounds.staleness_cap() == 0 {
+            return;
+        }
+        for device in self.state.expired(self.core.clock.now_ms()) {
+            if !self.abandoned.contains(&device) && !self.collection.is_pending(&device) {
+                self.abandoned.push(device);
+            }
+        }
     }
 
     fn tell_round(&self) {
@@ -354,12 +369,15 @@ impl Actor {
         {
             return;
         }
-        for region in &self.state.spec.regions {
+        let round = self.state.round.number;
+        for (index, region) in self.state.spec.regions.iter().enumerate() {
+            let model = self.state.models_of(round, index).first();
+            let model = model.unwrap_or(&self.state.model).to_string();
             for device in self.core.fleet.reachable(region, &self.state.spec.task) {
                 let published = v1::ModelPublished {
                     run_id: self.state.id.to_string(),
-                    round: self.state.round.number,
-                    model_digest: self.state.model.to_string(),
+                    round,
+                    model_digest: model.clone(),
                 };
                 let directive = directive::Directive::ModelPublished(published);
                 self.core.fleet.send(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tributary_aggregator::{Partial, UpdateError};
+use tributary_aggregator::{Partial, PartialError, UpdateError};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
@@ -238,21 +238,31 @@ impl Collection {
     }
 }
 
-/// Reads the single updates of a round, in the order of their devices' ids.
+/// Reads the single updates of a round, decoded, in the order of their devices' ids.
 ///
 /// # Errors
 /// When a blob is missing or damaged.
 pub async fn read_updates(
     core: &Core,
     run: &RunId,
+    format: &Arc<Format>,
     updates: &BTreeMap<DeviceId, Digest>,
-) -> Result<Vec<(DeviceId, Bytes)>, CoordinatorError> {
+) -> Result<Vec<(DeviceId, Vec<f32>)>, CoordinatorError> {
     let mut read = Vec::with_capacity(updates.len());
     for (device, digest) in updates {
+        // one at a time: the encoded bytes are gone before the next ones come
         let bytes = core.vault.get(digest).await?;
         let suffix = device.as_str().len() + run.as_str().len();
         let length = bytes.len().saturating_sub(suffix);
-        read.push((device.clone(), bytes.slice(..length)));
+        let format = format.clone();
+        let decode = move || {
+            let mut values = vec![0.0; format.fixed.dimension()];
+            let decoded = format.codec.decode_into(&bytes[..length], &mut values);
+            decoded.map(|()| values).map_err(PartialError::from)
+        };
+        let decoded = tokio::task::spawn_blocking(decode).await;
+        let values = decoded.map_err(|_| CoordinatorError::Stopping)??;
+        read.push((device.clone(), values));
     }
     Ok(read)
 }

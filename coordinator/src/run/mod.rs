@@ -13,6 +13,7 @@
 //!
 //! - `actor`: commands, timers, and the order of things
 //! - `collect`: open partials and sealing
+//! - `format`: how updates are checked and counted
 //! - `payload`: what an update is made of
 //! - `release`: from sealed sums to new model versions
 //! - `server_state`: what the optimiser and the rule remember
@@ -24,6 +25,7 @@
 
 mod actor;
 mod collect;
+mod format;
 mod journal;
 mod payload;
 mod plan;
@@ -116,6 +118,8 @@ pub struct Format {
     pub payload: Payload,
     /// The rule that makes one update of many; none for the mean.
     pub robust: Option<RobustSpec>,
+    /// Rounds that an update may be late.
+    pub staleness_cap: u32,
 }
 
 /// A way to talk to a run. Cheap to clone.

@@ -31,7 +31,7 @@ enum Weights {
     Uniform,
     Examples,
     Losses,
-    Steps { examples: bool },
+    Steps { examples: bool, most: u64 },
 }
 
 impl Payload {
@@ -53,7 +53,13 @@ impl Payload {
         };
         let examples = training.examples_cap.is_some();
         let weights = match training.algorithm {
-            LocalAlgorithm::FedNova => Weights::Steps { examples },
+            LocalAlgorithm::FedNova => Weights::Steps {
+                examples,
+                most: match training.max_steps {
+                    0 => MAX_STEPS,
+                    most => most.into(),
+                },
+            },
             LocalAlgorithm::QFedAvg { .. } => Weights::Losses,
             _ if examples => Weights::Examples,
             _ => Weights::Uniform,
@@ -125,7 +131,11 @@ impl Payload {
         };
         let weighted = !matches!(
             self.weights,
-            Weights::Uniform | Weights::Steps { examples: false }
+            Weights::Uniform
+                | Weights::Steps {
+                    examples: false,
+                    ..
+                }
         );
         let weight = match weight {
             0 if !weighted => UNIT,
@@ -140,13 +150,15 @@ impl Payload {
             weight => weight,
         };
         match (self.weights, work) {
-            (Weights::Steps { .. }, 0) => {
-                Err("work is missing: send weight times local steps, in units of 2^-20")
+            (Weights::Steps { most, .. }, work) => {
+                // at least one step, and no more than the plan allows
+                if work < weight || work / weight > most {
+                    return Err(
+                        "work is not weight times the number of local steps, in units of 2^-20",
+                    );
+                }
+                Ok((weight, work))
             }
-            (Weights::Steps { .. }, work) if work > MAX_STEPS * UNIT => {
-                Err("work is above a million steps: lower it")
-            }
-            (Weights::Steps { .. }, work) => Ok((weight, work)),
             (_, 0) => Ok((weight, 0)),
             _ => Err("work is set, but the plan does not ask for it: send 0"),
         }
@@ -206,5 +218,11 @@ mod tests {
         let nova = payload(|training| training.algorithm = LocalAlgorithm::FedNova);
         assert_eq!(nova.weigh(0, 7 * UNIT, 0), Ok((UNIT, 7 * UNIT)));
         assert!(nova.weigh(0, 0, 0).is_err() && nova.weigh(0, u64::MAX, 0).is_err());
+        let short = payload(|training| {
+            training.algorithm = LocalAlgorithm::FedNova;
+            training.max_steps = 5;
+        });
+        assert_eq!(short.weigh(0, 5 * UNIT, 0), Ok((UNIT, 5 * UNIT)));
+        assert!(short.weigh(0, 6 * UNIT, 0).is_err() && short.weigh(0, UNIT / 2, 0).is_err());
     }
 }

@@ -4,7 +4,6 @@ mod steps;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tributary_aggregator::NoiseSource;
 use tributary_model::ModelFile;
 use tributary_proto::DeviceId;
@@ -22,8 +21,8 @@ use crate::engine::RunState;
 pub enum Collected {
     /// Exact integer sums. Nothing else of the round leaves the actor.
     Sums(Arc<Sealed>),
-    /// Single updates in the order of their devices' ids, for a robust rule.
-    Updates(Vec<(DeviceId, Bytes)>),
+    /// Single updates, decoded, in the order of their devices' ids, for a robust rule.
+    Updates(Vec<(DeviceId, Vec<f32>)>),
 }
 
 /// What a release needs, moved off the actor's thread. The models are moved, not copied: a large one
@@ -43,8 +42,10 @@ pub struct Release {
     pub bases: Vec<ModelFile>,
     /// Optimisers and centre before this round.
     pub server: ServerState,
-    /// The server's control variate, and the share of all devices that a cohort is (SCAFFOLD).
-    pub control: Option<(Vec<f32>, f32)>,
+    /// The server's control variate (SCAFFOLD).
+    pub control: Option<Vec<f32>>,
+    /// Number of all devices, of which the control variate is the mean.
+    pub population: u32,
     /// FLTrust's device.
     pub trusted: Option<DeviceId>,
     /// Seed of what a robust rule draws (the groups of bucketing).
@@ -63,6 +64,8 @@ pub struct Released {
     pub control: Option<Vec<f32>>,
     /// Optimisers and centre.
     pub server: ServerState,
+    /// The same as stored bytes.
+    pub stored: Vec<u8>,
 }
 
 impl Release {
@@ -97,13 +100,19 @@ impl Release {
             main,
             variants,
             control: steps.control,
+            stored: self.server.to_bytes(),
             server: self.server,
         })
     }
 
-    fn steps(&self) -> Result<Steps, CoordinatorError> {
+    fn steps(&mut self) -> Result<Steps, CoordinatorError> {
+        if let Collected::Updates(updates) = &mut self.collected {
+            // moved: they are the largest thing here, and are read anew should this fail
+            let updates = std::mem::take(updates);
+            return self.robust_steps(updates);
+        }
         match &self.collected {
-            Collected::Updates(updates) => self.robust_steps(updates),
+            Collected::Updates(_) => Err(CoordinatorError::Stopping),
             Collected::Sums(sealed) => match (&self.costs.noise, &**sealed) {
                 (_, Sealed::Updates(_)) => Err(CoordinatorError::Stopping),
                 (None, Sealed::Sums(sums)) => self.mean_steps(sums, None),

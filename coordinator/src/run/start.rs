@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tributary_aggregator::{Codec, FixedPoint, RobustSpec, UnknownCodec, UpdateError};
 use tributary_model::{Digest, ModelFile, Personalisation, initialise};
 use tributary_proto::RunId;
 
 use super::actor::Actor;
 use super::collect::{Collection, without_owner};
+use super::format::{check_server_state, format};
 use super::journal::{Journal, run_ids};
-use super::payload::Payload;
-use super::plan::{RunCosts, check_budget, costs};
+use super::plan::{RunCosts, check_budget};
 use super::server_state::ServerState;
 use super::view::RunView;
 use super::{Format, RunHandle};
@@ -27,8 +26,6 @@ use crate::store::{Batch, Expect, StoreError, Table};
 
 /// Commands that may wait for a run.
 const COMMANDS: usize = 1_024;
-/// Memory that the updates of one robust round may take.
-const MAX_RESERVOIR: u64 = 1 << 30;
 
 /// Where a run comes from.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +58,7 @@ pub async fn start_run(
     };
     let (model, base) = first_model(core, &spec, &id, key, &mut batch).await?;
     let (format, costs) = format(&spec, &base)?;
+    check_server_state(&spec, base.weights.len())?;
     check_budget(&spec, &costs, core.ledger.worst_of(&spec.regions))?;
     let (variants, bases) =
         first_clusters(core, &spec, &id, key, (model, base), &mut batch).await?;
@@ -205,66 +203,6 @@ async fn spawn(
         }
     });
     Ok(handle)
-}
-
-fn format(spec: &RunSpec, base: &ModelFile) -> Result<(Format, RunCosts), CoordinatorError> {
-    let graph = base.spec.graph()?;
-    if let Some(personalisation) = &spec.training.personalisation {
-        personalisation.check(&graph)?;
-    }
-    let codec: Codec =
-        spec.training
-            .codec
-            .parse()
-            .map_err(|error: UnknownCodec| CoordinatorError::Invalid {
-                field: "training.codec",
-                problem: error.to_string(),
-                remedy: "use one of the codecs named there",
-            })?;
-    let payload = Payload::new(&spec.training, &graph);
-    let invalid = |error: UpdateError| CoordinatorError::Invalid {
-        field: "privacy.clip",
-        problem: error.to_string(),
-        remedy: "use a clip above 0 and a model within the limits",
-    };
-    let fixed = FixedPoint::new(spec.privacy.clip, payload.len()).map_err(invalid)?;
-    let robust = spec.aggregation.robust(spec.rounds.minimum());
-    check_reservoir(spec, robust.as_ref(), payload.len())?;
-    let costs = costs(&spec.privacy, &fixed)?;
-    let format = Format {
-        codec,
-        fixed,
-        payload,
-        robust,
-    };
-    Ok((format, costs))
-}
-
-/// Refuses a robust round whose updates would not fit the memory that one release may take.
-fn check_reservoir(
-    spec: &RunSpec,
-    robust: Option<&RobustSpec>,
-    values: usize,
-) -> Result<(), CoordinatorError> {
-    let Some(robust) = robust else {
-        return Ok(());
-    };
-    let most = spec.rounds.to_select() as usize;
-    let bytes = robust.memory_bytes(most, values);
-    if bytes <= MAX_RESERVOIR {
-        return Ok(());
-    }
-    let fits = MAX_RESERVOIR / (bytes / most as u64).max(1);
-    Err(CoordinatorError::Invalid {
-        field: "aggregation.mode",
-        problem: format!(
-            "is robust, which needs {} MiB for {most} updates of {values} values, above the limit \
-             of {} MiB; about {fits} updates fit",
-            bytes >> 20,
-            MAX_RESERVOIR >> 20
-        ),
-        remedy: "lower rounds.cohort or rounds.over_selection, or use mode mean",
-    })
 }
 
 /// The first models of all clusters; no digests and the one model where there are no clusters.

@@ -70,6 +70,7 @@ fn run(state: &RunState, reason: &str, privacy: v1::PrivacySpend) -> v1::Run {
         started_unix_ms: state.started_ms,
         drift_id: state.drift_id.clone().unwrap_or_default(),
         method: method(&state.spec),
+        variant_digests: state.variants.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -188,8 +188,10 @@ async fn receive(
         uploads.keep(upload);
         return Ok(None);
     }
+    let until = tokio::time::Instant::now() + upload.patience();
     while !upload.is_complete() {
-        let part = tokio::time::timeout(STALLED, parts.message()).await;
+        let next = until.min(tokio::time::Instant::now() + STALLED);
+        let part = tokio::time::timeout_at(next, parts.message()).await;
         let Ok(Ok(Some(part))) = part else {
             uploads.keep(upload);
             return Ok(None);

@@ -19,6 +19,10 @@ use crate::run::{Announced, Refusal, RunHandle, wire_reject};
 const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
 /// How long a device waits for a place in the byte budget before it is sent away for a while.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest time that any upload may take, and the least bytes per second beyond it: a device that
+/// trickles must not keep its place in the budget.
+const SETTLING: Duration = Duration::from_secs(60);
+const LEAST_RATE: u64 = 16 * 1024;
 /// Interrupted uploads that are kept for resumption.
 const KEPT: usize = 256;
 /// Largest chunk.
@@ -143,6 +147,10 @@ impl Uploads {
                 .clear();
         }
         let permits = u32::try_from(size).unwrap_or(u32::MAX);
+        // small updates may pass a large one that waits for the budget to empty
+        if let Ok(permit) = self.budget.clone().try_acquire_many_owned(permits) {
+            return Ok(permit);
+        }
         let place = self.budget.clone().acquire_many_owned(permits);
         match tokio::time::timeout(PATIENCE, place).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -172,10 +180,11 @@ impl Uploads {
     fn forget_stale(&self) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, old| {
+            let cap = old.run.format.staleness_cap;
             old.run
                 .view()
                 .open
-                .is_some_and(|open| open.round == old.round)
+                .is_some_and(|open| open.round.saturating_sub(old.round) <= cap)
         });
     }
 
@@ -224,6 +233,11 @@ impl Upload {
     /// Bytes received so far.
     pub fn offset(&self) -> u64 {
         self.bytes.len() as u64
+    }
+
+    /// Longest time that the bytes may take.
+    pub fn patience(&self) -> Duration {
+        SETTLING + Duration::from_secs(self.size as u64 / LEAST_RATE)
     }
 
     /// True when all bytes are here.

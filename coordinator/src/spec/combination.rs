@@ -12,8 +12,9 @@ use super::{
 
 /// Most rounds that an update may be late.
 const MAX_STALENESS: u32 = 1_000;
-/// Largest cap on examples: with it no sum of weights can overflow.
-const MAX_EXAMPLES: f64 = 1e9;
+/// Largest cap on examples: a device with one example still sends a thousandth of a clip and more,
+/// which the grid can hold.
+const MAX_EXAMPLES: f64 = 1e4;
 
 /// The sections that decide how a run learns.
 struct Method<'s> {
@@ -53,9 +54,16 @@ impl RunSpec {
                 "name an architecture in [model]: its clusters start from different weights",
             )?;
         }
+        self.check_monitored()?;
         let Some(playbook) = &self.playbook else {
             return Ok(());
         };
+        refuse_if(
+            !self.aggregation.is_mean(),
+            "playbook",
+            "would train on by the mean, which one lying device can move",
+            "remove [playbook], or use aggregation.mode mean",
+        )?;
         refuse_if(
             playbook.training.personalisation.is_some() || playbook.rounds.staleness_cap() > 0,
             "playbook.training.personalisation",
@@ -73,6 +81,31 @@ impl RunSpec {
             seeded: self.is_seeded(),
         };
         playbook.check()
+    }
+}
+
+impl RunSpec {
+    /// A model that is whole only on devices, or that devices choose, can't be watched or built.
+    fn check_monitored(&self) -> Result<(), SpecError> {
+        let Some(method) = &self.training.personalisation else {
+            return Ok(());
+        };
+        let partial = matches!(
+            method,
+            Personalisation::FedPer { .. }
+                | Personalisation::FedRep { .. }
+                | Personalisation::Ifca { .. }
+        );
+        let asked = self.drift.is_some() || self.builds.is_some();
+        refuse_if(
+            partial && asked,
+            "training.personalisation",
+            format!(
+                "is {}, but [drift] and [builds] need the model that every device of a region uses",
+                method.name()
+            ),
+            "use region_heads, ditto or apfl, or remove [drift] and [builds]",
+        )
     }
 }
 
@@ -146,6 +179,26 @@ impl Method<'_> {
             ),
             "set it to 0, or use algorithm fedavg or fedprox",
         )?;
+        let two_sided = matches!(
+            self.training.algorithm,
+            LocalAlgorithm::Scaffold | LocalAlgorithm::FedDyn { .. }
+        );
+        self.refuse(
+            two_sided && self.training.examples_cap.is_some(),
+            "training.examples_cap",
+            format!(
+                "weights by examples, but {} keeps the same state on devices and server, which \
+                 weights would drive apart",
+                self.training.algorithm.name()
+            ),
+            "remove it, or use algorithm fedavg or fedprox",
+        )?;
+        self.refuse(
+            self.training.algorithm == LocalAlgorithm::Scaffold && self.rounds.population.is_none(),
+            "rounds.population",
+            "is missing: scaffold's control variate is the mean over all devices",
+            "say how many devices there are",
+        )?;
         let losses = matches!(self.training.algorithm, LocalAlgorithm::QFedAvg { .. });
         self.refuse(
             losses && self.training.examples_cap.is_some(),
@@ -182,7 +235,15 @@ impl Method<'_> {
             "is region_heads, but the run has one region",
             "name more regions, or use fedper",
         )?;
-        let several = heads || matches!(personalisation, Personalisation::Ifca { .. });
+        let clusters = matches!(personalisation, Personalisation::Ifca { .. });
+        let sparse = self.training.codec.starts_with("topk");
+        self.refuse(
+            clusters && sparse,
+            "training.codec",
+            "is topk, which adds what one cluster's update left out to another's",
+            "use int8, int4 or eden:2 with ifca",
+        )?;
+        let several = heads || clusters;
         self.refuse(
             several && self.training.momentum > 0.0,
             "training.momentum",
@@ -323,8 +384,17 @@ impl Method<'_> {
             "and the rule fltrust go together, but only one is set",
             "name the device that holds clean data, or choose another rule",
         )?;
+        let often =
+            self.rounds.min_separation == 1 && self.rounds.max_participations >= self.rounds.count;
+        self.refuse(
+            trusts && !often,
+            "aggregation.trusted",
+            "takes part in every round, but rounds.min_separation or rounds.max_participations \
+             forbids that",
+            "set min_separation to 1 and remove max_participations",
+        )?;
         for n in [minimum, self.rounds.cohort, self.rounds.to_select()] {
-            let n = n as usize - usize::from(trusts && n > 1);
+            let n = n as usize - usize::from(trusts);
             spec.check(n).map_err(|error| SpecError::Invalid {
                 field: "aggregation".to_owned(),
                 problem: format!("can't bear a round of {n} contributions: {error}"),

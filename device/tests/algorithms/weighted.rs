@@ -44,7 +44,7 @@ async fn fednova_sends_the_mean_step_and_its_work() {
 }
 
 #[tokio::test]
-async fn qfedavg_sends_the_loss_power_times_the_clipped_delta_and_its_weight() {
+async fn qfedavg_sends_the_loss_power_times_the_clipped_delta_and_scales_weight_and_all_to_the_clip() {
     let stage = Stage::new().await;
     let start = stage.model.weights.clone();
     let d = start.len();
@@ -63,9 +63,11 @@ async fn qfedavg_sends_the_loss_power_times_the_clipped_delta_and_its_weight() {
         let factor = loss * loss;
         let payload = times(factor, &clipped);
         let again = (clip / norm(&payload)).min(1.0);
+        assert_eq!(again < 1.0, round == 2, "the second payload is too long");
         assert_near(&sent.values, &times(again, &payload));
         let loss = f64::from(loss);
-        let weight = loss.powi(2) + 2.0 * loss * 10.0 * length * length;
+        let whole = loss.powi(2) + 2.0 * loss * 10.0 * length * length;
+        let weight = f64::from(again) * whole;
         let actual = sent.header.weight as f64 / ONE;
         assert!((actual - weight).abs() < 1e-4 * weight, "{actual} {weight}");
         assert_eq!(sent.header.work, 0);

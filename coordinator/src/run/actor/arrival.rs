@@ -47,18 +47,11 @@ impl Actor {
         round: u32,
         ahead: usize,
     ) -> Result<Admitted, Reject> {
-        let region = self.state.admit(device, round, self.core.clock.now_ms())?;
-        let rounds = &self.state.spec.rounds;
-        let coming = self.state.round.counted() + self.collection.pending() + ahead;
-        let full = coming >= rounds.cohort as usize && !self.state.spec.is_seeded();
-        if full && !self.collection.is_pending(device) {
-            let buffered = rounds.staleness_cap() > 0;
-            return Err(if buffered {
-                Reject::BetweenBuffers
-            } else {
-                Reject::GoalMet
-            });
-        }
+        let is_pending = self.collection.is_pending(device);
+        // one that waits to be sealed has its place already
+        let others = self.collection.pending() + ahead - usize::from(is_pending);
+        let now_ms = self.core.clock.now_ms();
+        let region = self.state.admit(device, round, others, now_ms)?;
         let staleness = self.state.staleness(round);
         Ok(Admitted {
             region,

@@ -1,6 +1,8 @@
 //! From a closed round to a new version: the charge first, then the release.
 
-use tributary_model::{Digest, ModelFile};
+use std::collections::BTreeSet;
+
+use tributary_model::Digest;
 use tributary_proto::{DeviceId, RegionId};
 
 use super::Actor;
@@ -114,7 +116,9 @@ impl Actor {
         let release = self.prepare().await?;
         let released = tokio::task::spawn_blocking(move || release.run()).await;
         match released {
-            Err(_) => Ok(Err(CoordinatorError::Stopping)),
+            // the coordinator is stopping: the next start draws again
+            Err(error) if error.is_cancelled() => Err(CoordinatorError::Stopping),
+            Err(_) => Ok(Err(CoordinatorError::Crashed("releasing the round"))),
             Ok(Ok(released)) => Ok(Ok(released)),
             Ok(Err(refused)) => {
                 let (error, release) = *refused;
@@ -129,22 +133,23 @@ impl Actor {
 
     /// Everything that a release needs. The models move into it and come back with its outcome.
     async fn prepare(&mut self) -> Result<Release, CoordinatorError> {
+        if self.bases.is_empty() {
+            return Err(CoordinatorError::Stopping); // they went with a release that was cancelled
+        }
         let total = self.collection.total();
         let collected = match &*total {
             Sealed::Sums(_) => Collected::Sums(total),
             Sealed::Updates(updates) => {
-                Collected::Updates(read_updates(&self.core, &self.state.id, updates).await?)
+                let id = &self.state.id;
+                let read = read_updates(&self.core, id, &self.format, updates);
+                Collected::Updates(read.await?)
             }
         };
         let rounds = &self.state.spec.rounds;
-        let share = rounds.cohort as f32 / rounds.population() as f32;
         let control = match (self.format.payload.has_control(), self.state.control) {
             (false, _) => None,
-            (true, None) => Some((vec![0.0; self.bases[0].weights.len()], share)),
-            (true, Some(digest)) => {
-                let bytes = self.core.blobs.get(&digest).await?;
-                Some((from_little_endian(&bytes), share))
-            }
+            (true, None) => Some(vec![0.0; self.bases[0].weights.len()]),
+            (true, Some(digest)) => Some(from_little_endian(&self.core.blobs.get(&digest).await?)),
         };
         let fresh = || {
             let optimiser = self.state.spec.server.optimiser;
@@ -160,6 +165,7 @@ impl Actor {
             bases: std::mem::take(&mut self.bases),
             server,
             control,
+            population: rounds.population(),
             trusted: self.state.spec.aggregation.trusted.clone(),
             rule_seed: rule_seed(&self.state),
             noise_seed: noise_seed(&self.state),
@@ -171,7 +177,7 @@ impl Actor {
         &mut self,
         released: &Released,
     ) -> Result<(Vec<Event>, Digest), CoordinatorError> {
-        let stored = owned_by(&self.state.id, released.server.to_bytes());
+        let stored = owned_by(&self.state.id, released.stored.clone());
         let server = self.core.vault.put(stored).await?;
         let mut batch = Batch::new();
         let registry = &self.core.registry;
@@ -179,30 +185,32 @@ impl Actor {
         let all: Vec<String> = all.collect();
         let name = &released.main.spec.name;
         let heads = self.format.payload.heads().is_some();
-        let files = &released.variants;
-        let mut variants: Vec<Digest> = Vec::with_capacity(files.len());
-        for (index, file) in files.iter().enumerate() {
-            // models that nobody changed are one version, and one record
-            let same = |other: &ModelFile| other.weights == file.weights;
-            if let Some(known) = files[..index].iter().position(same) {
-                variants.push(variants[known]);
-                continue;
-            }
+        let mut variants: Vec<Digest> = Vec::with_capacity(released.variants.len());
+        // models that nobody changed are one version, and one record
+        let mut recorded = BTreeSet::new();
+        for (index, file) in released.variants.iter().enumerate() {
             let (name, regions) = if heads {
                 (name.clone(), vec![all[index].clone()])
             } else {
                 (format!("{name} cluster {}", index + 1), all.clone())
             };
-            let describe = |digest, parameters| self.describe(digest, parameters, name, regions);
-            variants.push(registry.add_model(file, describe, &mut batch).await?);
+            let digest = registry.put_model(file).await?;
+            if recorded.insert(digest) {
+                let parameters = file.weights.len() as u64;
+                let record = self.describe(digest, parameters, name, regions);
+                registry.record(&record, &mut batch)?;
+            }
+            variants.push(digest);
         }
-        let describe = |digest, parameters| self.describe(digest, parameters, name.clone(), all);
-        let main = &released.main;
-        let same = |other: &ModelFile| other.weights == main.weights;
-        let model = match files.iter().position(same) {
-            Some(known) => variants[known],
-            None => registry.add_model(main, describe, &mut batch).await?,
+        let model = match variants.first() {
+            Some(first) if !heads => *first,
+            _ => registry.put_model(&released.main).await?,
         };
+        if recorded.insert(model) {
+            let parameters = released.main.weights.len() as u64;
+            let record = self.describe(model, parameters, name.clone(), all);
+            registry.record(&record, &mut batch)?;
+        }
         let control = match &released.control {
             Some(control) => Some(self.core.blobs.put(to_little_endian(control)).await?),
             None => None,
@@ -213,7 +221,11 @@ impl Actor {
             variants,
             control,
             server,
-            bytes_down: self.core.telemetry.downloads(&self.state.model),
+            bytes_down: self
+                .offered()
+                .iter()
+                .map(|digest| self.core.telemetry.downloads(digest))
+                .sum(),
         }];
         self.state.check_all(&events)?;
         self.journal.put(&events, &mut batch)?;

@@ -1,8 +1,10 @@
 //! Who takes part in a round, and what they are told.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tributary_model::Digest;
 use tributary_proto::DeviceId;
 use tributary_proto::v1::{self, directive};
 
@@ -10,7 +12,7 @@ use super::super::journal::DEVICES_PER_EVENT;
 use super::Actor;
 use crate::CoordinatorError;
 use crate::core::seeded_bytes;
-use crate::engine::{AssignmentState, Candidate, Event, Lease, Phase, select};
+use crate::engine::{Assigned, AssignmentState, Candidate, Event, Lease, Phase, select};
 use crate::run::wire_plan::training_plan;
 
 /// How often devices are looked for while a round waits for them.
@@ -21,16 +23,18 @@ const PATIENCE_MS: u64 = 10_000;
 impl Actor {
     /// Sends the assignment to those of `devices` that hold one and have not answered.
     pub(super) fn offer(&self, devices: &[DeviceId]) {
-        if self.state.round.phase != Phase::Collecting {
-            return;
-        }
+        let collecting = self.state.round.phase == Phase::Collecting;
+        let number = self.state.round.number;
         let now_ms = self.core.clock.now_ms();
         for device in devices {
             let Some(lease) = self.state.round.leases.get(device) else {
                 continue;
             };
             let pending = self.collection.is_pending(device);
-            if lease.state == AssignmentState::Waiting && !pending {
+            let ended = !self.state.spec.is_seeded() && now_ms > lease.until_ms;
+            // a lease from an earlier round goes on between the buffers
+            let open = collecting || lease.round < number;
+            if lease.state == AssignmentState::Waiting && open && !pending && !ended {
                 let lease_ms = if self.state.spec.is_seeded() {
                     self.state.spec.rounds.deadline_ms
                 } else {
@@ -59,14 +63,13 @@ impl Actor {
         };
         let auxiliary = clusters.iter().chain(&self.state.control);
         let parameters = self.bases[0].weights.len();
-        let fresh = lease.round == self.state.round.number;
         v1::Assignment {
             run_id: self.state.id.to_string(),
             round: lease.round,
             plan: Some(training_plan(spec, parameters, seed.unwrap_or_default())),
             model_digest: model.to_string(),
             lease_ms,
-            attempt: if fresh { self.state.round.attempt } else { 1 },
+            attempt: lease.attempt,
             auxiliary_digests: auxiliary.map(ToString::to_string).collect(),
         }
     }
@@ -104,9 +107,15 @@ impl Actor {
         if enough && (all_here || !(first || self.state.spec.is_seeded())) {
             return self.selected(&candidates).await;
         }
+        let missing = match trusted {
+            Some(trusted) if !trusted_is_here => {
+                format!(" and device {trusted} (aggregation.trusted) may not")
+            }
+            _ => String::new(),
+        };
         self.reason = format!(
             "round {} waits for devices: {reachable} of {} are connected and {eligible} of {} \
-             may take part (participations, separation and budget counted)",
+             may take part{missing} (participations, separation and budget counted)",
             self.state.round.number,
             rounds.population(),
             rounds.cohort,
@@ -158,22 +167,35 @@ impl Actor {
         }
         self.reason.clear();
         // what was downloaded before the round began belongs to the round before
-        self.core.telemetry.take_downloads(&self.state.model);
+        for digest in self.offered() {
+            self.core.telemetry.take_downloads(&digest);
+        }
         let lease_until_ms = self.core.clock.now_ms() + self.state.spec.rounds.deadline_ms;
         let round = self.state.round.number;
         let parts = chosen.chunks(DEVICES_PER_EVENT);
         let last = parts.len().saturating_sub(1);
-        let events = parts.enumerate().map(|(index, part)| Event::Selected {
+        let event = |(index, part): (usize, &[Assigned])| Event::Selected {
             round,
             devices: part.to_vec(),
             lease_until_ms,
             complete: index == last,
-        });
-        let committed = self.commit(events.collect()).await;
+        };
+        let mut events: Vec<Event> = parts.enumerate().map(event).collect();
+        if events.is_empty() {
+            // enough are at work from before: the buffer opens for them
+            events.push(event((last, &[])));
+        }
+        let committed = self.commit(events).await;
         if self.state.round.phase == Phase::Selecting {
             // nothing was selected: another attempt may take them
             self.core.fleet.release(&reserved);
         }
         committed
+    }
+
+    /// What devices of the open round may download.
+    pub(super) fn offered(&self) -> BTreeSet<Digest> {
+        let models = std::iter::once(&self.state.model).chain(&self.state.variants);
+        models.chain(&self.state.control).copied().collect()
     }
 }

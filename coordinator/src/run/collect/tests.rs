@@ -20,6 +20,7 @@ fn format(robust: Option<RobustSpec>) -> Arc<Format> {
         fixed: FixedPoint::new(1.0, DIMENSION).unwrap(),
         payload: Payload::new(&plain_spec().training, &graph),
         robust,
+        staleness_cap: 0,
     })
 }
 
@@ -166,8 +167,12 @@ async fn a_robust_round_keeps_each_update_under_its_devices_name() {
         let Sealed::Updates(updates) = &*collection.total() else {
             panic!("a round of updates")
         };
-        let read = read_updates(&core, &id, updates).await.unwrap();
-        assert_eq!(read, [(device(1), bytes(0.25)), (device(2), bytes(0.25))]);
+        let read = read_updates(&core, &id, &self::format(None), updates).await;
+        let values = vec![0.25; DIMENSION];
+        assert_eq!(
+            read.unwrap(),
+            [(device(1), values.clone()), (device(2), values)]
+        );
     }
 }
 

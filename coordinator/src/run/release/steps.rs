@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use tributary_aggregator::{DiscreteGaussian, NoiseSource, Partial, release_mean};
 use tributary_proto::DeviceId;
 
@@ -45,9 +44,15 @@ impl Release {
             });
         }
         let sum = merged(sums.iter())?;
+        // under privacy the number of contributions must not show
+        let counted = if noise.is_some() {
+            f64::from(self.cohort)
+        } else {
+            sum.weight() as f64 / UNIT as f64
+        };
         let total = self.mean(&sum, 1.0, &mut noise)?;
         let Some(heads) = self.format.payload.heads() else {
-            return Ok(self.expanded(total, None));
+            return Ok(self.expanded(total, counted, None));
         };
         // one device is in the shared part and in its own region's head: each value of the joint
         // vector is released once, with its own noise, so one charge covers both
@@ -100,11 +105,12 @@ impl Release {
         Ok(Some(mean))
     }
 
-    /// The step of the one model, and of the control variate.
-    fn expanded(&self, payload: Option<Vec<f32>>, centre: Option<Vec<f32>>) -> Steps {
+    /// The step of the one model, and of the control variate, from a mean over `counted` updates.
+    fn expanded(&self, payload: Option<Vec<f32>>, counted: f64, centre: Option<Vec<f32>>) -> Steps {
+        let share = (counted / f64::from(self.population.max(1))) as f32;
         let expanded = payload.map(|payload| self.format.payload.expand(payload));
         let (step, change) = expanded.unzip();
-        let moved = |((mut control, share), change): ((Vec<f32>, f32), Vec<f32>)| {
+        let moved = |(mut control, change): (Vec<f32>, Vec<f32>)| {
             // c <- c + |S| / N times the mean change (Karimireddy et al. 2020, algorithm 1)
             for (value, change) in control.iter_mut().zip(change) {
                 *value += share * change;
@@ -122,28 +128,19 @@ impl Release {
     /// The step by a robust rule.
     pub(super) fn robust_steps(
         &self,
-        updates: &[(DeviceId, Bytes)],
+        mut updates: Vec<(DeviceId, Vec<f32>)>,
     ) -> Result<Steps, CoordinatorError> {
         let Some(robust) = &self.format.robust else {
             return Err(CoordinatorError::Stopping);
         };
-        let mut reference = None;
-        let mut vectors = Vec::with_capacity(updates.len());
-        for (device, bytes) in updates {
-            let mut vector = vec![0.0; self.format.fixed.dimension()];
-            self.format
-                .codec
-                .decode_into(bytes, &mut vector)
-                .map_err(tributary_aggregator::PartialError::from)?;
-            if self.trusted.as_ref() == Some(device) {
-                reference = Some(vector);
-            } else {
-                vectors.push(vector);
-            }
-        }
+        let is_trusted = |device: &DeviceId| self.trusted.as_ref() == Some(device);
+        let trusted = updates.iter().position(|(device, _)| is_trusted(device));
+        let reference = trusted.map(|index| updates.remove(index).1);
+        let vectors: Vec<Vec<f32>> = updates.into_iter().map(|(_, values)| values).collect();
         let centre = self.server.centre.as_deref();
         let mean = robust.aggregate(&vectors, reference.as_deref(), centre, self.rule_seed)?;
-        Ok(self.expanded(Some(mean.clone()), Some(mean)))
+        let counted = vectors.len() as f64;
+        Ok(self.expanded(Some(mean.clone()), counted, Some(mean)))
     }
 }
 
