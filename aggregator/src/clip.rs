@@ -16,13 +16,23 @@ pub struct ClipReport {
 /// algorithm 1). A zero vector stays as it is.
 ///
 /// The target lies 2^-22 below `clip`, which covers every later rounding: what this function leaves
-/// behind always passes the exact check of [`crate::FixedPoint`] with the same clip, whatever the
-/// codec.
+/// behind always passes the exact check of [`crate::FixedPoint`] with the same clip when it is sent
+/// with a codec that rounds towards zero. Codecs that round stochastically may lengthen a vector:
+/// [`crate::Codec::encode_clipped`] is for all of them.
 ///
 /// # Errors
 /// [`UpdateError::BadClip`], or [`UpdateError::NotFinite`] for a NaN or infinite value; `values` is
 /// then unchanged.
 pub fn clip_l2(values: &mut [f32], clip: f32) -> Result<ClipReport, UpdateError> {
+    let report = measure(values, clip)?;
+    if report.factor < 1.0 {
+        scale(values, report.factor);
+    }
+    Ok(report)
+}
+
+/// What [`clip_l2`] would do, without doing it.
+pub(crate) fn measure(values: &[f32], clip: f32) -> Result<ClipReport, UpdateError> {
     check_clip(clip)?;
     let norm = l2_norm(values);
     if !norm.is_finite() {
@@ -38,14 +48,23 @@ pub fn clip_l2(values: &mut [f32], clip: f32) -> Result<ClipReport, UpdateError>
         return Ok(ClipReport { norm, factor: 1.0 });
     }
     let factor = target / norm;
-    for value in values.iter_mut() {
-        *value = (f64::from(*value) * factor) as f32;
-    }
     Ok(ClipReport { norm, factor })
 }
 
-/// Euclidean norm, accumulated in f64 lanes so that the additions don't wait for each other.
+/// Multiplies every value by `factor`.
+pub(crate) fn scale(values: &mut [f32], factor: f64) {
+    for value in values {
+        *value = (f64::from(*value) * factor) as f32;
+    }
+}
+
+/// Euclidean norm.
 pub(crate) fn l2_norm(values: &[f32]) -> f64 {
+    squared_norm(values).sqrt()
+}
+
+/// Sum of squares, accumulated in f64 lanes so that the additions don't wait for each other.
+pub(crate) fn squared_norm(values: &[f32]) -> f64 {
     let (chunks, rest) = values.as_chunks::<LANES>();
     let mut squares = [0.0f64; LANES];
     for chunk in chunks {
@@ -57,15 +76,20 @@ pub(crate) fn l2_norm(values: &[f32]) -> f64 {
         .iter()
         .map(|&value| f64::from(value) * f64::from(value))
         .sum();
-    (squares.iter().sum::<f64>() + tail).sqrt()
+    squares.iter().sum::<f64>() + tail
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
 
     use super::*;
     use crate::{Codec, FixedPoint};
+
+    /// The codecs whose plain encoding never lengthens a vector.
+    const NEVER_LONGER: [Codec; 3] = [Codec::F32, Codec::F16, Codec::BF16];
 
     #[test]
     fn a_vector_inside_the_ball_is_untouched() {
@@ -112,8 +136,8 @@ mod tests {
             let mut values: Vec<f32> = seed.iter().map(|v| v * magnitude).collect();
             clip_l2(&mut values, clip).unwrap();
             let fixed = FixedPoint::new(clip, values.len()).unwrap();
-            for codec in Codec::ALL {
-                let outcome = fixed.contribution(codec, &codec.encode(&values));
+            for codec in NEVER_LONGER {
+                let outcome = fixed.contribution(codec, &codec.encode(&values, &mut ChaCha20Rng::seed_from_u64(1)));
                 prop_assert!(matches!(outcome, Ok(_) | Err(UpdateError::AllZero)), "{outcome:?}");
             }
         }
@@ -126,8 +150,8 @@ mod tests {
             let mut values = vec![1e6f32; dimension];
             clip_l2(&mut values, clip).unwrap();
             let fixed = FixedPoint::new(clip, dimension).unwrap();
-            for codec in Codec::ALL {
-                prop_assert!(fixed.contribution(codec, &codec.encode(&values)).is_ok());
+            for codec in NEVER_LONGER {
+                prop_assert!(fixed.contribution(codec, &codec.encode(&values, &mut ChaCha20Rng::seed_from_u64(1))).is_ok());
             }
         }
     }

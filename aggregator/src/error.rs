@@ -1,5 +1,7 @@
 //! Why an update is refused.
 
+use std::fmt;
+
 use crate::codec::Codec;
 
 /// Why a device's update, or the parameters it is checked against, are refused.
@@ -11,17 +13,27 @@ pub enum UpdateError {
     #[error(
         "update has {actual} bytes but {codec} with {dimension} parameters needs {expected}; \
          send the whole delta of the layout named in the assignment",
-        codec = codec.name()
+        expected = Lengths(*shortest, *longest)
     )]
     WrongLength {
         /// Codec the bytes claim to use.
         codec: Codec,
         /// Number of parameters of the model.
         dimension: usize,
-        /// Bytes that `dimension` parameters take.
-        expected: usize,
+        /// The fewest bytes that `dimension` parameters take.
+        shortest: usize,
+        /// The most bytes that `dimension` parameters take.
+        longest: usize,
         /// Bytes received.
         actual: usize,
+    },
+    /// The bytes are not an encoding of this codec.
+    #[error("update is not a valid {codec} encoding: {reason}; encode it as the plan's codec says")]
+    Malformed {
+        /// Codec the bytes claim to use.
+        codec: Codec,
+        /// What is wrong with them.
+        reason: &'static str,
     },
     /// A value is NaN or infinite.
     #[error("update value {index} is not finite; lower the learning rate or drop the broken batch")]
@@ -57,4 +69,18 @@ pub enum UpdateError {
         /// The largest dimension that is accepted.
         max: usize,
     },
+}
+
+/// One length, or the shortest and the longest of several.
+struct Lengths(usize, usize);
+
+impl fmt::Display for Lengths {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Lengths(shortest, longest) = self;
+        if shortest == longest {
+            write!(formatter, "{shortest}")
+        } else {
+            write!(formatter, "{shortest} to {longest}")
+        }
+    }
 }

@@ -13,19 +13,20 @@
 //!
 //! ```
 //! use tributary_aggregator::{
-//!     Codec, FixedPoint, NoiseSource, Partial, clip_l2, noise_for, release_mean, rho_for_epsilon,
+//!     Codec, FixedPoint, NoiseSource, Partial, noise_for, release_mean, rho_for_epsilon,
 //! };
+//! # use rand_core::SeedableRng;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // on a device
-//! let mut delta = vec![0.3, -2.0, 0.1];
-//! clip_l2(&mut delta, 1.0)?;
-//! let bytes = Codec::F16.encode(&delta);
+//! let delta = [0.3, -2.0, 0.1];
+//! # let mut rounding = rand_chacha::ChaCha20Rng::seed_from_u64(1);
+//! let bytes = Codec::INT8.encode_clipped(&delta, 1.0, &mut rounding)?;
 //!
 //! // on the coordinator: check and sum, then buy noise with a budget and release
 //! let grid = FixedPoint::new(1.0, 3)?;
 //! let mut partial = Partial::new(3);
-//! partial.add_encoded(&grid, Codec::F16, &bytes)?;
+//! partial.add_encoded(&grid, Codec::INT8, &bytes)?;
 //!
 //! let squared_sensitivity = u128::from(grid.bound()).pow(2);
 //! let noise = noise_for(squared_sensitivity, rho_for_epsilon(1.0, 1e-5)?)?;
@@ -70,7 +71,7 @@ pub use accounting::{
     gaussian_rho, noise_for, rho_for_epsilon,
 };
 pub use clip::{ClipReport, clip_l2};
-pub use codec::{Codec, UnknownCodec};
+pub use codec::{Codec, EdenBits, ErrorFeedback, FeedbackError, Scheme, Share, UnknownCodec};
 pub use error::UpdateError;
 pub use fixed_point::{Contribution, FixedPoint, MAX_DIMENSION, SCALE};
 pub use noise::{DiscreteGaussian, NoiseError, NoiseSource};

@@ -6,12 +6,19 @@
 )]
 
 use proptest::prelude::*;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
 use tributary_aggregator::{
     Codec, DiscreteGaussian, FixedPoint, NoiseSource, Partial, PartialError, ReleaseError, SCALE,
     UpdateError, clip_l2, release_mean,
 };
 
 const DIMENSION: usize = 1500;
+
+/// For codecs that draw nothing from it.
+fn noise() -> ChaCha20Rng {
+    ChaCha20Rng::seed_from_u64(1)
+}
 
 /// A clipped update whose values follow from `seed` alone.
 fn update(seed: u64, dimension: usize) -> Vec<f32> {
@@ -30,7 +37,7 @@ fn update(seed: u64, dimension: usize) -> Vec<f32> {
 
 fn encoded(count: u64) -> Vec<Vec<u8>> {
     (0..count)
-        .map(|seed| Codec::F32.encode(&update(seed, DIMENSION)))
+        .map(|seed| Codec::F32.encode(&update(seed, DIMENSION), &mut noise()))
         .collect()
 }
 
@@ -116,7 +123,7 @@ proptest! {
             4 => values.fill(0.0),
             _ => {}
         }
-        let mut bytes = Codec::F32.encode(&values);
+        let mut bytes = Codec::F32.encode(&values, &mut noise());
         if fault == 5 {
             bytes.truncate(cut);
         }
@@ -150,7 +157,7 @@ proptest! {
 #[test]
 fn a_partial_survives_storage_in_both_widths() {
     let fixed = FixedPoint::new(1.0, 2).unwrap();
-    let bytes = Codec::F32.encode(&[0.7, -0.7]);
+    let bytes = Codec::F32.encode(&[0.7, -0.7], &mut noise());
     let mut partial = Partial::new(2);
     partial.add_encoded(&fixed, Codec::F32, &bytes).unwrap();
     assert_eq!(partial.to_bytes().len(), 25 + 2 * 4);
@@ -186,7 +193,7 @@ fn a_partial_refuses_to_count_past_its_limit() {
     let fixed = FixedPoint::new(1.0, 1).unwrap();
     let mut partial = Partial::new(1);
     partial
-        .add_encoded(&fixed, Codec::F32, &Codec::F32.encode(&[0.5]))
+        .add_encoded(&fixed, Codec::F32, &Codec::F32.encode(&[0.5], &mut noise()))
         .unwrap();
     for _ in 0..40 {
         let copy = partial.clone();
@@ -201,7 +208,7 @@ fn a_partial_refuses_to_count_past_its_limit() {
     );
     assert_eq!(partial, copy);
     let one = fixed
-        .contribution(Codec::F32, &Codec::F32.encode(&[0.5]))
+        .contribution(Codec::F32, &Codec::F32.encode(&[0.5], &mut noise()))
         .unwrap();
     assert_eq!(partial.add(&one), Err(PartialError::TooManyContributions));
 }
@@ -294,7 +301,7 @@ fn half_precision_updates_sum_like_full_ones() {
     let fixed = FixedPoint::new(1.0, DIMENSION).unwrap();
     let mut half = Partial::new(DIMENSION);
     for seed in 0..5 {
-        let bytes = Codec::F16.encode(&update(seed, DIMENSION));
+        let bytes = Codec::F16.encode(&update(seed, DIMENSION), &mut noise());
         half.add_encoded(&fixed, Codec::F16, &bytes).unwrap();
     }
     let full = sum(&fixed, &encoded(5));
@@ -308,7 +315,7 @@ fn half_precision_updates_sum_like_full_ones() {
 fn refusals_say_what_to_do_and_not_what_the_device_sent() {
     let fixed = FixedPoint::new(1.0, 2).unwrap();
     let refused = fixed
-        .contribution(Codec::F32, &Codec::F32.encode(&[3.25, 1.0]))
+        .contribution(Codec::F32, &Codec::F32.encode(&[3.25, 1.0], &mut noise()))
         .unwrap_err();
     assert!(matches!(refused, UpdateError::NormTooLarge { .. }));
     let text = refused.to_string();

@@ -12,7 +12,7 @@ fn ramp(factor: f32) -> Vec<f32> {
         .collect()
 }
 
-fn all_optimisers() -> [ServerOptimiser; 3] {
+fn all_optimisers() -> [ServerOptimiser; 6] {
     [
         ServerOptimiser::FedAvg { learning_rate: 0.5 },
         ServerOptimiser::FedAvgM {
@@ -25,6 +25,18 @@ fn all_optimisers() -> [ServerOptimiser; 3] {
             beta2: 0.99,
             epsilon: 1e-3,
         },
+        ServerOptimiser::FedAdagrad {
+            learning_rate: 0.1,
+            beta1: 0.0,
+            epsilon: 1e-3,
+        },
+        ServerOptimiser::FedYogi {
+            learning_rate: 0.1,
+            beta1: 0.9,
+            beta2: 0.99,
+            epsilon: 1e-3,
+        },
+        ServerOptimiser::FedDyn { participation: 0.5 },
     ]
 }
 
@@ -41,7 +53,7 @@ fn server_steps_follow_their_formulas() {
         assert_eq!(state.steps(), 2);
         trace
     };
-    let [average, momentum, adam] = all_optimisers().map(steps);
+    let [average, momentum, adam, adagrad, yogi, dynamic] = all_optimisers().map(steps);
     let close = |trace: &[f32], expected: [f32; 2]| {
         assert!(
             trace
@@ -57,6 +69,14 @@ fn server_steps_follow_their_formulas() {
     // m = 0.02, v = 4e-4: 0.1 * 0.02 / (0.02 + 0.001); then m = 0.008, v = 4.96e-4
     let first = 1.0 + 0.002 / 0.021;
     close(&adam, [first, first + 0.0008 / (4.96e-4f32.sqrt() + 0.001)]);
+    // m = delta; v = 0.04, then 0.05
+    let first = 1.0 + 0.02 / 0.201;
+    close(&adagrad, [first, first - 0.01 / (0.05f32.sqrt() + 0.001)]);
+    // v = 0 + 0.01 * 0.04 = 4e-4, below 0.01 of the second delta: v = 4e-4 + 1e-4; m as for Adam
+    let first = 1.0 + 0.002 / 0.021;
+    close(&yogi, [first, first + 0.0008 / (5e-4f32.sqrt() + 0.001)]);
+    // u = 0.1: 1 + 0.2 + 0.1; then u = 0.05: 1.3 - 0.1 + 0.05
+    close(&dynamic, [1.3, 1.25]);
 }
 
 #[test]
@@ -141,7 +161,7 @@ fn optimisers_are_read_from_recipes_and_checked() {
 proptest! {
     #[test]
     fn any_bytes_are_a_state_or_a_typed_error(
-        kind in 0usize..3,
+        kind in 0usize..6,
         dimension in 0u64..4,
         body in prop::collection::vec(any::<u8>(), 0..60),
     ) {

@@ -160,20 +160,61 @@ impl Core {
         self.watchers.subscribe()
     }
 
+    /// A blob to download.
+    ///
+    /// # Errors
+    /// When it is not known or damaged.
+    pub async fn open_object(&self, digest: &Digest) -> Result<OpenObject, CoordinatorError> {
+        if let Some(bytes) = self.hot(digest) {
+            return Ok(OpenObject::Whole(bytes));
+        }
+        let size = self.blobs.size(digest).await?;
+        if size > HOT_BYTES as u64 {
+            return Ok(OpenObject::Stored {
+                digest: *digest,
+                size,
+            });
+        }
+        Ok(OpenObject::Whole(self.object(digest).await?))
+    }
+
+    fn hot(&self, digest: &Digest) -> Option<Bytes> {
+        let hot = lock(&self.hot);
+        let hit = hot.iter().find(|(known, _)| known == digest);
+        hit.map(|(_, bytes)| bytes.clone())
+    }
+
+    /// A piece of a blob that is within its length.
+    ///
+    /// # Errors
+    /// When it can't be read any more.
+    pub async fn read_object(
+        &self,
+        object: &OpenObject,
+        offset: u64,
+        length: u64,
+    ) -> Result<Bytes, CoordinatorError> {
+        match object {
+            OpenObject::Whole(bytes) => {
+                Ok(bytes.slice(offset as usize..(offset + length) as usize))
+            }
+            OpenObject::Stored { digest, .. } => {
+                Ok(self.blobs.get_range(digest, offset, length).await?)
+            }
+        }
+    }
+
     /// A blob, from memory when it was asked for lately.
     ///
     /// # Errors
     /// When it is not known or damaged.
     pub async fn object(&self, digest: &Digest) -> Result<Bytes, CoordinatorError> {
-        let hit = lock(&self.hot)
-            .iter()
-            .find(|(known, _)| known == digest)
-            .cloned();
-        if let Some((_, bytes)) = hit {
+        if let Some(bytes) = self.hot(digest) {
             return Ok(bytes);
         }
         let bytes = self.blobs.get(digest).await?;
-        if bytes.len() <= HOT_BYTES {
+        // another download of the same object may have been faster
+        if bytes.len() <= HOT_BYTES && self.hot(digest).is_none() {
             let mut hot = lock(&self.hot);
             if hot.len() >= HOT_OBJECTS {
                 hot.remove(0);
@@ -181,6 +222,31 @@ impl Core {
             hot.push((*digest, bytes.clone()));
         }
         Ok(bytes)
+    }
+}
+
+/// An object that is being downloaded.
+#[derive(Debug, Clone)]
+pub enum OpenObject {
+    /// Small: in memory.
+    Whole(Bytes),
+    /// Large: read piece by piece, so that a download holds one piece of it. Whoever downloads
+    /// checks the whole against the digest.
+    Stored {
+        /// Its digest.
+        digest: Digest,
+        /// Its length in bytes.
+        size: u64,
+    },
+}
+
+impl OpenObject {
+    /// Length in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Whole(bytes) => bytes.len() as u64,
+            Self::Stored { size, .. } => *size,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What can go wrong in the coordinator, and how a caller is told.
 
 use tributary_aggregator::{
-    AccountingError, NoiseError, OptimiserError, PartialError, ReleaseError,
+    AccountingError, NoiseError, OptimiserError, PartialError, ReleaseError, RobustError,
 };
 use tributary_drift::DriftError;
 use tributary_model::ModelError;
@@ -42,6 +42,9 @@ pub enum CoordinatorError {
     /// The mean could not be released.
     #[error("{0}")]
     Release(#[from] ReleaseError),
+    /// The robust rule refused.
+    #[error("{0}")]
+    Robust(#[from] RobustError),
     /// The server optimiser refused.
     #[error("{0}")]
     Optimiser(#[from] OptimiserError),
@@ -108,7 +111,9 @@ impl CoordinatorError {
             Self::Taken(_) => "TRB-0211",
             Self::Reject(_) => "TRB-0300",
             Self::Accounting(_) | Self::Noise(_) => "TRB-0400",
-            Self::Partial(_) | Self::Release(_) | Self::Optimiser(_) => "TRB-0410",
+            Self::Partial(_) | Self::Release(_) | Self::Robust(_) | Self::Optimiser(_) => {
+                "TRB-0410"
+            },
             Self::Drift(_) => "TRB-0420",
             Self::Store(_) => "TRB-0500",
             Self::Blob(_) => "TRB-0510",

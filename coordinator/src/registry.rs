@@ -193,12 +193,16 @@ impl Registry {
         Ok(())
     }
 
-    /// Deletes the blobs that no record names: versions and builds that were never published.
+    /// Deletes the blobs that neither a record nor `others` names: versions and builds that were
+    /// never published.
     ///
     /// # Errors
     /// When a store can't be read or written.
-    pub async fn sweep(&self) -> Result<(), CoordinatorError> {
-        let mut named = HashSet::new();
+    pub async fn sweep(
+        &self,
+        others: impl Iterator<Item = Digest>,
+    ) -> Result<(), CoordinatorError> {
+        let mut named: HashSet<Digest> = others.collect();
         for row in self.store.records(Table::Models, b"") {
             named.insert(row?.1.json::<ModelRecord>()?.digest);
         }

@@ -105,7 +105,6 @@ impl Server {
         let core = Core::open(&config.data, Arc::new(SystemClock))
             .await
             .map_err(open)?;
-        core.registry.sweep().await.map_err(open)?;
         crate::run::recover_runs(&core).await.map_err(open)?;
         crate::monitor::recover(&core).await.map_err(open)?;
         let stop = CancellationToken::new();

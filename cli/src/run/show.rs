@@ -44,6 +44,7 @@ pub fn page(view: &RunView, rounds: usize, colours: Palette) -> String {
     let mut line = |name: &str, value: String| lines.push(format!("{}{value}", label(name)));
     line("task", printable(&run.task));
     line("started", age(run.started_unix_ms));
+    line("method", printable(&run.method));
     line(
         "model",
         match run.model_version.as_str() {

@@ -36,6 +36,8 @@ pub struct RunSummary {
     pub started_unix_ms: u64,
     /// The drift that made a playbook start it; empty for an operator's run.
     pub drift: String,
+    /// How it learns: algorithm, personalisation, aggregation, codec.
+    pub method: String,
 }
 
 /// `run show`: a run with its rounds.
@@ -119,6 +121,7 @@ impl From<v1::Run> for RunSummary {
             reason: run.reason,
             started_unix_ms: run.started_unix_ms,
             drift: run.drift_id,
+            method: run.method,
         }
     }
 }

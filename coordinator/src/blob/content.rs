@@ -8,8 +8,9 @@ use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use tokio::runtime::Handle;
+use tributary_model::DigestBuilder;
 
 use super::{BlobError, Digest, leftovers};
 
@@ -18,6 +19,11 @@ pub const MAX_BLOB_BYTES: u64 = 1 << 30;
 
 /// From this size on, digests are computed beside the async threads (about half a millisecond).
 const LARGE_BYTES: usize = 256 * 1024;
+
+/// Up to this size pieces are put together and written at once.
+const PIECEWISE_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of one part of a blob that is written in pieces; S3 wants 5 MiB or more.
+const PART_BYTES: usize = 8 * 1024 * 1024;
 
 /// Where blobs lie in an object store.
 pub(super) const FOLDER: &str = "blobs";
@@ -98,6 +104,43 @@ impl BlobStore {
             .put(&path_of(&digest), bytes.into())
             .await
             .map_err(|error| BlobError::writing(needed, &error))?;
+        Ok(digest)
+    }
+
+    /// Stores what `pieces` gives, which must be the same each time it is asked, and returns its
+    /// digest. As [`BlobStore::put`], but a large blob is never in memory as a whole.
+    ///
+    /// # Errors
+    /// As [`BlobStore::put`].
+    pub async fn put_pieces<I>(&self, pieces: impl Fn() -> I) -> Result<Digest, BlobError>
+    where
+        I: Iterator<Item = Bytes> + Send,
+    {
+        let (mut builder, mut size) = (DigestBuilder::new(), 0u64);
+        for piece in pieces() {
+            builder.update(&piece);
+            size += piece.len() as u64;
+        }
+        if size <= PIECEWISE_BYTES {
+            let whole: Vec<u8> = pieces().flatten().collect();
+            return self.put(whole).await;
+        }
+        if size > MAX_BLOB_BYTES {
+            return Err(BlobError::TooLarge {
+                size,
+                limit: MAX_BLOB_BYTES,
+            });
+        }
+        let digest = builder.finish();
+        let writing = |error: object_store::Error| BlobError::writing(size, &error);
+        let path = path_of(&digest);
+        let upload = self.objects.put_multipart(&path).await.map_err(writing)?;
+        let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        for piece in pieces() {
+            writer.wait_for_capacity(1).await.map_err(writing)?;
+            writer.write(&piece);
+        }
+        writer.finish().await.map_err(writing)?;
         Ok(digest)
     }
 

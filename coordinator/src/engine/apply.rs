@@ -37,6 +37,9 @@ pub enum Reject {
     /// The contribution could not be made durable.
     #[error("the coordinator could not store the update: send it again")]
     Interrupted,
+    /// The round's buffer is full or not open yet; the update fits the next.
+    #[error("the next buffer is about to open: send the update again in a moment")]
+    BetweenBuffers,
     /// Fewer contributions than the minimum.
     #[error("the round has fewer contributions than its minimum")]
     BelowMinimum,
@@ -48,20 +51,35 @@ impl RunState {
     /// # Errors
     /// Why not.
     pub fn admit(&self, device: &DeviceId, round: u32, now_ms: u64) -> Result<usize, Reject> {
-        self.in_round(round)?;
         let lease = self.round.leases.get(device);
+        // a device that was asked in an earlier round answers with that round's number
+        match lease {
+            Some(lease) if lease.round == round && self.is_running() => {}
+            _ => self.in_round(round)?,
+        }
         if lease.is_some_and(|lease| lease.state == AssignmentState::Counted) {
             return Err(Reject::Duplicate);
         }
+        let buffered = self.spec.rounds.staleness_cap() > 0;
+        if buffered && lease.is_some() && self.round.phase != Phase::Collecting {
+            return Err(Reject::BetweenBuffers);
+        }
         self.in_phase(Phase::Collecting)?;
-        let lease = lease.ok_or(Reject::NotAssigned)?;
+        let lease = lease
+            .filter(|lease| lease.round == round)
+            .ok_or(Reject::NotAssigned)?;
         // a seeded round closes on its assigned set, so neither time nor order may refuse anyone
         if !self.spec.is_seeded() {
             if lease.state == AssignmentState::Dropped || now_ms > lease.until_ms {
                 return Err(Reject::LeaseExpired);
             }
             if self.round.counted() >= self.spec.rounds.cohort as usize {
-                return Err(Reject::GoalMet);
+                let full = if buffered {
+                    Reject::BetweenBuffers
+                } else {
+                    Reject::GoalMet
+                };
+                return Err(full);
             }
         } else if lease.state == AssignmentState::Dropped {
             return Err(Reject::LeaseExpired);
@@ -180,11 +198,16 @@ impl RunState {
             }
             Event::Published {
                 model,
+                variants,
+                control,
                 server,
                 bytes_down,
                 ..
             } => {
-                self.model = *model;
+                let old = std::mem::replace(&mut self.model, *model);
+                self.keep_earlier(old);
+                self.variants.clone_from(variants);
+                self.control = *control;
                 self.server = Some(*server);
                 self.published(*bytes_down)
             }
@@ -228,6 +251,7 @@ impl RunState {
             let state = AssignmentState::Waiting;
             let lease = Lease {
                 region: assigned.region,
+                round: self.round.number,
                 until_ms,
                 state,
             };
@@ -240,7 +264,10 @@ impl RunState {
             return Vec::new();
         }
         self.round.phase = Phase::Collecting;
-        vec![Effect::Offer(self.round.leases.keys().cloned().collect())]
+        let number = self.round.number;
+        let new = self.round.leases.iter();
+        let new = new.filter(|(_, lease)| lease.round == number);
+        vec![Effect::Offer(new.map(|(id, _)| id.clone()).collect())]
     }
 
     fn dropped(&mut self, devices: &[DeviceId]) -> Vec<Effect> {
@@ -306,8 +333,32 @@ impl RunState {
             self.status = RunStatus::Completed;
             return vec![discard, Effect::Announce(self.model), Effect::Finish];
         }
-        self.round = RoundState::open(number + 1, 1);
+        let old = std::mem::replace(&mut self.round, RoundState::open(number + 1, 1));
+        self.round.leases = self.still_at_work(old);
         vec![discard, Effect::Announce(self.model), Effect::Select]
+    }
+
+    /// Remembers the version that late updates of the round may have been trained from.
+    fn keep_earlier(&mut self, model: tributary_model::Digest) {
+        let cap = self.spec.rounds.staleness_cap();
+        if cap == 0 {
+            return;
+        }
+        let number = self.round.number;
+        self.earlier.insert(number, model);
+        // in the next round, number + 1, an update of this one is one round late
+        self.earlier.retain(|&round, _| number + 1 - round <= cap);
+    }
+
+    /// Leases of `old` that go on into the open round: those that may still be answered in time.
+    fn still_at_work(&self, old: RoundState) -> std::collections::BTreeMap<DeviceId, Lease> {
+        let cap = self.spec.rounds.staleness_cap();
+        let mut leases = old.leases;
+        leases.retain(|_, lease| {
+            let late = self.round.number.saturating_sub(lease.round);
+            cap > 0 && late <= cap && lease.state == AssignmentState::Waiting
+        });
+        leases
     }
 
     fn aborted(&mut self, reason: &str) -> Vec<Effect> {

@@ -18,7 +18,10 @@ pub struct Assigned {
 pub struct Segment {
     /// Index of the region.
     pub region: usize,
-    /// Digest of the partial sum's blob.
+    /// The cluster whose model they trained; 0 where there is one model.
+    #[serde(default)]
+    pub cluster: usize,
+    /// Digest of the blob: a partial sum, or under a robust rule one device's update.
     pub digest: Digest,
     /// Who is in it.
     pub contributors: Vec<DeviceId>,
@@ -87,6 +90,12 @@ pub enum Event {
         round: u32,
         /// Its digest.
         model: Digest,
+        /// The versions of regions or clusters, where they differ.
+        #[serde(default)]
+        variants: Vec<Digest>,
+        /// The server's control variate (SCAFFOLD).
+        #[serde(default)]
+        control: Option<Digest>,
         /// Digest of the server optimiser's state.
         server: Digest,
         /// Bytes of models sent for the round.

@@ -19,9 +19,11 @@ const ROUNDS: u32 = 3;
 const MINIMUM: usize = 2;
 const ATTEMPTS: u32 = 5;
 
-/// Two regions (even and odd devices), three rounds, a goal of four and a minimum of two.
-fn recipe() -> RunSpec {
+/// Two regions (even and odd devices), three rounds, a goal of four and a minimum of two; updates may
+/// be `cap` rounds late.
+fn recipe(cap: u32) -> RunSpec {
     let mut spec = plain_spec();
+    spec.rounds.staleness_cap = Some(cap);
     (spec.rounds.count, spec.rounds.cohort, spec.rounds.minimum) = (ROUNDS, 4, Some(2));
     spec
 }
@@ -47,7 +49,11 @@ struct Expected {
     stage: Stage,
     round: u32,
     attempt: u32,
+    cap: u32,
     assigned: BTreeSet<usize>,
+    /// The round in which each assigned device was asked.
+    since: BTreeMap<usize, u32>,
+    dropped: BTreeSet<usize>,
     counted: BTreeSet<usize>,
     /// Contributors of each published round.
     published: Vec<BTreeSet<usize>>,
@@ -96,7 +102,23 @@ impl Expected {
     fn begin(&mut self, round: u32, attempt: u32) {
         (self.round, self.attempt, self.stage) = (round, attempt, Stage::Selecting);
         self.assigned.clear();
+        self.since.clear();
+        self.dropped.clear();
         self.counted.clear();
+    }
+
+    /// Devices still at work when the next round opens: asked, not answered, not too late.
+    fn publish(&mut self) {
+        let next = self.round + 1;
+        let (cap, since) = (self.cap, self.since.clone());
+        let goes_on = |device: &&usize| {
+            let silent = !self.counted.contains(device) && !self.dropped.contains(device);
+            cap > 0 && silent && next - since[*device] <= cap
+        };
+        let left: BTreeSet<usize> = self.assigned.iter().filter(goes_on).copied().collect();
+        self.begin(next, 1);
+        self.since.extend(left.iter().map(|device| (*device, since[device])));
+        self.assigned = left;
     }
 
     fn step(&mut self, event: &Event) {
@@ -104,13 +126,20 @@ impl Expected {
             Event::Selected {
                 devices, complete, ..
             } => {
-                self.assigned
-                    .extend(devices.iter().map(|one| number(&one.device)));
+                for one in devices {
+                    let device = number(&one.device);
+                    self.assigned.insert(device);
+                    self.since.entry(device).or_insert(self.round);
+                }
                 if *complete {
                     self.stage = Stage::Collecting;
                 }
             }
-            Event::Dropped { .. } => {}
+            Event::Dropped { devices, .. } => {
+                let silent = devices.iter().map(number);
+                let silent = silent.filter(|device| !self.counted.contains(device));
+                self.dropped.extend(silent.collect::<Vec<_>>());
+            }
             Event::Sealed { segment, .. } => {
                 self.counted.extend(segment.contributors.iter().map(number));
             }
@@ -121,7 +150,7 @@ impl Expected {
             }
             Event::Published { .. } => {
                 self.published.push(self.counted.clone());
-                self.begin(self.round + 1, 1);
+                self.publish();
                 if self.published.len() == ROUNDS as usize {
                     self.stage = Stage::Over;
                 }
@@ -188,6 +217,7 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
             let contributors = numbers.into_iter().map(device).collect();
             let segment = Segment {
                 region,
+                cluster: 0,
                 digest,
                 contributors,
                 bytes_up: 1,
@@ -206,6 +236,8 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
         Event::Published {
             round,
             model: digest,
+            variants: Vec::new(),
+            control: None,
             server: digest,
             bytes_down: 1,
         }
@@ -238,7 +270,10 @@ impl ReferenceStateMachine for Reference {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Expected> {
-        let expected = Expected {
+        let expected = |cap| Expected {
+            cap,
+            since: BTreeMap::new(),
+            dropped: BTreeSet::new(),
             stage: Stage::Selecting,
             round: 1,
             attempt: 1,
@@ -249,7 +284,7 @@ impl ReferenceStateMachine for Reference {
             accepted: true,
             log: Vec::new(),
         };
-        Just(expected).boxed()
+        prop_oneof![Just(0), Just(1), Just(2)].prop_map(expected).boxed()
     }
 
     fn transitions(expected: &Expected) -> BoxedStrategy<Step> {
@@ -281,9 +316,9 @@ impl StateMachineTest for Engine {
     type SystemUnderTest = Self;
     type Reference = Reference;
 
-    fn init_test(_: &Expected) -> Self {
+    fn init_test(expected: &Expected) -> Self {
         Self {
-            state: state(recipe()),
+            state: state(recipe(expected.cap)),
             receipts: BTreeSet::new(),
         }
     }
@@ -291,7 +326,7 @@ impl StateMachineTest for Engine {
     fn apply(mut engine: Self, expected: &Expected, step: Step) -> Self {
         match step {
             Step::Restart => {
-                let mut replayed = state(recipe());
+                let mut replayed = state(recipe(expected.cap));
                 for event in &expected.log {
                     replayed.apply(event).unwrap();
                 }
@@ -329,6 +364,8 @@ impl StateMachineTest for Engine {
             "invariant 1: counted at most once"
         );
         if run.is_running() {
+            let leased: BTreeSet<usize> = run.round.leases.keys().map(number).collect();
+            assert_eq!(leased, expected.assigned, "who is at work");
             let counted: BTreeSet<usize> = named.keys().map(|id| number(id)).collect();
             assert_eq!(counted, expected.counted);
             assert_eq!(

@@ -14,13 +14,14 @@ pub struct Candidate {
     pub region: usize,
 }
 
-/// Chooses the devices of the open round: `rounds.to_select()` of the candidates that may take
+/// Chooses the devices of the open round: `state.to_select()` of the candidates that may take
 /// part, split over the regions in proportion to their candidates (largest remainder). Within a
 /// region those come first that were in the fewest rounds, so that participations last as long as
-/// they can, and among equals by the rank SHA-256(key, round, attempt, device). Neither the order
+/// they can (FLTrust's device before all others), and among equals by the rank SHA-256(key, round, attempt, device). Neither the order
 /// of the candidates nor their arrival plays a part.
 pub fn select(state: &RunState, candidates: &[Candidate]) -> Vec<Assigned> {
-    let mut by_region: Vec<Vec<(u32, [u8; 32], &DeviceId)>> =
+    let trusted = state.spec.aggregation.trusted.as_ref();
+    let mut by_region: Vec<Vec<(bool, u32, [u8; 32], &DeviceId)>> =
         vec![Vec::new(); state.spec.regions.len()];
     for candidate in candidates {
         if state.may_participate(&candidate.device) {
@@ -29,16 +30,17 @@ pub fn select(state: &RunState, candidates: &[Candidate]) -> Vec<Assigned> {
                 .participations
                 .get(device)
                 .map_or(0, |past| past.count);
-            by_region[candidate.region].push((past, rank(state, device), device));
+            let others = trusted != Some(device);
+            by_region[candidate.region].push((others, past, rank(state, device), device));
         }
     }
     let sizes: Vec<usize> = by_region.iter().map(Vec::len).collect();
-    let quotas = quotas(&sizes, state.spec.rounds.to_select() as usize);
+    let quotas = quotas(&sizes, state.to_select() as usize);
     let mut chosen = Vec::with_capacity(quotas.iter().sum());
     for (region, (devices, quota)) in by_region.iter_mut().zip(quotas).enumerate() {
         devices.sort_unstable();
         let first = devices.iter().take(quota);
-        chosen.extend(first.map(|(_, _, device)| Assigned {
+        chosen.extend(first.map(|(_, _, _, device)| Assigned {
             device: (*device).clone(),
             region,
         }));

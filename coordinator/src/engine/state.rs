@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tributary_model::Digest;
+use tributary_model::{Digest, Personalisation};
 use tributary_proto::{DeviceId, RunId};
 
 use super::Segment;
@@ -54,6 +54,8 @@ pub enum AssignmentState {
 pub struct Lease {
     /// Index of its region.
     pub region: usize,
+    /// The round whose model it was given.
+    pub round: u32,
     /// When the lease ends, in milliseconds since 1970.
     pub until_ms: u64,
     /// Where it stands.
@@ -124,6 +126,15 @@ pub struct RunState {
     pub round: RoundState,
     /// Newest model version.
     pub model: Digest,
+    /// Newest versions of regions or clusters, where they differ.
+    #[serde(default)]
+    pub variants: Vec<Digest>,
+    /// Newest control variate of the server (SCAFFOLD).
+    #[serde(default)]
+    pub control: Option<Digest>,
+    /// Models that late updates may have been trained from, by the round that handed them out.
+    #[serde(default)]
+    pub earlier: BTreeMap<u32, Digest>,
     /// Newest state of the server optimiser.
     pub server: Option<Digest>,
     /// Participations in published rounds.
@@ -192,12 +203,44 @@ impl RunState {
             status: RunStatus::Running,
             round: RoundState::open(1, 1),
             model,
+            variants: Vec::new(),
+            control: None,
+            earlier: BTreeMap::new(),
             server: None,
             participations: BTreeMap::new(),
             history: Vec::new(),
             started_ms,
             drift_id: None,
         }
+    }
+
+    /// Devices to ask now: those at work already, from rounds before, count.
+    pub fn to_select(&self) -> u32 {
+        let busy = u32::try_from(self.round.leases.len()).unwrap_or(u32::MAX);
+        self.spec.rounds.to_select().saturating_sub(busy)
+    }
+
+    /// The versions that a device of `region`, asked in `round`, may have trained from.
+    pub fn models_of(&self, round: u32, region: usize) -> &[Digest] {
+        if round < self.round.number {
+            return self
+                .earlier
+                .get(&round)
+                .map_or(&[], std::slice::from_ref);
+        }
+        match &self.spec.training.personalisation {
+            Some(Personalisation::RegionHeads { .. }) => {
+                let own = self.variants.get(region);
+                own.map_or(std::slice::from_ref(&self.model), std::slice::from_ref)
+            }
+            Some(Personalisation::Ifca { .. }) if !self.variants.is_empty() => &self.variants,
+            _ => std::slice::from_ref(&self.model),
+        }
+    }
+
+    /// How many rounds late an update of `round` is.
+    pub fn staleness(&self, round: u32) -> u32 {
+        self.round.number.saturating_sub(round)
     }
 
     /// True while rounds go on.

@@ -10,7 +10,7 @@ use super::builds::build_for_region;
 use super::record::RegionRecord;
 use crate::CoordinatorError;
 use crate::run::{Origin, RunView, start_run};
-use crate::spec::{ModelSource, PlaybookSpec, PrivacySpec, RunSpec, VersionSource};
+use crate::spec::{AggregationSpec, ModelSource, PlaybookSpec, PrivacySpec, RunSpec, VersionSource};
 
 /// Mitigations of one drift before it is left to the operator.
 const MAX_FAILED: u32 = 2;
@@ -144,6 +144,7 @@ impl Mitigation {
             rounds: playbook.rounds.clone(),
             training: playbook.training.clone(),
             server: playbook.server.clone(),
+            aggregation: AggregationSpec::default(),
             privacy: PrivacySpec {
                 epsilon: playbook.privacy.epsilon.or(self.spec.privacy.epsilon),
                 ..playbook.privacy.clone()

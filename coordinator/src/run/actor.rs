@@ -1,8 +1,10 @@
 //! The actor of one run: commands, timers, and the order of things.
 //!
+//! - `arrival`: updates that come in
 //! - `selection`: who takes part, and what they are told
 //! - `publication`: charge and release
 
+mod arrival;
 mod publication;
 mod selection;
 
@@ -11,15 +13,15 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tributary_aggregator::{Contribution, OptimiserState};
 use tributary_model::ModelFile;
 use tributary_proto::DeviceId;
 use tributary_proto::v1::{self, directive, watch_response};
 
-use super::collect::{Collection, Waiting, segment_id};
+use super::collect::{Collection, segment_id};
 use super::journal::{DEVICES_PER_EVENT, Journal};
 use super::plan::{RunCosts, needed_participations};
 use super::release::Released;
+use super::server_state::ServerState;
 use super::view::RunView;
 use super::{Command, Counted, Format};
 use crate::CoordinatorError;
@@ -31,6 +33,8 @@ use crate::store::Batch;
 const TICK: Duration = Duration::from_millis(20);
 /// Shortest time between two seals.
 const SEAL_EVERY: Duration = Duration::from_millis(25);
+/// Commands that are handled together.
+const TOGETHER: usize = 64;
 /// Longest time that a contribution waits for its receipt.
 const SEAL_AT_MOST: Duration = Duration::from_secs(2);
 
@@ -40,10 +44,11 @@ pub struct Actor {
     pub(super) state: RunState,
     pub(super) journal: Journal,
     pub(super) costs: RunCosts,
-    pub(super) format: Format,
+    pub(super) format: Arc<Format>,
     pub(super) collection: Collection,
-    pub(super) base: ModelFile,
-    pub(super) optimiser: OptimiserState,
+    /// The newest version, or one per region or cluster.
+    pub(super) bases: Vec<ModelFile>,
+    pub(super) server: ServerState,
     pub(super) released: Option<Released>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) view: watch::Sender<RunView>,
@@ -63,11 +68,12 @@ impl Actor {
         }
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut inbox = Vec::with_capacity(TOGETHER);
         while self.state.is_running() {
             let outcome = tokio::select! {
-                command = self.commands.recv() => match command {
-                    Some(command) => self.handle(command).await,
-                    None => break,
+                count = self.commands.recv_many(&mut inbox, TOGETHER) => match count {
+                    0 => break,
+                    _ => self.handle_all(inbox.drain(..)).await,
                 },
                 _ = ticks.tick() => self.tick().await,
             };
@@ -112,23 +118,16 @@ impl Actor {
                 reply,
             } => {
                 // a device that has gone away needs no answer
-                let _ = reply.send(self.admit(&device, round).map(drop));
+                let _ = reply.send(self.admit(&device, round, 0).map(|admitted| admitted.models));
                 Ok(())
             }
-            Command::Contribute {
-                device,
-                round,
-                contribution,
-                bytes,
-                reply,
-            } => {
-                self.contribute(device, round, &contribution, bytes, reply)
-                    .await
-            }
+            // taken together with its neighbours by `handle_all`
+            Command::Contribute(contribute) => self.add(vec![contribute]).await,
             Command::Abandon { device, round } => {
                 let lease = self.state.round.leases.get(&device);
                 let waiting = lease.is_some_and(|lease| lease.state == AssignmentState::Waiting);
-                let here = self.state.round.number == round && !self.collection.is_pending(&device);
+                let asked = lease.is_some_and(|lease| lease.round == round);
+                let here = asked && !self.collection.is_pending(&device);
                 if waiting && here && self.state.round.phase == Phase::Collecting {
                     self.abandoned.push(device);
                 }
@@ -143,49 +142,6 @@ impl Actor {
                 let _ = reply.send(outcome);
                 Ok(())
             }
-        }
-    }
-
-    fn admit(&self, device: &DeviceId, round: u32) -> Result<usize, Reject> {
-        let region = self.state.admit(device, round, self.core.clock.now_ms())?;
-        let coming = self.state.round.counted() + self.collection.pending();
-        let full = coming >= self.state.spec.rounds.cohort as usize;
-        if full && !self.state.spec.is_seeded() && !self.collection.is_pending(device) {
-            return Err(Reject::GoalMet);
-        }
-        Ok(region)
-    }
-
-    async fn contribute(
-        &mut self,
-        device: DeviceId,
-        round: u32,
-        contribution: &Contribution,
-        bytes: u64,
-        reply: Waiting,
-    ) -> Result<(), CoordinatorError> {
-        let region = match self.admit(&device, round) {
-            Ok(region) => region,
-            Err(reject) => {
-                let _ = reply.send(Err(reject));
-                return Ok(());
-            }
-        };
-        let Err(reply) = self.collection.join(&device, reply) else {
-            return Ok(());
-        };
-        if let Err((error, reply)) = self
-            .collection
-            .add(region, device, contribution, bytes, reply)
-        {
-            let _ = reply.send(Err(Reject::WrongPhase));
-            return Err(error);
-        }
-        self.open_since.get_or_insert_with(Instant::now);
-        if self.must_seal() {
-            self.collect().await
-        } else {
-            Ok(())
         }
     }
 
@@ -243,7 +199,7 @@ impl Actor {
         self.abandoned.drain(..noted.min(self.abandoned.len()));
         for sealing in sealings {
             self.collection
-                .sealed(sealing.segment.region, &sealing.partial)?;
+                .sealed(&sealing.segment, sealing.partial.as_ref())?;
             let count = sealing.segment.contributors.len() as u64;
             let counters = &self.core.telemetry;
             counters
@@ -271,6 +227,9 @@ impl Actor {
         let round = self.state.round.number;
         let counted = self.state.round.counted();
         let minimum = self.state.spec.rounds.minimum();
+        if let Some(reason) = self.misses_trusted() {
+            return self.commit(vec![Event::Aborted { round, reason }]).await;
+        }
         if counted < minimum as usize {
             let why = match reason {
                 CloseReason::Deadline => "the deadline passed",
@@ -296,11 +255,18 @@ impl Actor {
     async fn applied(&mut self, events: &[Event]) -> Result<(), CoordinatorError> {
         let mut effects = Vec::new();
         for event in events {
-            if event.ends_round() {
-                self.core.fleet.release(self.state.round.leases.keys());
-            }
+            let held: Vec<DeviceId> = if event.ends_round() {
+                self.state.round.leases.keys().cloned().collect()
+            } else {
+                Vec::new()
+            };
             effects.extend(self.state.apply(event)?);
             if event.ends_round() {
+                let goes_on = |device: &&DeviceId| {
+                    self.state.is_running() && self.state.round.leases.contains_key(*device)
+                };
+                let free = held.iter().filter(|device| !goes_on(device));
+                self.core.fleet.release(free);
                 // here and not in an effect: no failure may carry sums into the next round
                 self.round_over();
             }
@@ -353,7 +319,7 @@ impl Actor {
     /// Forgets the round's sums. Whoever still waits for a receipt is told by the closed channel.
     fn round_over(&mut self) {
         let regions = self.state.spec.regions.len();
-        self.collection = Collection::new(regions, self.base.weights.len());
+        self.collection = Collection::new(self.format.clone(), regions);
         self.abandoned.clear();
         self.open_since = None;
     }

@@ -1,75 +1,138 @@
-//! Open partials of a round and their sealing.
+//! Open contributions of a round and their sealing: exact sums, or under a robust rule the updates
+//! themselves.
+
+mod open;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use tokio::sync::oneshot;
-use tributary_aggregator::{Contribution, Partial};
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tributary_aggregator::{Partial, UpdateError};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
-use super::Counted;
+use self::open::Open;
 use super::journal::DEVICES_PER_EVENT;
+use super::{Counted, Format};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{Reject, Segment};
 
+/// Why a contribution is not counted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// The engine does not want it now.
+    Engine(Reject),
+    /// Its bytes are not a contribution.
+    Update(UpdateError),
+    /// A field of its header does not fit the plan.
+    Header(&'static str),
+}
+
+impl From<Reject> for Refusal {
+    fn from(reject: Reject) -> Self {
+        Self::Engine(reject)
+    }
+}
+
 /// Who waits for a receipt.
-pub type Waiting = oneshot::Sender<Result<Counted, Reject>>;
+pub type Waiting = oneshot::Sender<Result<Counted, Refusal>>;
 
-/// One region's contributions that are not durable yet.
-struct Open {
-    partial: Partial,
-    contributors: Vec<DeviceId>,
-    receipts: Vec<Waiting>,
-    bytes_up: u64,
+/// An update that the engine admits.
+pub struct Arrival {
+    /// Who sent it.
+    pub device: DeviceId,
+    /// Index of its region.
+    pub region: usize,
+    /// The cluster that it trained.
+    pub cluster: usize,
+    /// The encoded payload.
+    pub bytes: Bytes,
+    /// Its weight in units of 2^-20.
+    pub weight: u64,
+    /// Its weight times its steps, in the same units.
+    pub work: u64,
+    /// What its staleness leaves of it, in (0, 1].
+    pub share: f32,
+    /// Its place in the byte budget, free once the bytes are summed.
+    pub permit: Option<OwnedSemaphorePermit>,
+    /// Who waits for the receipt.
+    pub receipt: Waiting,
 }
 
-/// The sums of the open round: what is sealed, and what is not yet.
+/// What is durable of the open round.
+#[derive(Debug, Clone)]
+pub enum Sealed {
+    /// Exact sums, by region and cluster.
+    Sums(Vec<Partial>),
+    /// Blobs of single updates, by device: a robust rule needs each.
+    Updates(BTreeMap<DeviceId, Digest>),
+}
+
+/// The contributions of the open round: what is sealed, and what is not yet.
 pub struct Collection {
-    dimension: usize,
+    format: Arc<Format>,
     open: Vec<Open>,
-    sealed: Vec<Partial>,
-    pending: BTreeMap<DeviceId, usize>,
+    sealed: Arc<Sealed>,
+    /// By device: where its contribution waits to be sealed.
+    pending: BTreeMap<DeviceId, (usize, usize)>,
 }
 
-/// A partial that was written and waits for its record.
+/// A blob that was written and waits for its record.
 pub struct Sealing {
     /// The segment to record.
     pub segment: Segment,
-    /// Its sum.
-    pub partial: Partial,
+    /// Its sum; none for a single update.
+    pub partial: Option<Partial>,
     /// Who waits for it.
     pub receipts: Vec<Waiting>,
 }
 
 impl Collection {
-    /// Empty sums for each region.
-    pub fn new(regions: usize, dimension: usize) -> Self {
-        let empty = |_| Partial::new(dimension);
+    /// Nothing from any of the regions yet.
+    pub fn new(format: Arc<Format>, regions: usize) -> Self {
+        let slots = regions * format.payload.clusters();
+        let dimension = format.fixed.dimension();
+        let sealed = if format.robust.is_some() {
+            Sealed::Updates(BTreeMap::new())
+        } else {
+            Sealed::Sums((0..slots).map(|_| Partial::new(dimension)).collect())
+        };
         Self {
-            dimension,
-            open: (0..regions).map(|_| Open::new(dimension)).collect(),
-            sealed: (0..regions).map(empty).collect(),
+            open: (0..slots).map(|_| Open::new(&format)).collect(),
+            sealed: Arc::new(sealed),
             pending: BTreeMap::new(),
+            format,
         }
     }
 
-    /// Rebuilds the sealed sums from their blobs.
+    /// Rebuilds what is sealed from its blobs.
     ///
     /// # Errors
     /// When a blob is missing or damaged.
     pub async fn recover(
         core: &Core,
         run: &RunId,
+        format: Arc<Format>,
         regions: usize,
-        dimension: usize,
         segments: &[Segment],
     ) -> Result<Self, CoordinatorError> {
-        let mut collection = Self::new(regions, dimension);
+        let mut collection = Self::new(format, regions);
+        let clusters = collection.format.payload.clusters();
         for segment in segments {
-            let bytes = core.vault.get(&segment.digest).await?;
-            let partial = Partial::from_bytes(without_owner(run, &bytes))?;
-            collection.sealed[segment.region].merge(&partial)?;
+            match Arc::make_mut(&mut collection.sealed) {
+                Sealed::Sums(sums) => {
+                    let bytes = core.vault.get(&segment.digest).await?;
+                    let slot = segment.region * clusters + segment.cluster;
+                    sums[slot].merge_bytes(without_owner(run, &bytes))?;
+                }
+                Sealed::Updates(updates) => {
+                    core.vault.size(&segment.digest).await?;
+                    let devices = segment.contributors.iter();
+                    updates.extend(devices.map(|device| (device.clone(), segment.digest)));
+                }
+            }
         }
         Ok(collection)
     }
@@ -77,10 +140,10 @@ impl Collection {
     /// Lets a repeated upload wait for the receipt of the first; gives the receipt back when there
     /// is no first.
     pub fn join(&mut self, device: &DeviceId, receipt: Waiting) -> Result<(), Waiting> {
-        let Some(&region) = self.pending.get(device) else {
+        let Some(&(slot, index)) = self.pending.get(device) else {
             return Err(receipt);
         };
-        self.open[region].receipts.push(receipt);
+        self.open[slot].receipts[index].push(receipt);
         Ok(())
     }
 
@@ -94,30 +157,29 @@ impl Collection {
         self.pending.len()
     }
 
-    /// Adds a contribution to its region's open partial.
+    /// Checks and adds updates; several of one region and cluster go through the sums together. Each
+    /// that is refused is told so, and leaves no trace.
     ///
     /// # Errors
-    /// When the sum refuses it; the partial is then unchanged.
-    pub fn add(
-        &mut self,
-        region: usize,
-        device: DeviceId,
-        contribution: &Contribution,
-        bytes: u64,
-        receipt: Waiting,
-    ) -> Result<(), (CoordinatorError, Waiting)> {
-        let open = &mut self.open[region];
-        if let Err(error) = open.partial.add(contribution) {
-            return Err((error.into(), receipt));
+    /// When the coordinator stops.
+    pub async fn add(&mut self, arrivals: Vec<Arrival>) -> Result<(), CoordinatorError> {
+        let clusters = self.format.payload.clusters();
+        let mut by_slot: BTreeMap<usize, Vec<Arrival>> = BTreeMap::new();
+        for arrival in arrivals {
+            let slot = arrival.region * clusters + arrival.cluster;
+            by_slot.entry(slot).or_default().push(arrival);
         }
-        self.pending.insert(device.clone(), region);
-        open.contributors.push(device);
-        open.receipts.push(receipt);
-        open.bytes_up += bytes;
+        for (slot, arrivals) in by_slot {
+            let added = self.open[slot].add(&self.format, arrivals).await?;
+            let pending = added
+                .into_iter()
+                .map(|(device, index)| (device, (slot, index)));
+            self.pending.extend(pending);
+        }
         Ok(())
     }
 
-    /// Writes the open partials as blobs; their records must follow.
+    /// Writes what is open as blobs; their records must follow.
     ///
     /// # Errors
     /// When a blob can't be written. The contributions that waited are then dropped without a
@@ -129,73 +191,68 @@ impl Collection {
     ) -> Result<Vec<Sealing>, CoordinatorError> {
         let mut sealings = Vec::new();
         self.pending.clear();
+        let clusters = self.format.payload.clusters();
         // all of them are taken first: what a failure drops is then dropped as a whole
-        let dimension = self.dimension;
-        let taken: Vec<Open> = self
-            .open
-            .iter_mut()
-            .map(|open| std::mem::replace(open, Open::new(dimension)))
-            .collect();
-        for (region, open) in taken.into_iter().enumerate() {
-            if open.contributors.is_empty() {
-                continue;
-            }
-            let digest = core
-                .vault
-                .put(owned_by(run, open.partial.to_bytes()))
-                .await?;
-            let segment = Segment {
-                region,
-                digest,
-                contributors: open.contributors,
-                bytes_up: open.bytes_up,
-            };
-            sealings.push(Sealing {
-                segment,
-                partial: open.partial,
-                receipts: open.receipts,
-            });
+        let fresh = |open: &mut Open| std::mem::replace(open, Open::new(&self.format));
+        let taken: Vec<Open> = self.open.iter_mut().map(fresh).collect();
+        for (slot, open) in taken.into_iter().enumerate() {
+            let place = (slot / clusters, slot % clusters);
+            open.write(core, run, place, &mut sealings).await?;
         }
         Ok(sealings)
     }
 
-    /// True when an open partial has as many contributors as one record takes.
+    /// True when an open sum has as many contributors as one record takes.
     pub fn is_full(&self) -> bool {
         self.open
             .iter()
             .any(|open| open.contributors.len() >= DEVICES_PER_EVENT)
     }
 
-    /// Takes a recorded partial into the region's sum.
+    /// Takes a recorded segment into what the round will release.
     ///
     /// # Errors
-    /// When the sum would overflow.
-    pub fn sealed(&mut self, region: usize, partial: &Partial) -> Result<(), CoordinatorError> {
-        Ok(self.sealed[region].merge(partial)?)
+    /// When a sum would overflow.
+    pub fn sealed(
+        &mut self,
+        segment: &Segment,
+        partial: Option<&Partial>,
+    ) -> Result<(), CoordinatorError> {
+        let slot = segment.region * self.format.payload.clusters() + segment.cluster;
+        match (Arc::make_mut(&mut self.sealed), partial) {
+            (Sealed::Sums(sums), Some(partial)) => sums[slot].merge(partial)?,
+            (Sealed::Sums(_), None) => {}
+            (Sealed::Updates(updates), _) => {
+                let devices = segment.contributors.iter();
+                updates.extend(devices.map(|device| (device.clone(), segment.digest)));
+            }
+        }
+        Ok(())
     }
 
-    /// The sum over all regions.
-    ///
-    /// # Errors
-    /// When it would overflow.
-    pub fn total(&self) -> Result<Partial, CoordinatorError> {
-        let mut total = Partial::new(self.dimension);
-        for partial in &self.sealed {
-            total.merge(partial)?;
-        }
-        Ok(total)
+    /// What the round will release.
+    pub fn total(&self) -> Arc<Sealed> {
+        self.sealed.clone()
     }
 }
 
-impl Open {
-    fn new(dimension: usize) -> Self {
-        Self {
-            partial: Partial::new(dimension),
-            contributors: Vec::new(),
-            receipts: Vec::new(),
-            bytes_up: 0,
-        }
+/// Reads the single updates of a round, in the order of their devices' ids.
+///
+/// # Errors
+/// When a blob is missing or damaged.
+pub async fn read_updates(
+    core: &Core,
+    run: &RunId,
+    updates: &BTreeMap<DeviceId, Digest>,
+) -> Result<Vec<(DeviceId, Bytes)>, CoordinatorError> {
+    let mut read = Vec::with_capacity(updates.len());
+    for (device, digest) in updates {
+        let bytes = core.vault.get(digest).await?;
+        let suffix = device.as_str().len() + run.as_str().len();
+        let length = bytes.len().saturating_sub(suffix);
+        read.push((device.clone(), bytes.slice(..length)));
     }
+    Ok(read)
 }
 
 /// Marks bytes as one run's. Blobs are named by their content, so two runs with equal sums would
@@ -208,6 +265,14 @@ pub fn owned_by(run: &RunId, mut bytes: Vec<u8>) -> Vec<u8> {
 /// What [`owned_by`] was given. Bytes of another run are left as they are and fail to parse.
 pub fn without_owner<'b>(run: &RunId, bytes: &'b [u8]) -> &'b [u8] {
     bytes.strip_suffix(run.as_str().as_bytes()).unwrap_or(bytes)
+}
+
+/// Marks an update as one device's in one run, for the same reason: two devices may send equal bytes.
+fn update_of(run: &RunId, device: &DeviceId, bytes: &[u8]) -> Vec<u8> {
+    let mut owned = Vec::with_capacity(bytes.len() + 2 * 64);
+    owned.extend_from_slice(bytes);
+    owned.extend_from_slice(device.as_str().as_bytes());
+    owned_by(run, owned)
 }
 
 /// The name of a segment on a receipt: keyed, so that nobody can test guesses of the sum with it.

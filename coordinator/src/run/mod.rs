@@ -13,25 +13,38 @@
 //!
 //! - `actor`: commands, timers, and the order of things
 //! - `collect`: open partials and sealing
-//! - `release`: from sealed sums to a new model version
+//! - `payload`: what an update is made of
+//! - `release`: from sealed sums to new model versions
+//! - `server_state`: what the optimiser and the rule remember
 //! - `journal`: events and snapshots on disk, and recovery
 //! - `start`: new runs, and old ones after a restart
 //! - `plan`: what a run costs, checked before it starts
 //! - `view`: what others see of a run
+//! - `wire_plan`: the plan as devices are sent it
 
 mod actor;
 mod collect;
 mod journal;
+mod payload;
 mod plan;
 mod release;
+mod server_state;
 mod start;
 mod view;
+mod wire_plan;
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tributary_aggregator::{Codec, Contribution, FixedPoint};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tributary_aggregator::{Codec, FixedPoint, RobustSpec};
+use tributary_model::Digest;
 use tributary_proto::v1::{self, RejectReason};
 use tributary_proto::{DeviceId, RunId};
 
+pub use self::collect::Refusal;
+use self::collect::Waiting;
+use self::payload::Payload;
 pub use self::plan::{RunCosts, costs};
 pub use self::start::{Origin, recover_runs, start_run};
 pub use self::view::RunView;
@@ -47,20 +60,14 @@ pub struct Counted {
 
 /// What others ask of a run.
 pub(crate) enum Command {
-    /// Would an update be counted now?
+    /// Would an update be counted now, and from which versions may it be?
     Admit {
         device: DeviceId,
         round: u32,
-        reply: oneshot::Sender<Result<(), Reject>>,
+        reply: oneshot::Sender<Result<Vec<Digest>, Reject>>,
     },
-    /// A checked update.
-    Contribute {
-        device: DeviceId,
-        round: u32,
-        contribution: Contribution,
-        bytes: u64,
-        reply: oneshot::Sender<Result<Counted, Reject>>,
-    },
+    /// An update with the announced digest.
+    Contribute(Contribute),
     /// A device gives up.
     Abandon { device: DeviceId, round: u32 },
     /// A device opened a session: it may hold an assignment that it lost.
@@ -71,13 +78,44 @@ pub(crate) enum Command {
     },
 }
 
+/// An update whose bytes are here.
+pub(crate) struct Contribute {
+    /// Who sent it.
+    pub device: DeviceId,
+    /// The round that it answers.
+    pub round: u32,
+    /// What its header says of it.
+    pub header: Announced,
+    /// The encoded payload.
+    pub bytes: Bytes,
+    /// Its place in the byte budget.
+    pub permit: Option<OwnedSemaphorePermit>,
+    /// Who waits for the receipt.
+    pub reply: Waiting,
+}
+
+/// What an upload's header says of the update.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// Weight in units of 2^-20; 0 for the weight 1.
+    pub weight: u64,
+    /// Weight times local steps, in the same units.
+    pub work: u64,
+    /// The cluster that was trained.
+    pub cluster: u32,
+}
+
 /// How to check and count an update of this run.
 #[derive(Debug, Clone)]
 pub struct Format {
     /// The plan's codec.
     pub codec: Codec,
-    /// The plan's clip and length.
+    /// The plan's clip, and the payload's length.
     pub fixed: FixedPoint,
+    /// What the payload is made of.
+    pub payload: Payload,
+    /// The rule that makes one update of many; none for the mean.
+    pub robust: Option<RobustSpec>,
 }
 
 /// A way to talk to a run. Cheap to clone.
@@ -86,7 +124,7 @@ pub struct RunHandle {
     /// The run.
     pub id: RunId,
     /// How its updates are checked.
-    pub format: Format,
+    pub format: Arc<Format>,
     commands: mpsc::Sender<Command>,
     view: watch::Receiver<RunView>,
 }
@@ -102,11 +140,11 @@ impl RunHandle {
         self.view.clone()
     }
 
-    /// Whether an update would be counted now.
+    /// Whether an update would be counted now; the versions that it may have trained from.
     ///
     /// # Errors
     /// Why not.
-    pub async fn admit(&self, device: DeviceId, round: u32) -> Result<(), Reject> {
+    pub async fn admit(&self, device: DeviceId, round: u32) -> Result<Vec<Digest>, Reject> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Admit {
             device,
@@ -120,7 +158,7 @@ impl RunHandle {
         answer.await.unwrap_or(Err(Reject::RunOver))
     }
 
-    /// Counts a checked update; resolves when it is durable.
+    /// Counts an update; resolves when it is durable.
     ///
     /// # Errors
     /// Why it is not counted.
@@ -128,22 +166,26 @@ impl RunHandle {
         &self,
         device: DeviceId,
         round: u32,
-        contribution: Contribution,
-        bytes: u64,
-    ) -> Result<Counted, Reject> {
+        header: Announced,
+        bytes: Bytes,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Counted, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Contribute {
+        let contribute = Contribute {
             device,
             round,
-            contribution,
+            header,
             bytes,
+            permit,
             reply,
         };
         self.commands
-            .send(command)
+            .send(Command::Contribute(contribute))
             .await
             .map_err(|_| Reject::RunOver)?;
-        answer.await.unwrap_or(Err(Reject::Interrupted))
+        answer
+            .await
+            .unwrap_or(Err(Refusal::Engine(Reject::Interrupted)))
     }
 
     /// Notes that a device gives up.
@@ -181,16 +223,16 @@ pub fn wire_reason(reject: Reject) -> RejectReason {
         Reject::LeaseExpired => RejectReason::LeaseExpired,
         Reject::Duplicate => RejectReason::Duplicate,
         Reject::GoalMet => RejectReason::GoalMet,
-        Reject::Interrupted => RejectReason::Busy,
+        Reject::Interrupted | Reject::BetweenBuffers => RejectReason::Busy,
     }
 }
 
 /// An engine's refusal as a message.
 pub fn wire_reject(reject: Reject) -> v1::Reject {
-    let retry_after_ms = if reject == Reject::Interrupted {
-        1_000
-    } else {
-        0
+    let retry_after_ms = match reject {
+        Reject::Interrupted => 1_000,
+        Reject::BetweenBuffers => 50,
+        _ => 0,
     };
     v1::Reject {
         reason: wire_reason(reject).into(),

@@ -1,63 +1,140 @@
-//! From the sealed sum of a round to a new model version.
+//! From the sealed contributions of a round to new model versions.
 
-use tributary_aggregator::{FixedPoint, NoiseSource, OptimiserState, Partial, release_mean};
+mod steps;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tributary_aggregator::NoiseSource;
 use tributary_model::ModelFile;
+use tributary_proto::DeviceId;
 
+use self::steps::Steps;
+use super::Format;
+use super::collect::Sealed;
 use super::plan::RunCosts;
+use super::server_state::ServerState;
 use crate::CoordinatorError;
 use crate::core::seeded_bytes;
 use crate::engine::RunState;
 
-/// What a release needs, moved off the actor's thread.
-pub struct Release {
-    /// The exact integer sum. Nothing else of the round leaves the actor.
-    pub total: Partial,
-    /// The integer grid.
-    pub fixed: FixedPoint,
-    /// The planned number of contributions.
-    pub denominator: u64,
-    /// The price and the noise.
-    pub costs: RunCosts,
-    /// The version that devices started from.
-    pub base: ModelFile,
-    /// The server optimiser before this round.
-    pub optimiser: OptimiserState,
-    /// Seed of the noise in a seeded run.
-    pub seed: Option<[u8; 32]>,
+/// The contributions of a round.
+pub enum Collected {
+    /// Exact integer sums. Nothing else of the round leaves the actor.
+    Sums(Arc<Sealed>),
+    /// Single updates in the order of their devices' ids, for a robust rule.
+    Updates(Vec<(DeviceId, Bytes)>),
 }
 
-/// A new version and the optimiser's new state.
+/// What a release needs, moved off the actor's thread. The models are moved, not copied: a large one
+/// is in memory once.
+pub struct Release {
+    /// The contributions.
+    pub collected: Collected,
+    /// What they are made of.
+    pub format: Arc<Format>,
+    /// The planned number of contributions.
+    pub cohort: u32,
+    /// Number of regions.
+    pub regions: usize,
+    /// The price and the noise.
+    pub costs: RunCosts,
+    /// The versions that devices started from: one, or one per region or cluster.
+    pub bases: Vec<ModelFile>,
+    /// Optimisers and centre before this round.
+    pub server: ServerState,
+    /// The server's control variate, and the share of all devices that a cohort is (SCAFFOLD).
+    pub control: Option<(Vec<f32>, f32)>,
+    /// FLTrust's device.
+    pub trusted: Option<DeviceId>,
+    /// Seed of what a robust rule draws (the groups of bucketing).
+    pub rule_seed: u64,
+    /// Seed of the noise in a seeded run.
+    pub noise_seed: Option<[u8; 32]>,
+}
+
+/// New versions and the server's new state.
 pub struct Released {
-    /// The version.
-    pub file: ModelFile,
-    /// The optimiser.
-    pub optimiser: OptimiserState,
+    /// The version of the whole run.
+    pub main: ModelFile,
+    /// The versions of regions or clusters; empty when there is one model.
+    pub variants: Vec<ModelFile>,
+    /// The server's new control variate.
+    pub control: Option<Vec<f32>>,
+    /// Optimisers and centre.
+    pub server: ServerState,
 }
 
 impl Release {
-    /// Adds the noise, divides once, steps the optimiser. Runs for milliseconds to seconds: call it
+    /// Adds the noise, divides once, steps the optimisers. Runs for milliseconds to seconds: call it
     /// where blocking is allowed.
     ///
     /// # Errors
-    /// When noise can't be drawn or the optimiser would leave the finite numbers.
-    pub fn run(mut self) -> Result<Released, CoordinatorError> {
-        let mean = match &self.costs.noise {
-            None => release_mean(&self.total, &self.fixed, self.denominator, None)?,
-            Some(noise) => {
-                // fresh from the operating system for each release, and zeroised when dropped
-                let mut source = match self.seed {
-                    Some(seed) => NoiseSource::seeded(seed),
-                    None => NoiseSource::from_os()?,
-                };
-                let with = Some((noise, &mut source));
-                release_mean(&self.total, &self.fixed, self.denominator, with)?
-            }
+    /// When noise can't be drawn, with everything as it was, or a rule or an optimiser would leave
+    /// the finite numbers.
+    pub fn run(mut self) -> Result<Released, Box<(CoordinatorError, Self)>> {
+        let steps = match self.steps() {
+            Ok(steps) => steps,
+            Err(error) => return Err(Box::new((error, self))),
         };
-        self.optimiser.apply(&mut self.base.weights, &mean)?;
+        for (index, step) in steps.models.iter().enumerate() {
+            let Some(step) = step else {
+                continue; // nobody trained this cluster
+            };
+            let weights = &mut self.bases[index].weights;
+            if let Err(error) = self.server.optimisers[index].apply(weights, step) {
+                return Err(Box::new((error.into(), self)));
+            }
+        }
+        self.server.centre = steps.centre.or(self.server.centre);
+        let main = self.main();
+        let variants = if self.bases.len() > 1 {
+            self.bases
+        } else {
+            Vec::new()
+        };
         Ok(Released {
-            file: self.base,
-            optimiser: self.optimiser,
+            main,
+            variants,
+            control: steps.control,
+            server: self.server,
         })
+    }
+
+    fn steps(&self) -> Result<Steps, CoordinatorError> {
+        match &self.collected {
+            Collected::Updates(updates) => self.robust_steps(updates),
+            Collected::Sums(sealed) => match (&self.costs.noise, &**sealed) {
+                (_, Sealed::Updates(_)) => Err(CoordinatorError::Stopping),
+                (None, Sealed::Sums(sums)) => self.mean_steps(sums, None),
+                (Some(noise), Sealed::Sums(sums)) => {
+                    // fresh from the operating system for each release, and zeroised when dropped
+                    let mut source = match self.noise_seed {
+                        Some(seed) => NoiseSource::seeded(seed),
+                        None => NoiseSource::from_os()?,
+                    };
+                    self.mean_steps(sums, Some((noise, &mut source)))
+                }
+            },
+        }
+    }
+
+    /// The version of the whole run: the only one, the first cluster's, or with regional heads the
+    /// shared part with the mean of the heads.
+    fn main(&mut self) -> ModelFile {
+        let several = self.bases.len();
+        if several == 1 {
+            return self.bases.swap_remove(0);
+        }
+        let mut main = self.bases[0].clone();
+        if self.format.payload.heads().is_some() {
+            for (index, weight) in main.weights.iter_mut().enumerate() {
+                let all = self.bases.iter();
+                let sum: f64 = all.map(|base| f64::from(base.weights[index])).sum();
+                *weight = (sum / several as f64) as f32;
+            }
+        }
+        main
     }
 }
 
@@ -71,3 +148,14 @@ pub fn noise_seed(state: &RunState) -> Option<[u8; 32]> {
         &[b"noise", state.id.as_str().as_bytes(), &round, &attempt],
     ))
 }
+
+/// Seed of what a robust rule draws in a round: nobody outside knows the run's key.
+pub fn rule_seed(state: &RunState) -> u64 {
+    let round = state.round.number.to_be_bytes();
+    let bytes = seeded_bytes(0, &[b"rule", &state.key, &round]);
+    let (first, _) = bytes.as_chunks::<8>();
+    first.first().map_or(0, |raw| u64::from_be_bytes(*raw))
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tributary_aggregator::{Codec, FixedPoint, OptimiserState};
-use tributary_model::{Digest, ModelFile, initialise};
+use tributary_aggregator::{Codec, FixedPoint, RobustSpec, UnknownCodec, UpdateError};
+use tributary_model::{Digest, ModelFile, Personalisation, initialise};
 use tributary_proto::RunId;
 
 use super::actor::Actor;
 use super::collect::{Collection, without_owner};
 use super::journal::{Journal, run_ids};
+use super::payload::Payload;
 use super::plan::{RunCosts, check_budget, costs};
+use super::server_state::ServerState;
 use super::view::RunView;
 use super::{Format, RunHandle};
 use crate::CoordinatorError;
@@ -25,6 +27,8 @@ use crate::store::{Batch, Expect, StoreError, Table};
 
 /// Commands that may wait for a run.
 const COMMANDS: usize = 1_024;
+/// Memory that the updates of one robust round may take.
+const MAX_RESERVOIR: u64 = 1 << 30;
 
 /// Where a run comes from.
 #[derive(Debug, Clone, Default)]
@@ -56,17 +60,29 @@ pub async fn start_run(
         None => random_bytes()?,
     };
     let (model, base) = first_model(core, &spec, &id, key, &mut batch).await?;
-    let (format, costs) = format(&spec, base.weights.len())?;
+    let (format, costs) = format(&spec, &base)?;
     check_budget(&spec, &costs, core.ledger.worst_of(&spec.regions))?;
+    let (variants, bases) = first_clusters(core, &spec, &id, key, (model, base), &mut batch).await?;
     let mut state = RunState::new(id, spec, key, model, core.clock.now_ms());
+    state.variants = variants;
     state.drift_id = origin.drift_id;
     if !origin.idempotency_key.is_empty() {
         let key = start_key(&origin.idempotency_key);
         batch.put_json(Table::Meta, key, &state.id, Expect::Absent)?;
     }
     let journal = Journal::create(core, &state, batch).await?;
-    let optimiser = OptimiserState::new(state.spec.server.optimiser, base.weights.len())?;
-    spawn(core, state, journal, base, optimiser, format, costs).await
+    let bases = of_each_model(&format, state.spec.regions.len(), bases);
+    let optimiser = state.spec.server.optimiser;
+    let server = ServerState::new(optimiser, bases.len(), bases[0].weights.len())?;
+    spawn(core, state, journal, bases, server, format, costs).await
+}
+
+/// One version for each model of the run: the same for every region before the first round.
+fn of_each_model(format: &Format, regions: usize, mut bases: Vec<ModelFile>) -> Vec<ModelFile> {
+    if format.payload.heads().is_some() && bases.len() == 1 {
+        bases.resize(regions, bases[0].clone());
+    }
+    bases
 }
 
 /// Goes on with every run that is on disk.
@@ -88,45 +104,64 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
     // a crash between a blob and its record, or between a record and a deletion, left these
     let removed = core.vault.keep_only(&named).await?;
     tracing::debug!(removed, "swept the vault");
+    let controls = recovered.iter().filter_map(|(_, _, state)| state.control);
+    core.registry.sweep(controls).await?;
     for (id, journal, state) in recovered {
-        let base = core.registry.file(&state.model).await?;
-        let (format, costs) = format(&state.spec, base.weights.len())?;
-        let optimiser = match &state.server {
+        let bases = current_models(core, &state).await?;
+        let (format, costs) = format(&state.spec, &bases[0])?;
+        let bases = of_each_model(&format, state.spec.regions.len(), bases);
+        let optimiser = state.spec.server.optimiser;
+        let dimension = bases[0].weights.len();
+        let server = match &state.server {
             Some(digest) => {
                 let bytes = core.vault.get(digest).await?;
                 let bytes = without_owner(&id, &bytes);
-                let optimiser = state.spec.server.optimiser;
-                OptimiserState::from_bytes(optimiser, base.weights.len(), bytes)?
+                ServerState::from_bytes(optimiser, bases.len(), dimension, bytes)?
             }
-            None => OptimiserState::new(state.spec.server.optimiser, base.weights.len())?,
+            None => ServerState::new(optimiser, bases.len(), dimension)?,
         };
         if state.is_running() {
             let held = state.round.leases.keys().cloned().collect();
             core.fleet.reserve(held);
             tracing::info!(run = %id, round = state.round.number, "run goes on");
         }
-        spawn(core, state, journal, base, optimiser, format, costs).await?;
+        spawn(core, state, journal, bases, server, format, costs).await?;
     }
     Ok(())
+}
+
+/// The newest version, or those of all regions or clusters.
+async fn current_models(
+    core: &Core,
+    state: &RunState,
+) -> Result<Vec<ModelFile>, CoordinatorError> {
+    if state.variants.is_empty() {
+        return Ok(vec![core.registry.file(&state.model).await?]);
+    }
+    let mut files = Vec::with_capacity(state.variants.len());
+    for digest in &state.variants {
+        files.push(core.registry.file(digest).await?);
+    }
+    Ok(files)
 }
 
 async fn spawn(
     core: &Arc<Core>,
     state: RunState,
     journal: Journal,
-    base: ModelFile,
-    optimiser: OptimiserState,
+    bases: Vec<ModelFile>,
+    server: ServerState,
     format: Format,
     costs: RunCosts,
 ) -> Result<RunHandle, CoordinatorError> {
-    let dimension = base.weights.len();
+    let format = Arc::new(format);
     let regions = state.spec.regions.len();
     let segments = if state.is_running() {
         state.round.segments.as_slice()
     } else {
         &[]
     };
-    let collection = Collection::recover(core, &state.id, regions, dimension, segments).await?;
+    let collection = Collection::recover(core, &state.id, format.clone(), regions, segments).await?;
     let (sender, commands) = mpsc::channel(COMMANDS);
     let mut view = RunView::default();
     view.update(&state, "");
@@ -145,8 +180,8 @@ async fn spawn(
         costs,
         format,
         collection,
-        base,
-        optimiser,
+        bases,
+        server,
         released: None,
         commands,
         view,
@@ -173,25 +208,113 @@ async fn spawn(
     Ok(handle)
 }
 
-fn format(spec: &RunSpec, parameters: usize) -> Result<(Format, RunCosts), CoordinatorError> {
+fn format(spec: &RunSpec, base: &ModelFile) -> Result<(Format, RunCosts), CoordinatorError> {
+    let graph = base.spec.graph()?;
+    if let Some(personalisation) = &spec.training.personalisation {
+        personalisation.check(&graph)?;
+    }
     let codec: Codec = spec
         .training
         .codec
         .parse()
-        .map_err(|_| CoordinatorError::Invalid {
+        .map_err(|error: UnknownCodec| CoordinatorError::Invalid {
             field: "training.codec",
-            problem: format!("is {:?}", spec.training.codec),
-            remedy: "use f32 or f16",
-        })?;
-    let fixed = FixedPoint::new(spec.privacy.clip, parameters).map_err(|error| {
-        CoordinatorError::Invalid {
-            field: "privacy.clip",
             problem: error.to_string(),
-            remedy: "use a clip above 0 and a model within the limits",
-        }
-    })?;
+            remedy: "use one of the codecs named there",
+        })?;
+    let payload = Payload::new(&spec.training, &graph);
+    let invalid = |error: UpdateError| CoordinatorError::Invalid {
+        field: "privacy.clip",
+        problem: error.to_string(),
+        remedy: "use a clip above 0 and a model within the limits",
+    };
+    let fixed = FixedPoint::new(spec.privacy.clip, payload.len()).map_err(invalid)?;
+    let robust = spec.aggregation.robust(spec.rounds.minimum());
+    check_reservoir(spec, robust.as_ref(), payload.len())?;
     let costs = costs(&spec.privacy, &fixed)?;
-    Ok((Format { codec, fixed }, costs))
+    let format = Format {
+        codec,
+        fixed,
+        payload,
+        robust,
+    };
+    Ok((format, costs))
+}
+
+/// Refuses a robust round whose updates would not fit the memory that one release may take.
+fn check_reservoir(
+    spec: &RunSpec,
+    robust: Option<&RobustSpec>,
+    values: usize,
+) -> Result<(), CoordinatorError> {
+    let Some(robust) = robust else {
+        return Ok(());
+    };
+    let most = spec.rounds.to_select() as usize;
+    let bytes = robust.memory_bytes(most, values) as u64;
+    if bytes <= MAX_RESERVOIR {
+        return Ok(());
+    }
+    let fits = MAX_RESERVOIR / (bytes / most as u64).max(1);
+    Err(CoordinatorError::Invalid {
+        field: "aggregation.mode",
+        problem: format!(
+            "is robust, which needs {} MiB for {most} updates of {values} values, above the limit \
+             of {} MiB; about {fits} updates fit",
+            bytes >> 20,
+            MAX_RESERVOIR >> 20
+        ),
+        remedy: "lower rounds.cohort or rounds.over_selection, or use mode mean",
+    })
+}
+
+/// The first models of all clusters; no digests and the one model where there are no clusters.
+async fn first_clusters(
+    core: &Core,
+    spec: &RunSpec,
+    id: &RunId,
+    key: [u8; 32],
+    (model, base): (Digest, ModelFile),
+    batch: &mut Batch,
+) -> Result<(Vec<Digest>, Vec<ModelFile>), CoordinatorError> {
+    let Some(Personalisation::Ifca { clusters }) = spec.training.personalisation else {
+        return Ok((Vec::new(), vec![base]));
+    };
+    let (mut digests, mut files) = (vec![model], vec![base]);
+    for cluster in 1..clusters {
+        let purpose: &[&[u8]] = &[b"cluster", &key, &cluster.to_be_bytes()];
+        let weights = initialise(&files[0].spec.graph()?, seeded_bytes(0, purpose));
+        let file = ModelFile {
+            spec: files[0].spec.clone(),
+            weights,
+        };
+        let describe = |digest, parameters| ModelRecord {
+            name: format!("{} cluster {}", file.spec.name, cluster + 1),
+            ..first_record(core, spec, id, digest, parameters)
+        };
+        digests.push(core.registry.add_model(&file, describe, batch).await?);
+        files.push(file);
+    }
+    Ok((digests, files))
+}
+
+fn first_record(
+    core: &Core,
+    spec: &RunSpec,
+    id: &RunId,
+    digest: Digest,
+    parameters: u64,
+) -> ModelRecord {
+    ModelRecord {
+        digest,
+        name: String::new(),
+        parent: None,
+        run_id: id.to_string(),
+        round: 0,
+        parameters,
+        created_ms: core.clock.now_ms(),
+        regions: spec.regions.iter().map(ToString::to_string).collect(),
+    }
 }
 
 async fn first_model(
@@ -215,14 +338,8 @@ async fn first_model(
                 weights: initialise(&graph, seed),
             };
             let describe = |digest, parameters| ModelRecord {
-                digest,
                 name: architecture.name.clone(),
-                parent: None,
-                run_id: id.to_string(),
-                round: 0,
-                parameters,
-                created_ms: core.clock.now_ms(),
-                regions: spec.regions.iter().map(ToString::to_string).collect(),
+                ..first_record(core, spec, id, digest, parameters)
             };
             let digest = core.registry.add_model(&file, describe, batch).await?;
             Ok((digest, file))
@@ -275,7 +392,6 @@ mod tests {
             .put(b"a release without record".to_vec())
             .await
             .unwrap();
-        core.registry.sweep().await.unwrap();
         recover_runs(&core).await.unwrap();
         assert!(!core.vault.exists(&sum).await.unwrap());
         assert!(!core.blobs.exists(&version).await.unwrap());

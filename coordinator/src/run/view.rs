@@ -7,7 +7,7 @@ use tributary_proto::v1;
 
 use crate::engine::{AssignmentState, Phase, RoundRecord, RunState, RunStatus};
 use crate::ledger::spend;
-use crate::spec::PrivacyMode;
+use crate::spec::{PrivacyMode, RunSpec};
 
 /// A run as the control service shows it.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +69,30 @@ fn run(state: &RunState, reason: &str, privacy: v1::PrivacySpend) -> v1::Run {
         },
         started_unix_ms: state.started_ms,
         drift_id: state.drift_id.clone().unwrap_or_default(),
+        method: method(&state.spec),
     }
+}
+
+/// How the run learns, for people.
+fn method(spec: &RunSpec) -> String {
+    let training = &spec.training;
+    let mut parts = vec![training.algorithm.name().to_owned()];
+    if spec.server.optimiser.name() != parts[0] {
+        parts.push(format!("server {}", spec.server.optimiser.name()));
+    }
+    if let Some(method) = &training.personalisation {
+        parts.push(method.name().to_owned());
+    }
+    if let Some(cap) = training.examples_cap {
+        parts.push(format!("weights by examples up to {cap}"));
+    }
+    if spec.rounds.staleness_cap() > 0 {
+        parts.push(format!("buffered, staleness at most {}", spec.rounds.staleness_cap()));
+    }
+    let robust = spec.aggregation.robust(spec.rounds.minimum());
+    parts.extend(robust.map(|robust| format!("robust: {robust}")));
+    parts.push(training.codec.clone());
+    parts.join(", ")
 }
 
 /// What protects the devices of the run.

@@ -16,10 +16,9 @@ use tributary_proto::v1::{
 };
 
 use super::Answers;
-use super::upload::{Upload, Uploads};
+use super::upload::{Upload, Uploads, wire_refusal};
 use crate::core::Core;
 use crate::error::CoordinatorError;
-use crate::run::wire_reject;
 
 /// Bytes per piece of a download.
 const PIECE: usize = 256 * 1024;
@@ -67,8 +66,8 @@ impl TransferService for Transfer {
                 problem: "is no SHA-256".to_owned(),
                 remedy: "send 64 hex characters",
             })?;
-        let object = self.core.object(&digest).await?;
-        let total = object.len() as u64;
+        let object = self.core.open_object(&digest).await?;
+        let total = object.size();
         if request.offset > total {
             return Err(CoordinatorError::Invalid {
                 field: "offset",
@@ -77,21 +76,22 @@ impl TransferService for Transfer {
             }
             .into());
         }
-        let first = request.offset as usize;
         let core = self.core.clone();
-        let pieces = (first..object.len().max(first + 1))
-            .step_by(PIECE)
-            .map(move |offset| {
-                let end = (offset + PIECE).min(object.len());
-                let data = object.slice(offset..end);
-                core.telemetry.downloaded(digest, data.len() as u64);
+        let pieces = (request.offset..total.max(request.offset + 1)).step_by(PIECE);
+        let pieces = futures::stream::iter(pieces).then(move |offset| {
+            let (core, object) = (core.clone(), object.clone());
+            async move {
+                let length = (total - offset).min(PIECE as u64);
+                let data = core.read_object(&object, offset, length).await?;
+                core.telemetry.downloaded(digest, length);
                 Ok(DownloadResponse {
-                    offset: offset as u64,
+                    offset,
                     total,
                     data,
                 })
-            });
-        Ok(Response::new(Box::pin(futures::stream::iter(pieces))))
+            }
+        });
+        Ok(Response::new(Box::pin(pieces)))
     }
 
     async fn upload(
@@ -206,15 +206,13 @@ async fn receive(
 }
 
 async fn count(upload: Upload) -> Result<Receipt, Reject> {
-    let contribution = upload.check()?;
     let (run, device, round) = (upload.run.clone(), upload.device.clone(), upload.round);
-    let bytes = upload.offset();
-    // the bytes are not needed any more: their place in the budget is free before the seal
-    drop(upload);
+    let header = upload.header;
+    let (bytes, permit) = upload.finish()?;
     let counted = run
-        .contribute(device, round, contribution, bytes)
+        .contribute(device, round, header, bytes, Some(permit))
         .await
-        .map_err(wire_reject)?;
+        .map_err(|refusal| wire_refusal(&refusal))?;
     Ok(Receipt {
         run_id: run.id.to_string(),
         round,

@@ -2,19 +2,23 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tributary_aggregator::{Contribution, UpdateError};
-use tributary_model::Digest;
+use tributary_aggregator::UpdateError;
+use tributary_model::{Digest, DigestBuilder};
 use tributary_proto::DeviceId;
 use tributary_proto::v1::{Reject, RejectReason, UploadHeader};
 
 use crate::core::Core;
-use crate::run::{RunHandle, wire_reject};
+use crate::run::{Announced, Refusal, RunHandle, wire_reject};
 
-/// Bytes of updates that may be in memory at once, over all devices.
-const IN_FLIGHT_BYTES: usize = 256 * 1024 * 1024;
+/// Bytes of updates that may be in memory at once, over all devices; one update may be larger, and is
+/// then alone.
+const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
+/// How long a device waits for a place in the byte budget before it is sent away for a while.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Interrupted uploads that are kept for resumption.
 const KEPT: usize = 256;
 /// Largest chunk.
@@ -30,10 +34,14 @@ pub struct Upload {
     pub device: DeviceId,
     /// The round it is for.
     pub round: u32,
+    /// What its header says of its weight and cluster.
+    pub header: Announced,
     digest: Digest,
+    /// The digest of the bytes so far.
+    so_far: DigestBuilder,
     size: usize,
     bytes: BytesMut,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 type Key = (DeviceId, Digest);
@@ -79,7 +87,8 @@ impl Uploads {
                 "run_id is not known here: wait for an assignment",
             )
         })?;
-        run.admit(device.clone(), header.round)
+        let models = run
+            .admit(device.clone(), header.round)
             .await
             .map_err(wire_reject)?;
         let digest: Digest = header.digest.parse().map_err(|_| {
@@ -88,36 +97,63 @@ impl Uploads {
                 "digest is no SHA-256: send 64 hex characters",
             )
         })?;
-        check_header(&run, header)?;
+        check_header(&run, header, &models)?;
+        let announced = Announced {
+            weight: header.weight,
+            work: header.work,
+            cluster: header.cluster,
+        };
         if let Some(kept) = self.take(&(device.clone(), digest))
             && kept.round == header.round
             && kept.run.id == run.id
         {
-            return Ok(kept);
+            return Ok(Upload {
+                header: announced,
+                ..kept
+            });
         }
         let size = header.size as usize;
-        let permits = u32::try_from(size).unwrap_or(u32::MAX);
-        if self.budget.available_permits() < size {
-            self.forget_stale();
-        }
-        let Ok(permit) = self.budget.clone().try_acquire_many_owned(permits) else {
-            let message = "too many updates are on their way: come back later";
-            return Err(Reject {
-                retry_after_ms: BUSY_MS,
-                ..reject(RejectReason::Busy, message)
-            });
-        };
+        let permit = self.permit(size).await?;
         // grows with the bytes that really come, so a header alone costs no memory
         let bytes = BytesMut::new();
         Ok(Upload {
             run,
             device,
             round: header.round,
+            header: announced,
             digest,
+            so_far: DigestBuilder::new(),
             size,
             bytes,
-            _permit: permit,
+            permit,
         })
+    }
+
+    /// A place in the byte budget for `size` bytes.
+    async fn permit(&self, size: usize) -> Result<OwnedSemaphorePermit, Reject> {
+        let size = size.min(IN_FLIGHT_BYTES);
+        if self.budget.available_permits() < size {
+            self.forget_stale();
+        }
+        if self.budget.available_permits() < size {
+            // whoever is here goes before those who may come back; they begin anew then
+            self.kept
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
+        }
+        let permits = u32::try_from(size).unwrap_or(u32::MAX);
+        let place = self.budget.clone().acquire_many_owned(permits);
+        match tokio::time::timeout(PATIENCE, place).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Reject {
+                retry_after_ms: BUSY_MS,
+                ..reject(
+                    RejectReason::Busy,
+                    "too many updates are on their way: come back later",
+                )
+            }),
+        }
     }
 
     /// Keeps an interrupted upload, if there is room.
@@ -151,22 +187,37 @@ impl Uploads {
     }
 }
 
-fn check_header(run: &RunHandle, header: &UploadHeader) -> Result<(), Reject> {
-    let codec = run.format.codec;
-    if header.codec != codec.name() {
-        let message = format!("codec is {:?}: send {}", header.codec, codec.name());
+fn check_header(
+    run: &RunHandle,
+    header: &UploadHeader,
+    models: &[Digest],
+) -> Result<(), Reject> {
+    let format = &run.format;
+    let codec = format.codec;
+    if header.codec.parse() != Ok(codec) {
+        let shown: String = header.codec.chars().take(32).collect();
+        let message = format!("codec is {shown:?}: send {codec}");
         return Err(reject(RejectReason::WrongCodec, message));
     }
-    let expected = codec.encoded_len(run.format.fixed.dimension()) as u64;
-    if header.size != expected {
-        let message = format!(
-            "size is {} bytes: the plan's layout has {expected}",
-            header.size
-        );
+    let range = codec.encoded_len_range(format.fixed.dimension());
+    if !usize::try_from(header.size).is_ok_and(|size| range.contains(&size)) {
+        let (least, most) = range.into_inner();
+        let wanted = if least == most {
+            format!("the plan's layout has {most}")
+        } else {
+            format!("the plan's layout has {least} to {most}")
+        };
+        let message = format!("size is {} bytes: {wanted}", header.size);
         return Err(reject(RejectReason::WrongLayout, message));
     }
-    let view = run.view();
-    if header.model_digest != view.run.model_digest {
+    format
+        .payload
+        .weigh(header.weight, header.work, header.cluster)
+        .map_err(|wrong| reject(RejectReason::Protocol, wrong))?;
+    let from = header.model_digest.parse::<Digest>();
+    let trained = models.iter().position(|model| from.as_ref() == Ok(model));
+    let of_cluster = models.len() < 2 || trained == Some(header.cluster as usize);
+    if trained.is_none() || !of_cluster {
         let message = "model_digest is not the round's model: train the assigned version";
         return Err(reject(RejectReason::WrongLayout, message));
     }
@@ -197,24 +248,34 @@ impl Upload {
             let message = "more bytes than announced, or a chunk above 1 MiB: send smaller chunks";
             return Err(reject(RejectReason::TooLarge, message));
         }
+        if self.bytes.is_empty() {
+            // once, so that the bytes are never copied; what is not written takes no memory
+            self.bytes.reserve_exact(self.size);
+        }
         self.bytes.extend_from_slice(data);
+        self.so_far.update(data);
         Ok(())
     }
 
-    /// Checks the bytes: digest, length, finite, norm.
+    /// The bytes with their place in the budget, once they have the announced digest.
     ///
     /// # Errors
     /// The refusal to send.
-    pub fn check(&self) -> Result<Contribution, Reject> {
-        if Digest::of(&self.bytes) != self.digest {
+    pub fn finish(self) -> Result<(Bytes, OwnedSemaphorePermit), Reject> {
+        if self.so_far.finish() != self.digest {
             let message = "the bytes do not have the announced digest: send them again";
             return Err(reject(RejectReason::WrongDigest, message));
         }
-        let format = &self.run.format;
-        format
-            .fixed
-            .contribution(format.codec, &self.bytes)
-            .map_err(|error| reject(update_reason(&error), error.to_string()))
+        Ok((self.bytes.freeze(), self.permit))
+    }
+}
+
+/// Why an update is not counted, as a message.
+pub fn wire_refusal(refusal: &Refusal) -> Reject {
+    match refusal {
+        Refusal::Engine(engine) => wire_reject(*engine),
+        Refusal::Update(error) => reject(update_reason(error), error.to_string()),
+        Refusal::Header(wrong) => reject(RejectReason::Protocol, *wrong),
     }
 }
 

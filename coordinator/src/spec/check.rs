@@ -1,6 +1,7 @@
 //! The checks of a recipe: every refusal names the field and the remedy.
 
 use tributary_aggregator::Codec;
+use tributary_model::ModelError;
 use tributary_proto::RunId;
 
 use super::{
@@ -46,7 +47,7 @@ pub enum SpecError {
 }
 
 /// Refuses `field` when `wrong` holds.
-fn refuse_if(
+pub(super) fn refuse_if(
     wrong: bool,
     field: &str,
     problem: impl Into<String>,
@@ -62,7 +63,7 @@ fn refuse_if(
     })
 }
 
-fn in_range(field: &str, value: f64, low: f64, high: f64) -> Result<(), SpecError> {
+pub(super) fn in_range(field: &str, value: f64, low: f64, high: f64) -> Result<(), SpecError> {
     let inside = value.is_finite() && value >= low && value <= high;
     refuse_if(
         !inside,
@@ -96,6 +97,7 @@ impl RunSpec {
         check_training("training", &self.training)?;
         check_server("server", &self.server)?;
         check_privacy("privacy", &self.privacy)?;
+        self.check_method()?;
         if let Some(drift) = &self.drift {
             check_drift(drift, self.privacy.mode)?;
         }
@@ -127,10 +129,19 @@ impl RunSpec {
     fn check_model(&self) -> Result<(), SpecError> {
         match &self.model {
             ModelSource::Architecture(spec) => {
-                spec.graph().map(drop).map_err(|error| SpecError::Invalid {
-                    field: "model".to_owned(),
+                let invalid = |field: &str, error: ModelError, remedy: &str| SpecError::Invalid {
+                    field: field.to_owned(),
                     problem: error.to_string(),
-                    remedy: "mend the architecture".to_owned(),
+                    remedy: remedy.to_owned(),
+                };
+                let graph = spec
+                    .graph()
+                    .map_err(|error| invalid("model", error, "mend the architecture"))?;
+                let personalisation = self.training.personalisation.as_ref();
+                personalisation.map_or(Ok(()), |method| {
+                    let field = "training.personalisation";
+                    let checked = method.check(&graph);
+                    checked.map_err(|error| invalid(field, error, "mend the value"))
                 })
             }
             ModelSource::Version(source) => refuse_if(
@@ -266,7 +277,7 @@ fn check_training(path: &str, training: &TrainingSpec) -> Result<(), SpecError> 
         training.codec.parse::<Codec>().is_err(),
         &format!("{path}.codec"),
         format!("is {:?}", training.codec),
-        "use f32 or f16",
+        "use f32, f16, bf16, int8, int4, topk:SHARE, drive or eden:BITS, with +zstd to compress it",
     )
 }
 

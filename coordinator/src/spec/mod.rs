@@ -3,12 +3,15 @@
 //! A [`RunSpec`] says which model is trained where, in how many rounds, under which privacy, and
 //! what to do when a region drifts. Unknown keys and wrong types are errors that name the key.
 
+mod aggregation;
 mod check;
+mod combination;
 mod monitor;
 mod training;
 
 use serde::{Deserialize, Serialize};
 
+pub use aggregation::{AggregationMode, AggregationSpec};
 pub use check::SpecError;
 pub use monitor::{BuildSpec, DriftSpec, PlaybookSpec, QuantityRecipe};
 pub use training::{PrivacyMode, PrivacySpec, RoundSpec, ServerSpec, TrainingSpec};
@@ -37,6 +40,9 @@ pub struct RunSpec {
     /// What the coordinator does with the mean update.
     #[serde(default)]
     pub server: ServerSpec,
+    /// How updates become one: by their mean, or by a rule that bears hostile devices.
+    #[serde(default, skip_serializing_if = "AggregationSpec::is_mean")]
+    pub aggregation: AggregationSpec,
     /// Clip, noise and budget.
     pub privacy: PrivacySpec,
     /// What is monitored once the model is trained.

@@ -246,7 +246,7 @@ fn values_that_make_no_sense_are_refused_with_the_remedy() {
         (
             "batch_size = 8",
             "batch_size = 8\ncodec = \"zip\"",
-            &["training.codec", "f32 or f16"],
+            &["training.codec", "topk:SHARE"],
         ),
         (
             "\"dp\"",

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tributary_aggregator::ServerOptimiser;
+use tributary_model::{LocalAlgorithm, Personalisation};
 
 /// How many rounds, of how many devices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,10 @@ pub struct RoundSpec {
     /// Milliseconds that a round may wait for enough eligible devices before the run fails.
     #[serde(default = "default_selection_timeout")]
     pub selection_timeout_ms: u64,
+    /// Makes rounds buffers (FedBuff): a device that was asked in round t may still be counted up to
+    /// so many rounds later, with weight 1 / sqrt(1 + staleness). Absent or 0: rounds don't overlap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staleness_cap: Option<u32>,
 }
 
 impl RoundSpec {
@@ -45,7 +50,12 @@ impl RoundSpec {
         self.population.unwrap_or(self.cohort)
     }
 
-    /// Devices to ask in a round.
+    /// Rounds that an update may be late.
+    pub fn staleness_cap(&self) -> u32 {
+        self.staleness_cap.unwrap_or(0)
+    }
+
+    /// Devices to ask in a round; those at work at a time when rounds are buffers.
     pub fn to_select(&self) -> u32 {
         (f64::from(self.cohort) * self.over_selection).ceil() as u32
     }
@@ -61,9 +71,24 @@ pub struct TrainingSpec {
     pub batch_size: u32,
     /// Step size of stochastic gradient descent, above 0.
     pub learning_rate: f32,
-    /// How the delta travels: `f32` or `f16`.
+    /// How the payload travels, for example `f32`, `int8`, `topk:0.01`, `eden:4+zstd`.
     #[serde(default = "default_codec")]
     pub codec: String,
+    /// Most optimiser steps of a device in a round; 0 when the epochs alone decide.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_steps: u32,
+    /// Momentum of a device's own updates from round to round, in [0, 1).
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub momentum: f32,
+    /// How the local objective is corrected.
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub algorithm: LocalAlgorithm,
+    /// What stays on the device, or differs by region or cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personalisation: Option<Personalisation>,
+    /// Weights updates by their number of examples, up to this many. Absent: all alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examples_cap: Option<u64>,
 }
 
 /// What the coordinator does with the mean update.
@@ -110,6 +135,18 @@ pub struct PrivacySpec {
     /// Delta at which epsilon is stated.
     #[serde(default = "default_delta")]
     pub delta: f64,
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+fn is_none(value: &f32) -> bool {
+    *value == 0.0
+}
+
+fn is_plain(value: &LocalAlgorithm) -> bool {
+    *value == LocalAlgorithm::FedAvg
 }
 
 fn default_over_selection() -> f64 {

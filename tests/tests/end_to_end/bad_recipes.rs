@@ -76,7 +76,7 @@ async fn invariant_10_bad_recipes_are_refused_with_the_key_and_the_remedy() {
         ),
         (
             new().set("training.codec", "zip"),
-            &["training.codec", "f32 or f16"],
+            &["training.codec", "topk:SHARE"],
         ),
         (
             new().set("training.learning_rate", f64::NAN),

@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod bad_combinations;
 mod bad_configuration;
 mod bad_recipes;
 mod bad_requests;
@@ -22,6 +23,7 @@ mod invariant_5;
 mod invariant_7;
 mod invariant_8;
 mod invariant_9;
+mod methods;
 mod operators;
 mod polling;
 mod regions;

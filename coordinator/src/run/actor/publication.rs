@@ -1,15 +1,16 @@
 //! From a closed round to a new version: the charge first, then the release.
 
-use tributary_model::Digest;
+use tributary_model::{Digest, ModelFile};
 use tributary_proto::{DeviceId, RegionId};
 
-use super::super::collect::owned_by;
-use super::super::release::{Release, Released, noise_seed};
 use super::Actor;
 use crate::CoordinatorError;
 use crate::engine::Event;
 use crate::ledger::{Charge, ChargeKind};
 use crate::registry::ModelRecord;
+use crate::run::collect::{Sealed, owned_by, read_updates};
+use crate::run::release::{Collected, Release, Released, noise_seed, rule_seed};
+use crate::run::server_state::ServerState;
 use crate::store::Batch;
 
 impl Actor {
@@ -85,12 +86,19 @@ impl Actor {
         };
         match self.publish(&released).await {
             Ok((events, server)) => {
-                let before = self.state.server;
-                self.base = released.file;
-                self.optimiser = released.optimiser;
+                let (before, control) = (self.state.server, self.state.control);
+                self.server = released.server;
+                self.bases = if released.variants.is_empty() {
+                    vec![released.main]
+                } else {
+                    released.variants
+                };
                 let outcome = self.applied(&events).await;
                 if let Some(before) = before.filter(|before| *before != server) {
                     self.core.vault.delete(&before).await?;
+                }
+                if let Some(before) = control.filter(|_| self.state.control != control) {
+                    self.core.blobs.delete(&before).await?;
                 }
                 outcome
             }
@@ -101,42 +109,109 @@ impl Actor {
         }
     }
 
-    /// Draws the noise and steps the optimiser. The inner error is final.
-    async fn draw(&self) -> Result<Result<Released, CoordinatorError>, CoordinatorError> {
-        let release = Release {
-            total: self.collection.total()?,
-            fixed: self.format.fixed,
-            denominator: self.state.spec.rounds.cohort.into(),
-            costs: self.costs.clone(),
-            base: self.base.clone(),
-            optimiser: self.optimiser.clone(),
-            seed: noise_seed(&self.state),
-        };
-        let released = tokio::task::spawn_blocking(move || release.run())
-            .await
-            .map_err(|_| CoordinatorError::Stopping)?;
+    /// Draws the noise and steps the optimisers. The inner error is final.
+    async fn draw(&mut self) -> Result<Result<Released, CoordinatorError>, CoordinatorError> {
+        let release = self.prepare().await?;
+        let released = tokio::task::spawn_blocking(move || release.run()).await;
         match released {
-            Err(error @ CoordinatorError::Noise(_)) => Err(error),
-            other => Ok(other),
+            Err(_) => Ok(Err(CoordinatorError::Stopping)),
+            Ok(Ok(released)) => Ok(Ok(released)),
+            Ok(Err(refused)) => {
+                let (error, release) = *refused;
+                (self.bases, self.server) = (release.bases, release.server);
+                if matches!(error, CoordinatorError::Noise(_)) {
+                    return Err(error);
+                }
+                Ok(Err(error))
+            }
         }
     }
 
-    /// Writes the version and commits its record with the event.
+    /// Everything that a release needs. The models move into it and come back with its outcome.
+    async fn prepare(&mut self) -> Result<Release, CoordinatorError> {
+        let total = self.collection.total();
+        let collected = match &*total {
+            Sealed::Sums(_) => Collected::Sums(total),
+            Sealed::Updates(updates) => {
+                Collected::Updates(read_updates(&self.core, &self.state.id, updates).await?)
+            }
+        };
+        let rounds = &self.state.spec.rounds;
+        let share = rounds.cohort as f32 / rounds.population() as f32;
+        let control = match (self.format.payload.has_control(), self.state.control) {
+            (false, _) => None,
+            (true, None) => Some((vec![0.0; self.bases[0].weights.len()], share)),
+            (true, Some(digest)) => {
+                let bytes = self.core.blobs.get(&digest).await?;
+                Some((from_little_endian(&bytes), share))
+            }
+        };
+        let fresh = || {
+            let optimiser = self.state.spec.server.optimiser;
+            Ok::<_, CoordinatorError>(ServerState::new(optimiser, 0, 0)?)
+        };
+        let server = std::mem::replace(&mut self.server, fresh()?);
+        Ok(Release {
+            collected,
+            format: self.format.clone(),
+            cohort: rounds.cohort,
+            regions: self.state.spec.regions.len(),
+            costs: self.costs.clone(),
+            bases: std::mem::take(&mut self.bases),
+            server,
+            control,
+            trusted: self.state.spec.aggregation.trusted.clone(),
+            rule_seed: rule_seed(&self.state),
+            noise_seed: noise_seed(&self.state),
+        })
+    }
+
+    /// Writes the versions and commits their records with the event.
     async fn publish(
         &mut self,
         released: &Released,
     ) -> Result<(Vec<Event>, Digest), CoordinatorError> {
-        let stored = owned_by(&self.state.id, released.optimiser.to_bytes());
+        let stored = owned_by(&self.state.id, released.server.to_bytes());
         let server = self.core.vault.put(stored).await?;
         let mut batch = Batch::new();
-        let describe = |digest, parameters| self.describe(digest, parameters);
         let registry = &self.core.registry;
-        let model = registry
-            .add_model(&released.file, describe, &mut batch)
-            .await?;
+        let all = self.state.spec.regions.iter().map(ToString::to_string);
+        let all: Vec<String> = all.collect();
+        let name = &released.main.spec.name;
+        let heads = self.format.payload.heads().is_some();
+        let files = &released.variants;
+        let mut variants: Vec<Digest> = Vec::with_capacity(files.len());
+        for (index, file) in files.iter().enumerate() {
+            // models that nobody changed are one version, and one record
+            let same = |other: &ModelFile| other.weights == file.weights;
+            if let Some(known) = files[..index].iter().position(same) {
+                variants.push(variants[known]);
+                continue;
+            }
+            let (name, regions) = if heads {
+                (name.clone(), vec![all[index].clone()])
+            } else {
+                (format!("{name} cluster {}", index + 1), all.clone())
+            };
+            let describe = |digest, parameters| self.describe(digest, parameters, name, regions);
+            variants.push(registry.add_model(file, describe, &mut batch).await?);
+        }
+        let describe = |digest, parameters| self.describe(digest, parameters, name.clone(), all);
+        let main = &released.main;
+        let same = |other: &ModelFile| other.weights == main.weights;
+        let model = match files.iter().position(same) {
+            Some(known) => variants[known],
+            None => registry.add_model(main, describe, &mut batch).await?,
+        };
+        let control = match &released.control {
+            Some(control) => Some(self.core.blobs.put(to_little_endian(control)).await?),
+            None => None,
+        };
         let events = vec![Event::Published {
             round: self.state.round.number,
             model,
+            variants,
+            control,
             server,
             bytes_down: self.core.telemetry.downloads(&self.state.model),
         }];
@@ -147,17 +222,16 @@ impl Actor {
         Ok((events, server))
     }
 
-    fn describe(&self, digest: Digest, parameters: u64) -> ModelRecord {
-        let regions = self
-            .state
-            .spec
-            .regions
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+    fn describe(
+        &self,
+        digest: Digest,
+        parameters: u64,
+        name: String,
+        regions: Vec<String>,
+    ) -> ModelRecord {
         ModelRecord {
             digest,
-            name: self.base.spec.name.clone(),
+            name,
             parent: Some(self.state.model),
             run_id: self.state.id.to_string(),
             round: self.state.round.number,
@@ -166,4 +240,13 @@ impl Actor {
             regions,
         }
     }
+}
+
+fn to_little_endian(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn from_little_endian(bytes: &[u8]) -> Vec<f32> {
+    let (values, _) = bytes.as_chunks::<4>();
+    values.iter().map(|raw| f32::from_le_bytes(*raw)).collect()
 }

@@ -10,7 +10,8 @@ use super::super::journal::DEVICES_PER_EVENT;
 use super::Actor;
 use crate::CoordinatorError;
 use crate::core::seeded_bytes;
-use crate::engine::{AssignmentState, Candidate, Event, Phase, select};
+use crate::engine::{AssignmentState, Candidate, Event, Lease, Phase, select};
+use crate::run::wire_plan::training_plan;
 
 /// How often devices are looked for while a round waits for them.
 const SELECT_EVERY: Duration = Duration::from_millis(100);
@@ -35,7 +36,7 @@ impl Actor {
                 } else {
                     lease.until_ms.saturating_sub(now_ms)
                 };
-                let assignment = directive::Directive::Assignment(self.assignment(lease_ms));
+                let assignment = directive::Directive::Assignment(self.assignment(lease, lease_ms));
                 let directive = v1::Directive {
                     directive: Some(assignment),
                 };
@@ -44,29 +45,29 @@ impl Actor {
         }
     }
 
-    fn assignment(&self, lease_ms: u64) -> v1::Assignment {
+    fn assignment(&self, lease: &Lease, lease_ms: u64) -> v1::Assignment {
         let spec = &self.state.spec;
         let seed = spec
             .seed
             .map(|seed| seeded_bytes(seed, &[b"device"]).to_vec());
+        let models = self.state.models_of(lease.round, lease.region);
+        let model = models.first().unwrap_or(&self.state.model);
+        let clusters = if self.format.payload.clusters() > 1 {
+            models
+        } else {
+            &[]
+        };
+        let auxiliary = clusters.iter().chain(&self.state.control);
+        let parameters = self.bases[0].weights.len();
+        let fresh = lease.round == self.state.round.number;
         v1::Assignment {
             run_id: self.state.id.to_string(),
-            round: self.state.round.number,
-            plan: Some(v1::TrainingPlan {
-                task: spec.task.clone(),
-                epochs: spec.training.epochs,
-                batch_size: spec.training.batch_size,
-                learning_rate: spec.training.learning_rate,
-                clip: spec.privacy.clip,
-                codec: spec.training.codec.clone(),
-                simulation_seed: seed.unwrap_or_default().into(),
-                parameters: self.base.weights.len() as u64,
-                ..Default::default()
-            }),
-            model_digest: self.state.model.to_string(),
+            round: lease.round,
+            plan: Some(training_plan(spec, parameters, seed.unwrap_or_default())),
+            model_digest: model.to_string(),
             lease_ms,
-            attempt: self.state.round.attempt,
-            auxiliary_digests: Vec::new(),
+            attempt: if fresh { self.state.round.attempt } else { 1 },
+            auxiliary_digests: auxiliary.map(ToString::to_string).collect(),
         }
     }
 
@@ -78,7 +79,9 @@ impl Actor {
         self.next_selection = Instant::now() + SELECT_EVERY;
         let (reachable, candidates) = self.candidates();
         let rounds = &self.state.spec.rounds;
-        let eligible = candidates.len();
+        // in buffered rounds devices from before are at work already
+        let busy = self.state.round.leases.len();
+        let eligible = candidates.len() + busy;
         let first = self.state.history.is_empty();
         let waited_ms = self
             .core
@@ -93,7 +96,10 @@ impl Actor {
             rounds.cohort
         } as usize;
         let exhausted = self.state.spec.is_seeded() && all_here;
-        let enough = eligible >= wanted || exhausted && eligible >= rounds.minimum() as usize;
+        let trusted = self.state.spec.aggregation.trusted.as_ref();
+        let trusted_is_here = trusted
+            .is_none_or(|trusted| candidates.iter().any(|other| other.device == *trusted));
+        let enough = trusted_is_here && eligible >= wanted || trusted_is_here && exhausted && eligible >= rounds.minimum() as usize;
         if enough && (all_here || !(first || self.state.spec.is_seeded())) {
             return self.selected(&candidates).await;
         }

@@ -1,27 +1,79 @@
 //! Open partials, sealing and recovery of sums.
 
 use proptest::prelude::*;
-use tributary_aggregator::{Codec, FixedPoint};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
+use tributary_aggregator::{Codec, FixedPoint, RobustSpec};
+use tributary_model::ModelSpec;
 
+use super::super::payload::{Payload, UNIT};
 use super::*;
-use crate::fixtures::{core, device};
+use crate::fixtures::{core, device, plain_spec};
 
-const DIMENSION: usize = 3;
+/// One input, two classes.
+const DIMENSION: usize = 4;
 
-fn contribution(value: f32) -> Contribution {
-    let fixed = FixedPoint::new(1.0, DIMENSION).unwrap();
-    fixed
-        .contribution(Codec::F32, &Codec::F32.encode(&[value; DIMENSION]))
-        .unwrap()
+fn format(robust: Option<RobustSpec>) -> Arc<Format> {
+    let graph = ModelSpec::perceptron("tiny", 1, &[], 2).graph().unwrap();
+    Arc::new(Format {
+        codec: Codec::F32,
+        fixed: FixedPoint::new(1.0, DIMENSION).unwrap(),
+        payload: Payload::new(&plain_spec().training, &graph),
+        robust,
+    })
 }
 
-type Receipt = oneshot::Receiver<Result<Counted, Reject>>;
+fn collection(regions: usize) -> Collection {
+    Collection::new(format(None), regions)
+}
 
-fn add(collection: &mut Collection, region: usize, number: usize, value: f32) -> Receipt {
+async fn recover(
+    core: &Core,
+    regions: usize,
+    segments: &[Segment],
+) -> Result<Collection, CoordinatorError> {
+    Collection::recover(core, &run("run-1"), format(None), regions, segments).await
+}
+
+fn bytes(value: f32) -> Bytes {
+    let mut noise = ChaCha20Rng::from_seed([1; 32]);
+    Codec::F32.encode(&[value; DIMENSION], &mut noise).into()
+}
+
+type Receipt = oneshot::Receiver<Result<Counted, Refusal>>;
+
+fn arrival(region: usize, number: usize, bytes: Bytes) -> (Arrival, Receipt) {
     let (receipt, answer) = oneshot::channel();
-    let added = collection.add(region, device(number), &contribution(value), 12, receipt);
-    assert!(added.is_ok());
+    let arrival = Arrival {
+        device: device(number),
+        region,
+        cluster: 0,
+        bytes,
+        weight: UNIT,
+        work: 0,
+        share: 1.0,
+        permit: None,
+        receipt,
+    };
+    (arrival, answer)
+}
+
+async fn add(collection: &mut Collection, region: usize, number: usize, value: f32) -> Receipt {
+    let (arrival, answer) = arrival(region, number, bytes(value));
+    collection.add(vec![arrival]).await.unwrap();
     answer
+}
+
+/// The sum of all regions.
+fn total(collection: &Collection) -> Partial {
+    let mut total = Partial::new(DIMENSION);
+    let Sealed::Sums(sums) = &*collection.total() else {
+        panic!("a round of sums")
+    };
+    for sum in sums {
+        total.merge(sum).unwrap();
+    }
+    total
 }
 
 fn run(name: &str) -> RunId {
@@ -33,7 +85,7 @@ async fn seal(collection: &mut Collection, core: &Core) -> Vec<Segment> {
     let sealings = collection.write(core, &run("run-1")).await.unwrap();
     let record = |sealing: Sealing| {
         collection
-            .sealed(sealing.segment.region, &sealing.partial)
+            .sealed(&sealing.segment, sealing.partial.as_ref())
             .unwrap();
         sealing.segment
     };
@@ -43,8 +95,8 @@ async fn seal(collection: &mut Collection, core: &Core) -> Vec<Segment> {
 #[tokio::test]
 async fn a_repeated_upload_waits_for_the_receipt_of_the_first_and_is_not_added() {
     let core = core().await;
-    let mut collection = Collection::new(1, DIMENSION);
-    let mut first = add(&mut collection, 0, 1, 0.1);
+    let mut collection = self::collection(1);
+    let mut first = add(&mut collection, 0, 1, 0.1).await;
     let (receipt, mut second) = oneshot::channel();
     assert!(collection.join(&device(1), receipt).is_ok());
     let (receipt, _stranger) = oneshot::channel();
@@ -75,48 +127,78 @@ async fn a_repeated_upload_waits_for_the_receipt_of_the_first_and_is_not_added()
 }
 
 #[tokio::test]
-async fn a_contribution_of_another_length_changes_nothing() {
-    let mut collection = Collection::new(1, DIMENSION + 1);
-    let (receipt, _answer) = oneshot::channel();
-    assert!(
-        collection
-            .add(0, device(1), &contribution(0.1), 12, receipt)
-            .is_err()
-    );
-    assert_eq!(collection.pending(), 0);
-    assert!(!collection.is_pending(&device(1)));
+async fn one_bad_update_among_several_is_told_so_and_changes_nothing() {
+    let mut collection = self::collection(1);
+    let (good, mut first) = arrival(0, 1, bytes(0.1));
+    let (short, mut second) = arrival(0, 2, bytes(0.1).slice(1..));
+    let (huge, mut third) = arrival(0, 3, bytes(9.0));
+    let (last, mut fourth) = arrival(0, 4, bytes(0.2));
+    collection.add(vec![good, short, huge, last]).await.unwrap();
+    assert_eq!(collection.pending(), 2);
+    assert!(first.try_recv().is_err() && fourth.try_recv().is_err());
+    for refused in [&mut second, &mut third] {
+        assert!(matches!(refused.try_recv(), Ok(Err(Refusal::Update(_)))));
+    }
+    let core = core().await;
+    seal(&mut collection, &core).await;
+    let mut expected = self::collection(1);
+    let _one = add(&mut expected, 0, 1, 0.1).await;
+    let _two = add(&mut expected, 0, 4, 0.2).await;
+    seal(&mut expected, &core).await;
+    assert_eq!(total(&collection), total(&expected));
+}
+
+#[tokio::test]
+async fn a_robust_round_keeps_each_update_under_its_devices_name() {
+    let core = core().await;
+    let format = format(Some(RobustSpec::against(0)));
+    let mut collection = Collection::new(format.clone(), 2);
+    // two devices that send the same bytes, in two regions
+    for (region, number) in [(0, 2), (1, 1)] {
+        let _receipt = add(&mut collection, region, number, 0.25).await;
+    }
+    let segments = seal(&mut collection, &core).await;
+    assert_eq!(segments.len(), 2);
+    assert_ne!(segments[0].digest, segments[1].digest);
+    let id = run("run-1");
+    let recovered = Collection::recover(&core, &id, format, 2, &segments).await;
+    for collection in [collection, recovered.unwrap()] {
+        let Sealed::Updates(updates) = &*collection.total() else {
+            panic!("a round of updates")
+        };
+        let read = read_updates(&core, &id, updates).await.unwrap();
+        assert_eq!(read, [(device(1), bytes(0.25)), (device(2), bytes(0.25))]);
+    }
 }
 
 #[tokio::test]
 async fn segments_are_kept_by_region_and_empty_regions_write_nothing() {
     let core = core().await;
-    let mut collection = Collection::new(3, DIMENSION);
-    let _first = add(&mut collection, 2, 1, 0.1);
-    let _second = add(&mut collection, 2, 2, 0.1);
+    let mut collection = self::collection(3);
+    let _first = add(&mut collection, 2, 1, 0.1).await;
+    let _second = add(&mut collection, 2, 2, 0.1).await;
     let segments = seal(&mut collection, &core).await;
     assert_eq!(segments.len(), 1);
-    assert_eq!((segments[0].region, segments[0].bytes_up), (2, 24));
+    assert_eq!((segments[0].region, segments[0].bytes_up), (2, 32));
     assert!(seal(&mut collection, &core).await.is_empty());
-    assert_eq!(collection.total().unwrap().count(), 2);
+    assert_eq!(total(&collection).count(), 2);
 }
 
 #[tokio::test]
 async fn invariant_2_what_was_recorded_is_recovered_and_what_was_not_is_gone() {
     let core = core().await;
-    let mut collection = Collection::new(2, DIMENSION);
-    let _first = add(&mut collection, 0, 1, 0.1);
+    let mut collection = self::collection(2);
+    let _first = add(&mut collection, 0, 1, 0.1).await;
     let mut segments = seal(&mut collection, &core).await;
-    let _second = add(&mut collection, 1, 2, 0.2);
+    let _second = add(&mut collection, 1, 2, 0.2).await;
     segments.extend(seal(&mut collection, &core).await);
-    let _unsealed = add(&mut collection, 1, 3, 0.3);
-    let recovered = Collection::recover(&core, &run("run-1"), 2, DIMENSION, &segments)
-        .await
-        .unwrap();
-    assert_eq!(recovered.total().unwrap(), collection.total().unwrap());
-    assert_eq!(recovered.total().unwrap().count(), 2);
+    let _unsealed = add(&mut collection, 1, 3, 0.3).await;
+    let recovered = recover(&core, 2, &segments).await.unwrap();
+    assert_eq!(total(&recovered), total(&collection));
+    assert_eq!(total(&recovered).count(), 2);
     assert_eq!(recovered.pending(), 0);
     core.vault.delete(&segments[0].digest).await.unwrap();
-    let lost = Collection::recover(&core, &run("run-1"), 2, DIMENSION, &segments).await;
+    let lost = recover(&core, 2, &segments).await;
     assert!(lost.is_err(), "a lost sum is an error, never a smaller sum");
 }
 
@@ -125,8 +207,8 @@ async fn two_runs_with_equal_sums_do_not_share_a_blob() {
     let core = core().await;
     let mut digests = Vec::new();
     for name in ["run-1", "run-2"] {
-        let mut collection = Collection::new(1, DIMENSION);
-        let _receipt = add(&mut collection, 0, 1, 0.1);
+        let mut collection = self::collection(1);
+        let _receipt = add(&mut collection, 0, 1, 0.1).await;
         let sealings = collection.write(&core, &run(name)).await.unwrap();
         digests.push(sealings[0].segment.digest);
     }
@@ -138,10 +220,10 @@ async fn two_runs_with_equal_sums_do_not_share_a_blob() {
 
 #[tokio::test]
 async fn a_full_record_asks_to_be_sealed() {
-    let mut collection = Collection::new(2, DIMENSION);
+    let mut collection = self::collection(2);
     for number in 0..DEVICES_PER_EVENT {
         assert!(!collection.is_full());
-        drop(add(&mut collection, 1, number, 0.01));
+        drop(add(&mut collection, 1, number, 0.01).await);
     }
     assert!(collection.is_full());
 }
@@ -168,23 +250,22 @@ proptest! {
         runtime.block_on(async {
             let core = core().await;
             let mut expected = Partial::new(DIMENSION);
+            let fixed = FixedPoint::new(1.0, DIMENSION).unwrap();
             for (_, value) in &values {
-                expected.add(&contribution(*value)).unwrap();
+                expected.add_encoded(&fixed, Codec::F32, &bytes(*value)).unwrap();
             }
-            let mut collection = Collection::new(3, DIMENSION);
+            let mut collection = self::collection(3);
             let mut segments = Vec::new();
             for index in order.into_iter().filter(|&index| index < values.len()) {
                 let (region, value) = values[index];
-                drop(add(&mut collection, region, index, value));
+                drop(add(&mut collection, region, index, value).await);
                 if cuts[index] {
                     segments.extend(seal(&mut collection, &core).await);
-                    let id = run("run-1");
-                    let again = Collection::recover(&core, &id, 3, DIMENSION, &segments).await;
-                    collection = again.unwrap();
+                    collection = recover(&core, 3, &segments).await.unwrap();
                 }
             }
             seal(&mut collection, &core).await;
-            assert_eq!(collection.total().unwrap(), expected);
+            assert_eq!(total(&collection), expected);
         });
     }
 }

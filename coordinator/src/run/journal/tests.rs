@@ -15,6 +15,7 @@ fn events() -> Vec<Event> {
         .collect();
     let contributors: Vec<DeviceId> = (0..3).map(device).collect();
     let segment = Segment {
+        cluster: 0,
         region: 0,
         digest: Digest::of(b"sum"),
         contributors,

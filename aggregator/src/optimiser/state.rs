@@ -1,93 +1,12 @@
-//! How the released mean moves the global weights.
-//!
-//! The mean update plays the part of a negative gradient (Reddi et al. 2021, "Adaptive Federated
-//! Optimization", algorithm 2). All of it is post-processing of an already released value.
+//! What a server optimiser remembers between rounds, and its step.
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
+use super::{OptimiserError, ServerOptimiser};
 use crate::stored::read_u64;
 
 const MAGIC: [u8; 8] = *b"TRBOPTS1";
 const HEADER: usize = MAGIC.len() + 1 + 8 + 8;
-
-/// The server optimiser of a run and its constants.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ServerOptimiser {
-    /// w <- w + learning_rate * delta. Learning rate 1 is plain federated averaging (McMahan et al.
-    /// 2017).
-    #[serde(rename = "fedavg")]
-    FedAvg {
-        /// Step size, above 0.
-        learning_rate: f32,
-    },
-    /// v <- momentum v + delta; w <- w + learning_rate v (Hsu, Qi, Brown 2019).
-    #[serde(rename = "fedavgm")]
-    FedAvgM {
-        /// Step size, above 0.
-        learning_rate: f32,
-        /// Share of the velocity that is kept, in [0, 1).
-        momentum: f32,
-    },
-    /// m <- beta1 m + (1 - beta1) delta; v <- beta2 v + (1 - beta2) delta^2;
-    /// w <- w + learning_rate m / (sqrt(v) + epsilon), without bias correction (Reddi et al. 2021).
-    #[serde(rename = "fedadam")]
-    FedAdam {
-        /// Step size, above 0.
-        learning_rate: f32,
-        /// Decay of the first moment, in [0, 1).
-        beta1: f32,
-        /// Decay of the second moment, in [0, 1).
-        beta2: f32,
-        /// Degree of adaptivity (tau in the paper), above 0; 1e-3 is its recommendation.
-        epsilon: f32,
-    },
-}
-
-/// Why an optimiser can't be set up, stepped or restored.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum OptimiserError {
-    /// A constant is out of its range.
-    #[error("server optimiser {field} is {value}; it must be {range}")]
-    BadConstant {
-        /// Name of the constant.
-        field: &'static str,
-        /// The refused value.
-        value: f32,
-        /// The range it must lie in.
-        range: &'static str,
-    },
-    /// Weights, update and state have different lengths.
-    #[error(
-        "{what} has {actual} values but the optimiser state has {expected}; start a new run for a new architecture"
-    )]
-    DimensionMismatch {
-        /// Which vector differs.
-        what: &'static str,
-        /// Length of the state.
-        expected: usize,
-        /// Length of the vector.
-        actual: usize,
-    },
-    /// The update or the step is not finite.
-    #[error("value {index} of the {what} is not finite; lower the server learning rate")]
-    NotFinite {
-        /// Which vector holds it.
-        what: &'static str,
-        /// Its position.
-        index: usize,
-    },
-    /// Stored bytes are not a state of this optimiser.
-    #[error(
-        "stored optimiser state is not readable: {reason}; restore the blob or restart the run"
-    )]
-    Malformed {
-        /// What is wrong with the bytes.
-        reason: &'static str,
-    },
-}
 
 /// A server optimiser with what it remembers between rounds. `Debug` leaves the vectors out.
 #[derive(Clone, PartialEq)]
@@ -95,49 +14,10 @@ pub struct OptimiserState {
     optimiser: ServerOptimiser,
     dimension: usize,
     steps: u64,
-    /// Velocity or first moment; empty for FedAvg.
+    /// Velocity, first moment or correction; empty for FedAvg.
     first: Vec<f32>,
-    /// Second moment; empty but for FedAdam.
+    /// Second moment; empty but for the adaptive ones.
     second: Vec<f32>,
-}
-
-impl ServerOptimiser {
-    /// Checks every constant.
-    ///
-    /// # Errors
-    /// [`OptimiserError::BadConstant`] names the first that is out of range.
-    pub fn validate(&self) -> Result<(), OptimiserError> {
-        match *self {
-            Self::FedAvg { learning_rate } => positive("learning_rate", learning_rate),
-            Self::FedAvgM {
-                learning_rate,
-                momentum,
-            } => {
-                positive("learning_rate", learning_rate)?;
-                decay("momentum", momentum)
-            }
-            Self::FedAdam {
-                learning_rate,
-                beta1,
-                beta2,
-                epsilon,
-            } => {
-                positive("learning_rate", learning_rate)?;
-                decay("beta1", beta1)?;
-                decay("beta2", beta2)?;
-                positive("epsilon", epsilon)
-            }
-        }
-    }
-
-    /// Vectors of state it keeps, and the byte that names it in stored state.
-    fn layout(&self) -> (usize, u8) {
-        match self {
-            Self::FedAvg { .. } => (0, 0),
-            Self::FedAvgM { .. } => (1, 1),
-            Self::FedAdam { .. } => (2, 2),
-        }
-    }
 }
 
 impl OptimiserState {
@@ -205,17 +85,64 @@ impl OptimiserState {
                 beta1,
                 beta2,
                 epsilon,
-            } => {
-                let moments = self.first.iter_mut().zip(&mut self.second).zip(mean_delta);
-                for (weight, ((mean, square), delta)) in weights.iter_mut().zip(moments) {
-                    *mean = beta1 * *mean + (1.0 - beta1) * delta;
-                    *square = beta2 * *square + (1.0 - beta2) * delta * delta;
-                    *weight += learning_rate * *mean / (square.sqrt() + epsilon);
+            } => self.adapt(
+                weights,
+                mean_delta,
+                (learning_rate, beta1, epsilon),
+                |v, g| beta2 * v + (1.0 - beta2) * g,
+            ),
+            ServerOptimiser::FedAdagrad {
+                learning_rate,
+                beta1,
+                epsilon,
+            } => self.adapt(
+                weights,
+                mean_delta,
+                (learning_rate, beta1, epsilon),
+                |v, g| v + g,
+            ),
+            ServerOptimiser::FedYogi {
+                learning_rate,
+                beta1,
+                beta2,
+                epsilon,
+            } => self.adapt(
+                weights,
+                mean_delta,
+                (learning_rate, beta1, epsilon),
+                |v, g| match v.partial_cmp(&g) {
+                    Some(std::cmp::Ordering::Greater) => v - (1.0 - beta2) * g,
+                    Some(std::cmp::Ordering::Less) => v + (1.0 - beta2) * g,
+                    _ => v,
+                },
+            ),
+            ServerOptimiser::FedDyn { participation } => {
+                let moments = self.first.iter_mut().zip(mean_delta);
+                for (weight, (correction, delta)) in weights.iter_mut().zip(moments) {
+                    *correction += participation * delta;
+                    *weight += delta + *correction;
                 }
             }
         }
         self.steps += 1;
         check_finite("new weights", weights)
+    }
+
+    /// The step that FedAdagrad, FedAdam and FedYogi share: `second(v, delta^2)` is the new second
+    /// moment.
+    fn adapt(
+        &mut self,
+        weights: &mut [f32],
+        mean_delta: &[f32],
+        (learning_rate, beta1, epsilon): (f32, f32, f32),
+        second: impl Fn(f32, f32) -> f32,
+    ) {
+        let moments = self.first.iter_mut().zip(&mut self.second).zip(mean_delta);
+        for (weight, ((mean, square), delta)) in weights.iter_mut().zip(moments) {
+            *mean = beta1 * *mean + (1.0 - beta1) * delta;
+            *square = second(*square, delta * delta);
+            *weight += learning_rate * *mean / (square.sqrt() + epsilon);
+        }
     }
 
     /// The stored form: magic, kind, dimension, steps, then the state vectors as little endian f32.
@@ -313,28 +240,6 @@ impl fmt::Debug for OptimiserState {
             "OptimiserState({optimiser:?}, {dimension} parameters, {steps} steps)"
         )
     }
-}
-
-fn positive(field: &'static str, value: f32) -> Result<(), OptimiserError> {
-    if value.is_finite() && value > 0.0 {
-        return Ok(());
-    }
-    Err(OptimiserError::BadConstant {
-        field,
-        value,
-        range: "finite and above 0",
-    })
-}
-
-fn decay(field: &'static str, value: f32) -> Result<(), OptimiserError> {
-    if (0.0..1.0).contains(&value) {
-        return Ok(());
-    }
-    Err(OptimiserError::BadConstant {
-        field,
-        value,
-        range: "at least 0 and below 1",
-    })
 }
 
 fn check_finite(what: &'static str, values: &[f32]) -> Result<(), OptimiserError> {

@@ -1,0 +1,110 @@
+//! Blocks of integer levels with one scale: int8 and int4 with stochastic rounding.
+//!
+//! A block is the scale s as `f32`, then the levels; a value is s times its level. The encoder
+//! takes s = max |x| / L with L = 127 or 7 and rounds x / s to one of its two neighbours at random,
+//! so that the expectation is x / s (Alistarh et al. 2017, QSGD, section 3.1).
+
+use rand_core::Rng;
+
+use super::BLOCK;
+
+/// Bytes of the scale in front of a block.
+pub(super) const SCALE_BYTES: usize = 4;
+
+/// Bits behind the binary point of a level while it is rounded. With 127 before the point the
+/// number still fits an i32.
+const FRACTION: u32 = 23;
+
+/// Blocks of one byte a level.
+pub(super) fn encode_int8(values: &[f32], noise: &mut impl Rng, bytes: &mut Vec<u8>) {
+    let mut levels = [0i8; BLOCK];
+    for block in values.chunks(BLOCK) {
+        let scale = round_block(block, 127.0, noise, &mut levels[..block.len()]);
+        bytes.extend_from_slice(&scale.to_le_bytes());
+        bytes.extend(levels[..block.len()].iter().map(|&level| level as u8));
+    }
+}
+
+/// Blocks of half a byte a level, the first in the low half.
+pub(super) fn encode_int4(values: &[f32], noise: &mut impl Rng, bytes: &mut Vec<u8>) {
+    let mut levels = [0i8; BLOCK];
+    for block in values.chunks(BLOCK) {
+        let scale = round_block(block, 7.0, noise, &mut levels[..block.len()]);
+        bytes.extend_from_slice(&scale.to_le_bytes());
+        bytes.extend(levels[..block.len()].chunks(2).map(|pair| {
+            let high = pair.get(1).copied().unwrap_or(0);
+            (pair[0] as u8 & 0x0f) | ((high as u8) << 4)
+        }));
+    }
+}
+
+pub(super) fn decode_int8(bytes: &[u8], values: &mut [f32]) {
+    let Some((raw, levels)) = bytes.split_first_chunk::<SCALE_BYTES>() else {
+        return;
+    };
+    let scale = f32::from_le_bytes(*raw);
+    for (value, &level) in values.iter_mut().zip(levels) {
+        *value = scale * f32::from(level as i8);
+    }
+}
+
+pub(super) fn decode_int4(bytes: &[u8], values: &mut [f32]) {
+    let Some((raw, levels)) = bytes.split_first_chunk::<SCALE_BYTES>() else {
+        return;
+    };
+    let scale = f32::from_le_bytes(*raw);
+    for (pair, &byte) in values.chunks_mut(2).zip(levels) {
+        // shifting as a signed byte extends the sign of the upper half
+        let halves = [(byte << 4) as i8 >> 4, byte as i8 >> 4];
+        for (value, level) in pair.iter_mut().zip(halves) {
+            *value = scale * f32::from(level);
+        }
+    }
+}
+
+/// Multiplies the scale of every block by `factor`, rounding towards zero. `block_len` is the
+/// length of a whole block in bytes.
+pub(super) fn shrink_scales(bytes: &mut [u8], block_len: usize, factor: f64) {
+    for block in bytes.chunks_mut(block_len) {
+        if let Some(raw) = block.first_chunk_mut::<SCALE_BYTES>() {
+            *raw = shrunk(f32::from_le_bytes(*raw), factor).to_le_bytes();
+        }
+    }
+}
+
+/// `scale * factor` for a `factor` in [0, 1], rounded towards zero.
+fn shrunk(scale: f32, factor: f64) -> f32 {
+    let exact = f64::from(scale) * factor;
+    let nearest = exact as f32;
+    if f64::from(nearest).abs() > exact.abs() {
+        // one step towards zero; a magnitude above another is not zero
+        return f32::from_bits(nearest.to_bits() - 1);
+    }
+    nearest
+}
+
+/// Writes the levels of one block and returns its scale: NaN with levels of zero when a value is
+/// not finite, zero when the scale would be below the normal numbers.
+fn round_block(block: &[f32], largest: f32, noise: &mut impl Rng, levels: &mut [i8]) -> f32 {
+    // as integers the magnitudes keep their order, and NaN and infinity come last
+    let peak = block
+        .iter()
+        .fold(0, |peak, value| peak.max(value.to_bits() & 0x7fff_ffff));
+    let scale = f32::from_bits(peak) / largest;
+    if !scale.is_finite() || !scale.is_normal() {
+        levels.fill(0);
+        return if scale.is_finite() { 0.0 } else { f32::NAN };
+    }
+    let mut draws = [0u8; 4 * BLOCK];
+    let draws = &mut draws[..4 * block.len()];
+    noise.fill_bytes(draws);
+    let one = (1u32 << FRACTION) as f32;
+    let limit = largest * one;
+    for ((level, &value), raw) in levels.iter_mut().zip(block).zip(draws.as_chunks::<4>().0) {
+        // floor((x + r) / 2^23) with r uniform in 0..2^23 has expectation x / 2^23
+        let fixed = (value / scale * one).clamp(-limit, limit) as i32;
+        let uniform = (u32::from_le_bytes(*raw) >> (32 - FRACTION)) as i32;
+        *level = ((fixed + uniform) >> FRACTION) as i8;
+    }
+    scale
+}

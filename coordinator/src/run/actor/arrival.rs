@@ -1,0 +1,143 @@
+//! Updates that come in: who is admitted, and what is added to the sums.
+
+use tributary_model::Digest;
+use tributary_proto::DeviceId;
+
+use super::Actor;
+use crate::CoordinatorError;
+use crate::engine::Reject;
+use crate::run::collect::{Arrival, Refusal};
+use crate::run::{Command, Contribute};
+
+/// What the engine says of an update that it wants.
+pub(super) struct Admitted {
+    /// Index of the device's region.
+    region: usize,
+    /// What its staleness leaves of it: 1 / sqrt(1 + s) (Nguyen et al. 2022, FedBuff).
+    share: f32,
+    /// The versions that it may have trained from.
+    pub(super) models: Vec<Digest>,
+}
+
+impl Actor {
+    /// Handles commands in their order; updates that follow each other are added together.
+    pub(super) async fn handle_all(
+        &mut self,
+        commands: impl Iterator<Item = Command>,
+    ) -> Result<(), CoordinatorError> {
+        let mut outcome = Ok(());
+        let mut updates = Vec::new();
+        for command in commands {
+            match command {
+                Command::Contribute(update) => updates.push(update),
+                other => {
+                    let added = self.add(std::mem::take(&mut updates)).await;
+                    let handled = self.handle(other).await;
+                    outcome = outcome.and(added).and(handled);
+                }
+            }
+        }
+        outcome.and(self.add(updates).await)
+    }
+
+    /// Whether an update would be counted now, with `ahead` others before it.
+    pub(super) fn admit(
+        &self,
+        device: &DeviceId,
+        round: u32,
+        ahead: usize,
+    ) -> Result<Admitted, Reject> {
+        let region = self.state.admit(device, round, self.core.clock.now_ms())?;
+        let rounds = &self.state.spec.rounds;
+        let coming = self.state.round.counted() + self.collection.pending() + ahead;
+        let full = coming >= rounds.cohort as usize && !self.state.spec.is_seeded();
+        if full && !self.collection.is_pending(device) {
+            let buffered = rounds.staleness_cap() > 0;
+            return Err(if buffered {
+                Reject::BetweenBuffers
+            } else {
+                Reject::GoalMet
+            });
+        }
+        let staleness = self.state.staleness(round);
+        Ok(Admitted {
+            region,
+            share: (1.0 / (1.0 + f64::from(staleness)).sqrt()) as f32,
+            models: self.state.models_of(round, region).to_vec(),
+        })
+    }
+
+    /// Adds updates to the open sums, and seals them when it is time.
+    pub(super) async fn add(&mut self, updates: Vec<Contribute>) -> Result<(), CoordinatorError> {
+        if updates.is_empty() {
+            return Ok(());
+        }
+        let mut arrivals: Vec<Arrival> = Vec::with_capacity(updates.len());
+        for update in updates {
+            if arrivals.iter().any(|ahead| ahead.device == update.device) {
+                // sent twice: the second waits for the receipt of the first, once that is in
+                self.collection.add(std::mem::take(&mut arrivals)).await?;
+            }
+            arrivals.extend(self.arrival(update, arrivals.len()));
+        }
+        self.collection.add(arrivals).await?;
+        if self.collection.pending() > 0 {
+            self.open_since.get_or_insert_with(tokio::time::Instant::now);
+        }
+        if self.must_seal() {
+            self.collect().await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// An update that is wanted; none when its sender was answered already.
+    fn arrival(&mut self, update: Contribute, ahead: usize) -> Option<Arrival> {
+        let Contribute {
+            device,
+            round,
+            header,
+            bytes,
+            permit,
+            reply,
+        } = update;
+        let weighed = self
+            .format
+            .payload
+            .weigh(header.weight, header.work, header.cluster)
+            .map_err(Refusal::Header);
+        let admitted = self.admit(&device, round, ahead).map_err(Refusal::from);
+        let (admitted, (weight, work)) = match admitted.and_then(|ok| Ok((ok, weighed?))) {
+            Ok(wanted) => wanted,
+            Err(refusal) => {
+                // a device that has gone away needs no answer
+                let _ = reply.send(Err(refusal));
+                return None;
+            }
+        };
+        let receipt = self.collection.join(&device, reply).err()?;
+        Some(Arrival {
+            device,
+            region: admitted.region,
+            cluster: header.cluster as usize,
+            bytes,
+            weight,
+            work,
+            share: admitted.share,
+            permit,
+            receipt,
+        })
+    }
+
+    /// Why the round can't be released when FLTrust's device is not in it.
+    pub(super) fn misses_trusted(&self) -> Option<String> {
+        let trusted = self.state.spec.aggregation.trusted.as_ref()?;
+        let is_in = self.state.round.contributors().any(|device| device == trusted);
+        (!is_in).then(|| {
+            format!(
+                "aggregation.trusted: device {trusted} did not contribute, and fltrust compares \
+                 all others with it"
+            )
+        })
+    }
+}

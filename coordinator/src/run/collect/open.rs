@@ -1,0 +1,166 @@
+//! One region's contributions, of one cluster, that are not durable yet.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tributary_aggregator::{EncodedContribution, Partial, PartialError};
+use tributary_proto::{DeviceId, RunId};
+
+use super::{Arrival, Refusal, Sealing, Waiting, owned_by, update_of};
+use crate::CoordinatorError;
+use crate::core::Core;
+use crate::engine::{Reject, Segment};
+use crate::run::Format;
+
+/// Updates that go through a block of sums while it is in the cache.
+const TOGETHER: usize = 8;
+/// Bytes of updates that are summed on a thread where blocking is allowed.
+const HEAVY: usize = 256 * 1024;
+
+/// Contributions that are not durable yet.
+pub struct Open {
+    partial: Partial,
+    /// The updates themselves, for a robust rule; in the order of the contributors.
+    updates: Vec<Bytes>,
+    /// Whose they are.
+    pub contributors: Vec<DeviceId>,
+    /// Who waits for the receipt of each.
+    pub receipts: Vec<Vec<Waiting>>,
+    bytes_up: u64,
+}
+
+impl Open {
+    /// No contribution yet.
+    pub fn new(format: &Format) -> Self {
+        Self {
+            partial: Partial::new(format.fixed.dimension()),
+            updates: Vec::new(),
+            contributors: Vec::new(),
+            receipts: Vec::new(),
+            bytes_up: 0,
+        }
+    }
+
+    /// Checks and adds updates, [`TOGETHER`] at a time; returns whose are in, and where.
+    ///
+    /// # Errors
+    /// When the coordinator stops.
+    pub async fn add(
+        &mut self,
+        format: &Arc<Format>,
+        arrivals: Vec<Arrival>,
+    ) -> Result<Vec<(DeviceId, usize)>, CoordinatorError> {
+        let before = self.contributors.len();
+        let mut arrivals = arrivals.into_iter().peekable();
+        while arrivals.peek().is_some() {
+            let group: Vec<Arrival> = arrivals.by_ref().take(TOGETHER).collect();
+            let heavy = group.iter().map(|one| one.bytes.len()).sum::<usize>() >= HEAVY;
+            let mut partial = std::mem::replace(&mut self.partial, Partial::new(0));
+            let format = format.clone();
+            let sum = move || {
+                let outcomes = add_group(&mut partial, &format, &group);
+                (partial, format, group, outcomes)
+            };
+            let (partial, format, group, outcomes) = if heavy {
+                let summed = tokio::task::spawn_blocking(sum).await;
+                summed.map_err(|_| CoordinatorError::Stopping)?
+            } else {
+                sum()
+            };
+            self.partial = partial;
+            for (arrival, outcome) in group.into_iter().zip(outcomes) {
+                self.note(&format, arrival, outcome);
+            }
+        }
+        let added = self.contributors.iter().cloned().zip(0..);
+        Ok(added.skip(before).collect())
+    }
+
+    /// Keeps a contribution that is in, and tells the sender of one that is not.
+    fn note(&mut self, format: &Format, arrival: Arrival, outcome: Result<(), PartialError>) {
+        if let Err(error) = outcome {
+            let refusal = match error {
+                PartialError::Update(error) => Refusal::Update(error),
+                _ => Refusal::Engine(Reject::WrongPhase),
+            };
+            // a device that has gone away needs no answer
+            let _ = arrival.receipt.send(Err(refusal));
+            return;
+        }
+        self.bytes_up += arrival.bytes.len() as u64;
+        self.contributors.push(arrival.device);
+        self.receipts.push(vec![arrival.receipt]);
+        if format.robust.is_some() {
+            self.updates.push(arrival.bytes);
+        }
+    }
+
+    /// Writes the sum, or each update, as a blob.
+    ///
+    /// # Errors
+    /// When a blob can't be written.
+    pub async fn write(
+        self,
+        core: &Core,
+        run: &RunId,
+        (region, cluster): (usize, usize),
+        sealings: &mut Vec<Sealing>,
+    ) -> Result<(), CoordinatorError> {
+        if self.contributors.is_empty() {
+            return Ok(());
+        }
+        if self.updates.is_empty() {
+            let pieces = || {
+                let stored = self.partial.pieces().map(Bytes::from);
+                stored.chain(std::iter::once(Bytes::from(owned_by(run, Vec::new()))))
+            };
+            let digest = core.vault.put_pieces(pieces).await?;
+            sealings.push(Sealing {
+                segment: Segment {
+                    region,
+                    cluster,
+                    digest,
+                    contributors: self.contributors,
+                    bytes_up: self.bytes_up,
+                },
+                partial: Some(self.partial),
+                receipts: self.receipts.into_iter().flatten().collect(),
+            });
+            return Ok(());
+        }
+        let updates = self.updates.into_iter().zip(self.receipts);
+        for (device, (bytes, receipts)) in self.contributors.into_iter().zip(updates) {
+            let digest = core.vault.put(update_of(run, &device, &bytes)).await?;
+            sealings.push(Sealing {
+                segment: Segment {
+                    region,
+                    cluster,
+                    digest,
+                    contributors: vec![device],
+                    bytes_up: bytes.len() as u64,
+                },
+                partial: None,
+                receipts,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Adds what is valid of a group. Under a robust rule the sum is thrown away: it only checks.
+fn add_group(
+    partial: &mut Partial,
+    format: &Format,
+    group: &[Arrival],
+) -> Vec<Result<(), PartialError>> {
+    let contributions: Vec<EncodedContribution<'_>> = group
+        .iter()
+        .map(|arrival| EncodedContribution {
+            bytes: &arrival.bytes,
+            weight: arrival.weight,
+            work: arrival.work,
+            share: arrival.share,
+        })
+        .collect();
+    partial.add_many(&format.fixed, format.codec, &contributions)
+}

@@ -1,0 +1,317 @@
+//! Combinations of options whose guarantee would be void, refused before a run exists: each with the
+//! reason and the nearest choice that is valid.
+
+use tributary_aggregator::{RobustRule, ServerOptimiser};
+use tributary_model::{LocalAlgorithm, Personalisation};
+
+use super::check::{in_range, refuse_if};
+use super::{
+    AggregationSpec, ModelSource, PrivacyMode, PrivacySpec, RoundSpec, RunSpec, ServerSpec,
+    SpecError, TrainingSpec,
+};
+
+/// Most rounds that an update may be late.
+const MAX_STALENESS: u32 = 1_000;
+/// Largest cap on examples: with it no sum of weights can overflow.
+const MAX_EXAMPLES: f64 = 1e9;
+
+/// The sections that decide how a run learns.
+struct Method<'s> {
+    /// Where the sections stand in the recipe: empty, or `playbook.`.
+    path: &'static str,
+    rounds: &'s RoundSpec,
+    training: &'s TrainingSpec,
+    server: &'s ServerSpec,
+    aggregation: &'s AggregationSpec,
+    privacy: &'s PrivacySpec,
+    regions: usize,
+    seeded: bool,
+}
+
+impl RunSpec {
+    /// Checks that what is asked for goes together, in the run and in its playbook.
+    ///
+    /// # Errors
+    /// The first option that does not go with another.
+    pub(super) fn check_method(&self) -> Result<(), SpecError> {
+        let run = Method {
+            path: "",
+            rounds: &self.rounds,
+            training: &self.training,
+            server: &self.server,
+            aggregation: &self.aggregation,
+            privacy: &self.privacy,
+            regions: self.regions.len(),
+            seeded: self.is_seeded(),
+        };
+        run.check()?;
+        if let Some(Personalisation::Ifca { .. }) = self.training.personalisation {
+            refuse_if(
+                matches!(self.model, ModelSource::Version(_)),
+                "training.personalisation",
+                "is ifca, but the model is a registered version: all clusters would start alike",
+                "name an architecture in [model]: its clusters start from different weights",
+            )?;
+        }
+        let Some(playbook) = &self.playbook else {
+            return Ok(());
+        };
+        refuse_if(
+            playbook.training.personalisation.is_some() || playbook.rounds.staleness_cap() > 0,
+            "playbook.training.personalisation",
+            "or playbook.rounds.staleness_cap is set: a playbook trains one region's model",
+            "remove them",
+        )?;
+        let playbook = Method {
+            path: "playbook.",
+            rounds: &playbook.rounds,
+            training: &playbook.training,
+            server: &playbook.server,
+            aggregation: &AggregationSpec::default(),
+            privacy: &playbook.privacy,
+            regions: 1,
+            seeded: self.is_seeded(),
+        };
+        playbook.check()
+    }
+}
+
+impl Method<'_> {
+    fn check(&self) -> Result<(), SpecError> {
+        self.check_values()?;
+        self.check_algorithm()?;
+        self.check_personalisation()?;
+        self.check_privacy()?;
+        self.check_buffers()?;
+        if self.aggregation.is_mean() {
+            self.check_mean()
+        } else {
+            self.check_robust()
+        }
+    }
+
+    fn refuse(
+        &self,
+        wrong: bool,
+        field: &str,
+        problem: impl Into<String>,
+        remedy: &str,
+    ) -> Result<(), SpecError> {
+        refuse_if(wrong, &format!("{}{field}", self.path), problem, remedy)
+    }
+
+    fn check_values(&self) -> Result<(), SpecError> {
+        let training = self.training;
+        let field = |name: &str| format!("{}training.{name}", self.path);
+        in_range(&field("max_steps"), training.max_steps.into(), 0.0, 1e6)?;
+        self.refuse(
+            !(0.0..1.0).contains(&training.momentum),
+            "training.momentum",
+            format!("is {}", training.momentum),
+            "use a number at least 0 and below 1",
+        )?;
+        if let Some(cap) = training.examples_cap {
+            in_range(&field("examples_cap"), cap as f64, 1.0, MAX_EXAMPLES)?;
+        }
+        training
+            .algorithm
+            .check()
+            .map_err(|error| SpecError::Invalid {
+                field: field("algorithm"),
+                problem: error.to_string(),
+                remedy: "mend the value".to_owned(),
+            })
+    }
+
+    fn check_algorithm(&self) -> Result<(), SpecError> {
+        let client = matches!(self.training.algorithm, LocalAlgorithm::FedDyn { .. });
+        let server = matches!(self.server.optimiser, ServerOptimiser::FedDyn { .. });
+        self.refuse(
+            client != server,
+            "server.optimiser",
+            "and training.algorithm are two halves of feddyn, but only one is set",
+            "set server.optimiser = { kind = \"feddyn\", participation = .. } and \
+             training.algorithm = { kind = \"feddyn\", alpha = .. } together",
+        )
+    }
+
+    fn check_personalisation(&self) -> Result<(), SpecError> {
+        let Some(personalisation) = &self.training.personalisation else {
+            return Ok(());
+        };
+        let algorithm = self.training.algorithm;
+        let plain = matches!(
+            algorithm,
+            LocalAlgorithm::FedAvg | LocalAlgorithm::FedProx { .. }
+        );
+        self.refuse(
+            !plain,
+            "training.personalisation",
+            format!(
+                "is {}, which does not go with training.algorithm {}: its state belongs to the \
+                 whole shared model",
+                personalisation.name(),
+                algorithm.name()
+            ),
+            "use algorithm fedavg or fedprox, or remove personalisation",
+        )?;
+        let heads = matches!(personalisation, Personalisation::RegionHeads { .. });
+        self.refuse(
+            heads && self.regions < 2,
+            "training.personalisation",
+            "is region_heads, but the run has one region",
+            "name more regions, or use fedper",
+        )?;
+        let several = heads || matches!(personalisation, Personalisation::Ifca { .. });
+        self.refuse(
+            several && self.training.momentum > 0.0,
+            "training.momentum",
+            "mixes updates of different models",
+            "set it to 0, or remove personalisation",
+        )
+    }
+
+    fn check_privacy(&self) -> Result<(), SpecError> {
+        if self.privacy.mode == PrivacyMode::None {
+            return Ok(());
+        }
+        let exact = match self.training.algorithm {
+            LocalAlgorithm::FedNova => Some("the devices' numbers of steps"),
+            LocalAlgorithm::QFedAvg { .. } => Some("the devices' losses"),
+            _ => None,
+        };
+        if let Some(what) = exact {
+            let problem = format!(
+                "is {}, which divides by the exact sum of {what}: noise on the deltas alone would \
+                 guarantee nothing",
+                self.training.algorithm.name()
+            );
+            let remedy = "use algorithm fedavg or fedprox, or set privacy.mode to none";
+            return self.refuse(true, "training.algorithm", problem, remedy);
+        }
+        let clusters = matches!(
+            self.training.personalisation,
+            Some(Personalisation::Ifca { .. })
+        );
+        self.refuse(
+            clusters,
+            "training.personalisation",
+            "is ifca: which cluster a device picks, and how many pick it, is private",
+            "use region_heads, whose groups are public, or set privacy.mode to none",
+        )
+    }
+
+    fn check_buffers(&self) -> Result<(), SpecError> {
+        let cap = self.rounds.staleness_cap();
+        let (low, high) = (0.0, f64::from(MAX_STALENESS));
+        let field = format!("{}rounds.staleness_cap", self.path);
+        in_range(&field, cap.into(), low, high)?;
+        if cap == 0 {
+            return Ok(());
+        }
+        self.refuse(
+            self.seeded,
+            "rounds.staleness_cap",
+            "makes the outcome depend on who arrives first, which no seed repeats",
+            "remove the seed, or set it to 0",
+        )?;
+        let stateless = matches!(
+            self.training.algorithm,
+            LocalAlgorithm::FedAvg | LocalAlgorithm::FedProx { .. }
+        );
+        self.refuse(
+            !stateless,
+            "training.algorithm",
+            format!(
+                "is {}, whose server state belongs to one round, but rounds.staleness_cap lets \
+                 them overlap",
+                self.training.algorithm.name()
+            ),
+            "use fedavg or fedprox, or set rounds.staleness_cap to 0",
+        )?;
+        let several = matches!(
+            self.training.personalisation,
+            Some(Personalisation::Ifca { .. } | Personalisation::RegionHeads { .. })
+        );
+        self.refuse(
+            several,
+            "training.personalisation",
+            "keeps several models in step by rounds, but rounds.staleness_cap lets them overlap",
+            "use fedper, ditto or apfl, or set rounds.staleness_cap to 0",
+        )
+    }
+
+    fn check_mean(&self) -> Result<(), SpecError> {
+        let given = self.aggregation;
+        let names = [
+            ("aggregation.byzantine", given.byzantine.is_some()),
+            ("aggregation.pre", given.pre.is_some()),
+            ("aggregation.rule", given.rule.is_some()),
+            ("aggregation.trusted", given.trusted.is_some()),
+        ];
+        let set = names.iter().find(|(_, is_set)| *is_set);
+        set.map_or(Ok(()), |(name, _)| {
+            let remedy = "set aggregation.mode to robust, or remove it";
+            self.refuse(true, name, "is set, but the mode is mean", remedy)
+        })
+    }
+
+    fn check_robust(&self) -> Result<(), SpecError> {
+        let minimum = self.rounds.minimum();
+        let Some(spec) = self.aggregation.robust(minimum) else {
+            return Ok(());
+        };
+        self.refuse(
+            self.privacy.mode == PrivacyMode::Dp,
+            "aggregation.mode",
+            "is robust under privacy.mode dp: one device can move a robust rule by the whole clip, \
+             not by clip / n, so the noise would guarantee nothing",
+            "use mode mean, where clip and noise bound what any device does, or privacy.mode none",
+        )?;
+        self.refuse(
+            self.rounds.staleness_cap() > 0,
+            "aggregation.mode",
+            "is robust, but rounds.staleness_cap mixes updates of different models, whose distances \
+             mean nothing",
+            "set rounds.staleness_cap to 0, or use mode mean",
+        )?;
+        let weighted = matches!(
+            self.training.algorithm,
+            LocalAlgorithm::FedNova | LocalAlgorithm::QFedAvg { .. } | LocalAlgorithm::Scaffold
+        ) || self.training.examples_cap.is_some();
+        self.refuse(
+            weighted,
+            "aggregation.mode",
+            "is robust, but training.algorithm or training.examples_cap lets a device choose its own \
+             weight or a second vector",
+            "use algorithm fedavg, fedprox or feddyn without examples_cap, or mode mean",
+        )?;
+        let several = matches!(
+            self.training.personalisation,
+            Some(Personalisation::Ifca { .. } | Personalisation::RegionHeads { .. })
+        );
+        self.refuse(
+            several,
+            "training.personalisation",
+            "splits a round into groups, and hostile devices may all choose one",
+            "use fedper, or a run for each region",
+        )?;
+        let trusts = matches!(spec.rule, RobustRule::FlTrust {});
+        self.refuse(
+            trusts != self.aggregation.trusted.is_some(),
+            "aggregation.trusted",
+            "and the rule fltrust go together, but only one is set",
+            "name the device that holds clean data, or choose another rule",
+        )?;
+        for n in [minimum, self.rounds.cohort, self.rounds.to_select()] {
+            let n = n as usize - usize::from(trusts && n > 1);
+            spec.check(n).map_err(|error| SpecError::Invalid {
+                field: "aggregation".to_owned(),
+                problem: format!("can't bear a round of {n} contributions: {error}"),
+                remedy: "raise rounds.minimum, lower aggregation.byzantine, or choose another rule"
+                    .to_owned(),
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! Options that void each other's guarantee are refused when a run is created, with the reason and the
+//! nearest choice that is valid.
+
+use tonic::Code;
+
+use crate::harness::operator::assert_refusal;
+use crate::harness::{Coordinator, Recipe};
+
+fn table(text: &str) -> toml::Value {
+    let table: toml::Table = toml::from_str(text).unwrap();
+    table.into()
+}
+
+fn robust(recipe: Recipe) -> Recipe {
+    recipe.set("aggregation.mode", "robust")
+}
+
+fn algorithm(recipe: Recipe, text: &str) -> Recipe {
+    recipe.set("training.algorithm", table(text))
+}
+
+fn personal(recipe: Recipe, text: &str) -> Recipe {
+    recipe.set("training.personalisation", table(text))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    let (new, private) = (Recipe::new, Recipe::private);
+    let bulyan = "kind = 'bulyan'";
+    let cases: Vec<(Recipe, &[&str])> = vec![
+        // privacy
+        (
+            robust(private()),
+            &["aggregation.mode", "guarantee nothing", "use mode mean"],
+        ),
+        (
+            algorithm(private(), "kind = 'fednova'"),
+            &["training.algorithm", "numbers of steps", "fedprox"],
+        ),
+        (
+            algorithm(private(), "kind = 'qfedavg'\nq = 1.0"),
+            &["training.algorithm", "losses", "privacy.mode to none"],
+        ),
+        (
+            personal(private(), "kind = 'ifca'\nclusters = 2"),
+            &["training.personalisation", "private", "region_heads"],
+        ),
+        // rules and what they can bear
+        (
+            robust(new().rounds(2, 6))
+                .set("aggregation.byzantine", 1)
+                .set("aggregation.rule", table(bulyan)),
+            &["aggregation", "6", "7"],
+        ),
+        (
+            robust(new().rounds(2, 4)).set("aggregation.byzantine", 2),
+            &["aggregation", "rounds.minimum"],
+        ),
+        (
+            robust(new().rounds(1, 1)).set("aggregation.byzantine", 1),
+            &["aggregation", "round of 1"],
+        ),
+        (
+            robust(new()).set("aggregation.rule", table("kind = 'fltrust'")),
+            &["aggregation.trusted", "clean data"],
+        ),
+        (
+            new().set("aggregation.byzantine", 1),
+            &["aggregation.byzantine", "mode is mean"],
+        ),
+        (
+            robust(algorithm(new(), "kind = 'scaffold'")),
+            &["aggregation.mode", "fedprox"],
+        ),
+        (
+            robust(new().set("training.examples_cap", 10)),
+            &["aggregation.mode", "examples_cap"],
+        ),
+        (
+            robust(new()).set("rounds.staleness_cap", 2),
+            &["aggregation.mode", "staleness_cap to 0"],
+        ),
+        // rounds that overlap
+        (
+            new().set("rounds.staleness_cap", 2).seeded(1),
+            &["rounds.staleness_cap", "remove the seed"],
+        ),
+        (
+            algorithm(new(), "kind = 'scaffold'").set("rounds.staleness_cap", 2),
+            &["training.algorithm", "staleness_cap"],
+        ),
+        (
+            personal(new(), "kind = 'ifca'\nclusters = 2").set("rounds.staleness_cap", 2),
+            &["training.personalisation", "staleness_cap"],
+        ),
+        // halves and groups
+        (
+            algorithm(new(), "kind = 'feddyn'\nalpha = 0.1"),
+            &["server.optimiser", "feddyn", "together"],
+        ),
+        (
+            personal(
+                algorithm(new(), "kind = 'scaffold'"),
+                "kind = 'ditto'\nlambda = 0.1\nepochs = 1",
+            ),
+            &["training.personalisation", "ditto", "scaffold"],
+        ),
+        (
+            personal(new(), "kind = 'region_heads'\nlayers = ['2.']")
+                .set("regions", vec!["eu"]),
+            &["training.personalisation", "one region", "fedper"],
+        ),
+        // values
+        (
+            personal(new(), "kind = 'fedper'\nlayers = ['7.']"),
+            &["personalisation.layers", "7.", "tensor paths"],
+        ),
+        (
+            personal(new(), "kind = 'fedper'\nlayers = ['']"),
+            &["personalisation.layers", "tensor paths"],
+        ),
+        (
+            personal(new(), "kind = 'fedper'\nlayers = ['0.', '2.']"),
+            &["personalisation.layers", "leave some"],
+        ),
+        (
+            personal(new(), "kind = 'ifca'\nclusters = 1"),
+            &["personalisation.clusters", "2 to 16"],
+        ),
+        (
+            algorithm(new(), "kind = 'fedprox'\nmu = -1.0"),
+            &["training.algorithm", "mu", "above 0"],
+        ),
+        (
+            new().set("training.momentum", 1.0),
+            &["training.momentum", "below 1"],
+        ),
+        (
+            new().set("training.examples_cap", 0),
+            &["training.examples_cap", "use 1 to"],
+        ),
+        (
+            new().set("training.codec", "topk:0"),
+            &["training.codec", "topk"],
+        ),
+        (
+            new().set("training.codec", "eden:9"),
+            &["training.codec", "eden"],
+        ),
+    ];
+    for (recipe, named) in cases {
+        let refused = operator.refused(&recipe.text()).await;
+        assert_refusal(&refused, Code::InvalidArgument, "TRB-0110", named);
+    }
+    assert!(operator.runs().await.is_empty(), "nothing was started");
+}
