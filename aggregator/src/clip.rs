@@ -1,7 +1,10 @@
 //! Scaling an update into the L2 ball of radius `clip`, as the device does before encoding.
 
 use crate::error::UpdateError;
-use crate::fixed_point::{LANES, check_clip};
+use crate::fixed_point::check_clip;
+
+/// Independent accumulators of the norm, so that the compiler can use vector registers.
+const LANES: usize = 8;
 
 /// What [`clip_l2`] did. It stays on the device: the norm says something about the data.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -61,6 +61,12 @@ pub enum UpdateError {
         /// The refused clip.
         clip: f32,
     },
+    /// The share of an update can't be used.
+    #[error("share {share} is not usable; an update counts with more than 0 and at most 1")]
+    BadShare {
+        /// The refused share.
+        share: f32,
+    },
     /// The number of parameters can't be used.
     #[error("dimension {dimension} is not usable; a model has 1 to {max} parameters")]
     BadDimension {

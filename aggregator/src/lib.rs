@@ -31,7 +31,7 @@
 //! let squared_sensitivity = u128::from(grid.bound()).pow(2);
 //! let noise = noise_for(squared_sensitivity, rho_for_epsilon(1.0, 1e-5)?)?;
 //! let charge = noise.rho(squared_sensitivity)?; // into the ledger, before the next line
-//! let mean = release_mean(&partial, &grid, 100, Some((&noise, &mut NoiseSource::from_os()?)))?;
+//! let mean = release_mean(&partial, &grid, 100.0, Some((&noise, &mut NoiseSource::from_os()?)))?;
 //! # assert_eq!(mean.len(), 3);
 //! # assert!(charge.as_f64() > 0.01);
 //! # Ok(())
@@ -76,6 +76,8 @@ pub use error::UpdateError;
 pub use fixed_point::{Contribution, FixedPoint, MAX_DIMENSION, SCALE};
 pub use noise::{DiscreteGaussian, NoiseError, NoiseSource};
 pub use optimiser::{OptimiserError, OptimiserState, ServerOptimiser};
-pub use partial::{MAX_CONTRIBUTIONS, Partial, PartialError};
+pub use partial::{
+    EncodedContribution, MAX_CONTRIBUTIONS, MAX_WEIGHT, Partial, PartialError, WEIGHT_ONE,
+};
 pub use release::{ReleaseError, release_mean};
 pub use robust::{PreAggregator, RobustError, RobustRule, RobustSpec};

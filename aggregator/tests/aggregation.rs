@@ -80,7 +80,7 @@ proptest! {
         let noise = DiscreteGaussian::new(1 << 20).unwrap();
         let release = |partial| {
             let mut source = NoiseSource::seeded([5; 32]);
-            release_mean(partial, &fixed, 12, Some((&noise, &mut source))).unwrap()
+            release_mean(partial, &fixed, 12.0, Some((&noise, &mut source))).unwrap()
         };
         prop_assert_eq!(release(&merged), release(&whole));
     }
@@ -142,9 +142,10 @@ proptest! {
     ) {
         let mut whole = Vec::new();
         if header {
-            whole.extend_from_slice(b"TRBPART1");
-            whole.extend_from_slice(&dimension.to_le_bytes());
-            whole.extend_from_slice(&count.to_le_bytes());
+            whole.extend_from_slice(b"TRBPART2");
+            for field in [dimension, count, count << 20, count] {
+                whole.extend_from_slice(&field.to_le_bytes());
+            }
         }
         whole.extend_from_slice(&bytes);
         if let Ok(partial) = Partial::from_bytes(&whole) {
@@ -160,7 +161,7 @@ fn a_partial_survives_storage_in_both_widths() {
     let bytes = Codec::F32.encode(&[0.7, -0.7], &mut noise());
     let mut partial = Partial::new(2);
     partial.add_encoded(&fixed, Codec::F32, &bytes).unwrap();
-    assert_eq!(partial.to_bytes().len(), 25 + 2 * 4);
+    assert_eq!(partial.to_bytes().len(), 41 + 2 * 4);
     for _ in 0..12 {
         // doubling passes 2^31
         let copy = partial.clone();
@@ -168,7 +169,7 @@ fn a_partial_survives_storage_in_both_widths() {
     }
     assert_eq!(partial.count(), 4096);
     let stored = partial.to_bytes();
-    assert_eq!(stored.len(), 25 + 2 * 8);
+    assert_eq!(stored.len(), 41 + 2 * 8);
     assert_eq!(Partial::from_bytes(&stored), Ok(partial));
     for length in 0..stored.len() {
         assert!(matches!(
@@ -181,7 +182,7 @@ fn a_partial_survives_storage_in_both_widths() {
 #[test]
 fn a_stored_sum_beyond_what_its_count_allows_is_refused() {
     let mut bytes = Partial::new(1).to_bytes();
-    bytes[25] = 1;
+    bytes[41] = 1;
     assert!(matches!(
         Partial::from_bytes(&bytes),
         Err(PartialError::Malformed { .. })
@@ -200,7 +201,7 @@ fn a_partial_refuses_to_count_past_its_limit() {
         partial.merge(&copy).unwrap();
     }
     assert_eq!(partial.count(), 1 << 40);
-    assert_eq!(partial.sums(), [(SCALE as i64 / 2) << 40]);
+    assert!(partial.sums().eq([(SCALE as i64 / 2) << 40]));
     let copy = partial.clone();
     assert_eq!(
         partial.merge(&copy),
@@ -227,7 +228,7 @@ fn parts_of_different_models_do_not_mix() {
         Err(mismatch)
     );
     assert_eq!(
-        release_mean(&partial, &fixed, 1, None),
+        release_mean(&partial, &fixed, 1.0, None),
         Err(ReleaseError::DimensionMismatch {
             expected: 2,
             actual: 3
@@ -239,7 +240,7 @@ fn parts_of_different_models_do_not_mix() {
 fn the_mean_without_noise_is_the_mean_of_the_updates() {
     let fixed = FixedPoint::new(1.0, DIMENSION).unwrap();
     let partial = sum(&fixed, &encoded(7));
-    let mean = release_mean(&partial, &fixed, 7, None).unwrap();
+    let mean = release_mean(&partial, &fixed, 7.0, None).unwrap();
     for (index, value) in mean.iter().enumerate() {
         let exact = (0..7)
             .map(|seed| f64::from(update(seed, DIMENSION)[index]))
@@ -248,7 +249,7 @@ fn the_mean_without_noise_is_the_mean_of_the_updates() {
         assert!((f64::from(*value) - exact).abs() < 1e-6);
     }
     // the denominator is the planned number, not the count
-    let fixed_denominator = release_mean(&partial, &fixed, 14, None).unwrap();
+    let fixed_denominator = release_mean(&partial, &fixed, 14.0, None).unwrap();
     assert!(
         mean.iter()
             .zip(&fixed_denominator)
@@ -260,14 +261,14 @@ fn the_mean_without_noise_is_the_mean_of_the_updates() {
 fn released_noise_has_the_scale_that_was_asked_for() {
     // 100,000 values over two streams; six standard errors of a variance are 2.7 %
     let dimension = 100_000;
-    let (clip, sigma, denominator) = (0.5f32, 1u64 << 21, 10);
+    let (clip, sigma, denominator) = (0.5f32, 1u64 << 21, 10.0);
     let fixed = FixedPoint::new(clip, dimension).unwrap();
     let noise = DiscreteGaussian::new(sigma).unwrap();
     let mut source = NoiseSource::seeded([11; 32]);
     let empty = Partial::new(dimension);
     let mean = release_mean(&empty, &fixed, denominator, Some((&noise, &mut source))).unwrap();
     let variance = mean.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / dimension as f64;
-    let expected = sigma as f64 * fixed.step() / denominator as f64;
+    let expected = sigma as f64 * fixed.step() / denominator;
     assert!(
         (variance / expected.powi(2) - 1.0).abs() < 0.027,
         "{variance}"
@@ -278,13 +279,20 @@ fn released_noise_has_the_scale_that_was_asked_for() {
 fn nothing_is_released_from_nothing() {
     let fixed = FixedPoint::new(1.0, 1).unwrap();
     assert_eq!(
-        release_mean(&Partial::new(1), &fixed, 1, None),
+        release_mean(&Partial::new(1), &fixed, 1.0, None),
         Err(ReleaseError::Empty)
     );
     let noise = DiscreteGaussian::new(5).unwrap();
     let mut source = NoiseSource::seeded([0; 32]);
-    let outcome = release_mean(&Partial::new(1), &fixed, 0, Some((&noise, &mut source)));
-    assert_eq!(outcome, Err(ReleaseError::ZeroDenominator));
+    for denominator in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+        let outcome = release_mean(
+            &Partial::new(1),
+            &fixed,
+            denominator,
+            Some((&noise, &mut source)),
+        );
+        assert!(matches!(outcome, Err(ReleaseError::BadDenominator { .. })));
+    }
 }
 
 #[test]
@@ -305,7 +313,7 @@ fn half_precision_updates_sum_like_full_ones() {
         half.add_encoded(&fixed, Codec::F16, &bytes).unwrap();
     }
     let full = sum(&fixed, &encoded(5));
-    for (a, b) in half.sums().iter().zip(full.sums()) {
+    for (a, b) in half.sums().zip(full.sums()) {
         // a value is at most 0.1 here: five truncations of 2^-11 of it
         assert!((a - b).abs() < 5 * 110, "{a} {b}");
     }

@@ -10,7 +10,7 @@ use tributary_experiments::runner::{ExperimentOutcome, ExperimentRecipe, run_exp
 use crate::attacks;
 use crate::exit::Exit;
 use crate::output::short_digest;
-use crate::output::{Align, Cell, Output, Palette, Table, Tone, count, decimal, percent};
+use crate::output::{Align, Cell, Output, Palette, Table, Tone, bytes, count, decimal, percent};
 use crate::progress::Narrator;
 
 const RUN: &str = "\
@@ -72,34 +72,58 @@ fn read(path: &Path) -> Result<String> {
 }
 
 fn table(outcome: &ExperimentOutcome, colours: Palette) -> String {
-    let mut table = Table::new(&[
+    let seeds = outcome.variants.iter().map(|v| v.trained_by_seed.len());
+    let has_seeds = seeds.max().is_some_and(|most| most > 1);
+    let has_personal = outcome.variants.iter().any(|v| v.local_personal.is_some());
+    let has_epsilon = outcome.variants.iter().any(|v| v.epsilon.is_finite());
+    let mut columns = vec![
         ("variant", Align::Left),
         ("rounds", Align::Right),
         ("contributions", Align::Right),
+        ("bytes up", Align::Right),
         ("initial", Align::Right),
         ("trained", Align::Right),
-        ("worst region", Align::Right),
-        ("epsilon", Align::Right),
-        ("seconds", Align::Right),
-        ("model", Align::Left),
-    ]);
+    ];
+    let optional = [
+        (has_seeds, "deviation"),
+        (has_personal, "shared on own data"),
+        (has_personal, "personal on own data"),
+        (true, "worst region"),
+        (has_epsilon, "epsilon"),
+        (true, "seconds"),
+    ];
+    let shown = optional.iter().filter(|(is_shown, _)| *is_shown);
+    columns.extend(shown.map(|(_, name)| (*name, Align::Right)));
+    columns.push(("model", Align::Left));
+    let mut table = Table::new(&columns);
     for variant in &outcome.variants {
         let worst = variant.regions.iter().min_by(|a, b| a.1.total_cmp(&b.1));
-        table.row(vec![
+        let mut row = vec![
             Cell::toned(Tone::Strong, &variant.name),
             count(variant.rounds).into(),
             count(variant.contributions).into(),
+            bytes(variant.bytes_up).into(),
             percent(variant.initial).into(),
             Cell::toned(Tone::Good, percent(variant.trained)),
-            worst
-                .map_or("-".to_owned(), |(name, share)| {
-                    format!("{name} {}", percent(*share))
-                })
-                .into(),
-            decimal(variant.epsilon).into(),
-            format!("{:.1}", variant.wall_s).into(),
-            short_digest(&variant.model_digest).into(),
-        ]);
+        ];
+        if has_seeds {
+            row.push(percent(variant.trained_deviation).into());
+        }
+        if has_personal {
+            row.push(percent(variant.local_shared).into());
+            let personal = variant.local_personal.map_or("-".to_owned(), percent);
+            row.push(personal.into());
+        }
+        let worst = worst.map_or("-".to_owned(), |(name, share)| {
+            format!("{name} {}", percent(*share))
+        });
+        row.push(worst.into());
+        if has_epsilon {
+            row.push(decimal(variant.epsilon).into());
+        }
+        row.push(format!("{:.1}", variant.wall_s).into());
+        row.push(short_digest(&variant.model_digest).into());
+        table.row(row);
     }
     let seeded = "\nseeded: nothing here is private\n";
     let note = if outcome.not_private {

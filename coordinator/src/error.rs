@@ -113,7 +113,7 @@ impl CoordinatorError {
             Self::Accounting(_) | Self::Noise(_) => "TRB-0400",
             Self::Partial(_) | Self::Release(_) | Self::Robust(_) | Self::Optimiser(_) => {
                 "TRB-0410"
-            },
+            }
             Self::Drift(_) => "TRB-0420",
             Self::Store(_) => "TRB-0500",
             Self::Blob(_) => "TRB-0510",

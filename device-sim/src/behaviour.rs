@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
-use tributary_device::{Conduct, Decision, EncodedUpdate, Purposes, Workload, seeded};
+use tributary_device::{Conduct, Decision, EncodedUpdate, Examples, Purposes, Workload, seeded};
 use tributary_model::Digest;
 
 /// How a device's slowness shows.
@@ -24,8 +24,27 @@ pub enum Pace {
 }
 
 /// What a hostile or broken device does to its uploads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// The first four are attackers that the form of an update does not betray: they act before the
+/// payload is clipped, encoded and sent like any other. A backdoor by model replacement (Bagdasaryan
+/// et al. 2020) is [`Fault::Scale`] on a device whose data carry the trigger.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
+    /// Sends the opposite of its update.
+    SignFlip,
+    /// Multiplies its update, to outweigh the others as far as the clip lets it.
+    Scale {
+        /// The factor; finite.
+        factor: f32,
+    },
+    /// Trains on the labels `classes - 1 - y`.
+    LabelFlip,
+    /// Inner product manipulation (Xie, Koyejo, Gupta 2020): sends `-tau` times the mean update, for
+    /// which it takes its own.
+    Ipm {
+        /// Strength tau, finite and above 0; small ones are hard to tell from honest updates.
+        tau: f32,
+    },
     /// A value is not a number.
     Nan,
     /// The norm is far above the clip.
@@ -64,7 +83,15 @@ impl Behaviour {
         if !(0.0..=1.0).contains(&self.drop_out) {
             return Some("drop_out must be in [0, 1]");
         }
-        None
+        match self.fault {
+            Some(Fault::Scale { factor }) if !factor.is_finite() => {
+                Some("fault scale: factor must be finite")
+            }
+            Some(Fault::Ipm { tau }) if !(tau.is_finite() && tau > 0.0) => {
+                Some("fault ipm: tau must be finite and above 0")
+            }
+            _ => None,
+        }
     }
 }
 
@@ -109,16 +136,41 @@ impl Conduct for SimConduct {
         }
     }
 
-    fn alter_delta(&self, delta: &mut [f32]) {
-        match self.behaviour.fault {
-            Some(Fault::Nan) => {
-                if let Some(first) = delta.first_mut() {
-                    *first = f32::NAN;
-                }
-            }
-            Some(Fault::Huge) => delta.iter_mut().for_each(|value| *value *= 1000.0),
-            _ => {}
+    fn alter_examples(&self, examples: Examples, classes: usize) -> Examples {
+        if self.behaviour.fault != Some(Fault::LabelFlip) {
+            return examples;
         }
+        let last = (classes as u32).saturating_sub(1);
+        let flipped = examples
+            .labels
+            .iter()
+            .map(|label| last.saturating_sub(*label));
+        Examples {
+            labels: flipped.collect(),
+            ..examples
+        }
+    }
+
+    fn alter_delta(&self, payload: &mut [f32]) {
+        let factor = match self.behaviour.fault {
+            Some(Fault::SignFlip) => -1.0,
+            Some(Fault::Scale { factor }) => factor,
+            Some(Fault::Ipm { tau }) => -tau,
+            _ => return,
+        };
+        payload.iter_mut().for_each(|value| *value *= factor);
+    }
+
+    fn alter_clipped(&self, payload: &mut [f32]) -> bool {
+        match self.behaviour.fault {
+            Some(Fault::Nan) => payload
+                .iter_mut()
+                .take(1)
+                .for_each(|value| *value = f32::NAN),
+            Some(Fault::Huge) => payload.iter_mut().for_each(|value| *value *= 1000.0),
+            _ => return false,
+        }
+        true
     }
 
     fn alter_update(&self, update: &mut EncodedUpdate) {
@@ -170,6 +222,47 @@ mod tests {
             steps,
             lease: Duration::from_secs(60),
         }
+    }
+
+    fn attacker(fault: Fault) -> Behaviour {
+        Behaviour {
+            fault: Some(fault),
+            ..Behaviour::default()
+        }
+    }
+
+    #[test]
+    fn attackers_change_the_payload_or_the_labels_and_nothing_else() {
+        let examples = || Examples {
+            inputs: vec![0.5; 6].into(),
+            labels: vec![0, 1, 2].into(),
+        };
+        let attack = |fault| {
+            let device = conduct(attacker(fault));
+            let mut payload = [1.0, -2.0];
+            device.alter_delta(&mut payload);
+            let clipped = device.alter_clipped(&mut payload);
+            let labels = device.alter_examples(examples(), 3).labels.to_vec();
+            (payload, clipped, labels)
+        };
+        let honest = vec![0, 1, 2];
+        let cases = [
+            (Fault::SignFlip, [-1.0, 2.0], false, honest.clone()),
+            (
+                Fault::Scale { factor: 10.0 },
+                [10.0, -20.0],
+                false,
+                honest.clone(),
+            ),
+            (Fault::Ipm { tau: 0.5 }, [-0.5, 1.0], false, honest.clone()),
+            (Fault::LabelFlip, [1.0, -2.0], false, vec![2, 1, 0]),
+            (Fault::Huge, [1000.0, -2000.0], true, honest.clone()),
+            (Fault::Late, [1.0, -2.0], false, honest),
+        ];
+        for (fault, payload, clipped, labels) in cases {
+            assert_eq!(attack(fault), (payload, clipped, labels), "{fault:?}");
+        }
+        assert!(attack(Fault::Nan).0[0].is_nan());
     }
 
     #[test]
@@ -231,6 +324,11 @@ mod tests {
                 seconds_per_step: f64::INFINITY,
                 ..Default::default()
             },
+            attacker(Fault::Scale {
+                factor: f32::INFINITY,
+            }),
+            attacker(Fault::Ipm { tau: 0.0 }),
+            attacker(Fault::Ipm { tau: f32::NAN }),
         ] {
             assert!(behaviour.problem().is_some());
         }

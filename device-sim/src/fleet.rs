@@ -11,7 +11,8 @@ use tokio_util::task::TaskTracker;
 use tributary_device::agent::AgentView;
 use tributary_device::{
     Agent, AgentError, AgentOptions, Connections, ConnectionsError, Environment, Identity,
-    IdentityError, LoadedBuild, MemorySlots, Purposes, TallySnapshot, Timing, Token, seeded,
+    IdentityError, LoadedBuild, MemorySlots, Purposes, TallySnapshot, Timing, Token,
+    VolatileMemory, seeded,
 };
 use tributary_proto::RegionId;
 
@@ -203,6 +204,7 @@ fn agent(
         },
         data: Arc::new(data),
         slots: Box::new(MemorySlots::default()),
+        memory: Arc::new(VolatileMemory::default()),
         conduct: Arc::new(SimConduct {
             behaviour: device.behaviour,
             seed,
@@ -298,6 +300,21 @@ impl FleetHandle {
     /// Views of the devices, in the order in which they were given.
     pub fn devices(&self) -> &[AgentView] {
         &self.views
+    }
+
+    /// The parameters that each device would use itself in a personalised run, in the order in which
+    /// the devices were given; see [`AgentView::personal_model`]. `shared` are the shared parameters
+    /// to use beside the personal ones, those of the version that a device saw last when `None`.
+    pub fn personal_models(&self, run_id: &str, shared: Option<&[f32]>) -> Vec<Option<Vec<f32>>> {
+        let views = self.views.iter();
+        views
+            .map(|view| view.personal_model(run_id, shared))
+            .collect()
+    }
+
+    /// The cluster that each device chose last in an IFCA run; see [`AgentView::cluster`].
+    pub fn clusters(&self, run_id: &str) -> Vec<Option<u32>> {
+        self.views.iter().map(|view| view.cluster(run_id)).collect()
     }
 
     /// Ends all sessions in order and waits for the devices to stop.

@@ -17,7 +17,9 @@ use crate::data::LocalData;
 use crate::environment::Environment;
 use crate::identity::{Identity, IdentityError};
 use crate::install::{ActiveBuild, Installer};
+use crate::memory::DeviceMemory;
 use crate::outbox::Queue;
+use crate::personal::SeenRuns;
 use crate::randomness;
 use crate::shape::SessionShape;
 use crate::slots::{SlotError, SlotStore};
@@ -45,6 +47,8 @@ pub struct AgentOptions {
     pub data: Arc<dyn LocalData>,
     /// Where its builds live.
     pub slots: Box<dyn SlotStore>,
+    /// What it keeps from round to round.
+    pub memory: Arc<dyn DeviceMemory>,
     /// How it behaves; [`crate::Obedient`] on a real device.
     pub conduct: Arc<dyn Conduct>,
     /// Stream or polling.
@@ -89,6 +93,9 @@ pub(crate) struct Core {
     pub(crate) environment: Arc<Environment>,
     pub(crate) number: u64,
     pub(crate) installer: Installer,
+    pub(crate) memory: Arc<dyn DeviceMemory>,
+    /// What personalised runs were last trained from.
+    pub(crate) seen: SeenRuns,
     /// Events for the coordinator.
     pub(crate) outbox: Queue<DeviceEvent>,
     /// Orders from the coordinator, with the time they came.
@@ -114,6 +121,8 @@ impl Agent {
             environment,
             number: options.number,
             installer,
+            memory: options.memory,
+            seen: SeenRuns::default(),
             outbox: Queue::new(OUTBOX_LIMIT),
             inbox: Queue::new(INBOX_LIMIT),
             rng: Mutex::new(rng),
@@ -164,6 +173,24 @@ impl AgentView {
     /// The build that runs now.
     pub fn active_build(&self) -> Option<ActiveBuild> {
         self.core.installer.active()
+    }
+
+    /// The parameters that the device would use itself in a personalised run, in the order of the
+    /// model's layout. `shared` replaces the shared parameters of the version that it trained from
+    /// last. FedPer and FedRep: the shared ones with the personal layers put in; Ditto: the personal
+    /// model; APFL: alpha v + (1 - alpha) w; IFCA: the model of the chosen cluster. `None` before
+    /// the device has trained in the run since it started, for a run without personalisation, or
+    /// when `shared` has another length. May read the memory's files. For the device's owner and for
+    /// experiments: these values are as private as the data.
+    pub fn personal_model(&self, run_id: &str, shared: Option<&[f32]>) -> Option<Vec<f32>> {
+        let seen = self.core.seen.find(run_id)?;
+        seen.parameters(&self.core.recall(run_id), shared)
+    }
+
+    /// The cluster that the device chose last in an IFCA run, an index into the assignment's models;
+    /// `None` as for [`AgentView::personal_model`], 0 for other methods.
+    pub fn cluster(&self, run_id: &str) -> Option<u32> {
+        Some(self.core.seen.find(run_id)?.cluster)
     }
 
     /// Goes back to the build that ran before.

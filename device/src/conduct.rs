@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::data::Examples;
 use crate::training::EncodedUpdate;
 
 /// What an assignment asks of the device.
@@ -15,7 +16,7 @@ pub struct Workload<'a> {
     pub round: u32,
     /// Examples that the device would train on.
     pub examples: usize,
-    /// Optimiser steps: epochs x batches.
+    /// Optimiser steps, those for personal parameters included.
     pub steps: u64,
     /// Time until the lease ends.
     pub lease: Duration,
@@ -39,8 +40,19 @@ pub trait Conduct: Send + Sync {
         Decision::Train
     }
 
-    /// Changes the clipped delta before it is encoded.
-    fn alter_delta(&self, _delta: &mut [f32]) {}
+    /// Changes the examples that are trained on. The model knows `classes` classes.
+    fn alter_examples(&self, examples: Examples, _classes: usize) -> Examples {
+        examples
+    }
+
+    /// Changes the payload before it is clipped: what arrives passes every check of its form.
+    fn alter_delta(&self, _payload: &mut [f32]) {}
+
+    /// Changes the clipped payload before it is encoded; true when it did. The payload is then
+    /// encoded as it is, whatever its norm.
+    fn alter_clipped(&self, _payload: &mut [f32]) -> bool {
+        false
+    }
 
     /// Changes the encoded update before it is sent.
     fn alter_update(&self, _update: &mut EncodedUpdate) {}

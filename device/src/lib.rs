@@ -10,25 +10,36 @@
 //! - [`agent`]: the device itself, [`environment`]: what many agents of a process share
 //! - [`connections`], [`backoff`], [`outbox`], `session`: holding a stream or polling
 //! - `download`, `upload`: moving models and updates, resumable
-//! - [`compute`], [`library`], [`training`], [`summary`]: the work, on a bounded pool
+//! - `assignment`, `work`: obeying orders; [`compute`], [`library`]: a bounded pool and its models
+//! - `plan`, `local`, `payload`, `encode`, [`training`]: from an assignment to the encoded update
+//! - [`memory`], [`file_memory`], `personal`: what stays on the device from round to round
+//! - votes: [`summary`]
 //! - [`slots`], [`file_slots`], [`install`]: A/B slots and the checks before a switch
 //! - [`tally`], [`shape`]: what is counted
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod agent;
+mod assignment;
 pub mod backoff;
 pub mod compute;
 pub mod conduct;
 pub mod connections;
 pub mod data;
 mod download;
+mod encode;
 pub mod environment;
+pub mod file_memory;
 pub mod file_slots;
 pub mod identity;
 pub mod install;
 pub mod library;
+mod local;
+pub mod memory;
 pub mod outbox;
+mod payload;
+mod personal;
+mod plan;
 mod randomness;
 mod session;
 mod session_stream;
@@ -48,13 +59,15 @@ pub use conduct::{Conduct, Decision, Obedient, Workload};
 pub use connections::{Connections, ConnectionsError};
 pub use data::{DataError, Examples, LocalData, Purpose};
 pub use environment::{Environment, Timing};
+pub use file_memory::FileMemory;
 pub use file_slots::FileSlots;
 pub use identity::{Hardware, Identity, IdentityError, Token};
 pub use install::{ActiveBuild, INT8_FORMAT, signed_text};
 pub use library::{LoadedBuild, LoadedModel, ModelLibrary};
+pub use memory::{DeviceMemory, Kept, MemoryError, RunState, VolatileMemory};
 pub use randomness::{Purposes, seeded};
 pub use shape::SessionShape;
 pub use slots::{MemorySlots, SlotError, SlotStore, StoredBuild};
 pub use state_folder::StateFolder;
 pub use tally::{Tally, TallySnapshot};
-pub use training::EncodedUpdate;
+pub use training::{EncodedUpdate, TrainingError};

@@ -11,6 +11,8 @@ use crate::identity::IdentityError;
 pub enum Purposes {
     /// Shuffling of local training.
     Training,
+    /// Rounding and rotation of stochastic codecs.
+    Encoding,
     /// Choice of the example that votes.
     Summary,
     /// Drop-out of a simulated device.
@@ -25,6 +27,7 @@ impl Purposes {
     const fn tag(self) -> &'static [u8] {
         match self {
             Self::Training => b"training",
+            Self::Encoding => b"encoding",
             Self::Summary => b"summary",
             Self::DropOut => b"drop-out",
             Self::Jitter => b"jitter",

@@ -1,4 +1,4 @@
-//! Keeps a device's identity over restarts.
+//! Keeps a device's identity, and what it remembers of its runs, over restarts.
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tributary_proto::{DeviceId, RegionId};
 
+use crate::file_memory::FileMemory;
 use crate::identity::{Hardware, Identity, IdentityError, Token};
+use crate::memory::MemoryError;
 
 const IDENTITY_FILE: &str = "identity.json";
 
@@ -38,6 +40,14 @@ impl StateFolder {
     /// The folder, under which slots may live too.
     pub fn path(&self) -> &Path {
         &self.folder
+    }
+
+    /// Where the device keeps what it needs from round to round.
+    ///
+    /// # Errors
+    /// When its folder can't be made.
+    pub fn memory(&self) -> Result<FileMemory, MemoryError> {
+        FileMemory::open(self.folder.join("memory"))
     }
 
     /// Reads the identity; `None` when none was saved yet.
@@ -96,7 +106,7 @@ fn at(path: &Path, source: std::io::Error) -> IdentityError {
     }
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]

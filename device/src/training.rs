@@ -1,21 +1,27 @@
-//! Local training: from an assignment to the encoded update.
+//! From an assignment to the encoded update.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tributary_aggregator::{Codec, UnknownCodec, UpdateError, clip_l2};
-use tributary_model::{Batch, Digest, LocalTraining, ModelError, train};
-use tributary_proto::v1::{Assignment, TrainingPlan};
+use tributary_aggregator::{FeedbackError, UnknownCodec, UpdateError};
+use tributary_model::{
+    Batch, Digest, FastEngine, LocalAlgorithm, ModelError, Personalisation, mean_loss,
+    named_parameters, scaffold_offset,
+};
 
+use crate::agent::Core;
 use crate::compute::Workbench;
-use crate::conduct::Conduct;
 use crate::data::Examples;
+use crate::encode::Encoder;
 use crate::identity::IdentityError;
 use crate::library::LoadedModel;
+use crate::local::{LocalWork, put_back};
+use crate::memory::{Kept, RunState};
+use crate::payload::Trained;
+use crate::personal::Seen;
+use crate::plan::{LocalPlan, in_plan};
 use crate::randomness::{Purposes, seeded_or_os};
-
-/// Most passes over the data that a device makes.
-const MAX_EPOCHS: u32 = 10_000;
 
 /// A finished update, ready to be sent any number of times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +36,14 @@ pub struct EncodedUpdate {
     pub codec: String,
     /// Digest of the bytes.
     pub digest: Digest,
-    /// The encoded weight delta.
+    /// The encoded payload.
     pub bytes: Bytes,
+    /// Its weight in units of 2^-20; 0 stands for 1.
+    pub weight: u64,
+    /// Its weight times its number of steps, in units of 2^-20; FedNova only.
+    pub work: u64,
+    /// The cluster that was trained, an index into the assignment's models; IFCA only.
+    pub cluster: u32,
 }
 
 /// Why there is no update.
@@ -52,9 +64,12 @@ pub enum TrainingError {
     /// The model or the data does not fit, or training diverged.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The delta can't be clipped.
+    /// The payload can't be clipped.
     #[error(transparent)]
     Update(#[from] UpdateError),
+    /// The payload can't be joined with what earlier ones left out.
+    #[error(transparent)]
+    Feedback(#[from] FeedbackError),
     /// Training changed nothing.
     #[error("the update is zero everywhere; check the data and the learning rate")]
     Zero,
@@ -71,6 +86,7 @@ impl TrainingError {
             Self::Codec(_) => "unknown_codec",
             Self::Model(_) => "model",
             Self::Update(_) => "clip",
+            Self::Feedback(_) => "feedback",
             Self::Zero => "zero",
             Self::Randomness(_) => "randomness",
         }
@@ -79,101 +95,234 @@ impl TrainingError {
 
 /// Everything that one training needs, owned, so that it can go to another thread.
 pub(crate) struct TrainingJob {
-    pub(crate) device_id: String,
+    pub(crate) core: Arc<Core>,
     pub(crate) run_id: String,
     pub(crate) round: u32,
-    pub(crate) plan: TrainingPlan,
-    pub(crate) model: Arc<LoadedModel>,
+    pub(crate) plan: LocalPlan,
+    /// The models to choose from: the assigned one, or one per cluster.
+    pub(crate) models: Vec<Arc<LoadedModel>>,
+    /// The server's control variate; empty when the assignment names none.
+    pub(crate) control: Vec<f32>,
     pub(crate) examples: Examples,
-    pub(crate) conduct: Arc<dyn Conduct>,
 }
 
-/// Checks what can be checked before anything is fetched.
-pub(crate) fn check_plan(assignment: &Assignment) -> Result<&TrainingPlan, TrainingError> {
-    let wrong = |field, problem: &str| TrainingError::Plan {
-        field,
-        problem: problem.to_owned(),
-    };
-    let plan = assignment
-        .plan
-        .as_ref()
-        .ok_or_else(|| wrong("plan", "is missing"))?;
-    if plan.epochs == 0 || plan.epochs > MAX_EPOCHS {
-        return Err(wrong("epochs", "must be 1 to 10000"));
-    }
-    if plan.batch_size == 0 {
-        return Err(wrong("batch_size", "must be at least 1"));
-    }
-    if !(plan.clip.is_finite() && plan.clip > 0.0) {
-        return Err(wrong("clip", "must be finite and above 0"));
-    }
-    if plan.parameters > tributary_model::MAX_PARAMETERS as u64 {
-        return Err(wrong("parameters", "is more than any model may have"));
-    }
-    plan.codec.parse::<Codec>()?;
-    Ok(plan)
-}
-
-/// Optimiser steps of a plan on `examples` examples.
-pub(crate) fn steps(plan: &TrainingPlan, examples: usize) -> u64 {
-    let batches = (examples as u64).div_ceil(u64::from(plan.batch_size.max(1)));
-    batches * u64::from(plan.epochs)
+/// An update with the state that moves once it was counted.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) update: EncodedUpdate,
+    pub(crate) on_receipt: RunState,
 }
 
 impl TrainingJob {
-    /// Trains, subtracts, clips and encodes.
-    pub(crate) fn run(self, bench: &mut Workbench) -> Result<EncodedUpdate, TrainingError> {
-        let model = &self.model;
-        if self.plan.parameters != model.weights.len() as u64 {
-            let problem = format!("is not the model's {}", model.weights.len());
-            return Err(TrainingError::Plan {
-                field: "parameters",
-                problem,
-            });
-        }
-        let codec: Codec = self.plan.codec.parse()?;
-        let mut rng = seeded_or_os(
-            &self.plan.simulation_seed,
-            &self.run_id,
-            u64::from(self.round),
-            &self.device_id,
-            Purposes::Training,
-        )?;
-        let parts = bench.engine(model);
-        let weights = parts.weights;
-        weights.clear();
-        weights.extend_from_slice(&model.weights);
-        let how = LocalTraining {
-            epochs: self.plan.epochs,
-            batch_size: self.plan.batch_size,
-            learning_rate: self.plan.learning_rate,
+    /// Trains, keeps what is personal, and makes the update.
+    pub(crate) fn run(mut self, bench: &mut Workbench) -> Result<Finished, TrainingError> {
+        self.check_models()?;
+        let classes = self.models[0].graph.classes();
+        self.examples = self.core.conduct.alter_examples(self.examples, classes);
+        let state = self.core.recall(&self.run_id);
+        let cluster = self.choose(bench)?;
+        let model = Arc::clone(&self.models[cluster]);
+        let personal = self.personal_flags(&model);
+        let start = starting_point(&model, &personal, &state);
+        let control = self.control(start.len())?;
+        let offset = self.offset(&control, &state)?;
+        let mut rng = self.stream(Purposes::Training)?;
+
+        let parts = bench.engine(&model);
+        let loss = self.loss(parts.engine, &model)?;
+        parts.weights.clear();
+        parts.weights.extend_from_slice(&start);
+        let work = LocalWork {
+            plan: &self.plan,
+            data: self.data(),
+            start: &start,
+            offset: offset.as_deref(),
+            personal: &personal,
+            state: &state,
         };
-        let data = Batch {
-            inputs: &self.examples.inputs,
-            labels: &self.examples.labels,
+        let result = work.train(parts.engine, parts.weights, &mut rng)?;
+        self.keep_personal(&model, cluster, result.kept);
+
+        let pairs = parts.weights.iter().zip(start.iter());
+        let trained = Trained {
+            plan: &self.plan,
+            delta: pairs.map(|(new, old)| new - old).collect(),
+            steps: result.steps,
+            examples: self.examples.len(),
+            personal: &personal,
+            control: &control,
+            loss,
+            state: &state,
         };
-        train(parts.engine, weights, data, &how, &mut rng)?;
-        for (new, old) in weights.iter_mut().zip(&model.weights) {
-            *new -= old;
-        }
-        clip_l2(weights, self.plan.clip)?;
-        if weights.iter().all(|value| *value == 0.0) {
-            return Err(TrainingError::Zero);
-        }
-        self.conduct.alter_delta(weights);
-        Ok(self.finish(codec, codec.encode(weights)))
+        let encoder = Encoder {
+            conduct: self.core.conduct.as_ref(),
+            codec: self.plan.codec,
+            clip: self.plan.clip,
+        };
+        let mut noise = self.stream(Purposes::Encoding)?;
+        let encoded = encoder.encode(trained.payload()?, &state, &mut noise)?;
+        let mut update = EncodedUpdate {
+            run_id: self.run_id,
+            round: self.round,
+            model_digest: model.digest.to_string(),
+            codec: self.plan.codec.to_string(),
+            digest: Digest::of(&encoded.bytes),
+            bytes: Bytes::from(encoded.bytes),
+            weight: encoded.weight,
+            work: encoded.work,
+            cluster: cluster as u32,
+        };
+        self.core.conduct.alter_update(&mut update);
+        Ok(Finished {
+            update,
+            on_receipt: encoded.changes,
+        })
     }
 
-    fn finish(&self, codec: Codec, encoded: Vec<u8>) -> EncodedUpdate {
-        let mut update = EncodedUpdate {
-            run_id: self.run_id.clone(),
-            round: self.round,
-            model_digest: self.model.digest.to_string(),
-            codec: codec.name().to_owned(),
-            digest: Digest::of(&encoded),
-            bytes: Bytes::from(encoded),
-        };
-        self.conduct.alter_update(&mut update);
-        update
+    fn data(&self) -> Batch<'_> {
+        Batch {
+            inputs: &self.examples.inputs,
+            labels: &self.examples.labels,
+        }
+    }
+
+    fn stream(&self, purpose: Purposes) -> Result<rand_chacha::ChaCha20Rng, IdentityError> {
+        let device = self.core.identity.device_id.as_str();
+        let round = u64::from(self.round);
+        seeded_or_os(&self.plan.seed, &self.run_id, round, device, purpose)
+    }
+
+    fn check_models(&self) -> Result<(), TrainingError> {
+        let wrong = |field, problem| Err(TrainingError::Plan { field, problem });
+        for model in &self.models {
+            let values = model.weights.len();
+            if self.plan.parameters != values as u64 {
+                return wrong("parameters", format!("is not the model's {values}"));
+            }
+            if model.architecture != self.models[0].architecture {
+                let problem = "must name models of one architecture".to_owned();
+                return wrong("auxiliary_digests", problem);
+            }
+            if let Some(personalisation) = &self.plan.personalisation {
+                personalisation.check(&model.graph).map_err(in_plan)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The model with the smallest loss on the device's data, the first of equals (Ghosh et al. 2020,
+    /// "IFCA", algorithm 1, line 7). A model whose loss is not finite is passed over.
+    fn choose(&self, bench: &mut Workbench) -> Result<usize, ModelError> {
+        let mut best = (0, f64::INFINITY);
+        if self.models.len() > 1 {
+            for (index, model) in self.models.iter().enumerate() {
+                let engine = bench.engine(model).engine;
+                let loss = match mean_loss(engine, &model.weights, self.data()) {
+                    Err(ModelError::NotFinite { .. }) => continue,
+                    loss => loss?,
+                };
+                if loss < best.1 {
+                    best = (index, loss);
+                }
+            }
+        }
+        Ok(best.0)
+    }
+
+    fn personal_flags(&self, model: &LoadedModel) -> Vec<bool> {
+        let layers = self.plan.personalisation.as_ref();
+        match layers.map(Personalisation::personal_layers) {
+            Some(layers) if !layers.is_empty() => named_parameters(&model.graph, layers),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The server's control variate, zeros before it exists; empty for other algorithms.
+    fn control(&self, parameters: usize) -> Result<Cow<'_, [f32]>, TrainingError> {
+        if self.plan.algorithm != LocalAlgorithm::Scaffold {
+            return Ok(Cow::Borrowed(&[]));
+        }
+        if self.control.is_empty() {
+            return Ok(Cow::Owned(vec![0.0; parameters]));
+        }
+        let fits = self.control.len() == parameters;
+        if fits && self.control.iter().all(|value| value.is_finite()) {
+            return Ok(Cow::Borrowed(&self.control));
+        }
+        Err(TrainingError::Plan {
+            field: "auxiliary_digests",
+            problem: format!("must name a control variate of {parameters} finite values"),
+        })
+    }
+
+    /// What SCAFFOLD and FedDyn add to every gradient.
+    fn offset(&self, control: &[f32], state: &RunState) -> Result<Option<Vec<f32>>, ModelError> {
+        let parameters = self.plan.parameters as usize;
+        match self.plan.algorithm {
+            LocalAlgorithm::Scaffold => match state.get(Kept::ControlVariate, parameters) {
+                Some(own) => scaffold_offset(control, own).map(Some),
+                None => Ok(Some(control.to_vec())),
+            },
+            LocalAlgorithm::FedDyn { .. } => {
+                let own = state.get(Kept::DynamicGradient, parameters);
+                Ok(own.map(|own| own.iter().map(|value| -value).collect()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The mean loss before training, where the algorithm weighs by it.
+    fn loss(&self, engine: &mut FastEngine, model: &LoadedModel) -> Result<f64, ModelError> {
+        match self.plan.algorithm {
+            LocalAlgorithm::QFedAvg { .. } => mean_loss(engine, &model.weights, self.data()),
+            _ => Ok(0.0),
+        }
+    }
+
+    fn keep_personal(&self, model: &Arc<LoadedModel>, cluster: usize, kept: RunState) {
+        if let Some(personalisation) = &self.plan.personalisation {
+            self.core.remember(&self.run_id, kept);
+            self.core.seen.note(Seen {
+                run_id: self.run_id.clone(),
+                model: Arc::clone(model),
+                personalisation: personalisation.clone(),
+                cluster: cluster as u32,
+            });
+        }
+    }
+}
+
+/// The assigned parameters, with the personal ones put in.
+fn starting_point<'a>(model: &'a LoadedModel, flags: &[bool], state: &RunState) -> Cow<'a, [f32]> {
+    let count = flags.iter().filter(|flag| **flag).count();
+    match state.get(Kept::Personal, count) {
+        Some(known) if count > 0 => {
+            let mut start = model.weights.clone();
+            put_back(&mut start, flags, known);
+            Cow::Owned(start)
+        }
+        _ => Cow::Borrowed(&model.weights),
+    }
+}
+
+impl Core {
+    /// What is kept of a run; nothing when it can't be read, which is counted.
+    pub(crate) fn recall(&self, run_id: &str) -> RunState {
+        self.memory.load(run_id).unwrap_or_else(|error| {
+            tracing::warn!(device = self.identity.hashed_id(), %error, "state of a run is lost");
+            self.environment.tally.count("memory", error.reason());
+            RunState::default()
+        })
+    }
+
+    /// Keeps `changes`; a failure is counted and the old state stays.
+    pub(crate) fn remember(&self, run_id: &str, changes: RunState) {
+        if changes.is_empty() {
+            return;
+        }
+        if let Err(error) = self.memory.merge(run_id, changes) {
+            tracing::warn!(device = self.identity.hashed_id(), %error, "state of a run not kept");
+            self.environment.tally.count("memory", error.reason());
+        }
     }
 }

@@ -107,7 +107,9 @@ impl Core {
             size: update.bytes.len() as u64,
             codec: update.codec.clone(),
             model_digest: update.model_digest.clone(),
-            ..Default::default()
+            weight: update.weight,
+            work: update.work,
+            cluster: update.cluster,
         };
         let parts = parts(header, update.bytes.clone(), started);
         let mut answers = self

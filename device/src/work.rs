@@ -1,71 +1,32 @@
 //! What the agent does with its orders, one at a time.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 use tributary_model::Digest;
 use tributary_proto::v1::device_event::Event;
 use tributary_proto::v1::directive::Directive as Order;
 use tributary_proto::v1::{
-    Assignment, AssignmentAbandoned, BuildOffer, InstallOutcome, InstallReport, SummaryReport,
-    SummaryRequest,
+    BuildOffer, InstallOutcome, InstallReport, SummaryReport, SummaryRequest,
 };
 
 use crate::agent::Core;
+use crate::assignment::{Abandoned, Memory, failed};
 use crate::compute::Workbench;
-use crate::conduct::{Decision, Workload};
 use crate::data::{Examples, Purpose};
 use crate::install::Refusal;
 use crate::library::LoadedModel;
 use crate::summary::SummaryJob;
-use crate::training::{EncodedUpdate, TrainingJob, check_plan, steps};
-use crate::upload::Delivery;
 
 /// Models that a device keeps: the one it trains from and the one it is monitored with.
 const MODELS_KEPT: usize = 2;
 /// Bytes of a model file beside its weights.
-const FILE_OVERHEAD: u64 = 1 << 20;
+pub(crate) const FILE_OVERHEAD: u64 = 1 << 20;
 /// Longest lease or deadline that is believed.
 const LONGEST_LEASE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Longest that a build is fetched for.
 const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
-
-/// What a device remembers from one order to the next.
-#[derive(Default)]
-struct Memory {
-    models: VecDeque<Arc<LoadedModel>>,
-    update: Option<EncodedUpdate>,
-    counted: Option<Counted>,
-    votes: Option<SummaryReport>,
-}
-
-/// The last update that was counted.
-struct Counted {
-    run_id: String,
-    round: u32,
-    attempt: u32,
-}
-
-impl Counted {
-    fn answers(&self, order: &Assignment) -> bool {
-        self.run_id == order.run_id && self.round == order.round && self.attempt == order.attempt
-    }
-}
-
-/// An assignment that will not be finished: the word for the coordinator and the counted one.
-struct Abandoned {
-    reason: &'static str,
-    because: &'static str,
-}
-
-const fn failed(because: &'static str) -> Abandoned {
-    Abandoned {
-        reason: "failed",
-        because,
-    }
-}
 
 impl Core {
     /// Works off orders until the inbox is closed.
@@ -89,135 +50,11 @@ impl Core {
         }
     }
 
-    async fn assignment(&self, order: Assignment, received: Instant, memory: &mut Memory) {
-        self.step('v');
-        self.environment.tally.count("assignment", "received");
-        let deadline = deadline(received, order.lease_ms);
-        // sent again after a reconnect that the receipt overtook; another attempt is another order
-        if memory
-            .counted
-            .as_ref()
-            .is_some_and(|counted| counted.answers(&order))
-        {
-            self.environment
-                .tally
-                .count("assignment", "already_counted");
-            self.finish_shape();
-            return;
-        }
-        let kept = memory.update.as_ref();
-        let again =
-            kept.is_some_and(|kept| kept.run_id == order.run_id && kept.round == order.round);
-        if !again {
-            memory.update = None;
-            match self.train(&order, deadline, memory).await {
-                Ok(update) => memory.update = Some(update),
-                Err(abandoned) => self.abandon(&order, abandoned),
-            }
-        }
-        if let Some(update) = &memory.update
-            && self.report(update, deadline).await
-        {
-            memory.counted = Some(Counted {
-                run_id: order.run_id.clone(),
-                round: order.round,
-                attempt: order.attempt,
-            });
-            memory.update = None;
-        }
-        self.finish_shape();
-    }
-
-    /// Sends an update; true when it was counted.
-    async fn report(&self, update: &EncodedUpdate, deadline: Instant) -> bool {
-        let lease_left = deadline.saturating_duration_since(Instant::now());
-        let hold = self.conduct.hold(lease_left);
-        sleep(hold).await;
-        self.step(']');
-        let deadline = deadline.max(Instant::now() + hold);
-        let mut is_counted = false;
-        for _ in 0..self.conduct.copies().max(1) {
-            match self.deliver(update, deadline).await {
-                Delivery::Counted => is_counted = true,
-                Delivery::Refused(reason) => {
-                    tracing::debug!(
-                        device = self.identity.hashed_id(),
-                        ?reason,
-                        "update refused"
-                    );
-                }
-                Delivery::Expired => {}
-            }
-        }
-        is_counted
-    }
-
-    fn abandon(&self, order: &Assignment, abandoned: Abandoned) {
-        self.step('!');
-        self.environment.tally.count("abandoned", abandoned.because);
-        self.tell(Event::AssignmentAbandoned(AssignmentAbandoned {
-            run_id: order.run_id.clone(),
-            round: order.round,
-            reason: abandoned.reason.to_owned(),
-        }));
-    }
-
-    /// From an assignment to an encoded update.
-    async fn train(
+    pub(crate) async fn examples(
         &self,
-        order: &Assignment,
-        deadline: Instant,
-        memory: &mut Memory,
-    ) -> Result<EncodedUpdate, Abandoned> {
-        let plan = check_plan(order).map_err(|error| failed(error.reason()))?;
-        let purpose = Purpose::Training {
-            run_id: order.run_id.clone(),
-            round: order.round,
-        };
-        let examples = self.examples(&plan.task, purpose).await.map_err(failed)?;
-        let workload = Workload {
-            run_id: &order.run_id,
-            round: order.round,
-            examples: examples.len(),
-            steps: steps(plan, examples.len()),
-            lease: deadline.saturating_duration_since(Instant::now()),
-        };
-        match self.conduct.decide(&workload) {
-            Decision::Train => {}
-            Decision::TrainAfter(wait) => sleep_until((Instant::now() + wait).min(deadline)).await,
-            Decision::Abandon(reason) => {
-                return Err(Abandoned {
-                    reason,
-                    because: reason,
-                });
-            }
-        }
-        let limit = plan.parameters * 4 + FILE_OVERHEAD;
-        let model = self
-            .model(&order.model_digest, limit, deadline, memory)
-            .await?;
-        self.step('[');
-        let job = TrainingJob {
-            device_id: self.identity.device_id.as_str().to_owned(),
-            run_id: order.run_id.clone(),
-            round: order.round,
-            plan: plan.clone(),
-            model,
-            examples,
-            conduct: Arc::clone(&self.conduct),
-        };
-        let trained = self
-            .environment
-            .compute
-            .run(move |bench| job.run(bench))
-            .await;
-        trained.map_err(|_| failed("crashed"))?.map_err(|error| {
-            tracing::debug!(device = self.identity.hashed_id(), %error, "training failed");
-            failed(error.reason())
-        })
-    }
-
-    async fn examples(&self, task: &str, purpose: Purpose) -> Result<Examples, &'static str> {
+        task: &str,
+        purpose: Purpose,
+    ) -> Result<Examples, &'static str> {
         let data = Arc::clone(&self.data);
         let task = task.to_owned();
         let read = self
@@ -237,7 +74,7 @@ impl Core {
     }
 
     /// A model by digest: kept, or fetched.
-    async fn model(
+    pub(crate) async fn model(
         &self,
         digest: &str,
         limit: u64,
@@ -410,6 +247,6 @@ impl Core {
     }
 }
 
-fn deadline(received: Instant, milliseconds: u64) -> Instant {
+pub(crate) fn deadline(received: Instant, milliseconds: u64) -> Instant {
     received + Duration::from_millis(milliseconds).min(LONGEST_LEASE)
 }

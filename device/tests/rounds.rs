@@ -38,6 +38,7 @@ fn expected(model: &ModelFile, plan: &TrainingPlan, round: u32, device: &str) ->
         epochs: plan.epochs,
         batch_size: plan.batch_size,
         learning_rate: plan.learning_rate,
+        max_steps: plan.max_steps,
     };
     let mut rng = seeded(
         &plan.simulation_seed,
@@ -64,7 +65,7 @@ fn expected(model: &ModelFile, plan: &TrainingPlan, round: u32, device: &str) ->
         .map(|(n, o)| n - o)
         .collect();
     clip_l2(&mut delta, plan.clip).unwrap();
-    Codec::F32.encode(&delta)
+    Codec::F32.encode(&delta, &mut seeded(&[], "", 0, "", Purposes::Encoding))
 }
 
 fn trainings(data: &CountedData) -> usize {

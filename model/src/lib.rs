@@ -10,7 +10,8 @@
 //! | `spec` | the architecture and the checked graph with its shapes |
 //! | `layers` | one file per layer: shapes, float passes, burn lowering, integer kernel |
 //! | `engine` | training and prediction: the fast engine and the burn engine |
-//! | `initialise`, `training` | first weights; local training and accuracy |
+//! | `initialise`, `training` | first weights; local training, its corrections, accuracy |
+//! | `algorithm`, `update_rules` | client algorithms by name, and what they send and keep |
 //! | `file` | a model version as safetensors bytes |
 //! | `layout` | where each parameter lives in the flat vector |
 //! | `digest` | SHA-256 names |
@@ -35,6 +36,7 @@ pub mod prune;
 pub mod quant;
 mod spec;
 mod training;
+mod update_rules;
 
 pub use algorithm::{LocalAlgorithm, Personalisation, named_parameters};
 pub use bundle::BundleError;
@@ -50,4 +52,8 @@ pub use prune::prune_width;
 pub use quant::{ActivationRanges, Int8Model, Int8Prediction, Int8Scratch, QuantError};
 pub use quant::{observe_ranges, quantise};
 pub use spec::{Graph, MAX_ACTIVATIONS, MAX_LAYERS, MAX_NAME, MAX_PARAMETERS, ModelSpec};
-pub use training::{LocalTraining, MAX_EPOCHS, TrainReport, accuracy, train};
+pub use training::{
+    Correction, LocalTraining, MAX_EPOCHS, Mixture, Proximal, TrainReport, accuracy, mean_loss,
+    train, train_corrected, train_mixture,
+};
+pub use update_rules::{QFedAvgShare, feddyn_gradient_change, scaffold_change, scaffold_offset};

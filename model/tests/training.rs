@@ -5,7 +5,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use tributary_model::{
     Batch, BurnEngine, Engine, FastEngine, LocalTraining, ModelError, ModelSpec, accuracy,
-    initialise, train,
+    initialise, mean_loss, train,
 };
 
 /// Three clouds of radius 0.5 around corners that are 3 apart.
@@ -41,6 +41,7 @@ fn training_solves_a_separable_problem_with_both_engines() {
         epochs: 20,
         batch_size: 8,
         learning_rate: 0.1,
+        max_steps: 0,
     };
     let mut trained = Vec::new();
     let engines: [Box<dyn Engine>; 2] = [
@@ -76,6 +77,7 @@ fn training_repeats_to_the_bit_with_the_same_generator() {
         epochs: 3,
         batch_size: 7,
         learning_rate: 0.2,
+        max_steps: 0,
     };
     let run = |seed| {
         let mut params = initialise(&graph, [1; 32]);
@@ -110,6 +112,7 @@ fn diverging_training_is_an_error_and_not_a_model() {
         epochs: 50,
         batch_size: 8,
         learning_rate: 1e30,
+        max_steps: 0,
     };
     let mut params = initialise(&graph, [1; 32]);
     let mut rng = ChaCha20Rng::seed_from_u64(1);
@@ -148,4 +151,25 @@ fn accuracy_is_the_share_of_right_answers() {
         accuracy(&mut engine, &identity, batch),
         Err(ModelError::NotFinite { .. })
     ));
+}
+
+#[test]
+fn the_mean_loss_is_that_of_one_whole_batch_with_both_engines() {
+    let graph = ModelSpec::perceptron("clouds", 3, &[8], 3).graph().unwrap();
+    // more examples than are looked at in one piece
+    let (inputs, labels) = clouds(700, 1);
+    let data = Batch {
+        inputs: &inputs,
+        labels: &labels,
+    };
+    let params = initialise(&graph, [1; 32]);
+    let mut gradient = vec![0.0; params.len()];
+    let mut fast = FastEngine::new(&graph);
+    let whole = f64::from(fast.gradient(&params, data, &mut gradient).unwrap());
+    let fast = mean_loss(&mut fast, &params, data).unwrap();
+    let burn = mean_loss(&mut BurnEngine::new(&graph), &params, data).unwrap();
+    assert!(
+        (fast - whole).abs() < 1e-5 && (burn - whole).abs() < 1e-4,
+        "{fast} {burn} {whole}"
+    );
 }

@@ -45,3 +45,46 @@ pub(super) fn decompress(bytes: &[u8], longest: usize) -> Result<Vec<u8>, &'stat
         _ => Err("the mark is neither 0 nor 1"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_back_compressed_or_not() {
+        let repeated = vec![7u8; 10_000];
+        let message = compress(repeated.clone());
+        assert!(message[0] == COMPRESSED && message.len() < 100);
+        assert_eq!(decompress(&message, 10_000), Ok(repeated));
+        let short = vec![1, 2, 3];
+        assert_eq!(compress(short.clone()), [STORED, 1, 2, 3]);
+        assert_eq!(decompress(&compress(short.clone()), 3), Ok(short));
+    }
+
+    #[test]
+    fn a_message_that_holds_more_than_allowed_is_not_expanded() {
+        // 64 MiB of zeros in some 6 kB, and the same announced as 1 byte
+        let mut bomb = compress(vec![0; 64 << 20]);
+        assert!(bomb.len() < 10_000);
+        let refused = decompress(&bomb, 10_000).unwrap_err();
+        assert!(refused.contains("holds more"));
+        // frame header: magic, descriptor, window, and here four bytes of content size
+        assert_eq!(bomb[5] & 0xe0, 0x80);
+        bomb[7..11].copy_from_slice(&1u32.to_le_bytes());
+        assert!(decompress(&bomb, 10_000).is_err());
+    }
+
+    #[test]
+    fn other_marks_cut_frames_and_bytes_behind_a_frame_are_refused() {
+        let message = compress(vec![7u8; 10_000]);
+        assert!(decompress(&[], 10).is_err());
+        assert!(decompress(&[2, 0, 0], 10).is_err());
+        for length in 1..message.len() {
+            // a mark without a frame is an empty content, which no codec accepts
+            let cut = decompress(&message[..length], 10_000);
+            assert!(cut.is_err() || length == 1, "{length}");
+        }
+        let longer = [&message[..], &[0]].concat();
+        assert!(decompress(&longer, 10_000).is_err());
+    }
+}

@@ -31,10 +31,10 @@ impl Codec {
     ///
     /// Stochastic rounding is unbiased, so it adds its variance to the squared norm. Where the
     /// decoded vector became longer than `clip`, all its scales are multiplied by one factor: the
-    /// direction stays, and the result is biased towards zero. A vector whose norm is the clip
-    /// comes back shorter by about 0.01 % with int8, 2 % with int4, 20 % with drive or eden:1, 6 %
-    /// with eden:2, 2 % with eden:3 and 0.5 % with eden:4; one that is well inside the ball is not
-    /// touched.
+    /// direction stays, and the result is biased towards zero. A vector whose norm is the clip comes
+    /// back shorter by about 20 % with drive or eden:1, 6 % with eden:2, 2 % with eden:3 and 0.5 %
+    /// with eden:4; normal values by 0.01 % with int8 and 2 % with int4, unequal ones by more. A
+    /// vector that is shorter than the clip by that much is not touched.
     ///
     /// # Errors
     /// [`UpdateError::BadClip`] unless `clip` is in [1e-12, 1e12]; [`UpdateError::NotFinite`].

@@ -124,3 +124,113 @@ impl fmt::Debug for ErrorFeedback {
         write!(formatter, "ErrorFeedback({} values)", self.residual.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+    use crate::Codec;
+
+    fn decoded(codec: Codec, bytes: &[u8], dimension: usize) -> Vec<f32> {
+        let mut values = vec![0.0; dimension];
+        codec.decode_into(bytes, &mut values).unwrap();
+        values
+    }
+
+    #[test]
+    fn a_refused_vector_leaves_the_residual_as_it_was() {
+        let mut feedback = ErrorFeedback::from_residual(vec![1.0, 2.0]).unwrap();
+        let not_finite = Err(FeedbackError::NotFinite { index: 1 });
+        assert_eq!(
+            feedback.compensate(&[0.0, f32::NAN]),
+            Err(FeedbackError::NotFinite { index: 1 })
+        );
+        assert_eq!(
+            feedback.settle(&[0.0, f32::INFINITY], &[0.0, 0.0]),
+            not_finite
+        );
+        assert_eq!(
+            feedback.settle(&[0.0, f32::MAX], &[0.0, f32::MIN]),
+            not_finite
+        );
+        let mismatch = FeedbackError::DimensionMismatch {
+            expected: 2,
+            actual: 3,
+        };
+        assert_eq!(feedback.settle(&[0.0; 2], &[0.0; 3]), Err(mismatch.clone()));
+        assert_eq!(feedback.compensate(&[0.0; 3]), Err(mismatch));
+        assert_eq!(feedback.residual(), [1.0, 2.0]);
+        assert!(ErrorFeedback::from_residual(vec![f32::NAN]).is_err());
+    }
+
+    #[test]
+    fn a_limit_shortens_the_residual_and_keeps_its_direction() {
+        let mut feedback = ErrorFeedback::from_residual(vec![3.0, 4.0]).unwrap();
+        feedback.limit(1.0).unwrap();
+        let [x, y] = feedback.residual() else {
+            panic!("two values")
+        };
+        assert!((x - 0.6).abs() < 1e-6 && (y - 0.8).abs() < 1e-6);
+        assert!(feedback.limit(f32::NAN).is_err());
+    }
+
+    #[test]
+    fn debug_output_shows_no_value() {
+        let feedback = ErrorFeedback::from_residual(vec![42.5]).unwrap();
+        assert_eq!(format!("{feedback:?}"), "ErrorFeedback(1 values)");
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_sent_and_the_residual_add_up_to_the_deltas(
+            deltas in prop::collection::vec(prop::collection::vec(-1.0f32..1.0, 64), 1..30),
+            millionths in 10_000u32..500_000,
+            seed in any::<u64>(),
+        ) {
+            let mut noise = ChaCha20Rng::seed_from_u64(seed);
+            let codec: Codec = format!("topk:{:.6}", f64::from(millionths) / 1e6).parse().unwrap();
+            let mut feedback = ErrorFeedback::new(64);
+            let mut sum = [0.0f64; 64];
+            for delta in &deltas {
+                let compensated = feedback.compensate(delta).unwrap();
+                let bytes = codec.encode_clipped(&compensated, 3.0, &mut noise).unwrap();
+                let sent = decoded(codec, &bytes, 64);
+                feedback.settle(&compensated, &sent).unwrap();
+                for ((sum, sent), delta) in sum.iter_mut().zip(&sent).zip(delta) {
+                    *sum += f64::from(*sent) - f64::from(*delta);
+                }
+            }
+            for (sum, &residual) in sum.iter().zip(feedback.residual()) {
+                prop_assert!(residual.is_finite());
+                prop_assert!((sum + f64::from(residual)).abs() < 1e-4);
+            }
+        }
+
+        #[test]
+        fn without_a_clip_the_residual_stays_bounded(
+            share in 0.05f64..1.0,
+            seed in any::<u64>(),
+        ) {
+            // Stich et al. 2018, lemma 3.2 with a constant step: for ||delta|| <= G and a share s,
+            // ||e||^2 <= 4 (1 - s) / s^2 G^2; half precision adds a little
+            let mut noise = ChaCha20Rng::seed_from_u64(seed);
+            let codec: Codec = format!("topk:{share:.6}").parse().unwrap();
+            let kept = f64::from((64.0 * share).round().max(1.0) as u32) / 64.0;
+            let mut feedback = ErrorFeedback::new(64);
+            for _ in 0..100 {
+                let mut delta: Vec<f32> = (0..64)
+                    .map(|_| rand_core::Rng::next_u32(&mut noise) as f32 / u32::MAX as f32)
+                    .collect();
+                clip_l2(&mut delta, 1.0).unwrap();
+                let compensated = feedback.compensate(&delta).unwrap();
+                let sent = decoded(codec, &codec.encode(&compensated, &mut noise), 64);
+                feedback.settle(&compensated, &sent).unwrap();
+            }
+            let square: f64 = feedback.residual().iter().map(|&e| f64::from(e).powi(2)).sum();
+            prop_assert!(square <= 4.0 * (1.0 - kept) / kept.powi(2) + 1e-3, "{square}");
+        }
+    }
+}

@@ -85,10 +85,16 @@ fn flip(values: &mut [f32], words: &[u64]) {
     }
 }
 
+/// Values that the first steps of a transform keep in registers.
+const REGISTERS: usize = 8;
+
 /// The Walsh-Hadamard transform in natural order, unnormalised and in place. The length is a power
-/// of two.
+/// of two, at least 8.
 fn transform(values: &mut [f32]) {
-    let mut half = 1;
+    for eight in values.as_chunks_mut::<REGISTERS>().0 {
+        transform_eight(eight);
+    }
+    let mut half = REGISTERS;
     while half < values.len() {
         for pair in values.chunks_exact_mut(2 * half) {
             let (low, high) = pair.split_at_mut(half);
@@ -97,6 +103,19 @@ fn transform(values: &mut [f32]) {
             }
         }
         half *= 2;
+    }
+}
+
+/// The steps whose pairs are 1, 2 and 4 apart, in the same order as the later ones.
+fn transform_eight(values: &mut [f32; REGISTERS]) {
+    for half in [1, 2, 4] {
+        for place in 0..REGISTERS {
+            if place & half == 0 {
+                let (a, b) = (values[place], values[place | half]);
+                values[place] = a + b;
+                values[place | half] = a - b;
+            }
+        }
     }
 }
 

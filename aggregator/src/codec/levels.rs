@@ -31,10 +31,10 @@ pub(super) fn encode_int4(values: &[f32], noise: &mut impl Rng, bytes: &mut Vec<
     for block in values.chunks(BLOCK) {
         let scale = round_block(block, 7.0, noise, &mut levels[..block.len()]);
         bytes.extend_from_slice(&scale.to_le_bytes());
-        bytes.extend(levels[..block.len()].chunks(2).map(|pair| {
-            let high = pair.get(1).copied().unwrap_or(0);
-            (pair[0] as u8 & 0x0f) | ((high as u8) << 4)
-        }));
+        let (pairs, last) = levels[..block.len()].as_chunks::<2>();
+        let packed = |[low, high]: [i8; 2]| (low as u8 & 0x0f) | ((high as u8) << 4);
+        bytes.extend(pairs.iter().map(|&pair| packed(pair)));
+        bytes.extend(last.first().map(|&level| packed([level, 0])));
     }
 }
 
@@ -53,12 +53,15 @@ pub(super) fn decode_int4(bytes: &[u8], values: &mut [f32]) {
         return;
     };
     let scale = f32::from_le_bytes(*raw);
-    for (pair, &byte) in values.chunks_mut(2).zip(levels) {
-        // shifting as a signed byte extends the sign of the upper half
-        let halves = [(byte << 4) as i8 >> 4, byte as i8 >> 4];
-        for (value, level) in pair.iter_mut().zip(halves) {
-            *value = scale * f32::from(level);
-        }
+    // shifting as a signed byte extends the sign of the upper half
+    let low = |byte: u8| scale * f32::from((byte << 4) as i8 >> 4);
+    let high = |byte: u8| scale * f32::from(byte as i8 >> 4);
+    let (pairs, last) = values.as_chunks_mut::<2>();
+    for (pair, &byte) in pairs.iter_mut().zip(levels) {
+        *pair = [low(byte), high(byte)];
+    }
+    if let (Some(value), Some(&byte)) = (last.first_mut(), levels.get(pairs.len())) {
+        *value = low(byte);
     }
 }
 
@@ -107,4 +110,78 @@ fn round_block(block: &[f32], largest: f32, noise: &mut impl Rng, levels: &mut [
         *level = ((fixed + uniform) >> FRACTION) as i8;
     }
     scale
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn whole_levels_are_not_rounded_and_neighbours_are_taken_otherwise() {
+        let mut noise = ChaCha20Rng::seed_from_u64(1);
+        let block = [127.0, -127.0, 3.0, 0.0, -0.5, 63.25];
+        let mut levels = [0i8; 6];
+        let mut seen = [[false; 2]; 2];
+        for _ in 0..100 {
+            let scale = round_block(&block, 127.0, &mut noise, &mut levels);
+            assert_eq!(scale, 1.0);
+            assert_eq!(levels[..4], [127, -127, 3, 0]);
+            assert!([-1, 0].contains(&levels[4]) && [63, 64].contains(&levels[5]));
+            seen[0][usize::from(levels[4] == 0)] = true;
+            seen[1][usize::from(levels[5] == 64)] = true;
+        }
+        assert_eq!(seen, [[true; 2]; 2]);
+    }
+
+    #[test]
+    fn the_largest_value_never_leaves_the_range_of_levels() {
+        let mut noise = ChaCha20Rng::seed_from_u64(2);
+        let mut levels = [0i8; 2];
+        // peaks whose quotient by the rounded scale is above 127 or 7
+        for step in 0..20_000u32 {
+            let peak = f32::from_bits(0x3f80_0000 + step * 397);
+            for largest in [127.0, 7.0] {
+                round_block(&[peak, -peak], largest, &mut noise, &mut levels);
+                let limit = largest as i8;
+                assert!(
+                    levels[0] <= limit && levels[1] >= -limit,
+                    "{peak} {levels:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_below_the_normal_numbers_becomes_zero() {
+        let mut noise = ChaCha20Rng::seed_from_u64(3);
+        let mut bytes = Vec::new();
+        encode_int8(&[1e-40, -1e-38], &mut noise, &mut bytes);
+        assert_eq!(bytes, [0; 6]);
+    }
+
+    #[test]
+    fn every_half_byte_is_a_level_in_twos_complement() {
+        let mut bytes = 1.0f32.to_le_bytes().to_vec();
+        bytes.extend([0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe]);
+        let mut values = [9.0; 16];
+        decode_int4(&bytes, &mut values);
+        let expected = [
+            0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0,
+        ];
+        assert_eq!(values, expected);
+    }
+
+    #[test]
+    fn shrinking_rounds_towards_zero() {
+        for (scale, factor) in [(1.0, 0.1), (-1.0, 0.1), (3.0e-38, 0.7), (0.3, 1.0 / 3.0)] {
+            let result = f64::from(shrunk(scale, factor));
+            let exact = f64::from(scale) * factor;
+            assert!(result.abs() <= exact.abs() && (result - exact).abs() <= 1.2e-7 * exact.abs());
+        }
+        assert_eq!(shrunk(0.0, 0.5), 0.0);
+        assert!(shrunk(f32::NAN, 0.5).is_nan());
+    }
 }

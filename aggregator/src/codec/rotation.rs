@@ -13,7 +13,7 @@ use rand_core::Rng;
 use super::EdenBits;
 use super::block_scheme::refuse_non_finite;
 use super::centroids::{self, HALF_MOST};
-use super::hadamard::{GROUP, Signs, group_len};
+use super::hadamard::{GROUP, GroupSigns, Signs, group_len};
 use crate::clip::l2_norm;
 use crate::error::UpdateError;
 
@@ -88,31 +88,40 @@ pub(super) fn encode(
     let mut indices = [0u8; GROUP];
     for group in values.chunks(GROUP) {
         let len = group_len(group.len());
+        // also for a group that needs no rotation: the decoder takes them in turn
         let signs = signs.next_group(len);
-        let norm = l2_norm(group);
-        let root = (len as f64).sqrt();
-        // of unit norm times 1/sqrt(n), so that rotated coordinates look standard normal
-        let factor = if norm > 0.0 && norm.is_finite() {
-            1.0 / (norm * root)
-        } else {
-            0.0
-        };
-        rotated[group.len()..len].fill(0.0);
-        for (place, &value) in rotated.iter_mut().zip(group) {
-            *place = (f64::from(value) * factor) as f32;
-        }
-        let scale = if norm.is_finite() && norm > 0.0 {
-            signs.rotate(&mut rotated[..len]);
-            let product = quantise(quantiser, &rotated[..len], &mut indices[..len]);
-            (norm * root / product) as f32
-        } else {
-            indices[..len].fill(0);
-            // zero for zeros, NaN when a value is not finite
-            if norm == 0.0 { 0.0 } else { f32::NAN }
-        };
+        let indices = &mut indices[..len];
+        let scale = quantise_group(quantiser, group, &signs, &mut rotated[..len], indices);
         bytes.extend_from_slice(&scale.to_le_bytes());
-        pack(&indices[..len], quantiser.bits(), bytes);
+        pack(indices, quantiser.bits(), bytes);
     }
+}
+
+/// Rotates one group in `rotated`, writes its indices, and returns its scale: zero for zeros, NaN
+/// when a value is not finite.
+fn quantise_group(
+    quantiser: Quantiser,
+    group: &[f32],
+    signs: &GroupSigns,
+    rotated: &mut [f32],
+    indices: &mut [u8],
+) -> f32 {
+    let norm = l2_norm(group);
+    if norm == 0.0 || !norm.is_finite() {
+        indices.fill(0);
+        return if norm == 0.0 { 0.0 } else { f32::NAN };
+    }
+    let root = (rotated.len() as f64).sqrt();
+    // two transforms make it longer by n, so the rotated values get a norm of sqrt(n)
+    let factor = 1.0 / (norm * root);
+    let (head, padding) = rotated.split_at_mut(group.len());
+    for (place, &value) in head.iter_mut().zip(group) {
+        *place = (f64::from(value) * factor) as f32;
+    }
+    padding.fill(0.0);
+    signs.rotate(rotated);
+    let product = quantise(quantiser, rotated, indices);
+    (norm * root / product) as f32
 }
 
 /// Writes the index of the centroid nearest to every coordinate; returns <z, c>.

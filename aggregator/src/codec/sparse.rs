@@ -155,7 +155,9 @@ pub(super) fn decode_into(
         return Err(malformed("the count is zero or above the plan's share"));
     }
     let (mut positions, halves) = rest
-        .split_at_checked(rest.len().saturating_sub(VALUE_BYTES * count))
+        .len()
+        .checked_sub(VALUE_BYTES * count)
+        .and_then(|positions| rest.split_at_checked(positions))
         .ok_or(malformed("the values are cut short"))?;
     values.fill(0.0);
     let mut next = 0u64;
@@ -176,7 +178,7 @@ pub(super) fn decode_into(
         values[index] = value;
         next = past;
     }
-    if positions.is_empty() && halves.len() == VALUE_BYTES * count {
+    if positions.is_empty() {
         Ok(())
     } else {
         Err(malformed("the length does not match the count"))
@@ -200,3 +202,7 @@ fn read_varint(bytes: &mut &[u8]) -> Result<u32, &'static str> {
     }
     Err("a position is beyond 32 bits")
 }
+
+#[cfg(test)]
+#[path = "sparse_tests.rs"]
+mod tests;

@@ -20,13 +20,23 @@ pub const MAX_BLOB_BYTES: u64 = 1 << 30;
 /// From this size on, digests are computed beside the async threads (about half a millisecond).
 const LARGE_BYTES: usize = 256 * 1024;
 
-/// Up to this size pieces are put together and written at once.
-const PIECEWISE_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of one part of a blob that is written in pieces; S3 wants 5 MiB or more.
 const PART_BYTES: usize = 8 * 1024 * 1024;
 
 /// Where blobs lie in an object store.
 pub(super) const FOLDER: &str = "blobs";
+
+/// Takes one piece of a blob.
+pub type Sink<'s> = dyn FnMut(&[u8]) -> Result<(), BlobError> + 's;
+
+/// Something that can write its bytes piece by piece, the same each time.
+pub trait Source: Send + 'static {
+    /// Writes all pieces in order; ends with the first error of `sink`.
+    ///
+    /// # Errors
+    /// That error.
+    fn write_to(&self, sink: &mut Sink<'_>) -> Result<(), BlobError>;
+}
 
 /// Blobs by digest. Clones share the storage.
 #[derive(Clone)]
@@ -107,41 +117,52 @@ impl BlobStore {
         Ok(digest)
     }
 
-    /// Stores what `pieces` gives, which must be the same each time it is asked, and returns its
-    /// digest. As [`BlobStore::put`], but a large blob is never in memory as a whole.
+    /// Stores what `source` writes and returns its digest with the source. As [`BlobStore::put`], but
+    /// a large blob is never in memory as a whole: it is written twice, first to know its digest.
     ///
     /// # Errors
     /// As [`BlobStore::put`].
-    pub async fn put_pieces<I>(&self, pieces: impl Fn() -> I) -> Result<Digest, BlobError>
-    where
-        I: Iterator<Item = Bytes> + Send,
-    {
-        let (mut builder, mut size) = (DigestBuilder::new(), 0u64);
-        for piece in pieces() {
-            builder.update(&piece);
-            size += piece.len() as u64;
-        }
-        if size <= PIECEWISE_BYTES {
-            let whole: Vec<u8> = pieces().flatten().collect();
-            return self.put(whole).await;
-        }
+    pub async fn put_written<S: Source>(&self, source: S) -> Result<(Digest, S), BlobError> {
+        let stopped = |_| BlobError::Io {
+            during: "writing a blob",
+            message: "the process is stopping".to_owned(),
+        };
+        let measured = tokio::task::spawn_blocking(move || {
+            let (mut builder, mut size) = (DigestBuilder::new(), 0u64);
+            let mut measure = |piece: &[u8]| {
+                builder.update(piece);
+                size += piece.len() as u64;
+                Ok(())
+            };
+            let written = source.write_to(&mut measure);
+            written.map(|()| (builder.finish(), size, source))
+        });
+        let (digest, size, source) = measured.await.map_err(stopped)??;
         if size > MAX_BLOB_BYTES {
             return Err(BlobError::TooLarge {
                 size,
                 limit: MAX_BLOB_BYTES,
             });
         }
-        let digest = builder.finish();
-        let writing = |error: object_store::Error| BlobError::writing(size, &error);
         let path = path_of(&digest);
+        let writing = move |error: object_store::Error| BlobError::writing(size, &error);
         let upload = self.objects.put_multipart(&path).await.map_err(writing)?;
         let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-        for piece in pieces() {
-            writer.wait_for_capacity(1).await.map_err(writing)?;
-            writer.write(&piece);
-        }
+        let runtime = Handle::current();
+        let written = tokio::task::spawn_blocking(move || {
+            let mut write = |piece: &[u8]| {
+                // one part at a time: a slow disk must not fill the memory
+                let free = runtime.block_on(writer.wait_for_capacity(1));
+                free.map_err(writing)?;
+                writer.write(piece);
+                Ok(())
+            };
+            let written = source.write_to(&mut write);
+            written.map(|()| (writer, source))
+        });
+        let (writer, source) = written.await.map_err(stopped)??;
         writer.finish().await.map_err(writing)?;
-        Ok(digest)
+        Ok((digest, source))
     }
 
     /// The bytes of `digest`, checked.

@@ -28,5 +28,5 @@ mod sweep;
 
 pub use tributary_model::Digest;
 
-pub use self::content::{BlobStore, MAX_BLOB_BYTES};
+pub use self::content::{BlobStore, MAX_BLOB_BYTES, Sink, Source};
 pub use self::error::BlobError;

@@ -117,7 +117,8 @@ impl Expected {
         };
         let left: BTreeSet<usize> = self.assigned.iter().filter(goes_on).copied().collect();
         self.begin(next, 1);
-        self.since.extend(left.iter().map(|device| (*device, since[device])));
+        self.since
+            .extend(left.iter().map(|device| (*device, since[device])));
         self.assigned = left;
     }
 
@@ -284,7 +285,9 @@ impl ReferenceStateMachine for Reference {
             accepted: true,
             log: Vec::new(),
         };
-        prop_oneof![Just(0), Just(1), Just(2)].prop_map(expected).boxed()
+        prop_oneof![Just(0), Just(1), Just(2)]
+            .prop_map(expected)
+            .boxed()
     }
 
     fn transitions(expected: &Expected) -> BoxedStrategy<Step> {

@@ -223,10 +223,7 @@ impl RunState {
     /// The versions that a device of `region`, asked in `round`, may have trained from.
     pub fn models_of(&self, round: u32, region: usize) -> &[Digest] {
         if round < self.round.number {
-            return self
-                .earlier
-                .get(&round)
-                .map_or(&[], std::slice::from_ref);
+            return self.earlier.get(&round).map_or(&[], std::slice::from_ref);
         }
         match &self.spec.training.personalisation {
             Some(Personalisation::RegionHeads { .. }) => {

@@ -483,7 +483,8 @@ fn another_attempt_of_the_same_round_asks_other_devices() {
 /// A run whose updates may be two rounds late.
 fn buffered() -> RunSpec {
     let mut spec = plain_spec();
-    (spec.rounds.count, spec.rounds.staleness_cap) = (9, Some(2));
+    (spec.rounds.count, spec.rounds.minimum) = (9, Some(1));
+    spec.rounds.staleness_cap = Some(2);
     spec
 }
 
@@ -506,20 +507,33 @@ fn a_late_update_is_counted_in_a_later_buffer_until_it_is_too_stale() {
     let mut state = collecting(buffered());
     let first = state.model;
     publish(&mut state, &[0, 2]);
-    assert_eq!(state.round.leases.len(), 4, "those that have not answered go on");
+    assert_eq!(
+        state.round.leases.len(),
+        4,
+        "those that have not answered go on"
+    );
     assert_eq!(state.admit(&device(1), 1, 0), Err(Reject::BetweenBuffers));
     apply_all(&mut state, &[selected(2, assigned([6]))]);
     assert_eq!(state.admit(&device(1), 1, 0), Ok(1));
     assert_eq!(state.admit(&device(1), 2, 0), Err(Reject::NotAssigned));
     assert_eq!(state.admit(&device(6), 2, 0), Ok(0));
-    assert_eq!((state.staleness(1), state.models_of(1, 0)), (1, &[first][..]));
+    assert_eq!(
+        (state.staleness(1), state.models_of(1, 0)),
+        (1, &[first][..])
+    );
     let second = state.model;
     publish(&mut state, &[4, 6]);
     apply_all(&mut state, &[selected(3, assigned([8]))]);
     assert_eq!(state.admit(&device(1), 1, 0), Ok(1));
-    assert_eq!((state.staleness(1), state.models_of(2, 0)), (2, &[second][..]));
+    assert_eq!(
+        (state.staleness(1), state.models_of(2, 0)),
+        (2, &[second][..])
+    );
     publish(&mut state, &[8]);
-    assert!(state.round.leases.is_empty(), "three rounds late is too late");
+    assert!(
+        state.round.leases.is_empty(),
+        "three rounds late is too late"
+    );
     assert_eq!(state.admit(&device(1), 1, 0), Err(Reject::WrongRound));
     assert!(state.models_of(1, 0).is_empty());
 }
@@ -541,7 +555,10 @@ fn fewer_devices_are_asked_while_others_are_still_at_work() {
     publish(&mut state, &[0, 2]);
     assert_eq!(state.to_select(), 2);
     let candidates: Vec<Candidate> = (10..16)
-        .map(|number| Candidate { device: device(number), region: number % 2 })
+        .map(|number| Candidate {
+            device: device(number),
+            region: number % 2,
+        })
         .collect();
     assert_eq!(select(&state, &candidates).len(), 2);
 }

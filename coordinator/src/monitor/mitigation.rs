@@ -10,7 +10,9 @@ use super::builds::build_for_region;
 use super::record::RegionRecord;
 use crate::CoordinatorError;
 use crate::run::{Origin, RunView, start_run};
-use crate::spec::{AggregationSpec, ModelSource, PlaybookSpec, PrivacySpec, RunSpec, VersionSource};
+use crate::spec::{
+    AggregationSpec, ModelSource, PlaybookSpec, PrivacySpec, RunSpec, VersionSource,
+};
 
 /// Mitigations of one drift before it is left to the operator.
 const MAX_FAILED: u32 = 2;

@@ -26,7 +26,7 @@ use super::view::RunView;
 use super::{Command, Counted, Format};
 use crate::CoordinatorError;
 use crate::core::Core;
-use crate::engine::{AssignmentState, CloseReason, Effect, Event, Phase, Reject, RunState};
+use crate::engine::{AssignmentState, CloseReason, Effect, Event, Phase, RunState};
 use crate::store::Batch;
 
 /// How often deadlines and seals are looked at.
@@ -118,7 +118,10 @@ impl Actor {
                 reply,
             } => {
                 // a device that has gone away needs no answer
-                let _ = reply.send(self.admit(&device, round, 0).map(|admitted| admitted.models));
+                let _ = reply.send(
+                    self.admit(&device, round, 0)
+                        .map(|admitted| admitted.models),
+                );
                 Ok(())
             }
             // taken together with its neighbours by `handle_all`

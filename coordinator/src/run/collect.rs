@@ -158,11 +158,12 @@ impl Collection {
     }
 
     /// Checks and adds updates; several of one region and cluster go through the sums together. Each
-    /// that is refused is told so, and leaves no trace.
+    /// that is refused is told so, and leaves no trace; returns whose were.
     ///
     /// # Errors
     /// When the coordinator stops.
-    pub async fn add(&mut self, arrivals: Vec<Arrival>) -> Result<(), CoordinatorError> {
+    pub async fn add(&mut self, arrivals: Vec<Arrival>) -> Result<Vec<DeviceId>, CoordinatorError> {
+        let mut refused = Vec::new();
         let clusters = self.format.payload.clusters();
         let mut by_slot: BTreeMap<usize, Vec<Arrival>> = BTreeMap::new();
         for arrival in arrivals {
@@ -170,13 +171,14 @@ impl Collection {
             by_slot.entry(slot).or_default().push(arrival);
         }
         for (slot, arrivals) in by_slot {
-            let added = self.open[slot].add(&self.format, arrivals).await?;
+            let open = &mut self.open[slot];
+            let added = open.add(&self.format, arrivals, &mut refused).await?;
             let pending = added
                 .into_iter()
                 .map(|(device, index)| (device, (slot, index)));
             self.pending.extend(pending);
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Writes what is open as blobs; their records must follow.

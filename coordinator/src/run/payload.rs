@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
+use tributary_aggregator::{MAX_WEIGHT, WEIGHT_ONE};
 use tributary_model::{Graph, LocalAlgorithm, Personalisation, named_parameters};
 
 use crate::spec::TrainingSpec;
 
 /// One unit of the weights that updates carry: 2^20, as on the wire.
-pub const UNIT: u64 = 1 << 20;
-/// Largest weight of one update, in units: without a bound one device could drown all others.
-const MAX_WEIGHT: u64 = 1_000 * UNIT;
-/// Most steps that one update may claim.
-const MAX_STEPS: u64 = 10_000_000;
+pub const UNIT: u64 = WEIGHT_ONE;
+/// Most steps that one update may claim: a million.
+const MAX_STEPS: u64 = MAX_WEIGHT / WEIGHT_ONE;
 
 /// The layout of the vector that is clipped, encoded and summed.
 #[derive(Debug, Clone)]
@@ -145,7 +144,7 @@ impl Payload {
                 Err("work is missing: send weight times local steps, in units of 2^-20")
             }
             (Weights::Steps { .. }, work) if work > MAX_STEPS * UNIT => {
-                Err("work is above ten million steps: lower it")
+                Err("work is above a million steps: lower it")
             }
             (Weights::Steps { .. }, work) => Ok((weight, work)),
             (_, 0) => Ok((weight, 0)),
@@ -189,7 +188,10 @@ mod tests {
         });
         assert_eq!(fedper.len(), 12);
         let (step, _) = fedper.expand(vec![1.0; 12]);
-        assert_eq!((step[..12].to_vec(), step[12..].to_vec()), (vec![1.0; 12], vec![0.0; 3]));
+        assert_eq!(
+            (step[..12].to_vec(), step[12..].to_vec()),
+            (vec![1.0; 12], vec![0.0; 3])
+        );
     }
 
     #[test]

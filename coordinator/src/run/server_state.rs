@@ -111,7 +111,9 @@ mod tests {
 
     fn stepped() -> ServerState {
         let mut state = ServerState::new(ADAM, 2, 3).unwrap();
-        state.optimisers[1].apply(&mut [0.0; 3], &[1.0, -2.0, 3.0]).unwrap();
+        state.optimisers[1]
+            .apply(&mut [0.0; 3], &[1.0, -2.0, 3.0])
+            .unwrap();
         state.centre = Some(vec![0.5, -0.25]);
         state
     }

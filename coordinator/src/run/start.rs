@@ -62,7 +62,8 @@ pub async fn start_run(
     let (model, base) = first_model(core, &spec, &id, key, &mut batch).await?;
     let (format, costs) = format(&spec, &base)?;
     check_budget(&spec, &costs, core.ledger.worst_of(&spec.regions))?;
-    let (variants, bases) = first_clusters(core, &spec, &id, key, (model, base), &mut batch).await?;
+    let (variants, bases) =
+        first_clusters(core, &spec, &id, key, (model, base), &mut batch).await?;
     let mut state = RunState::new(id, spec, key, model, core.clock.now_ms());
     state.variants = variants;
     state.drift_id = origin.drift_id;
@@ -131,10 +132,7 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
 }
 
 /// The newest version, or those of all regions or clusters.
-async fn current_models(
-    core: &Core,
-    state: &RunState,
-) -> Result<Vec<ModelFile>, CoordinatorError> {
+async fn current_models(core: &Core, state: &RunState) -> Result<Vec<ModelFile>, CoordinatorError> {
     if state.variants.is_empty() {
         return Ok(vec![core.registry.file(&state.model).await?]);
     }
@@ -161,7 +159,8 @@ async fn spawn(
     } else {
         &[]
     };
-    let collection = Collection::recover(core, &state.id, format.clone(), regions, segments).await?;
+    let collection =
+        Collection::recover(core, &state.id, format.clone(), regions, segments).await?;
     let (sender, commands) = mpsc::channel(COMMANDS);
     let mut view = RunView::default();
     view.update(&state, "");
@@ -213,15 +212,15 @@ fn format(spec: &RunSpec, base: &ModelFile) -> Result<(Format, RunCosts), Coordi
     if let Some(personalisation) = &spec.training.personalisation {
         personalisation.check(&graph)?;
     }
-    let codec: Codec = spec
-        .training
-        .codec
-        .parse()
-        .map_err(|error: UnknownCodec| CoordinatorError::Invalid {
-            field: "training.codec",
-            problem: error.to_string(),
-            remedy: "use one of the codecs named there",
-        })?;
+    let codec: Codec =
+        spec.training
+            .codec
+            .parse()
+            .map_err(|error: UnknownCodec| CoordinatorError::Invalid {
+                field: "training.codec",
+                problem: error.to_string(),
+                remedy: "use one of the codecs named there",
+            })?;
     let payload = Payload::new(&spec.training, &graph);
     let invalid = |error: UpdateError| CoordinatorError::Invalid {
         field: "privacy.clip",
@@ -251,7 +250,7 @@ fn check_reservoir(
         return Ok(());
     };
     let most = spec.rounds.to_select() as usize;
-    let bytes = robust.memory_bytes(most, values) as u64;
+    let bytes = robust.memory_bytes(most, values);
     if bytes <= MAX_RESERVOIR {
         return Ok(());
     }

@@ -87,7 +87,10 @@ fn method(spec: &RunSpec) -> String {
         parts.push(format!("weights by examples up to {cap}"));
     }
     if spec.rounds.staleness_cap() > 0 {
-        parts.push(format!("buffered, staleness at most {}", spec.rounds.staleness_cap()));
+        parts.push(format!(
+            "buffered, staleness at most {}",
+            spec.rounds.staleness_cap()
+        ));
     }
     let robust = spec.aggregation.robust(spec.rounds.minimum());
     parts.extend(robust.map(|robust| format!("robust: {robust}")));

@@ -187,11 +187,7 @@ impl Uploads {
     }
 }
 
-fn check_header(
-    run: &RunHandle,
-    header: &UploadHeader,
-    models: &[Digest],
-) -> Result<(), Reject> {
+fn check_header(run: &RunHandle, header: &UploadHeader, models: &[Digest]) -> Result<(), Reject> {
     let format = &run.format;
     let codec = format.codec;
     if header.codec.parse() != Ok(codec) {
@@ -214,8 +210,8 @@ fn check_header(
         .payload
         .weigh(header.weight, header.work, header.cluster)
         .map_err(|wrong| reject(RejectReason::Protocol, wrong))?;
-    let from = header.model_digest.parse::<Digest>();
-    let trained = models.iter().position(|model| from.as_ref() == Ok(model));
+    let from: Option<Digest> = header.model_digest.parse().ok();
+    let trained = models.iter().position(|model| from.as_ref() == Some(model));
     let of_cluster = models.len() < 2 || trained == Some(header.cluster as usize);
     if trained.is_none() || !of_cluster {
         let message = "model_digest is not the round's model: train the assigned version";
@@ -250,7 +246,7 @@ impl Upload {
         }
         if self.bytes.is_empty() {
             // once, so that the bytes are never copied; what is not written takes no memory
-            self.bytes.reserve_exact(self.size);
+            self.bytes.reserve(self.size);
         }
         self.bytes.extend_from_slice(data);
         self.so_far.update(data);

@@ -132,6 +132,26 @@ impl Method<'_> {
             "and training.algorithm are two halves of feddyn, but only one is set",
             "set server.optimiser = { kind = \"feddyn\", participation = .. } and \
              training.algorithm = { kind = \"feddyn\", alpha = .. } together",
+        )?;
+        let plain = matches!(
+            self.training.algorithm,
+            LocalAlgorithm::FedAvg | LocalAlgorithm::FedProx { .. }
+        );
+        self.refuse(
+            self.training.momentum > 0.0 && !plain,
+            "training.momentum",
+            format!(
+                "mixes updates of several rounds, but {} needs each by itself",
+                self.training.algorithm.name()
+            ),
+            "set it to 0, or use algorithm fedavg or fedprox",
+        )?;
+        let losses = matches!(self.training.algorithm, LocalAlgorithm::QFedAvg { .. });
+        self.refuse(
+            losses && self.training.examples_cap.is_some(),
+            "training.examples_cap",
+            "weights by examples, but qfedavg weights by losses",
+            "remove it, or use algorithm fedavg",
         )
     }
 

@@ -10,7 +10,7 @@ use tributary_model::{LocalAlgorithm, Personalisation};
 pub struct RoundSpec {
     /// Rounds to publish, 1 to 100,000.
     pub count: u32,
-    /// Contributions planned per round: the goal, and the fixed denominator of the mean.
+    /// Contributions planned per round: the goal, and under privacy the denominator of the mean.
     pub cohort: u32,
     /// Fewest contributions that a round may release with; default half of the cohort.
     #[serde(default)]

@@ -291,11 +291,14 @@ impl Services {
         if Digest::of(received).to_string() != header.digest {
             return Some(RejectReason::WrongDigest);
         }
-        let plan = self
-            .0
-            .with(|memory| memory.runs.get(&header.run_id).cloned())?;
+        let (plan, dimension) = self.0.with(|memory| {
+            let plan = memory.runs.get(&header.run_id).cloned()?;
+            let other = memory.dimensions.get(&header.run_id).copied();
+            let dimension = other.unwrap_or(plan.parameters as usize);
+            Some((plan, dimension))
+        })?;
         let codec: Codec = header.codec.parse().unwrap();
-        let fixed = FixedPoint::new(plan.clip, plan.parameters as usize).unwrap();
+        let fixed = FixedPoint::new(plan.clip, dimension).unwrap();
         match fixed.contribution(codec, received) {
             Ok(_) => None,
             Err(UpdateError::WrongLength { .. }) => Some(RejectReason::WrongLayout),

@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tributary_device::agent::AgentView;
 use tributary_device::{
-    Agent, AgentError, AgentOptions, BackoffLimits, Connections, DataError, Environment, Examples,
-    Hardware, Identity, LocalData, MemorySlots, Obedient, Purpose, SessionMode, SlotStore,
-    TallySnapshot, Timing, Token,
+    Agent, AgentError, AgentOptions, BackoffLimits, Connections, DataError, DeviceMemory,
+    Environment, Examples, Hardware, Identity, LocalData, MemorySlots, Obedient, Purpose,
+    SessionMode, SlotStore, TallySnapshot, Timing, Token, VolatileMemory,
 };
 use tributary_model::{LayerSpec, ModelFile, ModelSpec, initialise};
 use tributary_proto::v1::TrainingPlan;
@@ -153,6 +153,24 @@ pub fn start_with(
     mode: SessionMode,
     slots: Box<dyn SlotStore>,
 ) -> Running {
+    start_remembering(
+        server,
+        device,
+        features,
+        mode,
+        slots,
+        Arc::new(VolatileMemory::default()),
+    )
+}
+
+pub fn start_remembering(
+    server: &FakeServer,
+    device: &str,
+    features: usize,
+    mode: SessionMode,
+    slots: Box<dyn SlotStore>,
+    memory: Arc<dyn DeviceMemory>,
+) -> Running {
     let mut environment = Environment::new(Connections::new(&server.endpoint(), 1).unwrap(), 1);
     environment.timing = timing();
     let environment = Arc::new(environment);
@@ -165,6 +183,7 @@ pub fn start_with(
         identity: identity(device),
         data: Arc::clone(&data) as Arc<dyn LocalData>,
         slots,
+        memory,
         conduct: Arc::new(Obedient),
         mode,
         jitter_seed: Some([4; 32]),

@@ -47,8 +47,10 @@ pub struct Memory {
     pub rejects: VecDeque<Reject>,
     /// Never send a receipt, as if killed between seal and answer.
     pub withhold_receipts: bool,
-    /// Runs that exist, with the plan and the number of values.
+    /// Runs that exist, with the plan.
     pub runs: BTreeMap<String, TrainingPlan>,
+    /// Values in a run's payloads, where they are not the plan's parameters.
+    pub dimensions: BTreeMap<String, usize>,
     /// Leases end then.
     pub lease_end: Option<Instant>,
     pub retry_ms: (u64, u64),

@@ -8,16 +8,16 @@ use tributary_coordinator::spec::RunSpec;
 use tributary_device_sim::FleetStats;
 use tributary_proto::v1::GetPrivacyResponse;
 
-use super::population::{load, populate};
+use super::population::{Population, load, populate};
 use super::write_up::write_up;
 use super::{
-    ExperimentRecipe, HeldOut, Laboratory, Operator, Progress, RunResult, RunnerError, Variant,
+    ExperimentRecipe, HeldOut, Laboratory, LocalTests, Progress, RunResult, RunnerError, Variant,
     follow_run, peak_resident_bytes,
 };
 use crate::data::Dataset;
 use crate::report::{Summary, write_all};
 
-/// What came of one variant.
+/// What came of one variant: means over its seeds where it ran with several.
 #[derive(Clone, Debug, Serialize)]
 pub struct VariantOutcome {
     /// Its name.
@@ -26,17 +26,28 @@ pub struct VariantOutcome {
     pub initial: f64,
     /// Held-out accuracy of the last version.
     pub trained: f64,
+    /// Held-out accuracy of the last version with each seed, in the order of the recipe.
+    pub trained_by_seed: Vec<f64>,
+    /// Standard deviation of these, 0 with one seed.
+    pub trained_deviation: f64,
     /// Held-out accuracy of the last version by region.
     pub regions: Vec<(String, f64)>,
-    /// Rounds published.
+    /// Mean local accuracy of the devices with the last shared version; see
+    /// [`LocalTests`](super::LocalTests).
+    pub local_shared: f64,
+    /// The same with the devices' own models; none without personalisation.
+    pub local_personal: Option<f64>,
+    /// Rounds published, all seeds together.
     pub rounds: u64,
-    /// Contributions counted.
+    /// Contributions counted, all seeds together.
     pub contributions: u64,
+    /// Bytes of updates, all seeds together.
+    pub bytes_up: u64,
     /// Epsilon of the device that spent most; 0 without privacy.
     pub epsilon: f64,
-    /// Digest of the last version.
+    /// Digest of the last version, with the first seed.
     pub model_digest: String,
-    /// Seconds from the first device to the last round.
+    /// Seconds from the first device to the last round, all seeds together.
     pub wall_s: f64,
 }
 
@@ -59,10 +70,42 @@ pub struct ExperimentOutcome {
 pub(super) struct VariantResult {
     pub(super) name: String,
     pub(super) held_out: HeldOut,
+    /// One per seed, at least one.
+    pub(super) runs: Vec<SeedResult>,
+}
+
+/// A variant's run with one seed.
+pub(super) struct SeedResult {
     pub(super) run: RunResult,
     pub(super) privacy: GetPrivacyResponse,
     pub(super) stats: FleetStats,
     pub(super) wall_s: f64,
+    pub(super) local_shared: f64,
+    pub(super) local_personal: Option<f64>,
+}
+
+impl VariantResult {
+    /// Mean over the runs.
+    pub(super) fn mean(&self, of: impl Fn(&SeedResult) -> f64) -> f64 {
+        self.runs.iter().map(of).sum::<f64>() / self.runs.len().max(1) as f64
+    }
+
+    /// Held-out accuracy of the last version of each run.
+    pub(super) fn trained(&self) -> Vec<f64> {
+        let trained = |result: &SeedResult| result.run.last_score().overall;
+        self.runs.iter().map(trained).collect()
+    }
+}
+
+/// Standard deviation of a sample, 0 of fewer than two values.
+pub(super) fn deviation(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    if count < 2.0 {
+        return 0.0;
+    }
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (squares / (count - 1.0)).sqrt()
 }
 
 /// Runs the variants of a recipe one after the other, each in a fresh laboratory, and writes the
@@ -96,33 +139,70 @@ async fn run_variant(
     variant: &Variant,
     progress: &dyn Progress,
 ) -> Result<VariantResult, RunnerError> {
-    let started = Instant::now();
-    let (devices, held_out) = populate(recipe, data, &variant.partition)?;
-    let mut laboratory = Laboratory::open(devices, recipe.run.seed, progress).await?;
-    progress.stage(&format!("training: {}", variant.name));
-    let played = train(&mut laboratory.operator, &recipe.run, &held_out, progress).await;
-    let stats = laboratory.close().await;
-    let (run, privacy) = played?;
-    let (name, wall_s) = (variant.name.clone(), started.elapsed().as_secs_f64());
+    let (mut runs, mut judged_on) = (Vec::new(), None);
+    for seed in recipe.seeds() {
+        let stage = match (recipe.seeds.len(), seed) {
+            (2.., Some(seed)) => format!("training: {}, seed {seed}", variant.name),
+            _ => format!("training: {}", variant.name),
+        };
+        let spec = recipe.spec_of(variant, seed)?;
+        let population = populate(recipe, data, variant, &spec)?;
+        let held_out = population.held_out.clone();
+        runs.push(Box::pin(run_seed(population, &spec, &stage, progress)).await?);
+        judged_on.get_or_insert(held_out);
+    }
+    let name = variant.name.clone();
+    let held_out = judged_on
+        .ok_or_else(|| RunnerError::setting("seeds", "are none".to_owned(), "name one or more"))?;
     Ok(VariantResult {
         name,
         held_out,
-        run,
-        privacy,
-        stats,
-        wall_s,
+        runs,
     })
 }
 
+async fn run_seed(
+    population: Population,
+    spec: &RunSpec,
+    stage: &str,
+    progress: &dyn Progress,
+) -> Result<SeedResult, RunnerError> {
+    let started = Instant::now();
+    let Population {
+        devices,
+        held_out,
+        local,
+    } = population;
+    let mut laboratory = Laboratory::open(devices, spec.seed, progress).await?;
+    progress.stage(stage);
+    let played = train(&mut laboratory, spec, &held_out, &local, progress).await;
+    let stats = laboratory.close().await;
+    let result = SeedResult { stats, ..played? };
+    let wall_s = started.elapsed().as_secs_f64();
+    Ok(SeedResult { wall_s, ..result })
+}
+
 async fn train(
-    operator: &mut Operator,
+    laboratory: &mut Laboratory,
     spec: &RunSpec,
     held_out: &HeldOut,
+    local: &LocalTests,
     progress: &dyn Progress,
-) -> Result<(RunResult, GetPrivacyResponse), RunnerError> {
+) -> Result<SeedResult, RunnerError> {
+    let operator = &mut laboratory.operator;
     let run_id = operator.start_run(recipe_text(spec)?).await?;
     let run = follow_run(operator, &run_id, held_out, progress).await?;
-    Ok((run, operator.privacy().await?))
+    let shared = operator.model_file(&run.run.model_digest).await?;
+    let graph = shared.spec.graph()?;
+    let own = laboratory.fleet.personal_models(&run_id, None);
+    Ok(SeedResult {
+        local_shared: local.of_shared(&graph, &shared.weights)?,
+        local_personal: local.of_personal(&graph, &own)?,
+        privacy: operator.privacy().await?,
+        stats: laboratory.fleet.stats(),
+        wall_s: 0.0,
+        run,
+    })
 }
 
 /// A run's recipe as the coordinator reads it.
@@ -143,29 +223,52 @@ fn outcome(
     report: PathBuf,
 ) -> ExperimentOutcome {
     let variant = |result: VariantResult| {
-        let score = result.run.last_score();
+        let trained = result.trained();
+        let by_region = |index: usize| {
+            let of = |seed: &SeedResult| seed.run.last_score().by_region.get(index).copied();
+            result.mean(|seed| of(seed).unwrap_or(f64::NAN))
+        };
         let regions = result.held_out.regions().map(str::to_owned);
+        let personal: Option<Vec<f64>> =
+            result.runs.iter().map(|seed| seed.local_personal).collect();
+        let worst = |seed: &SeedResult| {
+            let worst = seed.privacy.worst_device.as_ref();
+            worst.map_or(0.0, |spend| spend.epsilon)
+        };
         VariantOutcome {
-            initial: result.run.first_score.overall,
-            trained: score.overall,
-            regions: regions.zip(score.by_region.iter().copied()).collect(),
-            rounds: result.run.rounds.len() as u64,
-            contributions: result.run.run.contributions_total,
-            epsilon: result
-                .privacy
-                .worst_device
-                .as_ref()
-                .map_or(0.0, |spend| spend.epsilon),
-            model_digest: result.run.run.model_digest.clone(),
-            wall_s: result.wall_s,
+            initial: result.mean(|seed| seed.run.first_score.overall),
+            trained: result.mean(|seed| seed.run.last_score().overall),
+            trained_deviation: deviation(&trained),
+            trained_by_seed: trained,
+            regions: regions
+                .enumerate()
+                .map(|(index, name)| (name, by_region(index)))
+                .collect(),
+            local_shared: result.mean(|seed| seed.local_shared),
+            local_personal: personal
+                .map(|values| values.iter().sum::<f64>() / values.len().max(1) as f64),
+            rounds: total(&result, |seed| seed.run.rounds.len() as u64),
+            contributions: total(&result, |seed| seed.run.run.contributions_total),
+            bytes_up: total(&result, |seed| seed.stats.tally.bytes_up),
+            epsilon: result.runs.iter().map(worst).fold(0.0, f64::max),
+            model_digest: result
+                .runs
+                .first()
+                .map_or(String::new(), |seed| seed.run.run.model_digest.clone()),
+            wall_s: result.runs.iter().map(|seed| seed.wall_s).sum(),
             name: result.name,
         }
     };
+    let not_private = recipe.run.is_seeded() || !recipe.seeds.is_empty();
     ExperimentOutcome {
         title: recipe.title.clone(),
         variants: results.into_iter().map(variant).collect(),
-        not_private: recipe.run.is_seeded(),
+        not_private,
         report,
         peak_rss_bytes: summary.peak_rss_bytes,
     }
+}
+
+fn total(result: &VariantResult, of: impl Fn(&SeedResult) -> u64) -> u64 {
+    result.runs.iter().map(of).sum()
 }

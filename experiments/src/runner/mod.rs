@@ -7,7 +7,8 @@
 //! - [`Laboratory`]: a coordinator on a loopback port with sled in a temporary folder, and its fleet.
 //! - [`Operator`]: a client of the control and transfer services.
 //! - [`follow_run`]: a run round by round, every version scored.
-//! - [`HeldOut`]: samples by region, and what models score on them.
+//! - [`HeldOut`]: samples by region, and what models score on them; [`LocalTests`]: the same for each
+//!   device's own kind of data.
 //! - [`simulated_devices`] and friends: devices that hold committed data.
 //! - [`ExperimentRecipe`], [`run_experiment`]: recipes in TOML and their reports.
 //! - [`Progress`]: what a long run tells while it goes on.
@@ -17,12 +18,14 @@ mod experiment;
 mod follow;
 mod held_out;
 mod laboratory;
+mod local;
 mod operator;
 mod population;
 mod process;
 mod progress;
 mod recipe;
 mod simulated;
+mod variant;
 mod write_up;
 
 #[cfg(test)]
@@ -33,14 +36,16 @@ pub use experiment::{ExperimentOutcome, VariantOutcome, run_experiment};
 pub use follow::{RoundResult, RunResult, follow_run};
 pub use held_out::{HeldOut, Score};
 pub use laboratory::Laboratory;
+pub use local::LocalTests;
 pub use operator::Operator;
 pub use process::peak_resident_bytes;
 pub use progress::{Progress, RoundNews, Silent, WindowNews};
-pub use recipe::{DataSource, ExperimentRecipe, FleetRecipe, Partition, Variant};
+pub use recipe::{DataSource, ExperimentRecipe, FleetRecipe, Partition};
 pub use simulated::{
     SUBJECTS, WINDOWS_PER_DEVICE, simulated_devices, watch_as_held, watch_held_out,
     wearable_shards, wearer,
 };
+pub use variant::{Attack, Attackers, Variant};
 
 pub(crate) use experiment::recipe_text;
 pub(crate) use simulated::{device_id, shard};

@@ -1,12 +1,13 @@
 //! From a recipe's data and split to devices and held-out samples.
 
+use tributary_coordinator::spec::RunSpec;
 use tributary_device::Hardware;
 use tributary_device_sim::{Behaviour, SimDevice};
 use tributary_proto::RegionId;
 
 use super::{
-    DataSource, ExperimentRecipe, HeldOut, Partition, RunnerError, derived_seed, device_id, shard,
-    watch_as_held,
+    DataSource, ExperimentRecipe, HeldOut, LocalTests, Partition, RunnerError, Variant,
+    derived_seed, device_id, shard, watch_as_held,
 };
 use crate::data::{Dataset, digits, idx};
 use crate::partition::{dirichlet, iid, sample_by_user};
@@ -32,44 +33,73 @@ struct Holding {
     samples: Vec<usize>,
 }
 
-/// Devices under `partition`, and the samples to judge their models on.
+/// The devices of a variant, and what their models are judged on.
+pub struct Population {
+    /// The devices.
+    pub devices: Vec<SimDevice>,
+    /// Samples that no device trains on.
+    pub held_out: HeldOut,
+    /// How each device's own model is judged.
+    pub local: LocalTests,
+}
+
+/// The devices of `variant` for a run.
 ///
 /// # Errors
 /// [`RunnerError::Partition`] when the data can't be split as asked.
 pub fn populate(
     recipe: &ExperimentRecipe,
     data: &Dataset,
-    partition: &Partition,
-) -> Result<(Vec<SimDevice>, HeldOut), RunnerError> {
-    let regions = &recipe.run.regions;
-    let seed = derived_seed(recipe.run.seed.unwrap_or(0), "partition");
-    let holdings = hold(
-        data,
-        partition,
-        recipe.fleet.devices as usize,
-        regions.len(),
-        seed,
-    )?;
+    variant: &Variant,
+    run: &RunSpec,
+) -> Result<Population, RunnerError> {
+    let partition = recipe.partition_of(variant)?;
+    let (regions, count) = (&run.regions, recipe.fleet.devices as usize);
+    let seed = derived_seed(run.seed.unwrap_or(0), "partition");
+    let holdings = hold(data, partition, count, regions.len(), seed)?;
     let held_out = match partition {
         Partition::ByUser { .. } => by_region(data, regions)?,
         _ => HeldOut::new(vec![(EVERYWHERE.to_owned(), data.test.clone())])?,
+    };
+    let local = match partition {
+        Partition::ByUser { .. } => {
+            let user = |holding: &Holding| {
+                let first = holding.samples.first();
+                first.map_or(u32::MAX, |sample| data.train.users[*sample])
+            };
+            LocalTests::by_user(data, &holdings.iter().map(user).collect::<Vec<_>>())
+        }
+        _ => {
+            let labels = |holding: &Holding| -> Vec<u32> {
+                let samples = holding.samples.iter();
+                samples.map(|sample| data.train.labels[*sample]).collect()
+            };
+            let held: Vec<Vec<u32>> = holdings.iter().map(labels).collect();
+            LocalTests::by_class(data, held.iter().map(Vec::as_slice))
+        }
     };
     let hardware = Hardware::int8("simulated", "cortex-m4", 64 * 1024, 256 * 1024);
     let device = |(number, holding): (usize, Holding)| {
         let region = &regions[holding.region];
         let id = device_id(region, number + 1)?;
         let data = shard(data.train.select(&holding.samples));
-        let mut device =
-            SimDevice::new(id, region.clone(), hardware.clone(), &recipe.run.task, data);
+        let mut device = SimDevice::new(id, region.clone(), hardware.clone(), &run.task, data);
         device.behaviour = Behaviour {
             drop_out: recipe.fleet.drop_out,
+            fault: variant
+                .attackers
+                .and_then(|attackers| attackers.fault(number, count)),
             ..Behaviour::default()
         };
         Ok(device)
     };
     let devices: Result<Vec<_>, RunnerError> =
         holdings.into_iter().enumerate().map(device).collect();
-    Ok((devices?, held_out))
+    Ok(Population {
+        devices: devices?,
+        held_out,
+        local,
+    })
 }
 
 fn hold(
@@ -143,7 +173,10 @@ mod tests {
         let text = include_str!("../../recipes/watch-by-user.toml");
         let recipe = ExperimentRecipe::from_toml(text).unwrap();
         let data = load(&recipe.data).unwrap();
-        let (devices, held_out) = populate(&recipe, &data, &recipe.variants[0].partition).unwrap();
+        let variant = &recipe.variants[0];
+        let Population {
+            devices, held_out, ..
+        } = populate(&recipe, &data, variant, &recipe.run).unwrap();
         assert_eq!(devices.len(), recipe.fleet.devices as usize);
         assert_eq!(held_out.len(), data.test.len());
         let names: Vec<&str> = held_out.regions().collect();

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tributary_coordinator::spec::RunSpec;
 
-use super::RunnerError;
+use super::{RunnerError, Variant};
 
 /// Longest recipe in bytes.
 const MAX_BYTES: usize = 256 * 1024;
 /// Most devices in one process.
 const MAX_DEVICES: u32 = 20_000;
 /// Most variants of one experiment.
-const MAX_VARIANTS: usize = 16;
+const MAX_VARIANTS: usize = 32;
+/// Most seeds of one experiment.
+const MAX_SEEDS: usize = 16;
 
 /// An experiment: data, how it is split over devices, and the run to do with them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,7 +29,14 @@ pub struct ExperimentRecipe {
     pub data: DataSource,
     /// The devices.
     pub fleet: FleetRecipe,
-    /// What is compared: the same run on different splits of the data, one after the other.
+    /// Who holds which sample, in variants that don't say otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
+    /// Runs every variant once with each of these seeds, of the split and of the run; at most 16.
+    /// Default: once, with the run's own seed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<u64>,
+    /// What is compared, one after the other.
     #[serde(rename = "variant")]
     pub variants: Vec<Variant>,
     /// The run, as given to the coordinator. With `run.seed` everything repeats to the bit.
@@ -58,16 +67,6 @@ pub struct FleetRecipe {
     /// Probability in [0, 1] that a device drops out of a round.
     #[serde(default)]
     pub drop_out: f64,
-}
-
-/// One split of the data.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Variant {
-    /// Name in the report.
-    pub name: String,
-    /// Who holds which sample.
-    pub partition: Partition,
 }
 
 /// Who holds which sample.
@@ -155,7 +154,16 @@ impl ExperimentRecipe {
             outside,
             "variant",
             format!("is there {count} times"),
-            "write 1 to 16",
+            "write 1 to 32",
+        )?;
+        let mut seeds = self.seeds.clone();
+        seeds.sort_unstable();
+        let twice = seeds.windows(2).any(|pair| pair[0] == pair[1]);
+        refuse(
+            twice || seeds.len() > MAX_SEEDS || seeds.iter().any(|seed| *seed >= 1 << 63),
+            "seeds",
+            "names one twice, more than 16, or one of 2^63 or more".to_owned(),
+            "name up to 16 different ones",
         )?;
         let mut names: Vec<&str> = self.variants.iter().map(|variant| &*variant.name).collect();
         names.sort_unstable();
@@ -168,16 +176,33 @@ impl ExperimentRecipe {
                 "name each once",
             ));
         }
-        let population = self.run.rounds.population();
-        refuse(
-            population > devices,
-            "run.rounds.population",
-            format!("is {population}, but the fleet has {devices} devices"),
-            "lower it or run.rounds.cohort, or raise fleet.devices",
-        )?;
-        self.run.check().map_err(|error| {
-            RunnerError::setting("run", format!("is refused: {error}"), "mend the recipe")
-        })
+        for variant in &self.variants {
+            self.check_variant(variant)?;
+        }
+        Ok(())
+    }
+
+    fn check_variant(&self, variant: &Variant) -> Result<(), RunnerError> {
+        let devices = self.fleet.devices;
+        self.partition_of(variant)?;
+        let spec = self.spec_of(variant, None)?;
+        let population = spec.rounds.population();
+        if population > devices {
+            return Err(RunnerError::setting(
+                "run.rounds.population",
+                format!("is {population}, but the fleet has {devices} devices"),
+                "lower it or run.rounds.cohort, or raise fleet.devices",
+            ));
+        }
+        let liars = variant.attackers.map_or(0, |attackers| attackers.count);
+        if liars > devices {
+            return Err(RunnerError::setting(
+                "variant.attackers.count",
+                format!("is {liars}, but the fleet has {devices} devices"),
+                "lower it",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -189,7 +214,14 @@ mod tests {
 
     #[test]
     fn the_recipes_that_ship_can_be_read() {
-        for text in [DIGITS, include_str!("../../recipes/watch-by-user.toml")] {
+        for text in [
+            DIGITS,
+            include_str!("../../recipes/watch-by-user.toml"),
+            include_str!("../../recipes/digits-non-iid.toml"),
+            include_str!("../../recipes/digits-personal.toml"),
+            include_str!("../../recipes/digits-codecs.toml"),
+            include_str!("../../recipes/digits-robust.toml"),
+        ] {
             ExperimentRecipe::from_toml(text).unwrap();
         }
         RunSpec::from_toml(include_str!("../../recipes/quickstart.toml")).unwrap();
@@ -204,7 +236,7 @@ mod tests {
             ("name = \"iid\"", "name = \"dirichlet 0.2\"", "variant.name"),
             ("set = \"digits\"", "set = \"weather\"", "recipe"),
             ("set = \"digits\"", "set = \"digits\"\ncolour = 1", "recipe"),
-            ("cohort = 60", "cohort = 0", "run "),
+            ("cohort = 60", "cohort = 0", "variant \"iid\" is refused"),
         ] {
             assert!(DIGITS.contains(from), "{from}");
             let error = ExperimentRecipe::from_toml(&DIGITS.replacen(from, to, 1)).unwrap_err();

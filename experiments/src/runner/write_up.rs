@@ -3,7 +3,7 @@
 use tributary_proto::v1::PrivacySpend;
 
 use super::ExperimentRecipe;
-use super::experiment::VariantResult;
+use super::experiment::{SeedResult, VariantResult, deviation};
 use crate::data::Dataset;
 use crate::report::{
     AccuracySummary, Fact, LedgerLine, Phase, PrivacySummary, Report, RoundPoint, RoundSeries,
@@ -20,7 +20,7 @@ pub(super) fn write_up(
         title: recipe.title.clone(),
         subtitle: recipe.description.clone(),
         summary: summary(recipe, results),
-        seed: recipe.run.seed,
+        seed: recipe.run.seed.or(recipe.seeds.first().copied()),
         phases: vec![Phase {
             name: "training".to_owned(),
             first_round: 1,
@@ -50,35 +50,28 @@ pub(crate) fn privacy_summary(spend: Option<&PrivacySpend>) -> PrivacySummary {
 fn summary(recipe: &ExperimentRecipe, results: &[VariantResult]) -> Summary {
     // the milestones are those of the last variant; the plots show all
     let last = results.last();
-    let spends = results
-        .iter()
-        .filter_map(|result| result.privacy.worst_device.as_ref());
+    let runs = || results.iter().flat_map(|result| &result.runs);
+    let first = |result: &VariantResult| result.runs.first().map(|seed| seed.run.run.clone());
+    let spends = runs().filter_map(|seed| seed.privacy.worst_device.as_ref());
     let worst = spends.max_by(|a, b| a.rho.total_cmp(&b.rho));
     Summary {
         devices: recipe.fleet.devices.into(),
         regions: series_names(results),
-        rounds: results
-            .iter()
-            .map(|result| result.run.rounds.len() as u64)
-            .sum(),
+        rounds: runs().map(|seed| seed.run.rounds.len() as u64).sum(),
         accuracy: AccuracySummary {
-            initial: last.map(|result| result.run.first_score.overall),
-            trained: last.map(|result| result.run.last_score().overall),
+            initial: last.map(|result| result.mean(|seed| seed.run.first_score.overall)),
+            trained: last.map(|result| result.mean(|seed| seed.run.last_score().overall)),
             ..AccuracySummary::default()
         },
         privacy: privacy_summary(worst),
-        model_digest: last.map_or(String::new(), |result| result.run.run.model_digest.clone()),
+        model_digest: last
+            .and_then(first)
+            .map_or(String::new(), |run| run.model_digest),
         wire_bytes: WireBytes {
-            down: results
-                .iter()
-                .map(|result| result.stats.tally.bytes_down)
-                .sum(),
-            up: results
-                .iter()
-                .map(|result| result.stats.tally.bytes_up)
-                .sum(),
+            down: runs().map(|seed| seed.stats.tally.bytes_down).sum(),
+            up: runs().map(|seed| seed.stats.tally.bytes_up).sum(),
         },
-        wall_s: Some(results.iter().map(|result| result.wall_s).sum()),
+        wall_s: Some(runs().map(|seed| seed.wall_s).sum()),
         ..Summary::default()
     }
 }
@@ -107,20 +100,23 @@ fn names(result: &VariantResult, variants: usize) -> Vec<String> {
 fn accuracy(results: &[VariantResult]) -> Vec<RoundSeries> {
     let lines = |result: &VariantResult| {
         let names = names(result, results.len());
+        let rounds = result.runs.iter().map(|seed| seed.run.rounds.len());
+        let rounds = rounds.min().unwrap_or(0);
+        // the mean over the seeds, as far as all of them went
         let line = |(index, region): (usize, String)| {
-            let first = (0, &result.run.first_score);
-            let later = result.run.rounds.iter();
-            let later = later.map(|round| (u64::from(round.round.round), &round.score));
-            let points = std::iter::once(first).chain(later);
-            let point = |(round, score): (u64, &super::Score)| {
-                RoundPoint::new(
-                    round,
-                    score.by_region.get(index).copied().unwrap_or(f64::NAN),
-                )
+            let point = |round: usize| {
+                let score = |seed: &SeedResult| {
+                    let score = match round.checked_sub(1) {
+                        None => &seed.run.first_score,
+                        Some(past) => &seed.run.rounds[past].score,
+                    };
+                    score.by_region.get(index).copied().unwrap_or(f64::NAN)
+                };
+                RoundPoint::new(round as u64, result.mean(score))
             };
             RoundSeries {
                 region,
-                points: points.map(point).collect(),
+                points: (0..=rounds).map(point).collect(),
             }
         };
         names.into_iter().enumerate().map(line).collect::<Vec<_>>()
@@ -138,24 +134,20 @@ fn epsilon(result: &VariantResult) -> RoundSeries {
         RoundPoint::new(round.round.round.into(), spent)
     };
     let points = std::iter::once(RoundPoint::new(0, 0.0));
-    let points = points.chain(result.run.rounds.iter().map(point)).collect();
+    let rounds = result.runs.iter().take(1).flat_map(|seed| &seed.run.rounds);
+    let points = points.chain(rounds.map(point)).collect();
     RoundSeries {
         region: result.name.clone(),
         points,
     }
 }
 
-/// Bytes by round, all variants together.
+/// Bytes by round, all runs together.
 fn wire(results: &[VariantResult]) -> Vec<WirePoint> {
-    let rounds = results
-        .iter()
-        .map(|result| result.run.rounds.len())
-        .max()
-        .unwrap_or(0);
+    let runs = || results.iter().flat_map(|result| &result.runs);
+    let rounds = runs().map(|seed| seed.run.rounds.len()).max().unwrap_or(0);
     let total = |index: usize| {
-        let rounds = results
-            .iter()
-            .filter_map(|result| result.run.rounds.get(index));
+        let rounds = runs().filter_map(|seed| seed.run.rounds.get(index));
         rounds.fold(WirePoint::default(), |sum, round| WirePoint {
             round: round.round.round.into(),
             down: sum.down + round.round.bytes_down,
@@ -166,7 +158,10 @@ fn wire(results: &[VariantResult]) -> Vec<WirePoint> {
 }
 
 fn ledger(result: &VariantResult) -> Vec<LedgerLine> {
-    let each = result
+    let Some(first) = result.runs.first() else {
+        return Vec::new();
+    };
+    let each = first
         .run
         .rounds
         .first()
@@ -186,7 +181,7 @@ fn ledger(result: &VariantResult) -> Vec<LedgerLine> {
             rho,
         }
     };
-    result.privacy.accounts.iter().map(line).collect()
+    first.privacy.accounts.iter().map(line).collect()
 }
 
 fn facts(recipe: &ExperimentRecipe, data: &Dataset, results: &[VariantResult]) -> Vec<Fact> {
@@ -208,8 +203,27 @@ fn facts(recipe: &ExperimentRecipe, data: &Dataset, results: &[VariantResult]) -
         fact("Version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
     for result in results {
-        let last = 100.0 * result.run.last_score().overall;
-        let text = format!("{last:.1}% after {} rounds", result.run.rounds.len());
+        let trained = result.trained();
+        let last = 100.0 * result.mean(|seed| seed.run.last_score().overall);
+        let rounds = result.runs.iter().map(|seed| seed.run.rounds.len()).max();
+        let spread = match trained.len() {
+            0 | 1 => String::new(),
+            seeds => format!(
+                " (standard deviation {:.1} over {seeds} seeds)",
+                100.0 * deviation(&trained)
+            ),
+        };
+        let personal = result.runs.iter().map(|seed| seed.local_personal);
+        let personal: Option<Vec<f64>> = personal.collect();
+        let personal = personal.map_or(String::new(), |values| {
+            let own = 100.0 * values.iter().sum::<f64>() / values.len().max(1) as f64;
+            let shared = 100.0 * result.mean(|seed| seed.local_shared);
+            format!("; on the devices' own mix {own:.1}% with their models, {shared:.1}% with the shared one")
+        });
+        let text = format!(
+            "{last:.1}%{spread} after {} rounds{personal}",
+            rounds.unwrap_or(0)
+        );
         facts.push(fact(&result.name, text));
     }
     facts

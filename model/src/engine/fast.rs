@@ -215,6 +215,16 @@ impl Engine for FastEngine {
         mean(sum, batch)
     }
 
+    fn loss(&mut self, params: &[f32], batch: Batch<'_>) -> Result<f32, ModelError> {
+        self.check(params, batch)?;
+        let mut sum = 0.0;
+        let pieces = batch.inputs.chunks(self.piece * self.graph.features());
+        for (inputs, labels) in pieces.zip(batch.labels.chunks(self.piece)) {
+            sum += self.scores(params, Batch { inputs, labels }, batch.len());
+        }
+        mean(sum, batch)
+    }
+
     fn predict(
         &mut self,
         params: &[f32],

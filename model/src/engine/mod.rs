@@ -85,6 +85,14 @@ pub trait Engine: Send {
         gradient: &mut [f32],
     ) -> Result<f32, ModelError>;
 
+    /// Mean cross-entropy (in nats) of `batch`.
+    ///
+    /// # Errors
+    /// As [`gradient`](Engine::gradient).
+    fn loss(&mut self, params: &[f32], batch: Batch<'_>) -> Result<f32, ModelError> {
+        self.gradient(params, batch, &mut vec![0.0; params.len()])
+    }
+
     /// Class probabilities of `n` examples; `out` becomes `n x classes` values.
     ///
     /// # Errors

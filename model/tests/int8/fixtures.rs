@@ -69,6 +69,7 @@ pub fn trained(spec: &str, seed: u8) -> Trained {
         epochs: 12,
         batch_size: 16,
         learning_rate: 0.05,
+        max_steps: 0,
     };
     train(
         &mut FastEngine::new(&graph),

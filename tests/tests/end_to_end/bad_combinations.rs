@@ -108,8 +108,7 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
             &["training.personalisation", "ditto", "scaffold"],
         ),
         (
-            personal(new(), "kind = 'region_heads'\nlayers = ['2.']")
-                .set("regions", vec!["eu"]),
+            personal(new(), "kind = 'region_heads'\nlayers = ['2.']").set("regions", vec!["eu"]),
             &["training.personalisation", "one region", "fedper"],
         ),
         // values
@@ -132,6 +131,14 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
         (
             algorithm(new(), "kind = 'fedprox'\nmu = -1.0"),
             &["training.algorithm", "mu", "above 0"],
+        ),
+        (
+            algorithm(new(), "kind = 'scaffold'").set("training.momentum", 0.5),
+            &["training.momentum", "scaffold", "fedprox"],
+        ),
+        (
+            algorithm(new(), "kind = 'qfedavg'\nq = 1.0").set("training.examples_cap", 5),
+            &["training.examples_cap", "losses"],
         ),
         (
             new().set("training.momentum", 1.0),

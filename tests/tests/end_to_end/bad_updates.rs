@@ -2,12 +2,11 @@
 //! remedy, and leaves no trace in the sum.
 
 use tonic::Code;
-use tributary_aggregator::Codec;
 use tributary_proto::v1::upload_request::Part;
 use tributary_proto::v1::upload_response::Answer;
 use tributary_proto::v1::{AssignmentAbandoned, RejectReason, UploadHeader, device_event};
 
-use crate::harness::hand::{chunk, delta, hands, rejected, update};
+use crate::harness::hand::{chunk, delta, encoded, hands, rejected, update};
 use crate::harness::operator::{assert_refusal, of};
 use crate::harness::recipe::PARAMETERS;
 use crate::harness::{Coordinator, Hand, Recipe};
@@ -16,7 +15,7 @@ use crate::invariant_1::expected;
 fn encode(change: impl FnOnce(&mut Vec<f32>)) -> Vec<u8> {
     let mut values = delta(0);
     change(&mut values);
-    Codec::F32.encode(&values)
+    encoded(&values)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

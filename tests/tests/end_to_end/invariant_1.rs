@@ -21,7 +21,7 @@ pub fn expected(base: &ModelFile, updates: &[Vec<u8>]) -> Vec<f32> {
         sum.add(&fixed.contribution(Codec::F32, update).unwrap())
             .unwrap();
     }
-    let mean = release_mean(&sum, &fixed, updates.len() as u64, None).unwrap();
+    let mean = release_mean(&sum, &fixed, updates.len() as f64, None).unwrap();
     let optimiser = ServerOptimiser::FedAvg { learning_rate: 1.0 };
     let mut weights = base.weights.clone();
     OptimiserState::new(optimiser, PARAMETERS)

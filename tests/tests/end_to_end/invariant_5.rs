@@ -4,12 +4,12 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use tonic::Code;
-use tributary_aggregator::{Codec, Partial};
+use tributary_aggregator::Partial;
 use tributary_model::{Digest, ModelFile};
 use tributary_proto::v1::RejectReason;
 
 use crate::harness::coordinator::files_below;
-use crate::harness::hand::{hands, update};
+use crate::harness::hand::{encoded, hands, update};
 use crate::harness::operator::of;
 use crate::harness::recipe::PARAMETERS;
 use crate::harness::{Coordinator, Recipe};
@@ -130,7 +130,7 @@ async fn invariant_5_logs_and_metrics_name_no_device_and_no_norm() {
     let run = operator.start(&Recipe::private().rounds(1, 1)).await;
     let order = session.assignment().await;
     // a norm of 0.4242 x sqrt(44) x 1000 = 2813.8
-    let huge = Codec::F32.encode(&[424.2; PARAMETERS]);
+    let huge = encoded(&[424.2; PARAMETERS]);
     hand.refused(
         hand.header(&order, &huge),
         &huge,

@@ -20,6 +20,7 @@ mod invariant_2;
 mod invariant_3;
 mod invariant_4;
 mod invariant_5;
+mod invariant_6;
 mod invariant_7;
 mod invariant_8;
 mod invariant_9;

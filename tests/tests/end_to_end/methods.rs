@@ -50,7 +50,13 @@ async fn learns(name: &str, recipe: Recipe) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_codec_carries_a_run() {
     for codec in [
-        "bf16", "int8", "int4", "topk:0.3", "drive", "eden:2", "int8+zstd",
+        "bf16",
+        "int8",
+        "int4",
+        "topk:0.3",
+        "drive",
+        "eden:2",
+        "int8+zstd",
     ] {
         learns(codec, base().set("training.codec", codec)).await;
     }
@@ -60,7 +66,11 @@ async fn every_codec_carries_a_run() {
 async fn every_client_algorithm_learns() {
     let algorithm = |text: &str| base().set("training.algorithm", table(text));
     learns("fedprox", algorithm("kind = 'fedprox'\nmu = 0.1")).await;
-    learns("scaffold", algorithm("kind = 'scaffold'").set("privacy.clip", 20.0)).await;
+    learns(
+        "scaffold",
+        algorithm("kind = 'scaffold'").set("privacy.clip", 20.0),
+    )
+    .await;
     learns("fednova", algorithm("kind = 'fednova'")).await;
     learns("qfedavg", algorithm("kind = 'qfedavg'\nq = 0.5")).await;
     let half = table("kind = 'feddyn'\nparticipation = 1.0");
@@ -86,15 +96,27 @@ async fn every_server_optimiser_learns() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_personalisation_learns() {
     let personal = |text: &str| base().set("training.personalisation", table(text));
-    learns("ditto", personal("kind = 'ditto'\nlambda = 0.5\nepochs = 1")).await;
-    learns("apfl", personal("kind = 'apfl'\nalpha = 0.5\nadaptive = true")).await;
+    learns(
+        "ditto",
+        personal("kind = 'ditto'\nlambda = 0.5\nepochs = 1"),
+    )
+    .await;
+    learns(
+        "apfl",
+        personal("kind = 'apfl'\nalpha = 0.5\nadaptive = true"),
+    )
+    .await;
     learns("heads", personal("kind = 'region_heads'\nlayers = ['2.']")).await;
     // the cluster that the devices chose is the first or the second: only that it ends is asked
     let clusters = personal("kind = 'ifca'\nclusters = 2").seeded(5);
     assert_eq!(learn(&clusters).await.0, learn(&clusters).await.0);
     // the shared part alone is no classifier: the heads stay on the devices
     for kind in ["fedper", "fedrep"] {
-        let layers = if kind == "fedrep" { "\nhead_epochs = 1" } else { "" };
+        let layers = if kind == "fedrep" {
+            "\nhead_epochs = 1"
+        } else {
+            ""
+        };
         let recipe = personal(&format!("kind = '{kind}'\nlayers = ['2.']{layers}")).seeded(5);
         assert_eq!(learn(&recipe).await.0, learn(&recipe).await.0);
     }
@@ -119,10 +141,18 @@ async fn every_robust_rule_learns() {
         "kind = 'centered_clipping'\ntau = 1.0",
         "kind = 'norm_bounding'",
     ] {
-        learns(rule, robust(rule).set("aggregation.pre", toml::Value::Array(Vec::new()))).await;
+        learns(
+            rule,
+            robust(rule).set("aggregation.pre", toml::Value::Array(Vec::new())),
+        )
+        .await;
     }
     let buckets: Vec<toml::Value> = vec![table("kind = 'bucketing'\nsize = 2")];
-    learns("bucketing", robust("kind = 'median'").set("aggregation.pre", buckets)).await;
+    learns(
+        "bucketing",
+        robust("kind = 'median'").set("aggregation.pre", buckets),
+    )
+    .await;
     let trusted = robust("kind = 'fltrust'")
         .set("aggregation.pre", toml::Value::Array(Vec::new()))
         .set("aggregation.trusted", "eu-000");

@@ -76,19 +76,30 @@ impl Actor {
         for update in updates {
             if arrivals.iter().any(|ahead| ahead.device == update.device) {
                 // sent twice: the second waits for the receipt of the first, once that is in
-                self.collection.add(std::mem::take(&mut arrivals)).await?;
+                self.sum(std::mem::take(&mut arrivals)).await?;
             }
             arrivals.extend(self.arrival(update, arrivals.len()));
         }
-        self.collection.add(arrivals).await?;
+        self.sum(arrivals).await?;
         if self.collection.pending() > 0 {
-            self.open_since.get_or_insert_with(tokio::time::Instant::now);
+            self.open_since
+                .get_or_insert_with(tokio::time::Instant::now);
         }
         if self.must_seal() {
             self.collect().await
         } else {
             Ok(())
         }
+    }
+
+    async fn sum(&mut self, arrivals: Vec<Arrival>) -> Result<(), CoordinatorError> {
+        let refused = self.collection.add(arrivals).await?;
+        if self.state.spec.is_seeded() {
+            // a seeded round closes when all have answered, and this was their answer: the same
+            // training would only give the same bytes
+            self.abandoned.extend(refused);
+        }
+        Ok(())
     }
 
     /// An update that is wanted; none when its sender was answered already.
@@ -132,7 +143,11 @@ impl Actor {
     /// Why the round can't be released when FLTrust's device is not in it.
     pub(super) fn misses_trusted(&self) -> Option<String> {
         let trusted = self.state.spec.aggregation.trusted.as_ref()?;
-        let is_in = self.state.round.contributors().any(|device| device == trusted);
+        let is_in = self
+            .state
+            .round
+            .contributors()
+            .any(|device| device == trusted);
         (!is_in).then(|| {
             format!(
                 "aggregation.trusted: device {trusted} did not contribute, and fltrust compares \

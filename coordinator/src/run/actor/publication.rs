@@ -243,7 +243,10 @@ impl Actor {
 }
 
 fn to_little_endian(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }
 
 fn from_little_endian(bytes: &[u8]) -> Vec<f32> {

@@ -97,9 +97,10 @@ impl Actor {
         } as usize;
         let exhausted = self.state.spec.is_seeded() && all_here;
         let trusted = self.state.spec.aggregation.trusted.as_ref();
-        let trusted_is_here = trusted
-            .is_none_or(|trusted| candidates.iter().any(|other| other.device == *trusted));
-        let enough = trusted_is_here && eligible >= wanted || trusted_is_here && exhausted && eligible >= rounds.minimum() as usize;
+        let trusted_is_here =
+            trusted.is_none_or(|trusted| candidates.iter().any(|other| other.device == *trusted));
+        let enough = trusted_is_here && eligible >= wanted
+            || trusted_is_here && exhausted && eligible >= rounds.minimum() as usize;
         if enough && (all_here || !(first || self.state.spec.is_seeded())) {
             return self.selected(&candidates).await;
         }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use tributary_aggregator::{EncodedContribution, Partial, PartialError};
+use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
 use super::{Arrival, Refusal, Sealing, Waiting, owned_by, update_of};
 use crate::CoordinatorError;
+use crate::blob::{BlobError, Sink, Source};
 use crate::core::Core;
 use crate::engine::{Reject, Segment};
 use crate::run::Format;
@@ -16,12 +19,15 @@ use crate::run::Format;
 const TOGETHER: usize = 8;
 /// Bytes of updates that are summed on a thread where blocking is allowed.
 const HEAVY: usize = 256 * 1024;
+/// Stored sums of this length or more are written piece by piece.
+const LARGE: usize = 4 * 1024 * 1024;
 
 /// Contributions that are not durable yet.
 pub struct Open {
     partial: Partial,
-    /// The updates themselves, for a robust rule; in the order of the contributors.
-    updates: Vec<Bytes>,
+    /// The updates themselves with their places in the byte budget, for a robust rule; in the order
+    /// of the contributors.
+    updates: Vec<(Bytes, Option<OwnedSemaphorePermit>)>,
     /// Whose they are.
     pub contributors: Vec<DeviceId>,
     /// Who waits for the receipt of each.
@@ -41,7 +47,8 @@ impl Open {
         }
     }
 
-    /// Checks and adds updates, [`TOGETHER`] at a time; returns whose are in, and where.
+    /// Checks and adds updates, [`TOGETHER`] at a time; returns whose are in, with their places, and
+    /// adds to `refused` whose are not.
     ///
     /// # Errors
     /// When the coordinator stops.
@@ -49,6 +56,7 @@ impl Open {
         &mut self,
         format: &Arc<Format>,
         arrivals: Vec<Arrival>,
+        refused: &mut Vec<DeviceId>,
     ) -> Result<Vec<(DeviceId, usize)>, CoordinatorError> {
         let before = self.contributors.len();
         let mut arrivals = arrivals.into_iter().peekable();
@@ -69,15 +77,20 @@ impl Open {
             };
             self.partial = partial;
             for (arrival, outcome) in group.into_iter().zip(outcomes) {
-                self.note(&format, arrival, outcome);
+                refused.extend(self.note(&format, arrival, outcome));
             }
         }
         let added = self.contributors.iter().cloned().zip(0..);
         Ok(added.skip(before).collect())
     }
 
-    /// Keeps a contribution that is in, and tells the sender of one that is not.
-    fn note(&mut self, format: &Format, arrival: Arrival, outcome: Result<(), PartialError>) {
+    /// Keeps a contribution that is in, and tells the sender of one that is not; returns who that is.
+    fn note(
+        &mut self,
+        format: &Format,
+        arrival: Arrival,
+        outcome: Result<(), PartialError>,
+    ) -> Option<DeviceId> {
         if let Err(error) = outcome {
             let refusal = match error {
                 PartialError::Update(error) => Refusal::Update(error),
@@ -85,14 +98,15 @@ impl Open {
             };
             // a device that has gone away needs no answer
             let _ = arrival.receipt.send(Err(refusal));
-            return;
+            return Some(arrival.device);
         }
         self.bytes_up += arrival.bytes.len() as u64;
         self.contributors.push(arrival.device);
         self.receipts.push(vec![arrival.receipt]);
         if format.robust.is_some() {
-            self.updates.push(arrival.bytes);
+            self.updates.push((arrival.bytes, arrival.permit));
         }
+        None
     }
 
     /// Writes the sum, or each update, as a blob.
@@ -110,11 +124,11 @@ impl Open {
             return Ok(());
         }
         if self.updates.is_empty() {
-            let pieces = || {
-                let stored = self.partial.pieces().map(Bytes::from);
-                stored.chain(std::iter::once(Bytes::from(owned_by(run, Vec::new()))))
+            let sum = OwnedSum {
+                run: run.clone(),
+                partial: self.partial,
             };
-            let digest = core.vault.put_pieces(pieces).await?;
+            let (digest, partial) = sum.put(core).await?;
             sealings.push(Sealing {
                 segment: Segment {
                     region,
@@ -123,13 +137,13 @@ impl Open {
                     contributors: self.contributors,
                     bytes_up: self.bytes_up,
                 },
-                partial: Some(self.partial),
+                partial: Some(partial),
                 receipts: self.receipts.into_iter().flatten().collect(),
             });
             return Ok(());
         }
         let updates = self.updates.into_iter().zip(self.receipts);
-        for (device, (bytes, receipts)) in self.contributors.into_iter().zip(updates) {
+        for (device, ((bytes, _permit), receipts)) in self.contributors.into_iter().zip(updates) {
             let digest = core.vault.put(update_of(run, &device, &bytes)).await?;
             sealings.push(Sealing {
                 segment: Segment {
@@ -144,6 +158,31 @@ impl Open {
             });
         }
         Ok(())
+    }
+}
+
+/// A sum that is stored as one run's.
+struct OwnedSum {
+    run: RunId,
+    partial: Partial,
+}
+
+impl OwnedSum {
+    /// Stores it; a large one piece by piece.
+    async fn put(self, core: &Core) -> Result<(Digest, Partial), CoordinatorError> {
+        if self.partial.stored_len() < LARGE {
+            let bytes = owned_by(&self.run, self.partial.to_bytes());
+            return Ok((core.vault.put(bytes).await?, self.partial));
+        }
+        let (digest, sum) = core.vault.put_written(self).await?;
+        Ok((digest, sum.partial))
+    }
+}
+
+impl Source for OwnedSum {
+    fn write_to(&self, sink: &mut Sink<'_>) -> Result<(), BlobError> {
+        self.partial.write_to(&mut *sink)?;
+        sink(self.run.as_str().as_bytes())
     }
 }
 

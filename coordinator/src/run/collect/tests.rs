@@ -108,7 +108,7 @@ async fn a_repeated_upload_waits_for_the_receipt_of_the_first_and_is_not_added()
     let sealings = collection.write(&core, &run("run-1")).await.unwrap();
     assert_eq!(sealings.len(), 1);
     assert_eq!(sealings[0].segment.contributors, [device(1)]);
-    assert_eq!(sealings[0].partial.count(), 1);
+    assert_eq!(sealings[0].partial.as_ref().unwrap().count(), 1);
     assert!(
         first.try_recv().is_err(),
         "no receipt before the record is durable"

@@ -33,7 +33,10 @@ impl Release {
         if clusters > 1 {
             let of_cluster = |cluster| sums.iter().skip(cluster).step_by(clusters);
             let models = (0..clusters)
-                .map(|cluster| self.mean(&merged(of_cluster(cluster))?, 1.0, &mut None))
+                .map(|cluster| {
+                    let sum = merged(of_cluster(cluster))?;
+                    self.mean(&sum, 1.0, &mut None)
+                })
                 .collect::<Result<_, _>>()?;
             return Ok(Steps {
                 models,
@@ -41,7 +44,8 @@ impl Release {
                 centre: None,
             });
         }
-        let total = self.mean(&merged(sums.iter())?, 1.0, &mut noise)?;
+        let sum = merged(sums.iter())?;
+        let total = self.mean(&sum, 1.0, &mut noise)?;
         let Some(heads) = self.format.payload.heads() else {
             return Ok(self.expanded(total, None));
         };
@@ -138,7 +142,7 @@ impl Release {
             }
         }
         let centre = self.server.centre.as_deref();
-        let mean = robust.aggregate(&mut vectors, reference.as_deref(), centre, self.rule_seed)?;
+        let mean = robust.aggregate(&vectors, reference.as_deref(), centre, self.rule_seed)?;
         Ok(self.expanded(Some(mean.clone()), Some(mean)))
     }
 }

@@ -146,10 +146,7 @@ fn scaffold_moves_the_control_variate_by_the_share_of_all_devices() {
 fn personal_layers_stay_as_they_are_on_the_server() {
     let layers = vec!["0.dense.bias".to_owned()];
     let method = Personalisation::FedPer { layers };
-    let release = release(
-        &spec(|training| training.personalisation = Some(method)),
-        1,
-    );
+    let release = release(&spec(|training| training.personalisation = Some(method)), 1);
     let sums = vec![sum(&release, &[(&[2.0; 4], UNIT, 0)]), Partial::new(4)];
     let released = run(release, sums);
     close(&released.main.weights, &[3.0, 3.0, 3.0, 3.0, 1.0, 1.0]);
@@ -159,25 +156,25 @@ fn personal_layers_stay_as_they_are_on_the_server() {
 fn regional_heads_differ_and_the_rest_is_one() {
     let layers = vec!["0.dense.bias".to_owned()];
     let method = Personalisation::RegionHeads { layers };
-    let release = release(
-        &spec(|training| training.personalisation = Some(method)),
-        2,
-    );
+    let release = release(&spec(|training| training.personalisation = Some(method)), 2);
     let east = sum(&release, &[(&[2.0; 6], UNIT, 0), (&[4.0; 6], UNIT, 0)]);
     let west = sum(&release, &[(&[9.0; 6], UNIT, 0)]);
     let released = run(release, vec![east, west]);
-    close(&released.variants[0].weights, &[6.0, 6.0, 6.0, 6.0, 4.0, 4.0]);
-    close(&released.variants[1].weights, &[6.0, 6.0, 6.0, 6.0, 10.0, 10.0]);
+    close(
+        &released.variants[0].weights,
+        &[6.0, 6.0, 6.0, 6.0, 4.0, 4.0],
+    );
+    close(
+        &released.variants[1].weights,
+        &[6.0, 6.0, 6.0, 6.0, 10.0, 10.0],
+    );
     close(&released.main.weights, &[6.0, 6.0, 6.0, 6.0, 7.0, 7.0]);
 }
 
 #[test]
 fn a_cluster_that_nobody_trained_keeps_its_model() {
     let method = Personalisation::Ifca { clusters: 2 };
-    let release = release(
-        &spec(|training| training.personalisation = Some(method)),
-        2,
-    );
+    let release = release(&spec(|training| training.personalisation = Some(method)), 2);
     let nobody = || Partial::new(PARAMETERS);
     let first = sum(&release, &[(&[2.0; 6], UNIT, 0)]);
     let second = sum(&release, &[(&[4.0; 6], UNIT, 0)]);
@@ -198,9 +195,8 @@ fn a_robust_round_bears_a_hostile_update_and_remembers_its_centre() {
         rule: RobustRule::Median {},
     });
     release.format = Arc::new(format);
-    let update = |number: usize, value: f32| {
-        (device(number), Bytes::from(encoded(&[value; PARAMETERS])))
-    };
+    let update =
+        |number: usize, value: f32| (device(number), Bytes::from(encoded(&[value; PARAMETERS])));
     let updates = [(1, 1.0), (2, 2.0), (3, 3.0), (4, -30.0), (5, 2.5)];
     let updates = updates.map(|(number, value)| update(number, value));
     release.collected = Collected::Updates(updates.to_vec());

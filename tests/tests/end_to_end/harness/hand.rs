@@ -1,6 +1,8 @@
 //! A device whose every message is chosen by the test.
 
 use bytes::Bytes;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -287,5 +289,10 @@ pub fn delta(number: u64) -> Vec<f32> {
 
 /// The same as it travels.
 pub fn update(number: u64) -> Vec<u8> {
-    Codec::F32.encode(&delta(number))
+    encoded(&delta(number))
+}
+
+/// Values as `f32` sends them.
+pub fn encoded(values: &[f32]) -> Vec<u8> {
+    Codec::F32.encode(values, &mut ChaCha20Rng::from_seed([0; 32]))
 }

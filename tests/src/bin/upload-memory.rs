@@ -6,7 +6,7 @@
 //! from there to the published model, and the difference in model sizes (4 bytes a parameter).
 //!
 //! ```text
-//! cargo run --release -p tributary-tests --example upload_memory -- [UPDATES] [PARAMETERS] [CODEC]
+//! cargo run --release -p tributary-tests --bin upload-memory -- [UPDATES] [PARAMETERS] [CODEC]
 //! ```
 #![allow(
     clippy::unwrap_used,

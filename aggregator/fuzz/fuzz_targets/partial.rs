@@ -1,0 +1,9 @@
+#![no_main]
+
+#[allow(dead_code, reason = "each target uses a part")]
+#[path = "../entries.rs"]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    entries::partial(data);
+});

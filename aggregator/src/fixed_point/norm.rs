@@ -1,0 +1,127 @@
+//! The norm check: decided in floats where their error can't matter, else in integers.
+
+use super::FixedPoint;
+use super::update::EncodedBlocks;
+use crate::codec::BLOCK;
+use crate::error::UpdateError;
+
+/// Relative error of a sum of squares of one update.
+///
+/// A block adds at most 1024 / 4 squares per lane in `f32`. Each square and each partial sum is off
+/// by at most 2^-24 of itself, and nothing is negative, so the block is off by at most
+/// 258 * 2^-24 / (1 - 258 * 2^-24) < 2^-15 (Higham, Accuracy and Stability of Numerical Algorithms,
+/// section 4.2). Blocks are added in `f64`, whose error disappears in what is left of 2^-15.
+pub(super) const SQUARES_ERROR: f64 = 1.0 / 32768.0;
+
+/// Relative error of the norm of values `scale * level`, rounded once to `f32` each, against the
+/// real number computed from exact integer squares: 2^-24 and something for `f64`.
+pub(super) const LEVELS_ERROR: f64 = 1.01 / 16_777_216.0;
+
+/// What the blocks of an update said about the squares of its integers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Squares {
+    /// The sum of squared integers, within [`SQUARES_ERROR`].
+    OfIntegers(f64),
+    /// The sum of squares before rounding to integers, within [`LEVELS_ERROR`] of its root.
+    BeforeRounding(f64),
+}
+
+/// What the float sums can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Within,
+    Above,
+    Unclear,
+}
+
+impl FixedPoint {
+    /// Accepts an update exactly when 0 < sum q^2 <= B^2, from the squares of all its blocks.
+    pub(crate) fn check(
+        &self,
+        update: &EncodedBlocks<'_>,
+        squares: Squares,
+    ) -> Result<(), UpdateError> {
+        let verdict = match squares {
+            Squares::OfIntegers(squares) => self.judge_integers(squares),
+            Squares::BeforeRounding(squares) => self.judge_scaled(squares),
+        };
+        match verdict {
+            Verdict::Within => Ok(()),
+            Verdict::Above => Err(self.refusal(update)),
+            Verdict::Unclear => self.check_in_integers(update),
+        }
+    }
+
+    fn judge_integers(&self, squares: f64) -> Verdict {
+        let limit = (self.bound as f64).powi(2);
+        if squares == 0.0 {
+            // a square of an integer is 0 or at least 1, and sums of them can't underflow
+            Verdict::Unclear
+        } else if squares * (1.0 + SQUARES_ERROR) <= limit {
+            Verdict::Within
+        } else if squares * (1.0 - SQUARES_ERROR) <= limit {
+            Verdict::Unclear
+        } else {
+            Verdict::Above
+        }
+    }
+
+    /// Rounding moves each value by at most 1/2, hence the norm by at most sqrt(d) / 2.
+    fn judge_scaled(&self, squares: f64) -> Verdict {
+        let bound = self.bound as f64;
+        let norm = squares.sqrt();
+        let rounding = (self.dimension as f64).sqrt() / 2.0 * (1.0 + 1e-12);
+        let (least, most) = (norm * (1.0 - LEVELS_ERROR), norm * (1.0 + LEVELS_ERROR));
+        if least - rounding > bound || norm.is_nan() {
+            Verdict::Above
+        } else if most + rounding <= bound && least > rounding {
+            // a norm above sqrt(d) / 2 has a value above 1/2, which does not round to zero
+            Verdict::Within
+        } else {
+            Verdict::Unclear
+        }
+    }
+
+    /// Rounds the update once more and squares in integers. Only for updates whose squares are at
+    /// most near the bound, so that each integer is far below 2^22.
+    fn check_in_integers(&self, update: &EncodedBlocks<'_>) -> Result<(), UpdateError> {
+        let limit = u128::from(self.bound) * u128::from(self.bound);
+        let mut squares = 0u128;
+        let mut integers = [0i32; BLOCK];
+        for (number, start) in (0..self.dimension).step_by(BLOCK).enumerate() {
+            let integers = &mut integers[..BLOCK.min(self.dimension - start)];
+            update.integers(number, self.factor, integers);
+            // each is below 2^44, so a block stays below 2^54
+            let block: u64 = integers
+                .iter()
+                .map(|&integer| u64::from(integer.unsigned_abs()).pow(2))
+                .sum();
+            squares += u128::from(block);
+        }
+        if squares == 0 {
+            Err(UpdateError::AllZero)
+        } else if squares > limit {
+            Err(self.refusal(update))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Names what is wrong with an update that is over the bound.
+    fn refusal(&self, update: &EncodedBlocks<'_>) -> UpdateError {
+        let mut floats = [0.0; BLOCK];
+        for (number, start) in (0..self.dimension).step_by(BLOCK).enumerate() {
+            let floats = &mut floats[..BLOCK.min(self.dimension - start)];
+            update.decode(number, floats);
+            if let Some(position) = floats.iter().position(|value| !value.is_finite()) {
+                return UpdateError::NotFinite {
+                    index: start + position,
+                };
+            }
+        }
+        UpdateError::NormTooLarge {
+            clip: self.clip,
+            bound: self.bound,
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Adding encoded updates: several in one pass over the sums, each all or nothing.
+
+use super::totals::Totals;
+use super::{Partial, PartialError, WEIGHT_ONE};
+use crate::codec::{BLOCK, Codec};
+use crate::fixed_point::{EncodedBlocks, FixedPoint, SIDE_BY_SIDE, Squares, add_four};
+
+/// Updates that pass through a span of sums before the next span is fetched.
+const GROUP: usize = 16;
+
+/// Blocks in a span: 256 KiB of sums, which stay in the second-level cache, and a stretch of every
+/// update that is long enough for the prefetcher.
+const SPAN: usize = 64;
+
+/// One update that waits to be added.
+///
+/// `Debug` of the bytes would show the update, so there is none.
+#[derive(Clone, Copy)]
+pub struct EncodedContribution<'b> {
+    /// The update as the codec wrote it.
+    pub bytes: &'b [u8],
+    /// Its weight in the denominator, in units of 2^-20, from 1 to [`MAX_WEIGHT`](super::MAX_WEIGHT).
+    pub weight: u64,
+    /// Its work (weight times local steps), in units of 2^-20, at most
+    /// [`MAX_WEIGHT`](super::MAX_WEIGHT); 0 where the algorithm has none.
+    pub work: u64,
+    /// What its values are multiplied by, in (0, 1]: below 1 for an update that comes late.
+    pub share: f32,
+}
+
+impl<'b> EncodedContribution<'b> {
+    /// A fresh update of weight 1.
+    pub fn new(bytes: &'b [u8]) -> Self {
+        Self {
+            bytes,
+            weight: WEIGHT_ONE,
+            work: 0,
+            share: 1.0,
+        }
+    }
+}
+
+/// An update on its way through the blocks.
+struct Waiting<'b> {
+    /// Its place in the answer.
+    index: usize,
+    blocks: EncodedBlocks<'b>,
+    grid: FixedPoint,
+    totals: Totals,
+}
+
+impl Partial {
+    /// Adds one fresh update of weight 1. See [`Partial::add_many`].
+    ///
+    /// # Errors
+    /// Why it is refused; the partial is then unchanged.
+    pub fn add_encoded(
+        &mut self,
+        grid: &FixedPoint,
+        codec: Codec,
+        bytes: &[u8],
+    ) -> Result<(), PartialError> {
+        let mut outcomes = self.add_many(grid, codec, &[EncodedContribution::new(bytes)]);
+        outcomes.pop().unwrap_or(Ok(()))
+    }
+
+    /// Decodes, scales, rounds, adds and checks updates in one pass over their bytes.
+    ///
+    /// The outcomes stand in the order of `updates`. Each update counts wholly or not at all: what
+    /// a refused one left in the sums is computed once more and subtracted, which is exact because
+    /// the sums are integers. The sums are the same whether updates come together or one by one.
+    ///
+    /// # Errors
+    /// Per update [`PartialError::Update`] (for its bytes or its share),
+    /// [`PartialError::BadWeight`], [`PartialError::TooManyContributions`],
+    /// [`PartialError::TooMuch`], or [`PartialError::DimensionMismatch`] for all of them.
+    pub fn add_many(
+        &mut self,
+        grid: &FixedPoint,
+        codec: Codec,
+        updates: &[EncodedContribution<'_>],
+    ) -> Vec<Result<(), PartialError>> {
+        self.add_in_shards(grid, codec, updates, 1)
+    }
+
+    /// [`Partial::add_many`] with the parameters cut into `shards` that rayon's threads work on.
+    /// The result is the same bit for bit; it pays from some hundred thousand parameters on.
+    pub fn add_in_shards(
+        &mut self,
+        grid: &FixedPoint,
+        codec: Codec,
+        updates: &[EncodedContribution<'_>],
+        shards: usize,
+    ) -> Vec<Result<(), PartialError>> {
+        // what has to be decoded as a whole is held one at a time
+        let at_once = match codec.block_scheme() {
+            Some(_) => GROUP,
+            None => 1,
+        };
+        let mut outcomes = vec![Ok(()); updates.len()];
+        for (group, start) in updates.chunks(at_once).zip((0..).step_by(at_once)) {
+            let mut waiting = Vec::with_capacity(group.len());
+            for (update, index) in group.iter().zip(start..) {
+                match self.admit(grid, codec, update, index) {
+                    Ok(update) => waiting.push(update),
+                    Err(refusal) => outcomes[index] = Err(refusal),
+                }
+            }
+            self.add_group(&waiting, shards, &mut outcomes);
+        }
+        outcomes
+    }
+
+    /// Everything that can be checked before the values are read.
+    fn admit<'b>(
+        &self,
+        grid: &FixedPoint,
+        codec: Codec,
+        update: &EncodedContribution<'b>,
+        index: usize,
+    ) -> Result<Waiting<'b>, PartialError> {
+        self.check_dimension(grid.dimension())?;
+        let totals = Totals::one(update.weight, update.work)?;
+        self.totals.plus(totals)?;
+        let grid = grid.scaled(update.share)?;
+        let blocks = EncodedBlocks::new(codec, update.bytes, grid.dimension())?;
+        Ok(Waiting {
+            index,
+            blocks,
+            grid,
+            totals,
+        })
+    }
+
+    fn add_group(
+        &mut self,
+        waiting: &[Waiting<'_>],
+        shards: usize,
+        outcomes: &mut [Result<(), PartialError>],
+    ) {
+        if waiting.is_empty() {
+            return;
+        }
+        let lanes = self.sums.lanes_for(waiting.len() as u64);
+        let squares = pass_in_shards(waiting, lanes, shards);
+        let mut kept = 0;
+        for (update, squares) in waiting.iter().zip(squares) {
+            let added = match update.grid.check(&update.blocks, squares) {
+                Ok(()) => self.totals.plus(update.totals),
+                Err(refusal) => Err(refusal.into()),
+            };
+            match added {
+                Ok(totals) => {
+                    self.totals = totals;
+                    kept += 1;
+                }
+                Err(refusal) => {
+                    take_back(update, lanes);
+                    outcomes[update.index] = Err(refusal);
+                }
+            }
+        }
+        self.sums.settle(kept);
+    }
+}
+
+/// Adds every update to every lane and returns their squares.
+fn pass_in_shards(waiting: &[Waiting<'_>], lanes: &mut [i32], shards: usize) -> Vec<Squares> {
+    let per_shard = lanes.len().div_ceil(shards.max(1)).next_multiple_of(BLOCK);
+    let none = || {
+        waiting
+            .iter()
+            .map(|update| update.blocks.no_squares())
+            .collect()
+    };
+    if per_shard >= lanes.len() {
+        let mut squares: Vec<Squares> = none();
+        pass(waiting, 0, lanes, &mut squares);
+        return squares;
+    }
+    let mut parts: Vec<Vec<Squares>> = lanes.chunks(per_shard).map(|_| none()).collect();
+    rayon::scope(|scope| {
+        let starts = (0..).step_by(per_shard / BLOCK);
+        for ((lanes, squares), start) in lanes.chunks_mut(per_shard).zip(&mut parts).zip(starts) {
+            scope.spawn(move |_| pass(waiting, start, lanes, squares));
+        }
+    });
+    // in the order of the shards, not in the order in which they became ready
+    parts.into_iter().fold(none(), |all, part| {
+        all.into_iter().zip(part).map(|(a, b)| a.plus(b)).collect()
+    })
+}
+
+/// Takes all updates through the blocks of `lanes`, the first of which is block `start`.
+fn pass(waiting: &[Waiting<'_>], start: usize, lanes: &mut [i32], squares: &mut [Squares]) {
+    for (span, first) in lanes.chunks_mut(SPAN * BLOCK).zip((start..).step_by(SPAN)) {
+        let fours = waiting.chunks(SIDE_BY_SIDE);
+        for (updates, squares) in fours.zip(squares.chunks_mut(SIDE_BY_SIDE)) {
+            for (sums, number) in span.chunks_mut(BLOCK).zip(first..) {
+                add_block(updates, number, sums, squares);
+            }
+        }
+    }
+}
+
+/// Adds block `number` of up to four updates.
+fn add_block(updates: &[Waiting<'_>], number: usize, sums: &mut [i32], squares: &mut [Squares]) {
+    if let ([a, b, c, d], [p, q, r, s]) = (updates, &mut *squares) {
+        let blocks = [&a.blocks, &b.blocks, &c.blocks, &d.blocks];
+        let factors = [a, b, c, d].map(|update| update.grid.factor());
+        if add_four(blocks, number, factors, sums, [p, q, r, s]) {
+            return;
+        }
+    }
+    for (update, squares) in updates.iter().zip(squares) {
+        let factor = update.grid.factor();
+        update.blocks.add::<false>(number, factor, sums, squares);
+    }
+}
+
+/// Subtracts what [`pass`] added for one update.
+fn take_back(update: &Waiting<'_>, lanes: &mut [i32]) {
+    let mut squares = update.blocks.no_squares();
+    let factor = update.grid.factor();
+    for (number, sums) in lanes.chunks_mut(BLOCK).enumerate() {
+        update
+            .blocks
+            .add::<true>(number, factor, sums, &mut squares);
+    }
+}

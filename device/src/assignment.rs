@@ -1,0 +1,252 @@
+//! Working off an assignment: data, models, training, delivery, and what moves once it was counted.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep, sleep_until};
+use tributary_model::{Digest, LocalAlgorithm, Personalisation};
+use tributary_proto::v1::device_event::Event;
+use tributary_proto::v1::{Assignment, AssignmentAbandoned, SummaryReport};
+
+use crate::agent::Core;
+use crate::compute::Workbench;
+use crate::conduct::{Decision, Workload};
+use crate::data::Purpose;
+use crate::library::LoadedModel;
+use crate::memory::RunState;
+use crate::plan::LocalPlan;
+use crate::training::{EncodedUpdate, Finished, TrainingError, TrainingJob};
+use crate::upload::Delivery;
+use crate::work::{FILE_OVERHEAD, deadline};
+
+/// What a device remembers from one order to the next.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(crate) models: VecDeque<Arc<LoadedModel>>,
+    finished: Option<Finished>,
+    counted: Option<Counted>,
+    pub(crate) votes: Option<SummaryReport>,
+}
+
+/// The last update that was counted.
+struct Counted {
+    run_id: String,
+    round: u32,
+    attempt: u32,
+}
+
+impl Counted {
+    fn answers(&self, order: &Assignment) -> bool {
+        self.run_id == order.run_id && self.round == order.round && self.attempt == order.attempt
+    }
+}
+
+/// An assignment that will not be finished: the word for the coordinator and the counted one.
+pub(crate) struct Abandoned {
+    pub(crate) reason: &'static str,
+    pub(crate) because: &'static str,
+}
+
+pub(crate) const fn failed(because: &'static str) -> Abandoned {
+    Abandoned {
+        reason: "failed",
+        because,
+    }
+}
+
+impl Core {
+    pub(crate) async fn assignment(
+        self: &Arc<Self>,
+        order: Assignment,
+        received: Instant,
+        memory: &mut Memory,
+    ) {
+        self.step('v');
+        self.environment.tally.count("assignment", "received");
+        let deadline = deadline(received, order.lease_ms);
+        // sent again after a reconnect that the receipt overtook; another attempt is another order
+        if memory
+            .counted
+            .as_ref()
+            .is_some_and(|counted| counted.answers(&order))
+        {
+            self.environment
+                .tally
+                .count("assignment", "already_counted");
+            self.finish_shape();
+            return;
+        }
+        let kept = memory.finished.as_ref().map(|finished| &finished.update);
+        let again =
+            kept.is_some_and(|kept| kept.run_id == order.run_id && kept.round == order.round);
+        if !again {
+            memory.finished = None;
+            match self.train(&order, deadline, memory).await {
+                Ok(finished) => memory.finished = Some(finished),
+                Err(abandoned) => self.abandon(&order, abandoned),
+            }
+        }
+        if let Some(finished) = &memory.finished
+            && self.report(&finished.update, deadline).await
+        {
+            let changes = finished.on_receipt.clone();
+            memory.counted = Some(Counted {
+                run_id: order.run_id.clone(),
+                round: order.round,
+                attempt: order.attempt,
+            });
+            memory.finished = None;
+            self.counted(order.run_id, changes).await;
+        }
+        self.finish_shape();
+    }
+
+    /// Sends an update; true when it was counted.
+    async fn report(&self, update: &EncodedUpdate, deadline: Instant) -> bool {
+        let lease_left = deadline.saturating_duration_since(Instant::now());
+        let hold = self.conduct.hold(lease_left);
+        sleep(hold).await;
+        self.step(']');
+        let deadline = deadline.max(Instant::now() + hold);
+        let mut is_counted = false;
+        for _ in 0..self.conduct.copies().max(1) {
+            match self.deliver(update, deadline).await {
+                Delivery::Counted => is_counted = true,
+                Delivery::Refused(reason) => {
+                    tracing::debug!(
+                        device = self.identity.hashed_id(),
+                        ?reason,
+                        "update refused"
+                    );
+                }
+                Delivery::Expired => {}
+            }
+        }
+        is_counted
+    }
+
+    fn abandon(&self, order: &Assignment, abandoned: Abandoned) {
+        self.step('!');
+        self.environment.tally.count("abandoned", abandoned.because);
+        self.tell(Event::AssignmentAbandoned(AssignmentAbandoned {
+            run_id: order.run_id.clone(),
+            round: order.round,
+            reason: abandoned.reason.to_owned(),
+        }));
+    }
+
+    /// Moves what the device keeps of a run, now that its update is in the sums.
+    async fn counted(self: &Arc<Self>, run_id: String, changes: RunState) {
+        if changes.is_empty() {
+            return;
+        }
+        let core = Arc::clone(self);
+        let moving = move |_: &mut Workbench| core.remember(&run_id, changes);
+        if self.environment.compute.run(moving).await.is_err() {
+            self.environment.tally.count("memory", "crashed");
+        }
+    }
+
+    /// From an assignment to an encoded update.
+    async fn train(
+        self: &Arc<Self>,
+        order: &Assignment,
+        deadline: Instant,
+        memory: &mut Memory,
+    ) -> Result<Finished, Abandoned> {
+        let plan = LocalPlan::read(order).map_err(|error| self.not_trained(&error))?;
+        let purpose = Purpose::Training {
+            run_id: order.run_id.clone(),
+            round: order.round,
+        };
+        let examples = self.examples(&plan.task, purpose).await.map_err(failed)?;
+        let workload = Workload {
+            run_id: &order.run_id,
+            round: order.round,
+            examples: examples.len(),
+            steps: plan.steps(examples.len()),
+            lease: deadline.saturating_duration_since(Instant::now()),
+        };
+        match self.conduct.decide(&workload) {
+            Decision::Train => {}
+            Decision::TrainAfter(wait) => sleep_until((Instant::now() + wait).min(deadline)).await,
+            Decision::Abandon(reason) => {
+                return Err(Abandoned {
+                    reason,
+                    because: reason,
+                });
+            }
+        }
+        let models = self.models(order, &plan, deadline, memory).await?;
+        let control = self.control(order, &plan, deadline).await?;
+        self.step('[');
+        let job = TrainingJob {
+            core: Arc::clone(self),
+            run_id: order.run_id.clone(),
+            round: order.round,
+            plan,
+            models,
+            control,
+            examples,
+        };
+        let trained = self
+            .environment
+            .compute
+            .run(move |bench| job.run(bench))
+            .await;
+        trained
+            .map_err(|_| failed("crashed"))?
+            .map_err(|error| self.not_trained(&error))
+    }
+
+    fn not_trained(&self, error: &TrainingError) -> Abandoned {
+        tracing::debug!(device = self.identity.hashed_id(), %error, "training failed");
+        failed(error.reason())
+    }
+
+    /// The models that the plan works on: one per cluster, or the assigned one alone.
+    async fn models(
+        &self,
+        order: &Assignment,
+        plan: &LocalPlan,
+        deadline: Instant,
+        memory: &mut Memory,
+    ) -> Result<Vec<Arc<LoadedModel>>, Abandoned> {
+        let limit = plan.parameters * 4 + FILE_OVERHEAD;
+        let digests = match plan.personalisation {
+            Some(Personalisation::Ifca { .. }) => &order.auxiliary_digests[..],
+            _ => std::slice::from_ref(&order.model_digest),
+        };
+        let mut models = Vec::with_capacity(digests.len());
+        for digest in digests {
+            models.push(self.model(digest, limit, deadline, memory).await?);
+        }
+        Ok(models)
+    }
+
+    /// The server's control variate as little-endian values; empty when the plan needs none.
+    async fn control(
+        &self,
+        order: &Assignment,
+        plan: &LocalPlan,
+        deadline: Instant,
+    ) -> Result<Vec<f32>, Abandoned> {
+        let digest = match (plan.algorithm, order.auxiliary_digests.first()) {
+            (LocalAlgorithm::Scaffold, Some(digest)) => digest,
+            _ => return Ok(Vec::new()),
+        };
+        let digest: Digest = digest.parse().map_err(|_| failed("bad_digest"))?;
+        let fetched = self.fetch(digest, plan.parameters * 4, deadline).await;
+        let bytes = fetched.map_err(|error| Abandoned {
+            reason: "network",
+            because: error.reason(),
+        })?;
+        let (values, rest) = bytes.as_chunks::<4>();
+        if values.len() as u64 != plan.parameters || !rest.is_empty() {
+            let problem = format!("must name a control variate of {} values", plan.parameters);
+            let field = "auxiliary_digests";
+            return Err(self.not_trained(&TrainingError::Plan { field, problem }));
+        }
+        Ok(values.iter().map(|raw| f32::from_le_bytes(*raw)).collect())
+    }
+}
