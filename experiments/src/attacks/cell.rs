@@ -32,7 +32,7 @@ pub(super) struct CellResult {
 /// Trains `pipeline` (with its f) under `attack` to the end of the recipe.
 ///
 /// # Errors
-/// [`AttackError::Rule`] when the rule can't bear the counts.
+/// [`AttackError::Rule`] when the rule can't bear the counts; check them first.
 pub(super) fn train(
     recipe: &AttackRecipe,
     world: &World,

@@ -33,7 +33,7 @@ pub enum AttackError {
     /// An honest update does not pass the door.
     #[error("an honest update is refused: {0}")]
     Update(#[from] UpdateError),
-    /// A rule refuses for another reason than its counts.
+    /// A rule refuses the vectors or their number.
     #[error(transparent)]
     Rule(#[from] RobustError),
     /// The outcome can't be written.

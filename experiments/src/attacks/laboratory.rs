@@ -15,8 +15,8 @@ use super::{
 use crate::data::{Dataset, digits};
 use crate::runner::Progress;
 
-/// What each run gave, or why the rule can't be applied to these counts.
-type Ran = Result<CellResult, RobustError>;
+/// What a run gave; nothing when the rule can't bear that many bad devices.
+type Ran = Option<CellResult>;
 
 /// Trains every combination of a recipe on `threads` threads.
 ///
@@ -79,12 +79,11 @@ fn run_setting(
     let run = |index: usize| -> Result<Ran, AttackError> {
         let pipeline = recipe.pipelines[index / (attacks * seeds)].against(byzantine);
         let attack = recipe.attacks[index / seeds % attacks];
-        match train(recipe, &worlds[index % seeds], &pipeline, attack) {
-            Err(AttackError::Rule(refused @ RobustError::TooManyByzantine { .. })) => {
-                Ok(Err(refused))
-            }
-            ran => ran.map(Ok),
+        let refused = pipeline.check(recipe.devices as usize);
+        if let Err(RobustError::TooManyByzantine { .. }) = refused {
+            return Ok(None);
         }
+        train(recipe, &worlds[index % seeds], &pipeline, attack).map(Some)
     };
     let results = on_threads(threads, recipe.pipelines.len() * attacks * seeds, &run);
     let results: Vec<Ran> = results.into_iter().collect::<Result<_, _>>()?;
@@ -150,10 +149,7 @@ fn on_threads<T: Send>(
 
 /// Means over the seeds; nothing when the rule could not be applied.
 fn cell((attack, results): (&Attack, &[Ran])) -> Option<CellOutcome> {
-    let results: Vec<&CellResult> = results
-        .iter()
-        .map(|result| result.as_ref().ok())
-        .collect::<Option<_>>()?;
+    let results: Vec<&CellResult> = results.iter().map(Option::as_ref).collect::<Option<_>>()?;
     let count = results.len() as f64;
     let mean = |value: fn(&CellResult) -> f64| {
         results.iter().map(|result| value(result)).sum::<f64>() / count
