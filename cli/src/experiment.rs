@@ -1,11 +1,13 @@
-//! `tributary experiment`: recipes with several variants, and their reports.
+//! `tributary experiment`: recipes with several variants, attacks on robust rules, and their reports.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use tributary_experiments::attacks::{ATTACK_LABORATORY, AttackRecipe};
 use tributary_experiments::runner::{ExperimentOutcome, ExperimentRecipe, run_experiment};
 
+use crate::attacks;
 use crate::exit::Exit;
 use crate::output::short_digest;
 use crate::output::{Align, Cell, Output, Palette, Table, Tone, bytes, count, decimal, percent};
@@ -15,9 +17,17 @@ const RUN: &str = "\
 Examples:
   tributary experiment run experiments/recipes/digits-iid-dirichlet.toml --out digits-report
   tributary experiment run recipe.toml --out report --format json
+  tributary experiment run attack-laboratory
 
 Each variant gets a coordinator and a fleet of its own in this process, over real gRPC. The folder
-gets report.html, report.json, report.svg and CSV files.";
+gets report.html, report.json, report.svg and CSV files.
+
+attack-laboratory (or a recipe with kind = \"attack_laboratory\") tries robust rules against lying
+devices. It trains in this process without a network; the folder is optional and gets report.html,
+report.json and attacks.csv.";
+
+/// The recipe that needs no file.
+const BUILT_IN: &str = "attack-laboratory";
 
 /// Verbs of `experiment`.
 #[derive(Debug, Subcommand)]
@@ -25,34 +35,43 @@ pub enum ExperimentVerb {
     /// Run a recipe and write its report
     #[command(after_help = RUN)]
     Run {
-        /// The recipe, a TOML file
+        /// The recipe, a TOML file, or attack-laboratory
         #[arg(value_name = "RECIPE")]
         recipe: PathBuf,
         /// Folder of the report; made when it is not there
         #[arg(long, value_name = "DIR")]
-        out: PathBuf,
+        out: Option<PathBuf>,
     },
 }
 
 /// Does what was asked.
 pub async fn dispatch(verb: ExperimentVerb, output: Output) -> Result<Exit> {
     let ExperimentVerb::Run { recipe, out } = verb;
-    let recipe = read(&recipe)?;
+    let name = recipe.display();
+    let text = read(&recipe)?;
+    if AttackRecipe::is_meant_by(&text) {
+        let recipe = AttackRecipe::from_toml(&text).with_context(|| format!("recipe {name}"))?;
+        return attacks::play(recipe, out, output).await;
+    }
+    let recipe = ExperimentRecipe::from_toml(&text).with_context(|| format!("recipe {name}"))?;
+    let out = out.context("--out is missing: name the folder of the report")?;
     let narrator = Narrator::new(output);
     let ran = run_experiment(&recipe, &out, &narrator).await;
     narrator.finish();
-    output.answer(&ran.context("the experiment did not reach its end")?, text)?;
+    output.answer(&ran.context("the experiment did not reach its end")?, table)?;
     Ok(Exit::Done)
 }
 
-fn read(path: &Path) -> Result<ExperimentRecipe> {
-    let name = path.display();
+/// The recipe's text; a file of that name comes before the built-in one.
+fn read(path: &Path) -> Result<String> {
+    if path.as_os_str() == BUILT_IN && !path.exists() {
+        return Ok(ATTACK_LABORATORY.to_owned());
+    }
     let text = std::fs::read_to_string(path);
-    let text = text.with_context(|| format!("recipe {name}: it can't be read"))?;
-    ExperimentRecipe::from_toml(&text).with_context(|| format!("recipe {name}"))
+    text.with_context(|| format!("recipe {}: it can't be read", path.display()))
 }
 
-fn text(outcome: &ExperimentOutcome, colours: Palette) -> String {
+fn table(outcome: &ExperimentOutcome, colours: Palette) -> String {
     let seeds = outcome.variants.iter().map(|v| v.trained_by_seed.len());
     let has_seeds = seeds.max().is_some_and(|most| most > 1);
     let has_personal = outcome.variants.iter().any(|v| v.local_personal.is_some());

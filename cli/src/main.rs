@@ -7,7 +7,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`arguments`] | the command line: verbs, flags, help |
-//! | [`demo`], [`experiment`] | verbs that play a story of their own, with [`progress`] |
+//! | [`demo`], [`experiment`], [`attacks`] | verbs that play a story of their own, with [`progress`] |
 //! | [`serve`], [`device`] | verbs that run until they are stopped |
 //! | [`run`], [`model`], [`fleet`], [`drift`], [`privacy`] | verbs that ask a coordinator |
 //! | [`client`] | connecting, and turning refusals into sentences |
@@ -18,6 +18,7 @@
 #![warn(missing_docs)]
 
 mod arguments;
+mod attacks;
 mod client;
 mod demo;
 mod device;

@@ -10,10 +10,9 @@ use super::distances::Matrix;
 /// z is always a weighted mean, so the steps work on weights: with squared distances D,
 /// ||x_j - z||^2 = (D w)_j - w'Dw / 2. The vectors are read once for D and once for the result.
 ///
-/// The start is the mean of the half of the points nearest to the medoid, the point with the
-/// smallest median distance to the others; it lies among the honest points when they are more than
-/// half. `floor` is `nu` times the median distance to it, so that smoothing follows the scale of
-/// the updates.
+/// The start weighs each point by the inverse of its median squared distance to the others: a point
+/// far from the majority counts little, and the start changes smoothly with the points. `floor` is
+/// `nu` times the median distance to it, so that smoothing follows the scale of the updates.
 pub(super) fn geometric_median(
     cloud: &Cloud<'_>,
     nu: f64,
@@ -25,30 +24,34 @@ pub(super) fn geometric_median(
     if floor > 0.0 {
         for _ in 0..iterations {
             let inverse = |distance: f64| 1.0 / distance.max(floor);
-            weights = distances_to(&distances, &weights)
-                .into_iter()
-                .map(inverse)
-                .collect();
-            let total: f64 = weights.iter().sum();
-            for weight in &mut weights {
-                *weight /= total;
-            }
+            let distances = distances_to(&distances, &weights);
+            weights = normalised(distances.into_iter().map(inverse).collect());
         }
     }
     cloud.combine(&weights)
 }
 
-/// Equal weights on the half of the points, rounded up, that is nearest to the medoid.
+/// Weights in proportion to 1 / (median squared distance to the others). Points that agree with the
+/// majority to the bit share all of it.
 fn start(distances: &Matrix) -> Vec<f64> {
-    let count = distances.order();
     let spread = |point: usize| upper_median(distances.row(point));
-    let medoid = (0..count)
-        .min_by(|&left, &right| spread(left).total_cmp(&spread(right)))
-        .unwrap_or(0);
-    let half = count.div_ceil(2);
-    let mut weights = vec![0.0; count];
-    for &point in super::pre::by_distance(distances, medoid).iter().take(half) {
-        weights[point] = 1.0 / half as f64;
+    let spreads: Vec<f64> = (0..distances.order()).map(spread).collect();
+    let least = spreads.iter().copied().fold(f64::INFINITY, f64::min);
+    let weight = |&spread: &f64| {
+        if least > 0.0 {
+            least / spread
+        } else {
+            f64::from(u8::from(spread == 0.0))
+        }
+    };
+    normalised(spreads.iter().map(weight).collect())
+}
+
+/// Weights that sum to 1.
+fn normalised(mut weights: Vec<f64>) -> Vec<f64> {
+    let total: f64 = weights.iter().sum();
+    for weight in &mut weights {
+        *weight /= total;
     }
     weights
 }

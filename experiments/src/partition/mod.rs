@@ -18,6 +18,7 @@ mod users;
 pub use dirichlet::dirichlet;
 pub use error::PartitionError;
 pub use iid::iid;
+pub(crate) use random::shuffle_front;
 pub use users::{UserShard, by_user, sample_by_user};
 
 /// Refuses to split `samples` into `shards`.

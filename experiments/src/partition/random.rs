@@ -24,7 +24,7 @@ pub(super) fn unit(rng: &mut ChaCha20Rng) -> f64 {
 }
 
 /// Shuffles the first `count` places (Fisher-Yates): they become a uniform draw without replacement.
-pub(super) fn shuffle_front(rng: &mut ChaCha20Rng, items: &mut [usize], count: usize) {
+pub(crate) fn shuffle_front(rng: &mut ChaCha20Rng, items: &mut [usize], count: usize) {
     for place in 0..count.min(items.len()) {
         let other = place + below(rng, items.len() - place);
         items.swap(place, other);

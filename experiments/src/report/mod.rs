@@ -33,4 +33,5 @@ pub use model::{
 };
 pub(crate) use number::count;
 pub use page::page;
+pub(crate) use page::style;
 pub use summary::{AccuracySummary, Build, DriftSummary, PrivacySummary, Summary, WireBytes};

@@ -10,6 +10,11 @@ const STYLE: &str = include_str!("page.css");
 const WIDTH: f64 = 1000.0;
 const HALF_WIDTH: f64 = 480.0;
 
+/// The style of every page: colours, then the sheet.
+pub(crate) fn style() -> String {
+    [plot::STYLE, STYLE].concat()
+}
+
 /// The whole page. Light or dark follows the reader's system.
 pub fn page(report: &Report) -> String {
     html! {
@@ -20,7 +25,7 @@ pub fn page(report: &Report) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (report.title) }
-                style { (PreEscaped(plot::STYLE)) (PreEscaped(STYLE)) }
+                style { (PreEscaped(style())) }
             }
             body {
                 (banner(report))
