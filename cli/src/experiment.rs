@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use tributary_experiments::attacks::{ATTACK_LABORATORY, AttackRecipe};
-use tributary_experiments::runner::{ExperimentOutcome, ExperimentRecipe, run_experiment};
+use tributary_experiments::attacks::AttackRecipe;
+use tributary_experiments::runner::{
+    BUILT_IN, ExperimentOutcome, ExperimentRecipe, built_in, run_experiment,
+};
 
 use crate::attacks;
 use crate::exit::Exit;
@@ -15,9 +17,12 @@ use crate::progress::Narrator;
 
 const RUN: &str = "\
 Examples:
-  tributary experiment run experiments/recipes/digits-iid-dirichlet.toml --out digits-report
+  tributary experiment run digits-non-iid --out report
   tributary experiment run recipe.toml --out report --format json
   tributary experiment run attack-laboratory
+
+Compiled in: attack-laboratory, digits-codecs, digits-iid-dirichlet, digits-non-iid, digits-personal,
+digits-robust, watch-by-user.
 
 Each variant gets a coordinator and a fleet of its own in this process, over real gRPC. The folder
 gets report.html, report.json, report.svg and CSV files.
@@ -26,16 +31,13 @@ attack-laboratory (or a recipe with kind = \"attack_laboratory\") tries robust r
 devices. It trains in this process without a network; the folder is optional and gets report.html,
 report.json and attacks.csv.";
 
-/// The recipe that needs no file.
-const BUILT_IN: &str = "attack-laboratory";
-
 /// Verbs of `experiment`.
 #[derive(Debug, Subcommand)]
 pub enum ExperimentVerb {
     /// Run a recipe and write its report
     #[command(after_help = RUN)]
     Run {
-        /// The recipe, a TOML file, or attack-laboratory
+        /// A TOML file, or the name of a recipe that is compiled in
         #[arg(value_name = "RECIPE")]
         recipe: PathBuf,
         /// Folder of the report; made when it is not there
@@ -62,13 +64,21 @@ pub async fn dispatch(verb: ExperimentVerb, output: Output) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The recipe's text; a file of that name comes before the built-in one.
+/// The recipe's text; a file of that name comes before the one that is compiled in.
 fn read(path: &Path) -> Result<String> {
-    if path.as_os_str() == BUILT_IN && !path.exists() {
-        return Ok(ATTACK_LABORATORY.to_owned());
+    let known = path.to_str().and_then(built_in);
+    if let Some(text) = known.filter(|_| !path.exists()) {
+        return Ok(text.to_owned());
     }
     let text = std::fs::read_to_string(path);
-    text.with_context(|| format!("recipe {}: it can't be read", path.display()))
+    text.with_context(|| {
+        let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+        format!(
+            "recipe {}: it can't be read; name a TOML file or one of {}",
+            path.display(),
+            names.join(", ")
+        )
+    })
 }
 
 fn table(outcome: &ExperimentOutcome, colours: Palette) -> String {

@@ -160,10 +160,7 @@ async fn a_kept_update_answers_another_attempt_that_starts_from_the_same_model()
     // counted in the second attempt: that one alone is answered already
     scene.order(1, |order| order.attempt = 2).await;
     scene.until("assignment.already_counted", 1).await;
-    scene
-        .server
-        .world
-        .with(|memory| memory.counted.clear());
+    scene.server.world.with(|memory| memory.counted.clear());
     scene.order(1, |order| order.attempt = 3).await;
     scene.until("upload.counted", 2).await;
     assert_eq!(scene.trainings(), 2);

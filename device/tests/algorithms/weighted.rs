@@ -44,7 +44,8 @@ async fn fednova_sends_the_mean_step_and_its_work() {
 }
 
 #[tokio::test]
-async fn qfedavg_sends_the_loss_power_times_the_clipped_delta_and_scales_weight_and_all_to_the_clip() {
+async fn qfedavg_sends_the_loss_power_times_the_clipped_delta_and_scales_weight_and_all_to_the_clip()
+ {
     let stage = Stage::new().await;
     let start = stage.model.weights.clone();
     let d = start.len();

@@ -6,13 +6,14 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tributary_coordinator::spec::RunSpec;
 use tributary_device_sim::FleetStats;
+use tributary_model::Personalisation;
 use tributary_proto::v1::GetPrivacyResponse;
 
 use super::population::{Population, load, populate};
 use super::write_up::write_up;
 use super::{
-    ExperimentRecipe, HeldOut, Laboratory, LocalTests, Progress, RunResult, RunnerError, Variant,
-    follow_run, peak_resident_bytes,
+    ExperimentRecipe, HeldOut, Laboratory, Progress, RunResult, RunnerError, Variant, follow_run,
+    peak_resident_bytes,
 };
 use crate::data::Dataset;
 use crate::report::{Summary, write_all};
@@ -162,20 +163,16 @@ async fn run_variant(
 }
 
 async fn run_seed(
-    population: Population,
+    mut population: Population,
     spec: &RunSpec,
     stage: &str,
     progress: &dyn Progress,
 ) -> Result<SeedResult, RunnerError> {
     let started = Instant::now();
-    let Population {
-        devices,
-        held_out,
-        local,
-    } = population;
+    let devices = population.devices.split_off(0);
     let mut laboratory = Laboratory::open(devices, spec.seed, progress).await?;
     progress.stage(stage);
-    let played = train(&mut laboratory, spec, &held_out, &local, progress).await;
+    let played = train(&mut laboratory, spec, &population, progress).await;
     let stats = laboratory.close().await;
     let result = SeedResult { stats, ..played? };
     let wall_s = started.elapsed().as_secs_f64();
@@ -185,19 +182,32 @@ async fn run_seed(
 async fn train(
     laboratory: &mut Laboratory,
     spec: &RunSpec,
-    held_out: &HeldOut,
-    local: &LocalTests,
+    population: &Population,
     progress: &dyn Progress,
 ) -> Result<SeedResult, RunnerError> {
+    let (held_out, local) = (&population.held_out, &population.local);
     let operator = &mut laboratory.operator;
     let run_id = operator.start_run(recipe_text(spec)?).await?;
     let run = follow_run(operator, &run_id, held_out, progress).await?;
     let shared = operator.model_file(&run.run.model_digest).await?;
     let graph = shared.spec.graph()?;
-    let own = laboratory.fleet.personal_models(&run_id, None);
+    let heads = matches!(
+        spec.training.personalisation,
+        Some(Personalisation::RegionHeads { .. })
+    );
+    let local_personal = if heads {
+        let mut models = Vec::new();
+        for digest in &run.run.variant_digests {
+            models.push(operator.model_file(digest).await?.weights);
+        }
+        Some(local.of_regions(&graph, &models, &population.regions)?)
+    } else {
+        let own = laboratory.fleet.personal_models(&run_id, None);
+        local.of_personal(&graph, &own)?
+    };
     Ok(SeedResult {
         local_shared: local.of_shared(&graph, &shared.weights)?,
-        local_personal: local.of_personal(&graph, &own)?,
+        local_personal,
         privacy: operator.privacy().await?,
         stats: laboratory.fleet.stats(),
         wall_s: 0.0,

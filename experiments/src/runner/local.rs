@@ -91,6 +91,29 @@ impl LocalTests {
         Ok((!each.is_empty()).then(|| mean(each.iter().copied())))
     }
 
+    /// Mean local accuracy when each device uses the model of its region, `regions[device]`.
+    ///
+    /// # Errors
+    /// [`RunnerError::Model`] when a model does not take these samples.
+    pub fn of_regions(
+        &self,
+        graph: &Graph,
+        models: &[Vec<f32>],
+        regions: &[usize],
+    ) -> Result<f64, RunnerError> {
+        let scores: Result<Vec<Vec<f64>>, RunnerError> = models
+            .iter()
+            .map(|weights| self.scores(graph, weights))
+            .collect();
+        let scores = scores?;
+        let each = self.shares.iter().zip(regions);
+        let each = each.map(|(shares, region)| {
+            let scores = scores.get(*region);
+            scores.map_or(0.0, |scores| weigh(shares, scores))
+        });
+        Ok(mean(each))
+    }
+
     fn scores(&self, graph: &Graph, weights: &[f32]) -> Result<Vec<f64>, RunnerError> {
         let mut engine = FastEngine::new(graph);
         let mut score = |samples: &Samples| {
@@ -161,5 +184,8 @@ mod tests {
         let own = [Some(always_first.to_vec()), Some(always_second.to_vec())];
         assert_eq!(tests.of_personal(&graph, &own).unwrap(), Some(0.75));
         assert_eq!(tests.of_personal(&graph, &[None, None]).unwrap(), None);
+        let regions = [always_second.to_vec(), always_first.to_vec()];
+        let judged = tests.of_regions(&graph, &regions, &[1, 0]).unwrap();
+        assert_eq!(judged, 0.75);
     }
 }

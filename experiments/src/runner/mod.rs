@@ -13,6 +13,7 @@
 //! - [`ExperimentRecipe`], [`run_experiment`]: recipes in TOML and their reports.
 //! - [`Progress`]: what a long run tells while it goes on.
 
+mod built_in;
 mod error;
 mod experiment;
 mod follow;
@@ -31,6 +32,7 @@ mod write_up;
 #[cfg(test)]
 mod tests;
 
+pub use built_in::{BUILT_IN, built_in};
 pub use error::RunnerError;
 pub use experiment::{ExperimentOutcome, VariantOutcome, run_experiment};
 pub use follow::{RoundResult, RunResult, follow_run};

@@ -41,6 +41,8 @@ pub struct Population {
     pub held_out: HeldOut,
     /// How each device's own model is judged.
     pub local: LocalTests,
+    /// Index of each device's region.
+    pub regions: Vec<usize>,
 }
 
 /// The devices of `variant` for a run.
@@ -78,6 +80,7 @@ pub fn populate(
             LocalTests::by_class(data, held.iter().map(Vec::as_slice))
         }
     };
+    let of_regions = holdings.iter().map(|holding| holding.region).collect();
     let hardware = Hardware::int8("simulated", "cortex-m4", 64 * 1024, 256 * 1024);
     let device = |(number, holding): (usize, Holding)| {
         let region = &regions[holding.region];
@@ -99,6 +102,7 @@ pub fn populate(
         devices: devices?,
         held_out,
         local,
+        regions: of_regions,
     })
 }
 
