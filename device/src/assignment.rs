@@ -23,12 +23,34 @@ use crate::work::{FILE_OVERHEAD, deadline};
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) models: VecDeque<Arc<LoadedModel>>,
-    finished: Option<Finished>,
+    /// The last update that was made, until it is counted.
+    finished: Option<(Origin, Finished)>,
     counted: Option<Counted>,
     pub(crate) votes: Option<SummaryReport>,
 }
 
-/// The last update that was counted.
+/// What an update was trained for and from. It answers every attempt of its round that starts from
+/// the same versions: a coordinator that lost it takes it as well as a new one.
+#[derive(PartialEq, Eq)]
+struct Origin {
+    run_id: String,
+    round: u32,
+    model_digest: String,
+    auxiliary_digests: Vec<String>,
+}
+
+impl Origin {
+    fn of(order: &Assignment) -> Self {
+        Self {
+            run_id: order.run_id.clone(),
+            round: order.round,
+            model_digest: order.model_digest.clone(),
+            auxiliary_digests: order.auxiliary_digests.clone(),
+        }
+    }
+}
+
+/// The last update that was counted, with the attempt: a round that was given up after it forgot it.
 struct Counted {
     run_id: String,
     round: u32,
@@ -76,62 +98,90 @@ impl Core {
             self.finish_shape();
             return;
         }
-        let kept = memory.finished.as_ref().map(|finished| &finished.update);
-        let again =
-            kept.is_some_and(|kept| kept.run_id == order.run_id && kept.round == order.round);
-        if !again {
-            memory.finished = None;
-            match self.train(&order, deadline, memory).await {
-                Ok(finished) => memory.finished = Some(finished),
-                Err(abandoned) => self.abandon(&order, abandoned),
-            }
-        }
-        if let Some(finished) = &memory.finished
-            && self.report(&finished.update, deadline).await
-        {
-            let changes = finished.on_receipt.clone();
-            memory.counted = Some(Counted {
-                run_id: order.run_id.clone(),
-                round: order.round,
-                attempt: order.attempt,
-            });
-            memory.finished = None;
-            self.counted(order.run_id, changes).await;
+        let origin = Origin::of(&order);
+        let kept = memory.finished.take();
+        let finished = match kept.filter(|(kept, _)| *kept == origin) {
+            Some((_, again)) => Some(again),
+            None => match self.train(&order, deadline, memory).await {
+                Ok(finished) => Some(finished),
+                Err(abandoned) => {
+                    self.abandon(&order, &abandoned);
+                    None
+                }
+            },
+        };
+        if let Some(finished) = finished {
+            self.answer(&order, origin, finished, deadline, memory)
+                .await;
         }
         self.finish_shape();
     }
 
-    /// Sends an update; true when it was counted.
-    async fn report(&self, update: &EncodedUpdate, deadline: Instant) -> bool {
+    /// Sends the answer to an order. What the device keeps of the run moves once it was counted;
+    /// until then the update is kept.
+    async fn answer(
+        self: &Arc<Self>,
+        order: &Assignment,
+        origin: Origin,
+        finished: Finished,
+        deadline: Instant,
+        memory: &mut Memory,
+    ) {
+        let delivery = self.report(&finished.update, deadline).await;
+        if delivery == Delivery::Counted {
+            memory.counted = Some(Counted {
+                run_id: origin.run_id.clone(),
+                round: origin.round,
+                attempt: order.attempt,
+            });
+            let changes = finished.on_receipt;
+            drop(finished.update);
+            self.counted(origin.run_id, changes).await;
+            return;
+        }
+        memory.finished = Some((origin, finished));
+        // the tally has it as refused or expired
+        if let Some(reason) = delivery.gives_back() {
+            self.give_back(order, reason);
+        }
+    }
+
+    /// Sends an update; how the best of its deliveries ended.
+    async fn report(&self, update: &EncodedUpdate, deadline: Instant) -> Delivery {
         let lease_left = deadline.saturating_duration_since(Instant::now());
         let hold = self.conduct.hold(lease_left);
         sleep(hold).await;
         self.step(']');
         let deadline = deadline.max(Instant::now() + hold);
-        let mut is_counted = false;
-        for _ in 0..self.conduct.copies().max(1) {
-            match self.deliver(update, deadline).await {
-                Delivery::Counted => is_counted = true,
-                Delivery::Refused(reason) => {
-                    tracing::debug!(
-                        device = self.identity.hashed_id(),
-                        ?reason,
-                        "update refused"
-                    );
-                }
-                Delivery::Expired => {}
+        let mut outcome = self.deliver(update, deadline).await;
+        for _ in 1..self.conduct.copies() {
+            let copy = self.deliver(update, deadline).await;
+            if outcome != Delivery::Counted {
+                outcome = copy;
             }
         }
-        is_counted
+        if let Delivery::Refused(reason) = outcome {
+            tracing::debug!(
+                device = self.identity.hashed_id(),
+                ?reason,
+                "update refused"
+            );
+        }
+        outcome
     }
 
-    fn abandon(&self, order: &Assignment, abandoned: Abandoned) {
+    fn abandon(&self, order: &Assignment, abandoned: &Abandoned) {
         self.step('!');
         self.environment.tally.count("abandoned", abandoned.because);
+        self.give_back(order, abandoned.reason);
+    }
+
+    /// Tells the coordinator that nothing more comes for an assignment.
+    fn give_back(&self, order: &Assignment, reason: &str) {
         self.tell(Event::AssignmentAbandoned(AssignmentAbandoned {
             run_id: order.run_id.clone(),
             round: order.round,
-            reason: abandoned.reason.to_owned(),
+            reason: reason.to_owned(),
         }));
     }
 

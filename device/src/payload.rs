@@ -1,7 +1,7 @@
 //! What is sent of a training, by algorithm, and the state that moves once it was counted.
 //!
 //! With delta = trained - start, tau the number of steps, n the number of examples, F the mean loss
-//! of the assigned model on them and C the clip, the payload is:
+//! of the assigned model on them, C the clip and L = 1 / learning rate, the payload is:
 //!
 //! | plan | payload | weight | work |
 //! |---|---|---|---|
@@ -9,23 +9,30 @@
 //! | FedPer, FedRep | delta of the shared parameters in their order | - | - |
 //! | SCAFFOLD | delta, then the change of the control variate | - | - |
 //! | FedNova | delta / tau | - | weight x tau |
-//! | q-FedAvg | F^q x delta clipped to C | F^q + q F^(q-1) L norm^2, L = 1 / rate | - |
+//! | q-FedAvg | s p, p = F^q x delta clipped to C | s h, h = F^q + q F^(q-1) L norm^2 | - |
 //! | momentum b | m = b m + (1 - b) delta | - | - |
 //!
-//! The whole payload is clipped to C. With a cap on examples it is then multiplied by
-//! min(n, cap) / cap, which is also its weight. Weights and work travel in units of 2^-20; a weight
-//! of 0 stands for 1.
+//! The whole payload is clipped to C. With a cap on examples it is then multiplied by its weight,
+//! min(n, cap) / cap rounded to units. Weights and work travel in units of 2^-20; a weight of 0
+//! stands for 1.
+//!
+//! q-FedAvg's s is the largest number up to 1 with |s p| <= C and s h <= 2^20, the coordinator's
+//! largest weight. Clipping p alone would leave h at its full value, and a device with a large loss
+//! would pull the quotient sum(s p) / sum(s h) less than one with a small loss. Scaled together, it
+//! is a whole device with its own step p / h that counts s times. s is a little smaller still where
+//! s h would not be a whole number of units.
 
-use tributary_aggregator::{UpdateError, clip_l2};
+use tributary_aggregator::{MAX_WEIGHT, UpdateError, WEIGHT_ONE, clip_l2};
 use tributary_model::{LocalAlgorithm, QFedAvgShare, feddyn_gradient_change, scaffold_change};
 
 use crate::local::selected;
 use crate::memory::{Kept, RunState};
-use crate::plan::{LocalPlan, in_units};
+use crate::plan::LocalPlan;
 use crate::training::TrainingError;
 
-/// One in the units of weights and work.
-const ONE: u64 = 1 << 20;
+/// How far below the clip a scaled payload stays, relatively: more than rounding to `f32` and the
+/// margin of the clip add.
+const MARGIN: f64 = 1.0 / (1u64 << 20) as f64;
 
 /// What the payload is made of.
 pub(crate) struct Trained<'a> {
@@ -88,15 +95,16 @@ impl Trained<'_> {
             LocalAlgorithm::FedNova => {
                 let steps = self.steps.max(1);
                 delta.iter_mut().for_each(|value| *value /= steps as f32);
-                payload.work = if weight == 0 { ONE } else { weight }.saturating_mul(steps);
+                payload.work = if weight == 0 { WEIGHT_ONE } else { weight }.saturating_mul(steps);
             }
             LocalAlgorithm::QFedAvg { q } => {
                 let report = clip_l2(&mut delta, plan.clip)?;
                 let norm = report.norm * report.factor;
                 let part = QFedAvgShare::new(q, self.loss, norm, rate);
-                let factor = part.factor as f32;
-                delta.iter_mut().for_each(|value| *value *= factor);
-                payload.weight = in_units(part.weight);
+                let (factor, weight) = fair_share(part, norm, plan.clip)?;
+                let scaled = |value: f32| (f64::from(value) * factor) as f32;
+                delta.iter_mut().for_each(|value| *value = scaled(*value));
+                payload.weight = weight;
             }
         }
         if !self.personal.is_empty() {
@@ -109,6 +117,25 @@ impl Trained<'_> {
         payload.values = delta;
         Ok(payload)
     }
+}
+
+/// s F^q and s h in units of 2^-20, from 1 to [`MAX_WEIGHT`], of a delta whose L2 norm is `norm`; see
+/// the module.
+fn fair_share(part: QFedAvgShare, norm: f64, clip: f32) -> Result<(f64, u64), TrainingError> {
+    let length = part.factor * norm;
+    let whole = part.weight * WEIGHT_ONE as f64;
+    if !(length.is_finite() && whole.is_finite()) {
+        return Err(TrainingError::Plan {
+            field: "algorithm.q",
+            problem: "gives this device's loss an infinite weight".to_owned(),
+        });
+    }
+    // with a length of zero there is nothing to clip: the quotient is infinite
+    let within = f64::from(clip) * (1.0 - MARGIN) / length;
+    let share = (MAX_WEIGHT as f64 / whole).min(within).min(1.0);
+    let units = ((share * whole) as u64).clamp(1, MAX_WEIGHT);
+    let share = share.min(units as f64 / whole);
+    Ok((share * part.factor, units))
 }
 
 /// m <- b m + (1 - b) delta, from m = 0 (Karimireddy, He, Jaggi 2021, "Learning from History for
@@ -152,3 +179,7 @@ impl Payload {
         changes
     }
 }
+
+#[cfg(test)]
+#[path = "payload_tests.rs"]
+mod tests;

@@ -3,7 +3,7 @@ use tributary_model::LocalTraining;
 
 use super::*;
 
-const UNITS: f64 = ONE as f64;
+const UNITS: f64 = WEIGHT_ONE as f64;
 
 fn plan(algorithm: LocalAlgorithm, clip: f32, examples_cap: u64) -> LocalPlan {
     LocalPlan {

@@ -1,7 +1,7 @@
 //! Reading a training plan: every field is checked before anything is fetched.
 
 use bytes::Bytes;
-use tributary_aggregator::Codec;
+use tributary_aggregator::{Codec, Scheme, WEIGHT_ONE};
 use tributary_model::{LocalAlgorithm, LocalTraining, ModelError, Personalisation};
 use tributary_proto::v1;
 use tributary_proto::v1::local_algorithm::Kind as AlgorithmKind;
@@ -14,8 +14,9 @@ use crate::training::TrainingError;
 const MAX_EPOCHS: u32 = 10_000;
 /// Most models that a device compares.
 const MAX_CLUSTERS: usize = 16;
-/// One in the units of weights and work, 2^-20.
-const ONE: u64 = 1 << 20;
+/// Largest cap on examples: a single example then still has 105 units of weight, and its payload
+/// some hundred steps of the grid that sums are made on.
+const MAX_EXAMPLES_CAP: u64 = 10_000;
 
 /// A plan that can be followed.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,16 +96,41 @@ impl LocalPlan {
             let problem = format!("does not go with the algorithm {name}; use fedavg or fedprox");
             return Err(wrong("momentum", problem));
         }
-        if self.momentum > 0.0 && matches!(self.personalisation, Some(Personalisation::Ifca { .. }))
-        {
+        self.check_clusters()?;
+        self.check_cap()
+    }
+
+    /// What a device carries from one payload to the next is of one model.
+    fn check_clusters(&self) -> Result<(), TrainingError> {
+        if !matches!(self.personalisation, Some(Personalisation::Ifca { .. })) {
+            return Ok(());
+        }
+        if self.momentum > 0.0 {
             let problem = "does not go with ifca, whose devices change between models";
             return Err(wrong("momentum", problem));
         }
-        if self.examples_cap > 0 && matches!(self.algorithm, LocalAlgorithm::QFedAvg { .. }) {
-            let problem = "does not go with qfedavg, which weighs updates by their loss";
-            return Err(wrong("examples_cap", problem));
+        if matches!(self.codec.scheme(), Scheme::TopK(_)) {
+            let problem = "does not go with the personalisation ifca: what topk leaves out of one \
+                           model would be added to another";
+            return Err(wrong("codec", problem));
         }
         Ok(())
+    }
+
+    fn check_cap(&self) -> Result<(), TrainingError> {
+        let problem = match self.algorithm {
+            _ if self.examples_cap == 0 => return Ok(()),
+            _ if self.examples_cap > MAX_EXAMPLES_CAP => "must be 1 to 10000, or 0 for none",
+            LocalAlgorithm::QFedAvg { .. } => {
+                "does not go with qfedavg, which weighs updates by their loss"
+            }
+            LocalAlgorithm::Scaffold | LocalAlgorithm::FedDyn { .. } => {
+                "does not go with scaffold or feddyn: the device's state would move by the whole \
+                 change and the server's by a share of it"
+            }
+            _ => return Ok(()),
+        };
+        Err(wrong("examples_cap", problem))
     }
 
     /// Optimiser steps on `examples` examples, those for personal parameters included.
@@ -126,22 +152,19 @@ impl LocalPlan {
         phase(self.training.epochs) + personal
     }
 
-    /// What a payload of a device with `examples` examples is multiplied by, and that in units of
-    /// 2^-20; `None` when all devices weigh alike.
+    /// What a payload of a device with `examples` examples is multiplied by, and its weight in
+    /// units of 2^-20; `None` when all devices weigh alike. The factor is that of the rounded weight,
+    /// to the last bit, so that what is summed and what it is divided by agree.
     pub(crate) fn share(&self, examples: usize) -> Option<(f32, u64)> {
         if self.examples_cap == 0 {
             return None;
         }
         let counted = (examples as u64).min(self.examples_cap);
         let share = counted as f64 / self.examples_cap as f64;
-        let weight = (share * ONE as f64).round() as u64;
-        Some((share as f32, weight.max(1)))
+        let weight = ((share * WEIGHT_ONE as f64).round() as u64).max(1);
+        // exact: at most 2^20, over a power of two
+        Some((weight as f32 / WEIGHT_ONE as f32, weight))
     }
-}
-
-/// A weight in units of 2^-20, at least 1.
-pub(crate) fn in_units(weight: f64) -> u64 {
-    ((weight * ONE as f64).round() as u64).max(1)
 }
 
 fn wrong(field: &'static str, problem: impl Into<String>) -> TrainingError {

@@ -34,6 +34,25 @@ pub(crate) enum Delivery {
     Expired,
 }
 
+impl Delivery {
+    /// The word with which the assignment is given back, so that its round does not wait for an
+    /// update that will not come; `None` when the round waits no longer, or has the update.
+    pub(crate) fn gives_back(&self) -> Option<&'static str> {
+        match self {
+            Self::Counted => None,
+            Self::Refused(
+                RejectReason::GoalMet
+                | RejectReason::WrongRound
+                | RejectReason::UnknownRun
+                | RejectReason::LeaseExpired
+                | RejectReason::NotAssigned,
+            ) => None,
+            Self::Refused(_) => Some("failed"),
+            Self::Expired => Some("slow"),
+        }
+    }
+}
+
 enum Outcome {
     Receipt(Receipt),
     Reject(Reject),

@@ -68,9 +68,12 @@ impl Scene {
 
     /// The round and the word of the next assignment that comes back.
     async fn given_back(&self) -> (u32, String) {
-        match self.server.world.event(DEVICE).await {
-            Event::AssignmentAbandoned(abandoned) => (abandoned.round, abandoned.reason),
-            other => panic!("expected the assignment back, got {other:?}"),
+        loop {
+            match self.server.world.event(DEVICE).await {
+                Event::Heartbeat(_) => {}
+                Event::AssignmentAbandoned(back) => return (back.round, back.reason),
+                other => panic!("expected the assignment back, got {other:?}"),
+            }
         }
     }
 
