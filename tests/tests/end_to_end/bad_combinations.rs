@@ -111,6 +111,41 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
             personal(new(), "kind = 'region_heads'\nlayers = ['2.']").set("regions", vec!["eu"]),
             &["training.personalisation", "one region", "fedper"],
         ),
+        (
+            algorithm(new(), "kind = 'scaffold'"),
+            &["rounds.population", "mean over all devices"],
+        ),
+        (
+            algorithm(new(), "kind = 'scaffold'")
+                .set("rounds.population", 4)
+                .set("training.examples_cap", 5),
+            &["training.examples_cap", "scaffold"],
+        ),
+        (
+            personal(new(), "kind = 'ifca'\nclusters = 2").set("training.codec", "topk:0.1"),
+            &["training.codec", "ifca"],
+        ),
+        (
+            robust(new().rounds(2, 6))
+                .set("aggregation.rule", table("kind = 'fltrust'"))
+                .set("aggregation.pre", toml::Value::Array(Vec::new()))
+                .set("aggregation.trusted", "d")
+                .set("rounds.min_separation", 2),
+            &["aggregation.trusted", "every round", "min_separation"],
+        ),
+        (
+            robust(new().rounds(2, 1))
+                .set("aggregation.byzantine", 0)
+                .set("aggregation.rule", table("kind = 'fltrust'"))
+                .set("aggregation.pre", toml::Value::Array(Vec::new()))
+                .set("aggregation.trusted", "d"),
+            &["aggregation", "round of 0"],
+        ),
+        (
+            personal(new(), "kind = 'fedper'\nlayers = ['2.']")
+                .set("builds.calibration_noise_votes", 2.0),
+            &["training.personalisation", "[builds]", "region_heads"],
+        ),
         // values
         (
             personal(new(), "kind = 'fedper'\nlayers = ['7.']"),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tributary_device_sim::{Behaviour, Fault, FleetHandle, SimDevice};
+
 use crate::harness::operator::of;
 use crate::harness::{Coordinator, Recipe, fleet};
 
@@ -21,16 +23,30 @@ fn base() -> Recipe {
         .set("privacy.clip", 4.0)
 }
 
+/// Half of the devices in each region.
+fn devices() -> Vec<SimDevice> {
+    let regions = ["eu", "us"].iter();
+    regions
+        .flat_map(|region| fleet::devices(region, DEVICES / 2))
+        .collect()
+}
+
+async fn connected(coordinator: &Coordinator, devices: Vec<SimDevice>) -> FleetHandle {
+    let fleet = fleet::start(&coordinator.endpoint(), 2, devices);
+    fleet.wait_connected(DEVICES).await;
+    fleet
+}
+
 /// Runs a recipe to its end; digest and held-out accuracy of its model.
 async fn learn(recipe: &Recipe) -> (String, f64) {
+    learn_with(recipe, devices()).await
+}
+
+async fn learn_with(recipe: &Recipe, devices: Vec<SimDevice>) -> (String, f64) {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let coordinator = Coordinator::open(folder, 2).await;
     let operator = coordinator.operator().await;
-    let devices = ["eu", "us"]
-        .iter()
-        .flat_map(|region| fleet::devices(region, DEVICES / 2));
-    let fleet = fleet::start(&coordinator.endpoint(), 2, devices.collect());
-    fleet.wait_connected(DEVICES).await;
+    let _fleet = connected(&coordinator, devices).await;
     let run = operator.start(recipe).await;
     let shown = operator.completed(&run).await;
     let digest = of(&shown).model_digest.clone();
@@ -66,11 +82,10 @@ async fn every_codec_carries_a_run() {
 async fn every_client_algorithm_learns() {
     let algorithm = |text: &str| base().set("training.algorithm", table(text));
     learns("fedprox", algorithm("kind = 'fedprox'\nmu = 0.1")).await;
-    learns(
-        "scaffold",
-        algorithm("kind = 'scaffold'").set("privacy.clip", 20.0),
-    )
-    .await;
+    let scaffold = algorithm("kind = 'scaffold'")
+        .set("privacy.clip", 20.0)
+        .set("rounds.population", DEVICES as i64);
+    learns("scaffold", scaffold).await;
     learns("fednova", algorithm("kind = 'fednova'")).await;
     learns("qfedavg", algorithm("kind = 'qfedavg'\nq = 0.5")).await;
     let half = table("kind = 'feddyn'\nparticipation = 1.0");
@@ -159,17 +174,116 @@ async fn every_robust_rule_learns() {
     learns("fltrust", trusted).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_buffered_run_learns_while_devices_come_and_go() {
-    let recipe = base()
+/// Buffers of three, with nine devices at work at a time.
+fn buffered() -> Recipe {
+    base()
         .set("rounds.cohort", 3)
         .set("rounds.minimum", 1)
         .set("rounds.over_selection", 3.0)
         .set("rounds.population", DEVICES as i64)
         .set("rounds.count", 20)
-        .set("rounds.staleness_cap", 4);
+        .set("rounds.staleness_cap", 4)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_buffered_run_learns_while_devices_come_and_go() {
+    let (_, accuracy) = learn(&buffered()).await;
+    assert!(accuracy > 0.85, "accuracy {accuracy}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_buffer_opens_when_all_who_may_take_part_are_at_work_already() {
+    // each device may be counted once: after the first selection there is nobody left to ask
+    let once = buffered()
+        .set("rounds.count", 3)
+        .set("rounds.max_participations", 1);
+    learn(&once).await;
+    learn(&buffered().set("rounds.min_separation", 3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn devices_that_vanish_free_their_places_in_a_buffered_run() {
+    let mut devices = devices();
+    for device in devices.iter_mut().step_by(3) {
+        device.behaviour = Behaviour {
+            fault: Some(Fault::Late),
+            ..Behaviour::default()
+        };
+    }
+    let recipe = buffered().set("rounds.deadline_ms", 400);
+    let (_, accuracy) = learn_with(&recipe, devices).await;
+    assert!(accuracy > 0.8, "accuracy {accuracy}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_round_keeps_a_place_for_the_device_that_fltrust_compares_with() {
+    // more devices are asked than the goal takes, and the trusted one is no faster than others
+    let recipe = base()
+        .rounds(8, 4)
+        .set("rounds.over_selection", 2.0)
+        .set("rounds.population", DEVICES as i64)
+        .set("aggregation.mode", "robust")
+        .set("aggregation.byzantine", 1)
+        .set("aggregation.pre", toml::Value::Array(Vec::new()))
+        .set("aggregation.rule", table("kind = 'fltrust'"))
+        .set("aggregation.trusted", "us-004");
     let (_, accuracy) = learn(&recipe).await;
     assert!(accuracy > 0.85, "accuracy {accuracy}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_whose_update_is_refused_does_not_hold_up_a_seeded_round() {
+    let mut devices = devices();
+    devices[3].behaviour.fault = Some(Fault::Nan);
+    let recipe = base().set("rounds.minimum", 5).seeded(2);
+    let (_, accuracy) = learn_with(&recipe, devices).await;
+    assert!(accuracy > 0.85, "accuracy {accuracy}");
+}
+
+/// Crashes the coordinator in mid-run and goes on with new devices of the same names.
+async fn learn_over_a_crash(recipe: &Recipe) -> String {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let coordinator = Coordinator::open(folder, 2).await;
+    let operator = coordinator.operator().await;
+    let fleet = connected(&coordinator, devices()).await;
+    let run = operator.start(recipe).await;
+    operator
+        .until(&run, "the third round", |shown| of(shown).round >= 3)
+        .await;
+    let coordinator = coordinator.crash_and_restart().await;
+    fleet.shutdown().await;
+    let operator = coordinator.operator().await;
+    let _fleet = connected(&coordinator, devices()).await;
+    of(&operator.completed(&run).await).model_digest.clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_changes_no_bit_of_what_the_server_remembers() {
+    let personal = |text: &str| base().set("training.personalisation", table(text));
+    let adam = "kind = 'fedadam'\nlearning_rate = 0.1\nbeta1 = 0.9\nbeta2 = 0.99\nepsilon = 0.01";
+    let centre = "kind = 'centered_clipping'\ntau = 1.0";
+    let cases = [
+        base().set("server.optimiser", table(adam)),
+        personal("kind = 'region_heads'\nlayers = ['2.']"),
+        personal("kind = 'ifca'\nclusters = 2"),
+        base()
+            .set("aggregation.mode", "robust")
+            .set("aggregation.byzantine", 1)
+            .set("aggregation.pre", toml::Value::Array(Vec::new()))
+            .set("aggregation.rule", table(centre)),
+    ];
+    for recipe in cases {
+        let recipe = recipe.set("rounds.count", 12).seeded(9);
+        let (undisturbed, _) = learn(&recipe).await;
+        assert_eq!(learn_over_a_crash(&recipe).await, undisturbed, "{recipe:?}");
+    }
+    // the devices of this one lose what they keep, and buffers depend on who is first: they end
+    let scaffold = base()
+        .set("training.algorithm", table("kind = 'scaffold'"))
+        .set("rounds.population", DEVICES as i64)
+        .set("rounds.count", 12);
+    learn_over_a_crash(&scaffold).await;
+    learn_over_a_crash(&buffered()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
