@@ -19,6 +19,10 @@ fn algorithm(recipe: Recipe, text: &str) -> Recipe {
     recipe.set("training.algorithm", table(text))
 }
 
+fn scaffold() -> Recipe {
+    algorithm(Recipe::new(), "kind = 'scaffold'").set("rounds.population", 8)
+}
+
 fn personal(recipe: Recipe, text: &str) -> Recipe {
     recipe.set("training.personalisation", table(text))
 }
@@ -70,10 +74,7 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
             new().set("aggregation.byzantine", 1),
             &["aggregation.byzantine", "mode is mean"],
         ),
-        (
-            robust(algorithm(new(), "kind = 'scaffold'")),
-            &["aggregation.mode", "fedprox"],
-        ),
+        (robust(scaffold()), &["aggregation.mode", "fedprox"]),
         (
             robust(new().set("training.examples_cap", 10)),
             &["aggregation.mode", "examples_cap"],
@@ -88,7 +89,7 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
             &["rounds.staleness_cap", "remove the seed"],
         ),
         (
-            algorithm(new(), "kind = 'scaffold'").set("rounds.staleness_cap", 2),
+            scaffold().set("rounds.staleness_cap", 2),
             &["training.algorithm", "staleness_cap"],
         ),
         (
@@ -101,10 +102,7 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
             &["server.optimiser", "feddyn", "together"],
         ),
         (
-            personal(
-                algorithm(new(), "kind = 'scaffold'"),
-                "kind = 'ditto'\nlambda = 0.1\nepochs = 1",
-            ),
+            personal(scaffold(), "kind = 'ditto'\nlambda = 0.1\nepochs = 1"),
             &["training.personalisation", "ditto", "scaffold"],
         ),
         (
@@ -116,9 +114,7 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
             &["rounds.population", "mean over all devices"],
         ),
         (
-            algorithm(new(), "kind = 'scaffold'")
-                .set("rounds.population", 4)
-                .set("training.examples_cap", 5),
+            scaffold().set("training.examples_cap", 5),
             &["training.examples_cap", "scaffold"],
         ),
         (
@@ -168,7 +164,7 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
             &["training.algorithm", "mu", "above 0"],
         ),
         (
-            algorithm(new(), "kind = 'scaffold'").set("training.momentum", 0.5),
+            scaffold().set("training.momentum", 0.5),
             &["training.momentum", "scaffold", "fedprox"],
         ),
         (
