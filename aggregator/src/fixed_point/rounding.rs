@@ -1,28 +1,33 @@
 //! The inner loops: scale, round and add, with the squares for the norm check, in one pass.
 //!
-//! Written for the plainest target (four 32-bit lanes, no fused multiply-add). What profiling
-//! showed, on ten million values of which neither update nor sums fit in a cache:
+//! Written over arrays of four or eight values, which the compiler puts into vector registers; the
+//! processor that runs them decides which (`pulp` chooses at run time, without unsafe code here). The
+//! integers are the same on all of them: there is no fused multiply-add, and only squares are added
+//! in another order, within their stated error. What profiling showed, on ten million values of which
+//! neither update nor sums fit in a cache:
 //! - a plain `y += a x` moves 12 bytes a value and waits for memory; an `i32` sum moves as many, an
 //!   `i64` sum 20, so narrow lanes matter more than any instruction;
 //! - the remaining cost is the number of instructions, because a core looks only a few hundred of
 //!   them ahead and so finds fewer cache lines to wait for at once. Hence the float bits are added
-//!   as they are, with their constant offset ([`BIAS`]), and one `min` stands for all checks;
-//! - each step is written over four lanes and the squares leave through a reference to memory.
-//!   When they were summed up on the spot the compiler broke the vectors apart, at twice the time;
+//!   as they are, with their constant offset ([`BIAS`]), and one `min` stands for all checks. With four
+//!   values to a register several waiting updates were bound by instructions (0.7 of `y += a x` for
+//!   each of eight), with eight values by memory;
+//! - the squares leave the loops through a reference to memory. When they were summed up on the spot
+//!   the compiler broke the vectors apart, at twice the time;
 //! - several waiting updates are fastest when four are read side by side: the sum stays in a
 //!   register and four streams wait for memory together. One after another over a block that stays
 //!   in the first-level cache was slower, since each change of stream stalls until the prefetcher
-//!   has caught up; so was touching the lines of the next block beforehand. What remains is the time
-//!   to read the updates: 0.5 of `y += a x` on an idle machine, 0.7 beside busy neighbours.
+//!   has caught up; so was touching the lines of the next block beforehand.
+
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::codec::BLOCK;
 
-/// Values that the compiler puts into one vector register.
-const WIDTH: usize = 4;
+/// Values in the widest vector register that is made use of.
+const WIDEST: usize = 8;
 
-/// Independent squares of one block: few enough additions per lane for the error bound, and no
-/// chain of additions that the processor would have to wait for.
-const LANES: usize = 2 * WIDTH;
+/// Squares of one block, in as many places as any loop keeps apart.
+type Lanes = [f32; 2 * WIDEST];
 
 /// 1.5 * 2^23. Adding it to a magnitude below 2^22 rounds to the nearest integer, ties to even, and
 /// leaves that integer in the low bits of the mantissa.
@@ -38,13 +43,11 @@ const CEILING: f32 = 4_194_304.0;
 /// Updates that [`add_four`] reads side by side.
 pub(crate) const SIDE_BY_SIDE: usize = 4;
 
-type Vector = [f32; WIDTH];
-
-/// Four lanes through `f`; a loop over an array, so that the compiler sees one vector instruction.
+/// All lanes through `f`; a loop over an array, so that the compiler sees one vector instruction.
 #[inline(always)]
-fn zip(left: Vector, right: Vector, f: impl Fn(f32, f32) -> f32) -> Vector {
-    let mut out = [0.0; WIDTH];
-    for lane in 0..WIDTH {
+fn zip<const W: usize>(left: [f32; W], right: [f32; W], f: impl Fn(f32, f32) -> f32) -> [f32; W] {
+    let mut out = [0.0; W];
+    for lane in 0..W {
         out[lane] = f(left[lane], right[lane]);
     }
     out
@@ -55,26 +58,30 @@ fn zip(left: Vector, right: Vector, f: impl Fn(f32, f32) -> f32) -> Vector {
 /// NaN becomes [`CEILING`] here, before any bits are looked at: the bits of a NaN are not the same
 /// from one computation to the next, and what is added must be subtracted again exactly.
 #[inline(always)]
-fn round(values: Vector, factor: Vector) -> Vector {
+fn round<const W: usize>(values: [f32; W], factor: [f32; W]) -> [f32; W] {
     let scaled = zip(values, factor, |value, factor| value * factor);
     // the order of this comparison sends NaN to the ceiling
-    let finite = zip(scaled, [CEILING; WIDTH], |a, b| if a < b { a } else { b });
-    zip(finite, [ROUNDER; WIDTH], |a, b| a + b)
+    let finite = zip(scaled, [CEILING; W], |a, b| if a < b { a } else { b });
+    zip(finite, [ROUNDER; W], |a, b| a + b)
 }
 
 /// Adds the bits of `rounded` to `sums` or takes them away, and its squares to `squares`.
 #[inline(always)]
-fn take<const SUBTRACT: bool>(rounded: Vector, sums: &mut [i32; WIDTH], squares: &mut Vector) {
-    add_bits::<SUBTRACT>(rounded, sums);
-    let integer = zip(rounded, [ROUNDER; WIDTH], |a, b| a - b);
+fn take<const W: usize, const SUBTRACT: bool>(
+    rounded: [f32; W],
+    sums: &mut [i32; W],
+    squares: &mut [f32; W],
+) {
+    add_bits::<W, SUBTRACT>(rounded, sums);
+    let integer = zip(rounded, [ROUNDER; W], |a, b| a - b);
     let square = zip(integer, integer, |a, b| a * b);
     *squares = zip(*squares, square, |a, b| a + b);
 }
 
 #[inline(always)]
-fn load<T: Copy>(values: &[T; WIDTH], read: impl Fn(T) -> f32) -> Vector {
-    let mut out = [0.0; WIDTH];
-    for lane in 0..WIDTH {
+fn load<T: Copy, const W: usize>(values: &[T; W], read: impl Fn(T) -> f32) -> [f32; W] {
+    let mut out = [0.0; W];
+    for lane in 0..W {
         out[lane] = read(values[lane]);
     }
     out
@@ -90,57 +97,81 @@ pub(crate) fn add<T: Copy, const SUBTRACT: bool>(
     factor: f32,
     sums: &mut [i32],
 ) -> f64 {
-    let mut squares = [0.0; LANES];
-    add_lanes::<T, SUBTRACT>(values, read, factor, sums, &mut squares);
+    let mut squares = [0.0; 2 * WIDEST];
+    Arch::new().dispatch(Add::<_, _, SUBTRACT> {
+        values,
+        read,
+        factor,
+        sums,
+        squares: &mut squares,
+    });
     total(&squares)
 }
 
-#[inline(never)]
-fn add_lanes<T: Copy, const SUBTRACT: bool>(
-    values: &[T],
-    read: impl Fn(T) -> f32 + Copy,
+/// [`add`] for the registers of this processor.
+struct Add<'a, T, R, const SUBTRACT: bool> {
+    values: &'a [T],
+    read: R,
     factor: f32,
-    sums: &mut [i32],
-    squares: &mut [f32; LANES],
-) {
-    let [mut even, mut odd] = [[0.0; WIDTH]; 2];
-    let factor = [factor; WIDTH];
-    let (values, values_rest) = values.as_chunks::<LANES>();
-    let (sums, sums_rest) = sums.as_chunks_mut::<LANES>();
-    for (values, sums) in values.iter().zip(sums) {
-        let ([v0, v1], _) = values.as_chunks::<WIDTH>() else {
-            continue;
-        };
-        let ([s0, s1], _) = sums.as_chunks_mut::<WIDTH>() else {
-            continue;
-        };
-        take::<SUBTRACT>(round(load(v0, read), factor), s0, &mut even);
-        take::<SUBTRACT>(round(load(v1, read), factor), s1, &mut odd);
+    sums: &'a mut [i32],
+    squares: &'a mut Lanes,
+}
+
+impl<T: Copy, R: Fn(T) -> f32 + Copy, const SUBTRACT: bool> WithSimd for Add<'_, T, R, SUBTRACT> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        if S::F32_LANES >= WIDEST {
+            self.lanes::<WIDEST>();
+        } else {
+            self.lanes::<{ WIDEST / 2 }>();
+        }
     }
-    add_rest::<T, SUBTRACT>(values_rest, read, factor, sums_rest, &mut even);
-    squares[..WIDTH].copy_from_slice(&even);
-    squares[WIDTH..].copy_from_slice(&odd);
+}
+
+impl<T: Copy, R: Fn(T) -> f32 + Copy, const SUBTRACT: bool> Add<'_, T, R, SUBTRACT> {
+    #[inline(always)]
+    fn lanes<const W: usize>(self) {
+        let [mut even, mut odd] = [[0.0; W]; 2];
+        let factor = [self.factor; W];
+        let (values, values_rest) = self.values.as_chunks::<W>();
+        let (sums, sums_rest) = self.sums.as_chunks_mut::<W>();
+        let (value_pairs, value) = values.as_chunks::<2>();
+        let (sum_pairs, sum) = sums.as_chunks_mut::<2>();
+        for ([v0, v1], [s0, s1]) in value_pairs.iter().zip(sum_pairs) {
+            take::<W, SUBTRACT>(round(load(v0, self.read), factor), s0, &mut even);
+            take::<W, SUBTRACT>(round(load(v1, self.read), factor), s1, &mut odd);
+        }
+        for (value, sum) in value.iter().zip(sum) {
+            take::<W, SUBTRACT>(round(load(value, self.read), factor), sum, &mut even);
+        }
+        add_rest::<T, W, SUBTRACT>(values_rest, self.read, factor, sums_rest, &mut odd);
+        self.squares[..W].copy_from_slice(&even);
+        self.squares[W..2 * W].copy_from_slice(&odd);
+    }
 }
 
 /// The last values of a vector whose length is no multiple of the lanes: padded with zeros.
-#[inline(never)]
-fn add_rest<T: Copy, const SUBTRACT: bool>(
+#[inline(always)]
+fn add_rest<T: Copy, const W: usize, const SUBTRACT: bool>(
     values: &[T],
     read: impl Fn(T) -> f32,
-    factor: Vector,
+    factor: [f32; W],
     sums: &mut [i32],
-    squares: &mut Vector,
+    squares: &mut [f32; W],
 ) {
-    for (values, sums) in values.chunks(WIDTH).zip(sums.chunks_mut(WIDTH)) {
-        let mut vector = [0.0; WIDTH];
-        let mut padded = [0; WIDTH];
-        for (place, &value) in vector.iter_mut().zip(values) {
-            *place = read(value);
-        }
-        padded[..sums.len()].copy_from_slice(sums);
-        take::<SUBTRACT>(round(vector, factor), &mut padded, squares);
-        sums.copy_from_slice(&padded[..sums.len()]);
+    if values.is_empty() {
+        return;
     }
+    let mut vector = [0.0; W];
+    let mut padded = [0; W];
+    for (place, &value) in vector.iter_mut().zip(values) {
+        *place = read(value);
+    }
+    padded[..sums.len()].copy_from_slice(sums);
+    take::<W, SUBTRACT>(round(vector, factor), &mut padded, squares);
+    sums.copy_from_slice(&padded[..sums.len()]);
 }
 
 /// [`add`] for four updates at once, each with its own factor.
@@ -149,37 +180,62 @@ pub(crate) fn add_four(
     factors: [f32; SIDE_BY_SIDE],
     sums: &mut [i32],
 ) -> [f64; SIDE_BY_SIDE] {
-    let mut squares = [[0.0; WIDTH]; SIDE_BY_SIDE];
-    add_four_lanes(values, factors, sums, &mut squares);
+    let mut squares = [[0.0; 2 * WIDEST]; SIDE_BY_SIDE];
+    Arch::new().dispatch(AddFour {
+        values,
+        factors,
+        sums,
+        squares: &mut squares,
+    });
     squares.map(|squares| total(&squares))
 }
 
-#[inline(never)]
-fn add_four_lanes(
-    values: [&[[u8; 4]]; SIDE_BY_SIDE],
+/// [`add_four`] for the registers of this processor.
+struct AddFour<'a> {
+    values: [&'a [[u8; 4]]; SIDE_BY_SIDE],
     factors: [f32; SIDE_BY_SIDE],
-    sums: &mut [i32],
-    squares: &mut [Vector; SIDE_BY_SIDE],
-) {
-    let read = f32::from_le_bytes;
-    let [f0, f1, f2, f3] = factors.map(|factor| [factor; WIDTH]);
-    let [mut q0, mut q1, mut q2, mut q3] = [[0.0; WIDTH]; SIDE_BY_SIDE];
-    let [v0, v1, v2, v3] = values.map(|values| values.as_chunks::<WIDTH>().0);
-    let (whole, rest) = sums.as_chunks_mut::<WIDTH>();
-    for ((((sums, v0), v1), v2), v3) in whole.iter_mut().zip(v0).zip(v1).zip(v2).zip(v3) {
-        let mut sum = *sums;
-        take::<false>(round(load(v0, read), f0), &mut sum, &mut q0);
-        take::<false>(round(load(v1, read), f1), &mut sum, &mut q1);
-        take::<false>(round(load(v2, read), f2), &mut sum, &mut q2);
-        take::<false>(round(load(v3, read), f3), &mut sum, &mut q3);
-        *sums = sum;
+    sums: &'a mut [i32],
+    squares: &'a mut [Lanes; SIDE_BY_SIDE],
+}
+
+impl WithSimd for AddFour<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        if S::F32_LANES >= WIDEST {
+            self.lanes::<WIDEST>();
+        } else {
+            self.lanes::<{ WIDEST / 2 }>();
+        }
     }
-    let [r0, r1, r2, r3] = values.map(|values| values.as_chunks::<WIDTH>().1);
-    add_rest::<_, false>(r0, read, f0, rest, &mut q0);
-    add_rest::<_, false>(r1, read, f1, rest, &mut q1);
-    add_rest::<_, false>(r2, read, f2, rest, &mut q2);
-    add_rest::<_, false>(r3, read, f3, rest, &mut q3);
-    *squares = [q0, q1, q2, q3];
+}
+
+impl AddFour<'_> {
+    #[inline(always)]
+    fn lanes<const W: usize>(self) {
+        let read = f32::from_le_bytes;
+        let [f0, f1, f2, f3] = self.factors.map(|factor| [factor; W]);
+        let [mut q0, mut q1, mut q2, mut q3] = [[0.0; W]; SIDE_BY_SIDE];
+        let [v0, v1, v2, v3] = self.values.map(|values| values.as_chunks::<W>().0);
+        let (whole, rest) = self.sums.as_chunks_mut::<W>();
+        for ((((sums, v0), v1), v2), v3) in whole.iter_mut().zip(v0).zip(v1).zip(v2).zip(v3) {
+            let mut sum = *sums;
+            take::<W, false>(round(load(v0, read), f0), &mut sum, &mut q0);
+            take::<W, false>(round(load(v1, read), f1), &mut sum, &mut q1);
+            take::<W, false>(round(load(v2, read), f2), &mut sum, &mut q2);
+            take::<W, false>(round(load(v3, read), f3), &mut sum, &mut q3);
+            *sums = sum;
+        }
+        let [r0, r1, r2, r3] = self.values.map(|values| values.as_chunks::<W>().1);
+        add_rest::<_, W, false>(r0, read, f0, rest, &mut q0);
+        add_rest::<_, W, false>(r1, read, f1, rest, &mut q1);
+        add_rest::<_, W, false>(r2, read, f2, rest, &mut q2);
+        add_rest::<_, W, false>(r3, read, f3, rest, &mut q3);
+        for (squares, q) in self.squares.iter_mut().zip([q0, q1, q2, q3]) {
+            squares[..W].copy_from_slice(&q);
+        }
+    }
 }
 
 /// Rounds one block of 8-bit levels times `factor` and adds it to `sums` (or subtracts it),
@@ -190,72 +246,100 @@ pub(crate) fn add_levels<const SUBTRACT: bool>(
     factor: f32,
     sums: &mut [i32],
 ) -> f64 {
-    let mut squares = [0.0; LANES];
+    let mut squares = [0.0; 2 * WIDEST];
     if factor.abs() < CEILING / 128.0 {
-        add_level_lanes::<SUBTRACT>(levels, factor, sums, &mut squares);
+        Arch::new().dispatch(AddLevels::<SUBTRACT> {
+            levels,
+            factor,
+            sums,
+            squares: &mut squares,
+        });
     } else {
         // far outside what an encoder sends, or NaN: with the check of every value
-        add_lanes::<u8, SUBTRACT>(levels, level, factor, sums, &mut [0.0; LANES]);
+        add::<u8, SUBTRACT>(levels, level, factor, sums);
         let unused = &mut [0; BLOCK][..levels.len()];
-        add_lanes::<u8, false>(levels, level, 1.0, unused, &mut squares);
+        Arch::new().dispatch(AddLevels::<false> {
+            levels,
+            factor: 1.0,
+            sums: unused,
+            squares: &mut squares,
+        });
     }
     f64::from(factor) * f64::from(factor) * total(&squares)
 }
 
+#[inline(always)]
 fn level(byte: u8) -> f32 {
     f32::from(byte as i8)
 }
 
 /// The usual case of [`add_levels`]: no product can be NaN or reach the ceiling.
-#[inline(never)]
-fn add_level_lanes<const SUBTRACT: bool>(
-    levels: &[u8],
+struct AddLevels<'a, const SUBTRACT: bool> {
+    levels: &'a [u8],
     factor: f32,
-    sums: &mut [i32],
-    squares: &mut [f32; LANES],
-) {
-    let [mut even, mut odd] = [[0.0; WIDTH]; 2];
-    let (levels, levels_rest) = levels.as_chunks::<LANES>();
-    let (sums, sums_rest) = sums.as_chunks_mut::<LANES>();
-    for (levels, sums) in levels.iter().zip(sums) {
-        let ([l0, l1], _) = levels.as_chunks::<WIDTH>() else {
-            continue;
-        };
-        let ([s0, s1], _) = sums.as_chunks_mut::<WIDTH>() else {
-            continue;
-        };
-        take_levels::<SUBTRACT>(load(l0, level), factor, s0, &mut even);
-        take_levels::<SUBTRACT>(load(l1, level), factor, s1, &mut odd);
+    sums: &'a mut [i32],
+    squares: &'a mut Lanes,
+}
+
+impl<const SUBTRACT: bool> WithSimd for AddLevels<'_, SUBTRACT> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        if S::F32_LANES >= WIDEST {
+            self.lanes::<WIDEST>();
+        } else {
+            self.lanes::<{ WIDEST / 2 }>();
+        }
     }
-    for (levels, sums) in levels_rest.chunks(WIDTH).zip(sums_rest.chunks_mut(WIDTH)) {
-        let mut padded_levels = [0; WIDTH];
-        let mut padded = [0; WIDTH];
-        padded_levels[..levels.len()].copy_from_slice(levels);
-        padded[..sums.len()].copy_from_slice(sums);
-        take_levels::<SUBTRACT>(load(&padded_levels, level), factor, &mut padded, &mut even);
-        sums.copy_from_slice(&padded[..sums.len()]);
+}
+
+impl<const SUBTRACT: bool> AddLevels<'_, SUBTRACT> {
+    #[inline(always)]
+    fn lanes<const W: usize>(self) {
+        let [mut even, mut odd] = [[0.0; W]; 2];
+        let factor = [self.factor; W];
+        let (levels, levels_rest) = self.levels.as_chunks::<W>();
+        let (sums, sums_rest) = self.sums.as_chunks_mut::<W>();
+        let (level_pairs, last_levels) = levels.as_chunks::<2>();
+        let (sum_pairs, last_sums) = sums.as_chunks_mut::<2>();
+        for ([l0, l1], [s0, s1]) in level_pairs.iter().zip(sum_pairs) {
+            take_levels::<W, SUBTRACT>(load(l0, level), factor, s0, &mut even);
+            take_levels::<W, SUBTRACT>(load(l1, level), factor, s1, &mut odd);
+        }
+        for (levels, sums) in last_levels.iter().zip(last_sums) {
+            take_levels::<W, SUBTRACT>(load(levels, level), factor, sums, &mut even);
+        }
+        if !levels_rest.is_empty() {
+            let (mut padded_levels, mut padded) = ([0; W], [0; W]);
+            padded_levels[..levels_rest.len()].copy_from_slice(levels_rest);
+            padded[..sums_rest.len()].copy_from_slice(sums_rest);
+            let values = load(&padded_levels, level);
+            take_levels::<W, SUBTRACT>(values, factor, &mut padded, &mut odd);
+            sums_rest.copy_from_slice(&padded[..sums_rest.len()]);
+        }
+        self.squares[..W].copy_from_slice(&even);
+        self.squares[W..2 * W].copy_from_slice(&odd);
     }
-    squares[..WIDTH].copy_from_slice(&even);
-    squares[WIDTH..].copy_from_slice(&odd);
 }
 
 #[inline(always)]
-fn take_levels<const SUBTRACT: bool>(
-    levels: Vector,
-    factor: f32,
-    sums: &mut [i32; WIDTH],
-    squares: &mut Vector,
+fn take_levels<const W: usize, const SUBTRACT: bool>(
+    levels: [f32; W],
+    factor: [f32; W],
+    sums: &mut [i32; W],
+    squares: &mut [f32; W],
 ) {
-    let scaled = zip(levels, [factor; WIDTH], |level, factor| level * factor);
-    let rounded = zip(scaled, [ROUNDER; WIDTH], |a, b| a + b);
-    add_bits::<SUBTRACT>(rounded, sums);
+    let scaled = zip(levels, factor, |level, factor| level * factor);
+    let rounded = zip(scaled, [ROUNDER; W], |a, b| a + b);
+    add_bits::<W, SUBTRACT>(rounded, sums);
     let square = zip(levels, levels, |a, b| a * b);
     *squares = zip(*squares, square, |a, b| a + b);
 }
 
 /// Adds the bits of `rounded` to `sums` or takes them away.
 #[inline(always)]
-fn add_bits<const SUBTRACT: bool>(rounded: Vector, sums: &mut [i32; WIDTH]) {
+fn add_bits<const W: usize, const SUBTRACT: bool>(rounded: [f32; W], sums: &mut [i32; W]) {
     for (sum, rounded) in sums.iter_mut().zip(rounded) {
         let bits = rounded.to_bits() as i32;
         *sum = if SUBTRACT {
