@@ -239,8 +239,8 @@ fn encoded(parameters: usize, codec: Codec) -> Vec<(Bytes, String)> {
     let mut noise = ChaCha20Rng::from_seed([3; 32]);
     let mut one = || {
         let draw = |_| (noise.next_u32() >> 8) as f32 / (1 << 24) as f32 - 0.5;
-        let mut values: Vec<f32> = (0..parameters).map(draw).collect();
-        let bytes = codec.encode_clipped(&mut values, 1.0, &mut noise).unwrap();
+        let values: Vec<f32> = (0..parameters).map(draw).collect();
+        let bytes = codec.encode_clipped(&values, 1.0, &mut noise).unwrap();
         let digest = Digest::of(&bytes).to_string();
         (Bytes::from(bytes), digest)
     };
