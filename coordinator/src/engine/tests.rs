@@ -10,7 +10,7 @@ use super::*;
 use crate::fixtures::{device, plain_spec, spec, state};
 use crate::spec::RunSpec;
 
-fn assigned(numbers: impl IntoIterator<Item = usize>) -> Vec<Assigned> {
+pub(super) fn assigned(numbers: impl IntoIterator<Item = usize>) -> Vec<Assigned> {
     let one = |number| Assigned {
         device: device(number),
         region: number % 2,
@@ -18,7 +18,7 @@ fn assigned(numbers: impl IntoIterator<Item = usize>) -> Vec<Assigned> {
     numbers.into_iter().map(one).collect()
 }
 
-fn selected(round: u32, devices: Vec<Assigned>) -> Event {
+pub(super) fn selected(round: u32, devices: Vec<Assigned>) -> Event {
     Event::Selected {
         round,
         devices,
@@ -27,7 +27,7 @@ fn selected(round: u32, devices: Vec<Assigned>) -> Event {
     }
 }
 
-fn sealed(round: u32, numbers: &[usize]) -> Event {
+pub(super) fn sealed(round: u32, numbers: &[usize]) -> Event {
     let contributors: Vec<DeviceId> = numbers.iter().map(|&number| device(number)).collect();
     let digest = Digest::of(format!("{round} {numbers:?}").as_bytes());
     let region = numbers[0] % 2;
@@ -43,14 +43,14 @@ fn sealed(round: u32, numbers: &[usize]) -> Event {
     }
 }
 
-fn closed(round: u32) -> Event {
+pub(super) fn closed(round: u32) -> Event {
     Event::Closed {
         round,
         reason: CloseReason::GoalMet,
     }
 }
 
-fn published(round: u32) -> Event {
+pub(super) fn published(round: u32) -> Event {
     let model = Digest::of(&round.to_be_bytes());
     Event::Published {
         round,
@@ -63,14 +63,14 @@ fn published(round: u32) -> Event {
 }
 
 /// A run with devices 0..6 collecting in round 1.
-fn collecting(spec: RunSpec) -> RunState {
+pub(super) fn collecting(spec: RunSpec) -> RunState {
     let mut state = state(spec);
     state.apply(&selected(1, assigned(0..6))).unwrap();
     state
 }
 
 /// Applies events that must all fit.
-fn apply_all(state: &mut RunState, events: &[Event]) -> Vec<Effect> {
+pub(super) fn apply_all(state: &mut RunState, events: &[Event]) -> Vec<Effect> {
     events
         .iter()
         .flat_map(|event| state.apply(event).unwrap())
@@ -481,103 +481,4 @@ fn another_attempt_of_the_same_round_asks_other_devices() {
     second.round.attempt = 2;
     let pool = candidates(200);
     assert_ne!(select(&first, &pool), select(&second, &pool));
-}
-
-/// A run whose updates may be two rounds late.
-fn buffered() -> RunSpec {
-    let mut spec = plain_spec();
-    (spec.rounds.count, spec.rounds.minimum) = (9, Some(1));
-    spec.rounds.staleness_cap = Some(2);
-    spec
-}
-
-/// Takes the open round, in which `numbers` are counted, to its end.
-fn publish(state: &mut RunState, numbers: &[usize]) {
-    let round = state.round.number;
-    apply_all(
-        state,
-        &[
-            sealed(round, numbers),
-            closed(round),
-            Event::Charged { round, pico_rho: 0 },
-            published(round),
-        ],
-    );
-}
-
-#[test]
-fn a_late_update_is_counted_in_a_later_buffer_until_it_is_too_stale() {
-    let mut state = collecting(buffered());
-    let first = state.model;
-    publish(&mut state, &[0, 2]);
-    assert_eq!(
-        state.round.leases.len(),
-        4,
-        "those that have not answered go on"
-    );
-    assert_eq!(
-        state.admit(&device(1), 1, 0, 0),
-        Err(Reject::BetweenBuffers)
-    );
-    apply_all(&mut state, &[selected(2, assigned([6]))]);
-    assert_eq!(state.admit(&device(1), 1, 0, 0), Ok(1));
-    assert_eq!(state.admit(&device(1), 2, 0, 0), Err(Reject::NotAssigned));
-    assert_eq!(state.admit(&device(6), 2, 0, 0), Ok(0));
-    assert_eq!(
-        (state.staleness(1), state.models_of(1, 0)),
-        (1, &[first][..])
-    );
-    let second = state.model;
-    publish(&mut state, &[4, 6]);
-    apply_all(&mut state, &[selected(3, assigned([8]))]);
-    assert_eq!(state.admit(&device(1), 1, 0, 0), Ok(1));
-    assert_eq!(
-        (state.staleness(1), state.models_of(2, 0)),
-        (2, &[second][..])
-    );
-    publish(&mut state, &[8]);
-    assert!(
-        state.round.leases.is_empty(),
-        "three rounds late is too late"
-    );
-    assert_eq!(state.admit(&device(1), 1, 0, 0), Err(Reject::WrongRound));
-    assert!(state.models_of(1, 0).is_empty());
-}
-
-#[test]
-fn a_full_buffer_sends_a_device_to_the_next_instead_of_refusing_it() {
-    let mut spec = buffered();
-    (spec.rounds.cohort, spec.rounds.minimum) = (2, Some(1));
-    let mut state = collecting(spec);
-    apply_all(&mut state, &[sealed(1, &[0, 2])]);
-    assert_eq!(
-        state.admit(&device(4), 1, 0, 0),
-        Err(Reject::BetweenBuffers)
-    );
-    assert_eq!(state.admit(&device(0), 1, 0, 0), Err(Reject::Duplicate));
-}
-
-#[test]
-fn fewer_devices_are_asked_while_others_are_still_at_work() {
-    let mut state = collecting(buffered());
-    assert_eq!(state.spec.rounds.to_select(), 6);
-    publish(&mut state, &[0, 2]);
-    assert_eq!(state.to_select(), 2);
-    let candidates: Vec<Candidate> = (10..16)
-        .map(|number| Candidate {
-            device: device(number),
-            region: number % 2,
-        })
-        .collect();
-    assert_eq!(select(&state, &candidates).len(), 2);
-}
-
-#[test]
-fn without_a_staleness_cap_no_lease_outlives_its_round() {
-    let mut spec = buffered();
-    spec.rounds.staleness_cap = Some(0);
-    let mut state = collecting(spec);
-    publish(&mut state, &[0, 2]);
-    assert!(state.round.leases.is_empty() && state.earlier.is_empty());
-    assert_eq!(state.admit(&device(1), 1, 0, 0), Err(Reject::WrongRound));
 }
