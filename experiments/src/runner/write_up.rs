@@ -56,7 +56,7 @@ fn summary(recipe: &ExperimentRecipe, results: &[VariantResult]) -> Summary {
     let worst = spends.max_by(|a, b| a.rho.total_cmp(&b.rho));
     Summary {
         devices: recipe.fleet.devices.into(),
-        regions: series_names(results),
+        regions: recipe.run.regions.iter().map(ToString::to_string).collect(),
         rounds: runs().map(|seed| seed.run.rounds.len() as u64).sum(),
         accuracy: AccuracySummary {
             initial: last.map(|result| result.mean(|seed| seed.run.first_score.overall)),
@@ -74,14 +74,6 @@ fn summary(recipe: &ExperimentRecipe, results: &[VariantResult]) -> Summary {
         wall_s: Some(runs().map(|seed| seed.wall_s).sum()),
         ..Summary::default()
     }
-}
-
-/// What the lines of the accuracy plot are called.
-fn series_names(results: &[VariantResult]) -> Vec<String> {
-    results
-        .iter()
-        .flat_map(|result| names(result, results.len()))
-        .collect()
 }
 
 /// A variant's lines: one, or one for each region.

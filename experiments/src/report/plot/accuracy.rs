@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::axes::{Area, grid, whole_axis};
-use super::labels::{Flags, spread, text_width};
+use super::labels::{Flags, label_room, spread, text_width};
 use super::scale::Scale;
 use super::{Plot, colour, empty, polyline, px};
 use crate::report::number::percent;
@@ -21,9 +21,11 @@ pub(in crate::report) fn accuracy(report: &Report, width: f64) -> Plot {
         return empty("accuracy", title, width, 200.0);
     };
     let across = |area: &Area| area.across(first as f64, last as f64);
+    let names = report.accuracy.iter().map(|series| &*series.region);
+    let room = label_room(names, 44.0, 104.0, width);
     let mut area = Area {
         left: 46.0,
-        right: width - 104.0,
+        right: width - room,
         top: 14.0,
         bottom: 0.0,
     };

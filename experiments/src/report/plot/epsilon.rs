@@ -3,7 +3,7 @@
 use maud::html;
 
 use super::axes::{Area, grid, whole_axis};
-use super::labels::spread;
+use super::labels::{label_room, spread};
 use super::scale::{Scale, ticks};
 use super::{Plot, colour, empty, px};
 use crate::report::number::three_digits;
@@ -27,9 +27,11 @@ pub(in crate::report) fn epsilon(report: &Report, width: f64) -> Plot {
         .chain(cap)
         .filter(|value| value.is_finite());
     let top = values.fold(0.0, f64::max) * 1.08;
+    let names = report.epsilon.iter().map(|series| &*series.region);
+    let room = label_room(names, 26.0, 78.0, width);
     let area = Area {
         left: 40.0,
-        right: width - 78.0,
+        right: width - room,
         top: 16.0,
         bottom: 246.0,
     };

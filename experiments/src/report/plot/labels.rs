@@ -17,6 +17,18 @@ pub(super) fn text_width(text: &str) -> f64 {
     text.chars().map(width).sum()
 }
 
+/// Room at the right end of lines for their bold names and a number of so many pixels, `least` or more
+/// but never more than a third of the width.
+pub(super) fn label_room<'n>(
+    names: impl Iterator<Item = &'n str>,
+    number: f64,
+    least: f64,
+    width: f64,
+) -> f64 {
+    let longest = names.map(text_width).fold(0.0, f64::max);
+    (longest * 1.1 + number + 14.0).max(least).min(width / 3.0)
+}
+
 /// Moves places apart until neighbours are at least `distance` away, keeping their order and mean.
 pub(super) fn spread(places: &mut [f64], distance: f64) {
     let mut order: Vec<usize> = (0..places.len()).collect();
@@ -113,6 +125,17 @@ fn extent(text: &str, place: f64, right: f64) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_names_get_room_and_leave_most_of_the_plot() {
+        let room = |names: &[&str]| label_room(names.iter().copied(), 44.0, 104.0, 900.0);
+        assert_eq!(room(&["eu", "us"]), 104.0);
+        assert!(room(&["regional heads"]) > 140.0);
+        assert_eq!(
+            room(&["a name that is longer than any plot could ever hold"]),
+            300.0
+        );
+    }
 
     #[test]
     fn labels_at_the_same_place_are_spread_and_keep_their_order() {
