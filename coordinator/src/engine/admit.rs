@@ -6,7 +6,7 @@ use super::{AssignmentState, CloseReason, Lease, Phase, Reject, RunState};
 
 impl RunState {
     /// Whether an update of `device` for `round` would be counted now, with `pending` others that are
-    /// not sealed yet.
+    /// not sealed yet. FLTrust's device does not count among these: its place is kept anyway.
     ///
     /// # Errors
     /// Why not.

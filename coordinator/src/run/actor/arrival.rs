@@ -50,6 +50,10 @@ impl Actor {
         let is_pending = self.collection.is_pending(device);
         // one that waits to be sealed has its place already
         let others = self.collection.pending() + ahead - usize::from(is_pending);
+        // the place that is kept for FLTrust's device is its own while it waits to be sealed
+        let trusted = self.state.spec.aggregation.trusted.as_ref();
+        let waits = |other: &&DeviceId| *other != device && self.collection.is_pending(other);
+        let others = others - usize::from(trusted.filter(waits).is_some());
         let now_ms = self.core.clock.now_ms();
         let region = self.state.admit(device, round, others, now_ms)?;
         let staleness = self.state.staleness(round);
@@ -71,7 +75,10 @@ impl Actor {
                 // sent twice: the second waits for the receipt of the first, once that is in
                 self.sum(std::mem::take(&mut arrivals)).await?;
             }
-            arrivals.extend(self.arrival(update, arrivals.len()));
+            let trusted = self.state.spec.aggregation.trusted.as_ref();
+            let kept = |arrival: &&Arrival| trusted == Some(&arrival.device);
+            let ahead = arrivals.len() - arrivals.iter().filter(kept).count();
+            arrivals.extend(self.arrival(update, ahead));
         }
         self.sum(arrivals).await?;
         if self.collection.pending() > 0 {
