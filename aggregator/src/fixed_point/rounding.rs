@@ -44,6 +44,34 @@ const CEILING: f32 = 4_194_304.0;
 /// Updates that [`add_four`] reads side by side.
 pub(crate) const SIDE_BY_SIDE: usize = 4;
 
+/// A loop that is written once for registers of any width.
+trait Kernel {
+    /// The loop over `W` values at a time.
+    fn lanes<const W: usize>(self);
+}
+
+/// A kernel for the registers of this processor.
+struct Widest<K>(K);
+
+impl<K: Kernel> WithSimd for Widest<K> {
+    type Output = ();
+
+    // inlined, so that the loop is compiled with the instructions that were found
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        if S::F32_LANES >= WIDEST {
+            self.0.lanes::<WIDEST>();
+        } else {
+            self.0.lanes::<{ WIDEST / 2 }>();
+        }
+    }
+}
+
+#[inline(always)]
+fn run(kernel: impl Kernel) {
+    Arch::new().dispatch(Widest(kernel));
+}
+
 /// All lanes through `f`; a loop over an array, so that the compiler sees one vector instruction.
 #[inline(always)]
 fn zip<const W: usize>(left: [f32; W], right: [f32; W], f: impl Fn(f32, f32) -> f32) -> [f32; W] {
@@ -99,7 +127,7 @@ pub(crate) fn add<T: Copy, const SUBTRACT: bool>(
     sums: &mut [i32],
 ) -> f64 {
     let mut squares = [0.0; 2 * WIDEST];
-    Arch::new().dispatch(Add::<_, _, SUBTRACT> {
+    run(Add::<_, _, SUBTRACT> {
         values,
         read,
         factor,
@@ -109,7 +137,7 @@ pub(crate) fn add<T: Copy, const SUBTRACT: bool>(
     total(&squares)
 }
 
-/// [`add`] for the registers of this processor.
+/// The loop of [`add`].
 struct Add<'a, T, R, const SUBTRACT: bool> {
     values: &'a [T],
     read: R,
@@ -118,20 +146,7 @@ struct Add<'a, T, R, const SUBTRACT: bool> {
     squares: &'a mut Lanes,
 }
 
-impl<T: Copy, R: Fn(T) -> f32 + Copy, const SUBTRACT: bool> WithSimd for Add<'_, T, R, SUBTRACT> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        if S::F32_LANES >= WIDEST {
-            self.lanes::<WIDEST>();
-        } else {
-            self.lanes::<{ WIDEST / 2 }>();
-        }
-    }
-}
-
-impl<T: Copy, R: Fn(T) -> f32 + Copy, const SUBTRACT: bool> Add<'_, T, R, SUBTRACT> {
+impl<T: Copy, R: Fn(T) -> f32 + Copy, const SUBTRACT: bool> Kernel for Add<'_, T, R, SUBTRACT> {
     #[inline(always)]
     fn lanes<const W: usize>(self) {
         let [mut even, mut odd] = [[0.0; W]; 2];
@@ -182,7 +197,7 @@ pub(crate) fn add_four(
     sums: &mut [i32],
 ) -> [f64; SIDE_BY_SIDE] {
     let mut squares = [[0.0; 2 * WIDEST]; SIDE_BY_SIDE];
-    Arch::new().dispatch(AddFour {
+    run(AddFour {
         values,
         factors,
         sums,
@@ -191,7 +206,7 @@ pub(crate) fn add_four(
     squares.map(|squares| total(&squares))
 }
 
-/// [`add_four`] for the registers of this processor.
+/// The loop of [`add_four`].
 struct AddFour<'a> {
     values: [&'a [[u8; 4]]; SIDE_BY_SIDE],
     factors: [f32; SIDE_BY_SIDE],
@@ -199,20 +214,7 @@ struct AddFour<'a> {
     squares: &'a mut [Lanes; SIDE_BY_SIDE],
 }
 
-impl WithSimd for AddFour<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        if S::F32_LANES >= WIDEST {
-            self.lanes::<WIDEST>();
-        } else {
-            self.lanes::<{ WIDEST / 2 }>();
-        }
-    }
-}
-
-impl AddFour<'_> {
+impl Kernel for AddFour<'_> {
     #[inline(always)]
     fn lanes<const W: usize>(self) {
         let read = f32::from_le_bytes;
@@ -249,7 +251,7 @@ pub(crate) fn add_levels<const SUBTRACT: bool>(
 ) -> f64 {
     let mut squares = [0.0; 2 * WIDEST];
     if factor.abs() < CEILING / 128.0 {
-        Arch::new().dispatch(AddLevels::<SUBTRACT> {
+        run(AddLevels::<SUBTRACT> {
             levels,
             factor,
             sums,
@@ -259,7 +261,7 @@ pub(crate) fn add_levels<const SUBTRACT: bool>(
         // far outside what an encoder sends, or NaN: with the check of every value
         add::<u8, SUBTRACT>(levels, level, factor, sums);
         let unused = &mut [0; BLOCK][..levels.len()];
-        Arch::new().dispatch(AddLevels::<false> {
+        run(AddLevels::<false> {
             levels,
             factor: 1.0,
             sums: unused,
@@ -282,20 +284,7 @@ struct AddLevels<'a, const SUBTRACT: bool> {
     squares: &'a mut Lanes,
 }
 
-impl<const SUBTRACT: bool> WithSimd for AddLevels<'_, SUBTRACT> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        if S::F32_LANES >= WIDEST {
-            self.lanes::<WIDEST>();
-        } else {
-            self.lanes::<{ WIDEST / 2 }>();
-        }
-    }
-}
-
-impl<const SUBTRACT: bool> AddLevels<'_, SUBTRACT> {
+impl<const SUBTRACT: bool> Kernel for AddLevels<'_, SUBTRACT> {
     #[inline(always)]
     fn lanes<const W: usize>(self) {
         let [mut even, mut odd] = [[0.0; W]; 2];

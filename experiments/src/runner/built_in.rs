@@ -1,11 +1,10 @@
 //! The recipes that are compiled in, by name.
 
+use crate::attacks::ATTACK_LABORATORY;
+
 /// Names and texts of the experiments that need no file.
 pub const BUILT_IN: [(&str, &str); 7] = [
-    (
-        "attack-laboratory",
-        include_str!("../../recipes/attack-laboratory.toml"),
-    ),
+    ("attack-laboratory", ATTACK_LABORATORY),
     (
         "digits-codecs",
         include_str!("../../recipes/digits-codecs.toml"),
