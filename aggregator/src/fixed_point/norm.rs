@@ -5,13 +5,37 @@ use super::update::EncodedBlocks;
 use crate::codec::BLOCK;
 use crate::error::UpdateError;
 
-/// Relative error of a sum of squares of one update.
+/// Relative error of the sum of squares of an update of fewer than [`LONG`] values.
 ///
-/// A block adds at most 1024 / 4 squares per lane in `f32`. Each square and each partial sum is off
-/// by at most 2^-24 of itself, and nothing is negative, so the block is off by at most
-/// 258 * 2^-24 / (1 - 258 * 2^-24) < 2^-15 (Higham, Accuracy and Stability of Numerical Algorithms,
-/// section 4.2). Blocks are added in `f64`, whose error disappears in what is left of 2^-15.
-pub(super) const SQUARES_ERROR: f64 = 1.0 / 32768.0;
+/// A call of the inner loops adds at most 1024 / 4 squares per lane in `f32`. Each square and each
+/// partial sum is off by at most 2^-24 of itself, and nothing is negative, so the result is off by
+/// at most 258 * 2^-24 / (1 - 258 * 2^-24) < 2^-15 (Higham, Accuracy and Stability of Numerical
+/// Algorithms, section 4.2). Calls are added in `f64`, whose error disappears in what is left.
+const SQUARES_ERROR: f64 = 1.0 / 32_768.0;
+
+/// Blocks that several waiting updates of [`LONG`] values or more go through per call. The loop's
+/// start and end cost what many values do, and every block is a new page of every stream.
+const LONG_STRIDE: usize = 16;
+
+/// [`SQUARES_ERROR`] where a call adds up to sixteen blocks: 4098 * 2^-24 and its like.
+const LONG_SQUARES_ERROR: f64 = 1.0 / 4_090.0;
+
+/// From this many values on B^2 is 3.4e-4 above S^2, so that the error of long calls still leaves a
+/// clipped update within its bound without a look at its integers.
+const LONG: usize = 1 << 17;
+
+/// Blocks per call for updates of `dimension` values.
+pub(crate) fn stride(dimension: usize) -> usize {
+    if dimension < LONG { 1 } else { LONG_STRIDE }
+}
+
+fn squares_error(dimension: usize) -> f64 {
+    if dimension < LONG {
+        SQUARES_ERROR
+    } else {
+        LONG_SQUARES_ERROR
+    }
+}
 
 /// Relative error of the norm of values `scale * level`, rounded once to `f32` each, against the
 /// real number computed from exact integer squares: 2^-24 and something for `f64`.
@@ -20,7 +44,7 @@ pub(super) const LEVELS_ERROR: f64 = 1.01 / 16_777_216.0;
 /// What the blocks of an update said about the squares of its integers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Squares {
-    /// The sum of squared integers, within [`SQUARES_ERROR`].
+    /// The sum of squared integers, within [`squares_error`].
     OfIntegers(f64),
     /// The sum of squares before rounding to integers, within [`LEVELS_ERROR`] of its root.
     BeforeRounding(f64),
@@ -54,12 +78,13 @@ impl FixedPoint {
 
     fn judge_integers(&self, squares: f64) -> Verdict {
         let limit = (self.bound as f64).powi(2);
+        let error = squares_error(self.dimension);
         if squares == 0.0 {
             // a square of an integer is 0 or at least 1, and sums of them can't underflow
             Verdict::Unclear
-        } else if squares * (1.0 + SQUARES_ERROR) <= limit {
+        } else if squares * (1.0 + error) <= limit {
             Verdict::Within
-        } else if squares * (1.0 - SQUARES_ERROR) <= limit {
+        } else if squares * (1.0 - error) <= limit {
             Verdict::Unclear
         } else {
             Verdict::Above

@@ -1,6 +1,6 @@
 //! The inner loops: scale, round and add, with the squares for the norm check, in one pass.
 //!
-//! Written over arrays of four or eight values, which the compiler puts into vector registers; the
+//! Written over arrays of four to sixteen values, which the compiler puts into vector registers; the
 //! processor that runs them decides which (`pulp` chooses at run time, without unsafe code here). The
 //! integers are the same on all of them: there is no fused multiply-add, and only squares are added
 //! in another order, within their stated error. What profiling showed, on ten million values of which
@@ -11,21 +11,24 @@
 //!   them ahead and so finds fewer cache lines to wait for at once. Hence the float bits are added
 //!   as they are, with their constant offset ([`BIAS`]), and one `min` stands for all checks. Eight
 //!   values to a register instead of four took a tenth off one update and a fifth off an int8 one;
+//!   sixteen (AVX-512) another twentieth of both;
 //! - the squares leave the loops through a reference to memory. When they were summed up on the spot
 //!   the compiler broke the vectors apart, at twice the time;
 //! - several waiting updates are fastest when four are read side by side: the sum stays in a
 //!   register and four streams wait for memory together. One after another over a block that stays
 //!   in the first-level cache was slower, since each change of stream stalls until the prefetcher
 //!   has caught up; so were two or eight streams, and touching the lines of the next block beforehand.
-//!   What remains is the time to read them from memory: 1.6 to 2 ms for 40 MB where `y += a x`, a
-//!   third of whose 80 MB stay in a 32 MB cache from one repetition to the next, took 2.6 to 3.8.
+//!   Sixteen blocks to a call instead of one took off a tenth more. What remains is the time to read
+//!   them from memory: 1.7 ms for 40 MB and an eighth of the sums, where reading 40 MB alone takes
+//!   1.45, and `y += a x`, a third of whose 80 MB stay in a 32 MB cache from one repetition to the
+//!   next, 2.3 to 3.8.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::codec::BLOCK;
 
 /// Values in the widest vector register that is made use of.
-const WIDEST: usize = 8;
+const WIDEST: usize = 16;
 
 /// Squares of one block, in as many places as any loop keeps apart.
 type Lanes = [f32; 2 * WIDEST];
@@ -59,10 +62,10 @@ impl<K: Kernel> WithSimd for Widest<K> {
     // inlined, so that the loop is compiled with the instructions that were found
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        if S::F32_LANES >= WIDEST {
-            self.0.lanes::<WIDEST>();
-        } else {
-            self.0.lanes::<{ WIDEST / 2 }>();
+        match S::F32_LANES {
+            WIDEST.. => self.0.lanes::<WIDEST>(),
+            8.. => self.0.lanes::<8>(),
+            _ => self.0.lanes::<4>(),
         }
     }
 }
@@ -118,7 +121,7 @@ fn load<T: Copy, const W: usize>(values: &[T; W], read: impl Fn(T) -> f32) -> [f
 
 /// Rounds one block of values and adds it to `sums` (or subtracts it), whatever the values are.
 /// Returns the sum of the squares of the integers, with the error that
-/// [`SQUARES_ERROR`](super::norm::SQUARES_ERROR) states; infinite or far above every bound when a
+/// [`Squares`](super::norm::Squares) states; infinite or far above every bound when a
 /// value is NaN, infinite or too large.
 pub(crate) fn add<T: Copy, const SUBTRACT: bool>(
     values: &[T],
@@ -340,10 +343,17 @@ fn add_bits<const W: usize, const SUBTRACT: bool>(rounded: [f32; W], sums: &mut 
     }
 }
 
-/// Kept out of the loops: seen together with them it makes the compiler split their vectors.
+/// Kept out of the loops: seen together with them it makes the compiler split their vectors. In four
+/// sums side by side, because one after another the additions wait for each other, once a block.
 #[inline(never)]
-fn total(squares: &[f32]) -> f64 {
-    squares.iter().map(|&square| f64::from(square)).sum()
+fn total(squares: &Lanes) -> f64 {
+    let mut sums = [0.0; 4];
+    for squares in squares.as_chunks::<4>().0 {
+        for (sum, &square) in sums.iter_mut().zip(squares) {
+            *sum += f64::from(square);
+        }
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3])
 }
 
 #[cfg(test)]

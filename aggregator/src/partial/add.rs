@@ -3,7 +3,7 @@
 use super::totals::Totals;
 use super::{Partial, PartialError, WEIGHT_ONE};
 use crate::codec::{BLOCK, Codec};
-use crate::fixed_point::{EncodedBlocks, FixedPoint, SIDE_BY_SIDE, Squares, add_four};
+use crate::fixed_point::{EncodedBlocks, FixedPoint, SIDE_BY_SIDE, Squares, add_four, stride};
 
 /// Updates that pass through a span of sums before the next span is fetched.
 const GROUP: usize = 16;
@@ -193,28 +193,36 @@ fn pass_in_shards(waiting: &[Waiting<'_>], lanes: &mut [i32], shards: usize) -> 
 
 /// Takes all updates through the blocks of `lanes`, the first of which is block `start`.
 fn pass(waiting: &[Waiting<'_>], start: usize, lanes: &mut [i32], squares: &mut [Squares]) {
+    let stride = waiting
+        .first()
+        .map_or(1, |update| stride(update.grid.dimension()));
     for (span, first) in lanes.chunks_mut(SPAN * BLOCK).zip((start..).step_by(SPAN)) {
         let fours = waiting.chunks(SIDE_BY_SIDE);
         for (updates, squares) in fours.zip(squares.chunks_mut(SIDE_BY_SIDE)) {
-            for (sums, number) in span.chunks_mut(BLOCK).zip(first..) {
-                add_block(updates, number, sums, squares);
+            for (sums, number) in span
+                .chunks_mut(stride * BLOCK)
+                .zip((first..).step_by(stride))
+            {
+                add_blocks(updates, number, sums, squares);
             }
         }
     }
 }
 
-/// Adds block `number` of up to four updates.
-fn add_block(updates: &[Waiting<'_>], number: usize, sums: &mut [i32], squares: &mut [Squares]) {
+/// Adds one stride of blocks, from block `first` on, of up to four updates.
+fn add_blocks(updates: &[Waiting<'_>], first: usize, sums: &mut [i32], squares: &mut [Squares]) {
     if let ([a, b, c, d], [p, q, r, s]) = (updates, &mut *squares) {
         let blocks = [&a.blocks, &b.blocks, &c.blocks, &d.blocks];
         let factors = [a, b, c, d].map(|update| update.grid.factor());
-        if add_four(blocks, number, factors, sums, [p, q, r, s]) {
+        if add_four(blocks, first, factors, sums, [p, q, r, s]) {
             return;
         }
     }
-    for (update, squares) in updates.iter().zip(squares) {
-        let factor = update.grid.factor();
-        update.blocks.add::<false>(number, factor, sums, squares);
+    for (sums, number) in sums.chunks_mut(BLOCK).zip(first..) {
+        for (update, squares) in updates.iter().zip(&mut *squares) {
+            let factor = update.grid.factor();
+            update.blocks.add::<false>(number, factor, sums, squares);
+        }
     }
 }
 
