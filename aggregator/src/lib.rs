@@ -48,12 +48,12 @@
 //! | `release` | sum, noise, one division: the mean that leaves the aggregator |
 //! | `robust` | rules that bear lying devices, and their pre-aggregators |
 //! | `optimiser` | how the mean moves the global weights |
-//! | `accounting` | rho, epsilon, budgets, the privacy statement |
+//! | `accountant` | rho, epsilon, budgets, the privacy statement |
 //! | `stored` | reading the fields of stored bytes |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-mod accounting;
+pub mod accountant;
 mod clip;
 mod codec;
 mod error;
@@ -65,7 +65,7 @@ mod release;
 mod robust;
 mod stored;
 
-pub use accounting::{
+pub use accountant::{
     AccountingError, Adjacency, Budget, BudgetError, Mechanism, PrivacyStatement, Rho,
     epsilon_cks20, epsilon_gaussian, epsilon_opendp, gaussian_delta, gaussian_noise_multiplier,
     gaussian_rho, noise_for, rho_for_epsilon,

@@ -307,7 +307,7 @@ pub fn spend(pico_rho: u64, delta: f64, mechanism: Mechanism) -> PrivacySpend {
         adjacency: Adjacency::AddOrRemoveDevice.name().to_owned(),
         mechanism: mechanism.name().to_owned(),
         epsilon_gaussian,
-        not_private: mechanism != Mechanism::DiscreteGaussian,
+        not_private: !mechanism.is_private(),
     }
 }
 

@@ -129,6 +129,7 @@ impl Core {
             weight: update.weight,
             work: update.work,
             cluster: update.cluster,
+            ..Default::default()
         };
         let parts = parts(header, update.bytes.clone(), started);
         let mut answers = self

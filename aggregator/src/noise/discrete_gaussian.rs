@@ -5,7 +5,7 @@ use rand_core::Rng;
 use super::bernoulli_exp::{minus_one, narrow_fraction, negative_exponent};
 use super::uniform::below;
 use super::{NoiseError, NoiseSource};
-use crate::accounting::{AccountingError, Rho};
+use crate::accountant::{AccountingError, Rho};
 
 /// Largest integer sigma; 2 sigma^2 times the longest possible series still fits the coins.
 const MAX_INTEGER_SIGMA: u64 = 1 << 40;

@@ -103,7 +103,8 @@ fn method(spec: &RunSpec) -> String {
 fn mechanism(state: &RunState) -> Mechanism {
     match (state.spec.privacy.mode, state.spec.is_seeded()) {
         (PrivacyMode::None, _) => Mechanism::None,
-        (PrivacyMode::Dp, true) => Mechanism::SeededNotPrivate,
+        (_, true) => Mechanism::SeededNotPrivate,
+        (PrivacyMode::Local, false) => Mechanism::LocalGaussian,
         (PrivacyMode::Dp, false) => Mechanism::DiscreteGaussian,
     }
 }

@@ -22,6 +22,7 @@ pub fn training_plan(spec: &RunSpec, parameters: usize, seed: Vec<u8>) -> v1::Tr
         algorithm: algorithm(training.algorithm),
         personalisation: training.personalisation.as_ref().and_then(personal),
         examples_cap: training.examples_cap.unwrap_or(0),
+        ..v1::TrainingPlan::default()
     }
 }
 

@@ -305,7 +305,9 @@ fn check_privacy(path: &str, privacy: &PrivacySpec) -> Result<(), SpecError> {
     }
     let field = format!("{path}.noise_multiplier");
     match privacy.mode {
-        PrivacyMode::Dp => in_range(&field, privacy.noise_multiplier, 1e-3, 1e4),
+        PrivacyMode::Dp | PrivacyMode::Local => {
+            in_range(&field, privacy.noise_multiplier, 1e-3, 1e4)
+        }
         PrivacyMode::None => refuse_if(
             privacy.noise_multiplier != 0.0 || privacy.epsilon.is_some(),
             &field,
@@ -391,7 +393,7 @@ fn is_source(source: &str) -> bool {
 
 /// Least noise on a bin, in votes: nothing exact leaves the coordinator while privacy is on.
 fn least_votes(mode: PrivacyMode) -> f64 {
-    if mode == PrivacyMode::Dp { 0.5 } else { 0.0 }
+    if mode.has_noise() { 0.5 } else { 0.0 }
 }
 
 fn check_builds(builds: &BuildSpec, mode: PrivacyMode) -> Result<(), SpecError> {

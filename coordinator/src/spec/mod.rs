@@ -7,6 +7,7 @@ mod aggregation;
 mod check;
 mod combination;
 mod monitor;
+mod privacy;
 mod training;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 pub use aggregation::{AggregationMode, AggregationSpec};
 pub use check::SpecError;
 pub use monitor::{BuildSpec, DriftSpec, PlaybookSpec, QuantityRecipe};
-pub use training::{PrivacyMode, PrivacySpec, RoundSpec, ServerSpec, TrainingSpec};
+pub use privacy::{AdaptiveClipSpec, NoiseMechanism, PrivacyMode, PrivacySpec};
+pub use training::{RoundSpec, ServerSpec, TrainingSpec};
 use tributary_model::ModelSpec;
 use tributary_proto::RegionId;
 

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::training::{PrivacySpec, RoundSpec, ServerSpec, TrainingSpec};
+use super::privacy::PrivacySpec;
+use super::training::{RoundSpec, ServerSpec, TrainingSpec};
 
 /// Monitoring of a trained model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

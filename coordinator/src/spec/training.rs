@@ -1,4 +1,4 @@
-//! Rounds, local training, server optimiser and privacy of a run.
+//! Rounds, local training and server optimiser of a run.
 
 use serde::{Deserialize, Serialize};
 use tributary_aggregator::ServerOptimiser;
@@ -33,6 +33,10 @@ pub struct RoundSpec {
     /// Milliseconds that a round may wait for enough eligible devices before the run fails.
     #[serde(default = "default_selection_timeout")]
     pub selection_timeout_ms: u64,
+    /// Milliseconds that a device lets pass, by its own clock, between two rounds of this run that it
+    /// takes part in; 0 is no pause. It gives an assignment back that comes too early.
+    #[serde(default, skip_serializing_if = "no_pause")]
+    pub min_interval_ms: u64,
     /// Makes rounds buffers (FedBuff): a device that was asked in round t may still be counted up to
     /// so many rounds later, with weight 1 / sqrt(1 + staleness). Absent or 0: rounds don't overlap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,33 +112,8 @@ impl Default for ServerSpec {
     }
 }
 
-/// How a run protects its devices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PrivacyMode {
-    /// Clip, uniform mean with a fixed denominator, discrete Gaussian noise on the integer sum.
-    Dp,
-    /// Clip and uniform mean without noise. No privacy is claimed.
-    None,
-}
-
-/// Clip, noise and budget.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PrivacySpec {
-    /// `dp` or `none`.
-    pub mode: PrivacyMode,
-    /// L2 norm that each weight delta is clipped to, above 0.
-    pub clip: f32,
-    /// Standard deviation of the noise on the sum, in units of the clip (z); 0 under `none`.
-    #[serde(default)]
-    pub noise_multiplier: f64,
-    /// Cap on the account of any one device, over everything this coordinator charges.
-    #[serde(default)]
-    pub epsilon: Option<f64>,
-    /// Delta at which epsilon is stated.
-    #[serde(default = "default_delta")]
-    pub delta: f64,
+fn no_pause(value: &u64) -> bool {
+    *value == 0
 }
 
 fn is_zero(value: &u32) -> bool {
@@ -175,8 +154,4 @@ fn default_codec() -> String {
 
 fn default_optimiser() -> ServerOptimiser {
     ServerOptimiser::FedAvg { learning_rate: 1.0 }
-}
-
-fn default_delta() -> f64 {
-    1e-5
 }

@@ -1,49 +1,11 @@
-//! Closed forms and distributions against reference values computed with independent tools.
+//! zCDP conversions, the Gaussian curve, trees, and the sampler's probabilities.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests fail the test by panicking"
-)]
-
-use std::path::PathBuf;
-
-use serde_json::Value;
 use tributary_aggregator::{
     DiscreteGaussian, Rho, epsilon_cks20, epsilon_gaussian, epsilon_opendp, gaussian_delta,
     gaussian_noise_multiplier, gaussian_rho, noise_for, rho_for_epsilon,
 };
 
-/// One block of the reference file; the folder can be replaced by `TRIBUTARY_ORACLES`.
-fn cases(block: &str) -> Vec<Value> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/oracles");
-    let folder = std::env::var_os("TRIBUTARY_ORACLES").unwrap_or_else(|| default.into());
-    let path = PathBuf::from(folder).join("dp.json");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    // the reference tool writes bare infinities and NaN, which JSON does not know
-    let text = text
-        .replace(": Infinity", ": null")
-        .replace(": NaN", ": null");
-    let file: Value = serde_json::from_str(&text).unwrap();
-    let cases = file[block]
-        .as_array()
-        .unwrap_or_else(|| panic!("block {block} is missing"));
-    assert!(!cases.is_empty(), "block {block} is empty");
-    cases.clone()
-}
-
-fn number(case: &Value, field: &str) -> f64 {
-    case[field]
-        .as_f64()
-        .unwrap_or_else(|| panic!("{field} is missing in {case}"))
-}
-
-fn assert_close(actual: f64, expected: f64, tolerance: f64, case: &Value) {
-    let difference = (actual - expected).abs();
-    assert!(
-        difference <= tolerance * expected.abs(),
-        "{actual} instead of {expected} in {case}"
-    );
-}
+use crate::reference::{assert_close, cases, number};
 
 #[test]
 fn zcdp_conversions_match_the_reference() {

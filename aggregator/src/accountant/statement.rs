@@ -30,6 +30,12 @@ pub enum Adjacency {
 pub enum Mechanism {
     /// Fresh discrete Gaussian noise in every release, composed in zCDP, no amplification claimed.
     DiscreteGaussian,
+    /// Noise that is correlated over the rounds by a buffered linear Toeplitz matrix (DP-FTRL).
+    CorrelatedBlt,
+    /// Noise that is correlated over the rounds by a binary tree (DP-FTRL).
+    CorrelatedTree,
+    /// Discrete Gaussian noise that every device adds itself, against the coordinator too.
+    LocalGaussian,
     /// Noise from a fixed seed: the arithmetic is real, the privacy is not.
     SeededNotPrivate,
     /// No noise at all.
@@ -114,10 +120,22 @@ impl Adjacency {
 }
 
 impl Mechanism {
+    /// True when the noise keeps a secret: there is some, and nobody knows its seed.
+    pub fn is_private(self) -> bool {
+        !matches!(self, Self::None | Self::SeededNotPrivate)
+    }
+
     /// The text used in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::DiscreteGaussian => "discrete Gaussian, zCDP composition, no amplification",
+            Self::CorrelatedBlt => {
+                "DP-FTRL, discrete Gaussian correlated by a BLT, zCDP, no amplification"
+            }
+            Self::CorrelatedTree => {
+                "DP-FTRL, discrete Gaussian correlated by a tree, zCDP, no amplification"
+            }
+            Self::LocalGaussian => "local discrete Gaussian on every device, zCDP composition",
             Self::SeededNotPrivate => "discrete Gaussian from a fixed seed: NOT PRIVATE",
             Self::None => "no noise: NOT PRIVATE",
         }

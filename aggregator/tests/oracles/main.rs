@@ -1,0 +1,9 @@
+//! Closed forms and distributions against reference values computed with independent tools.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail the test by panicking"
+)]
+
+mod reference;
+mod zcdp;

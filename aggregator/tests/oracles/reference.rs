@@ -1,0 +1,42 @@
+//! Reading the reference file.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+/// The reference file; the folder can be replaced by `TRIBUTARY_ORACLES`.
+pub fn file() -> Value {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/oracles");
+    let folder = std::env::var_os("TRIBUTARY_ORACLES").unwrap_or_else(|| default.into());
+    let path = PathBuf::from(folder).join("dp.json");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    // the reference tool writes bare infinities and NaN, which JSON does not know
+    let text = text
+        .replace(": Infinity", ": null")
+        .replace(": NaN", ": null");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// One block of the reference file that is a list.
+pub fn cases(block: &str) -> Vec<Value> {
+    let file = file();
+    let cases = file[block]
+        .as_array()
+        .unwrap_or_else(|| panic!("block {block} is missing"));
+    assert!(!cases.is_empty(), "block {block} is empty");
+    cases.clone()
+}
+
+pub fn number(case: &Value, field: &str) -> f64 {
+    case[field]
+        .as_f64()
+        .unwrap_or_else(|| panic!("{field} is missing in {case}"))
+}
+
+pub fn assert_close(actual: f64, expected: f64, tolerance: f64, case: &Value) {
+    let difference = (actual - expected).abs();
+    assert!(
+        difference <= tolerance * expected.abs(),
+        "{actual} instead of {expected} in {case}"
+    );
+}

@@ -1,0 +1,126 @@
+//! Clip, noise and budget of a run.
+
+use serde::{Deserialize, Serialize};
+
+/// How a run protects its devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrivacyMode {
+    /// Clip, uniform mean with a fixed denominator, discrete Gaussian noise on the integer sum.
+    Dp,
+    /// Every device adds the noise itself: nobody, the coordinator included, sees an update without.
+    Local,
+    /// Clip and uniform mean without noise. No privacy is claimed.
+    None,
+}
+
+impl PrivacyMode {
+    /// True when the coordinator adds noise to what it has summed.
+    pub fn is_central(self) -> bool {
+        self == Self::Dp
+    }
+
+    /// True when there is noise at all.
+    pub fn has_noise(self) -> bool {
+        self != Self::None
+    }
+}
+
+/// How the noise of the rounds hangs together, under `dp`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoiseMechanism {
+    /// Fresh noise in every round; every participation is charged alike.
+    #[default]
+    Independent,
+    /// DP-FTRL with a buffered linear Toeplitz matrix, optimised for the run's rounds,
+    /// `max_participations` and `min_separation`: the noise of later rounds takes back most of that of
+    /// earlier ones.
+    Blt,
+    /// DP-FTRL with a binary tree: more noise than `blt`, and nothing but integers.
+    Tree,
+}
+
+/// The `[privacy]` section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivacySpec {
+    /// `dp`, `local` or `none`.
+    pub mode: PrivacyMode,
+    /// L2 norm that each weight delta is clipped to, above 0; where an adaptive clip starts.
+    pub clip: f32,
+    /// Standard deviation of the noise in units of the clip (z): on the sum under `dp`, on every
+    /// device's update under `local`; 0 under `none`.
+    #[serde(default)]
+    pub noise_multiplier: f64,
+    /// How the noise of the rounds hangs together.
+    #[serde(default, skip_serializing_if = "is_independent")]
+    pub mechanism: NoiseMechanism,
+    /// Moves the clip towards a quantile of the norms; absent: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptive_clip: Option<AdaptiveClipSpec>,
+    /// Cap on the account of any one device, over everything this coordinator charges.
+    #[serde(default)]
+    pub epsilon: Option<f64>,
+    /// Delta at which epsilon is stated.
+    #[serde(default = "default_delta")]
+    pub delta: f64,
+}
+
+/// The `[privacy.adaptive_clip]` section (Andrew, Thakkar, McMahan, Ramaswamy 2021).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdaptiveClipSpec {
+    /// The share of updates that should be within the clip (gamma), in (0, 1).
+    #[serde(default = "default_quantile")]
+    pub quantile: f64,
+    /// Step of the clip's logarithm per round (eta), above 0.
+    #[serde(default = "default_clip_rate")]
+    pub learning_rate: f64,
+    /// Standard deviation of the noise on the number of updates within the clip (sigma_b), in devices;
+    /// default a twentieth of the cohort.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count_noise: Option<f64>,
+    /// Only the first so many rounds move the clip, and they release nothing else; then it is frozen.
+    /// Absent: every round moves it, and part of the noise budget pays for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<u32>,
+}
+
+impl AdaptiveClipSpec {
+    /// sigma_b for rounds of `cohort` planned contributions.
+    pub fn count_noise(&self, cohort: u32) -> f64 {
+        self.count_noise.unwrap_or(f64::from(cohort) / 20.0)
+    }
+}
+
+impl PrivacySpec {
+    /// Rounds at the start that estimate the clip and release nothing else.
+    pub fn estimation_rounds(&self) -> u32 {
+        self.adaptive_clip
+            .and_then(|adaptive| adaptive.rounds)
+            .unwrap_or(0)
+    }
+
+    /// True when round `number` moves the clip.
+    pub fn moves_clip(&self, number: u32) -> bool {
+        self.adaptive_clip
+            .is_some_and(|adaptive| adaptive.rounds.is_none_or(|rounds| number <= rounds))
+    }
+}
+
+fn is_independent(mechanism: &NoiseMechanism) -> bool {
+    *mechanism == NoiseMechanism::Independent
+}
+
+fn default_quantile() -> f64 {
+    0.5
+}
+
+fn default_clip_rate() -> f64 {
+    0.2
+}
+
+fn default_delta() -> f64 {
+    1e-5
+}
