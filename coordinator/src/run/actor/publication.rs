@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 
 use tributary_model::Digest;
-use tributary_proto::{DeviceId, RegionId};
+use tributary_proto::DeviceId;
 
 use super::Actor;
 use crate::CoordinatorError;
 use crate::engine::Event;
-use crate::ledger::{Charge, ChargeKind};
+use crate::ledger::{Charge, ChargeKind, DeviceCharge};
 use crate::registry::ModelRecord;
 use crate::run::collect::{Sealed, owned_by, read_updates};
 use crate::run::release::{Collected, Release, Released, noise_seed, rule_seed};
 use crate::run::server_state::ServerState;
+use crate::run::view::mechanism;
 use crate::store::Batch;
 
 impl Actor {
@@ -21,12 +22,14 @@ impl Actor {
         let round = self.state.round.number;
         let regions = &self.state.spec.regions;
         let leases = &self.state.round.leases;
-        let devices: Vec<(DeviceId, RegionId)> = self
-            .state
-            .round
-            .contributors()
-            .filter_map(|id| Some((id.clone(), regions[leases.get(id)?.region].clone())))
-            .collect();
+        let pays = |device: &DeviceId| {
+            Some(DeviceCharge {
+                device: device.clone(),
+                region: regions[leases.get(device)?.region].clone(),
+                pico_rho: self.costs.pico_rho,
+            })
+        };
+        let devices: Vec<DeviceCharge> = self.state.round.contributors().filter_map(pays).collect();
         let events = vec![Event::Charged {
             round,
             pico_rho: self.costs.pico_rho,
@@ -34,7 +37,7 @@ impl Actor {
         self.state.check_all(&events)?;
         let mut batch = Batch::new();
         self.journal.put(&events, &mut batch)?;
-        let charge = self.charge_entry(devices.len());
+        let charge = self.charge_entry();
         let charged = self.core.ledger.charge(charge, &devices, batch).await;
         if let Err(CoordinatorError::Budget(reason)) = charged {
             // another run or monitor spent what selection still saw: nothing is released
@@ -45,27 +48,13 @@ impl Actor {
         self.applied(&events).await
     }
 
-    fn charge_entry(&self, devices: usize) -> Charge {
-        let participations = self.state.round.contributors().map(|device| {
-            let past = self.state.participations.get(device);
-            past.map_or(1, |past| past.count + 1)
-        });
-        let most = participations
-            .max()
-            .unwrap_or(0)
-            .max(self.state.most_participations());
+    fn charge_entry(&self) -> Charge {
+        let round = self.state.round.number;
         Charge {
-            account: self.state.id.to_string(),
-            kind: ChargeKind::Training,
-            number: self.state.round.number.into(),
-            part: 0,
-            pico_rho: self.costs.pico_rho,
-            devices: devices as u64,
-            seeded: self.state.spec.is_seeded(),
-            unnoised: self.costs.noise.is_none(),
+            mechanism: mechanism(&self.state),
             cap_pico_rho: self.costs.cap_pico_rho.unwrap_or(0),
-            worst_pico_rho: self.costs.pico_rho.saturating_mul(u64::from(most)),
             unix_ms: self.core.clock.now_ms(),
+            ..Charge::new(self.state.id.as_str(), ChargeKind::Training, round.into())
         }
     }
 
