@@ -1,118 +1,40 @@
-//! `tributary privacy`: what was spent and what remains.
+//! `privacy show`: the worst device, regions, and accounts by region.
 
-use anyhow::Result;
-use clap::Subcommand;
-use tributary_proto::v1::GetPrivacyRequest;
-
-use crate::arguments::Global;
-use crate::client::Coordinator;
-use crate::exit::Exit;
-use crate::output::{Align, Cell, Output, Palette, Table, Tone, count, decimal, printable};
+use super::statement::{epsilon_cell, statement};
+use crate::output::{Align, Cell, Palette, Table, Tone, count, decimal, printable};
 use crate::view::{AccountView, PrivacyView, RegionSpendView, Spend};
-
-const AFTER: &str = "\
-Examples:
-  tributary privacy show
-  tributary privacy show --run RUN --format json
-
-Spend is that of the device that spent most: no device has lost more than this.";
 
 /// An empty ledger.
 const NOTHING: &str = "nothing was charged yet";
-/// In place of an epsilon that would promise something.
-const NOT_PRIVATE: &str = "not private";
+/// Less than this share of a cap left is worth a look.
+const LITTLE: f64 = 0.1;
+/// The name of all regions of an account together.
+const ALL: &str = "all";
 
-/// Verbs of `privacy`.
-#[derive(Debug, Subcommand)]
-pub enum PrivacyVerb {
-    /// Show the ledger
-    #[command(after_help = AFTER)]
-    Show {
-        /// Only this run
-        #[arg(
-            long,
-            value_name = "RUN",
-            default_value = "",
-            hide_default_value = true
-        )]
-        run: String,
-    },
-}
-
-/// Does what was asked.
-pub async fn dispatch(verb: PrivacyVerb, global: &Global, output: Output) -> Result<Exit> {
-    let PrivacyVerb::Show { run } = verb;
-    let coordinator = Coordinator::at(&global.coordinator)?;
-    let answer = coordinator
-        .control()
-        .get_privacy(GetPrivacyRequest { run_id: run })
-        .await;
-    let ledger = answer
-        .map_err(|status| coordinator.failure(&status))?
-        .into_inner();
-    output.answer(&PrivacyView::from(ledger), text)?;
-    Ok(Exit::Done)
-}
-
-/// A spend as a sentence with all of its conditions.
-pub fn statement(spend: &Spend, colours: Palette) -> String {
-    if spend.has_no_noise() {
-        return colours.paint(Tone::Bad, "no noise: NOT PRIVATE");
-    }
-    if spend.not_private {
-        return colours.paint(Tone::Bad, "NOT PRIVATE: the noise was seeded");
-    }
-    if spend.is_nothing() {
-        return colours.paint(Tone::Dim, "nothing spent");
-    }
-    format!(
-        "epsilon {} at delta {:e} ({}, {}; rho {})",
-        colours.paint(Tone::Accent, &decimal(spend.epsilon)),
-        spend.delta,
-        printable(&spend.adjacency.replace('-', " ")),
-        printable(&spend.mechanism.replace('-', " ")),
-        decimal(spend.rho),
-    )
-}
-
-/// The epsilon of a spend for a column or a line that has no room for its conditions; `-` where the
-/// coordinator states nothing, as for an open round.
-pub fn epsilon(spend: &Spend) -> String {
-    if spend.is_not_private() {
-        NOT_PRIVATE.to_owned()
-    } else if spend.mechanism.is_empty() {
-        "-".to_owned()
-    } else {
-        decimal(spend.epsilon)
-    }
-}
-
-/// The same as a cell of a table.
-pub fn epsilon_cell(spend: &Spend) -> Cell {
-    match spend.is_not_private() {
-        true => Cell::toned(Tone::Bad, NOT_PRIVATE),
-        false => epsilon(spend).into(),
-    }
-}
-
-fn text(ledger: &PrivacyView, colours: Palette) -> String {
+/// The ledger for people.
+pub fn text(ledger: &PrivacyView, colours: Palette) -> String {
     if ledger.worst_device.is_none() && ledger.accounts.is_empty() {
         return colours.paint(Tone::Dim, NOTHING);
     }
-    let mut lines = Vec::new();
+    let mut parts = Vec::new();
     if let Some(worst) = &ledger.worst_device {
         let region = match worst.region.as_str() {
             "" => String::new(),
             region => format!(" (in {})", printable(region)),
         };
         let statement = statement(&worst.spend, colours);
-        lines.push(format!("worst device{region}: {statement}\n"));
+        parts.push(format!("worst device{region}: {statement}"));
     }
     if !ledger.regions.is_empty() {
-        lines.push(format!("{}\n", regions(&ledger.regions, colours)));
+        parts.push(regions(&ledger.regions, colours));
     }
-    lines.push(accounts(&ledger.accounts, colours));
-    lines.join("\n")
+    parts.push(accounts(&ledger.accounts, colours));
+    let conditions = conditions(&ledger.accounts);
+    if !conditions.is_empty() {
+        let lines = conditions.iter().map(|line| colours.paint(Tone::Dim, line));
+        parts.push(lines.collect::<Vec<_>>().join("\n"));
+    }
+    parts.join("\n\n")
 }
 
 fn regions(regions: &[RegionSpendView], colours: Palette) -> String {
@@ -133,61 +55,124 @@ fn regions(regions: &[RegionSpendView], colours: Palette) -> String {
     table.render(colours, NOTHING)
 }
 
+/// What an account or one region of it has spent of its cap.
+struct Line<'a> {
+    spend: &'a Spend,
+    epsilon_left: Option<f64>,
+    rho_left: Option<f64>,
+    cap: Option<f64>,
+}
+
+impl Line<'_> {
+    /// Epsilon, what is left of it, rho, what is left of it.
+    fn cells(&self) -> [Cell; 4] {
+        let tone = match (self.cap, self.rho_left) {
+            (Some(cap), Some(left)) if left < cap * LITTLE => Tone::Warn,
+            _ => Tone::Good,
+        };
+        let left = |number: Option<f64>| match number {
+            Some(number) => Cell::toned(tone, decimal(number)),
+            None => Cell::toned(Tone::Dim, "-"),
+        };
+        [
+            epsilon_cell(self.spend),
+            left(self.epsilon_left),
+            decimal(self.spend.rho).into(),
+            left(self.rho_left),
+        ]
+    }
+}
+
 fn accounts(accounts: &[AccountView], colours: Palette) -> String {
     let mut table = Table::new(&[
         ("account", Align::Left),
         ("kind", Align::Left),
         ("charges", Align::Right),
+        ("region", Align::Left),
+        ("devices", Align::Right),
         ("epsilon", Align::Right),
+        ("remains", Align::Right),
         ("rho", Align::Right),
-        ("cap", Align::Right),
         ("remains", Align::Right),
     ]);
     for account in accounts {
-        let capped = |rho: Option<f64>| rho.map_or("-".to_owned(), decimal);
-        let tone = match (account.budget_rho, account.remaining_rho) {
-            (Some(cap), Some(rest)) if rest < cap * 0.1 => Tone::Warn,
-            _ => Tone::Good,
+        let devices: u64 = account.regions.iter().map(|at| at.devices).sum();
+        let (region, known) = match account.regions.as_slice() {
+            [] => ("-", "-".to_owned()),
+            [only] => (only.region.as_str(), count(devices)),
+            _ => (ALL, count(devices)),
         };
-        table.row(vec![
+        let whole = Line {
+            spend: &account.spend,
+            epsilon_left: account.remaining_epsilon,
+            rho_left: account.remaining_rho,
+            cap: account.budget_rho,
+        };
+        let mut row = vec![
             Cell::toned(Tone::Strong, &account.id),
             account.kind.as_str().into(),
             count(account.charges).into(),
-            epsilon_cell(&account.spend),
-            decimal(account.spend.rho).into(),
-            capped(account.budget_rho).into(),
-            Cell::toned(tone, capped(account.remaining_rho)),
-        ]);
+            region.into(),
+            known.into(),
+        ];
+        row.extend(whole.cells());
+        table.row(row);
+        if account.regions.len() < 2 {
+            continue;
+        }
+        for at in &account.regions {
+            let part = Line {
+                spend: &at.spend,
+                epsilon_left: at.remaining_epsilon,
+                rho_left: at.remaining_rho,
+                cap: account.budget_rho,
+            };
+            let mut row: Vec<Cell> = vec!["".into(), "".into(), "".into()];
+            row.extend([at.region.as_str().into(), count(at.devices).into()]);
+            row.extend(part.cells());
+            table.row(row);
+        }
     }
     table.render(colours, NOTHING)
+}
+
+/// What the epsilons of the accounts mean: a line for those that mean the same.
+fn conditions(accounts: &[AccountView]) -> Vec<String> {
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for account in accounts {
+        let spend = &account.spend;
+        let meaning = match spend.is_not_private() {
+            true => spend.mechanism.clone(),
+            false => format!(
+                "epsilon at delta {:e}, {}; {}",
+                spend.delta, spend.adjacency, spend.mechanism
+            ),
+        };
+        let name = match account.kind.as_str() {
+            // a monitor has accounts of two kinds
+            "calibration" => format!("{} {}", account.id, account.kind),
+            _ => account.id.clone(),
+        };
+        match groups.iter_mut().find(|(known, _)| *known == meaning) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((meaning, vec![name])),
+        }
+    }
+    if let [(meaning, _)] = groups.as_slice() {
+        return vec![printable(meaning)];
+    }
+    let line = |(meaning, names): (String, Vec<String>)| {
+        printable(&format!("{}: {meaning}", names.join(", ")))
+    };
+    groups.into_iter().map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use tributary_proto::v1;
 
+    use super::super::epsilon;
     use super::*;
-
-    #[test]
-    fn an_epsilon_is_never_shown_without_its_conditions() {
-        let spend = Spend {
-            epsilon: 7.31,
-            delta: 1e-5,
-            rho: 0.62,
-            adjacency: "add-or-remove-one-device".into(),
-            mechanism: "discrete-gaussian".into(),
-            ..Spend::default()
-        };
-        assert_eq!(
-            statement(&spend, Palette::PLAIN),
-            "epsilon 7.31 at delta 1e-5 (add or remove one device, discrete gaussian; rho 0.6200)"
-        );
-        let seeded = Spend {
-            not_private: true,
-            ..spend
-        };
-        assert!(statement(&seeded, Palette::PLAIN).starts_with("NOT PRIVATE"));
-    }
 
     fn shown(spend: v1::PrivacySpend, accounts: Vec<v1::PrivacyAccount>) -> String {
         let answer = v1::GetPrivacyResponse {
