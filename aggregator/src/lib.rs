@@ -79,5 +79,5 @@ pub use optimiser::{OptimiserError, OptimiserState, ServerOptimiser};
 pub use partial::{
     EncodedContribution, MAX_CONTRIBUTIONS, MAX_WEIGHT, Partial, PartialError, WEIGHT_ONE,
 };
-pub use release::{ReleaseError, release_mean};
+pub use release::{ReleaseError, release_correlated_mean, release_mean};
 pub use robust::{PreAggregator, RobustError, RobustRule, RobustSpec};

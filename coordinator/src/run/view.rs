@@ -7,7 +7,7 @@ use tributary_proto::v1;
 
 use crate::engine::{AssignmentState, Phase, RoundRecord, RunState, RunStatus};
 use crate::ledger::spend;
-use crate::spec::{PrivacyMode, RunSpec};
+use crate::spec::{NoiseMechanism, PrivacyMode, RunSpec};
 
 /// A run as the control service shows it.
 #[derive(Debug, Clone, Default)]
@@ -105,7 +105,11 @@ fn mechanism(state: &RunState) -> Mechanism {
         (PrivacyMode::None, _) => Mechanism::None,
         (_, true) => Mechanism::SeededNotPrivate,
         (PrivacyMode::Local, false) => Mechanism::LocalGaussian,
-        (PrivacyMode::Dp, false) => Mechanism::DiscreteGaussian,
+        (PrivacyMode::Dp, false) => match state.spec.privacy.mechanism {
+            NoiseMechanism::Independent => Mechanism::DiscreteGaussian,
+            NoiseMechanism::Blt => Mechanism::CorrelatedBlt,
+            NoiseMechanism::Tree => Mechanism::CorrelatedTree,
+        },
     }
 }
 
@@ -127,6 +131,7 @@ fn open_round(state: &RunState) -> v1::Round {
         counted: round.counted() as u64,
         dropped: round.in_state(AssignmentState::Dropped) as u64,
         regions: regions(state, &round.counted_by_region(state.spec.regions.len())),
+        clip: state.clip(),
         ..v1::Round::default()
     }
 }
@@ -152,6 +157,7 @@ fn round(state: &RunState, record: &RoundRecord) -> v1::Round {
         privacy: Some(spend(record.worst_pico_rho, delta, mechanism(state))),
         reason: record.reason.clone(),
         regions: regions(state, &record.counted),
+        clip: record.clip,
     }
 }
 
