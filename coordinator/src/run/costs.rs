@@ -279,3 +279,134 @@ pub fn needed_in(spec: &RunSpec, count: u32) -> u32 {
         .div_ceil(spec.rounds.min_separation)
         .min(spec.rounds.max_participations)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixtures::spec;
+    use crate::spec::AdaptiveClipSpec;
+
+    fn fixed() -> FixedPoint {
+        FixedPoint::new(1.0, 15).unwrap()
+    }
+
+    /// Twelve rounds, four participations three rounds apart.
+    fn planned(change: impl FnOnce(&mut RunSpec)) -> (RunSpec, RunCosts) {
+        let mut spec = spec();
+        spec.rounds.count = 12;
+        spec.rounds.min_separation = 3;
+        spec.rounds.max_participations = u32::MAX;
+        change(&mut spec);
+        let costs = RunCosts::new(&spec, &fixed()).unwrap();
+        (spec, costs)
+    }
+
+    fn adaptive(rounds: Option<u32>) -> Option<AdaptiveClipSpec> {
+        Some(AdaptiveClipSpec {
+            quantile: 0.5,
+            learning_rate: 0.2,
+            count_noise: Some(5.0),
+            rounds,
+        })
+    }
+
+    fn rho(pico: u64) -> f64 {
+        pico as f64 * 1e-12
+    }
+
+    #[test]
+    fn a_run_with_correlated_noise_costs_one_half_over_z_squared_in_all() {
+        for mechanism in [NoiseMechanism::Blt, NoiseMechanism::Tree] {
+            let (spec, costs) = planned(|spec| {
+                spec.privacy.mechanism = mechanism;
+                spec.privacy.noise_multiplier = 2.0;
+            });
+            assert_eq!(needed_participations(&spec), 4);
+            let whole = rho(costs.spent(0, 4));
+            assert!((0.124_999..=0.125).contains(&whole), "{mechanism:?} {whole}");
+            assert_eq!(costs.worst_case(&spec), costs.spent(0, 4));
+            assert!(costs.spent(0, 1) < costs.spent(0, 4) / 2);
+            assert!(costs.strategy().is_some());
+        }
+    }
+
+    #[test]
+    fn a_clip_that_moves_in_every_round_is_paid_for_out_of_the_same_noise() {
+        let (_, costs) = planned(|spec| {
+            spec.privacy.adaptive_clip = adaptive(None);
+            spec.privacy.noise_multiplier = 2.0;
+        });
+        let each = rho(costs.spent(0, 1));
+        assert!((0.125..0.1251).contains(&each), "{each}");
+        let SumNoise::Independent(noise) = costs.noise else {
+            panic!("{costs:?}")
+        };
+        // z_delta = (z^-2 - (2 s_b)^-2)^(-1/2), above z
+        let split = (0.25f64 - 0.01).powf(-0.5);
+        assert!((noise.sigma() / SCALE as f64 - split).abs() < 1e-5);
+    }
+
+    #[test]
+    fn rounds_that_estimate_the_clip_cost_the_count_alone() {
+        let (spec, costs) = planned(|spec| {
+            spec.privacy.adaptive_clip = adaptive(Some(6));
+            spec.privacy.mechanism = NoiseMechanism::Blt;
+            spec.privacy.noise_multiplier = 2.0;
+        });
+        assert!((rho(costs.spent(2, 0)) - 2.0 / 200.0).abs() < 1e-9);
+        // two participations estimate and two train
+        assert_eq!(costs.worst_case(&spec), costs.spent(2, 2));
+        assert!((0.134_99..=0.135).contains(&rho(costs.spent(2, 2))));
+    }
+
+    #[test]
+    fn local_noise_is_charged_for_any_two_updates() {
+        let (_, costs) = planned(|spec| {
+            spec.privacy.mode = PrivacyMode::Local;
+            spec.privacy.noise_multiplier = 4.0;
+        });
+        assert!((0.125..0.1251).contains(&rho(costs.spent(0, 1))));
+        assert!(costs.charged_when_asked() && costs.adjacency() == Adjacency::ReplaceDevice);
+        assert_eq!(costs.noise, SumNoise::None);
+    }
+
+    proptest! {
+        #[test]
+        fn prices_add_up_to_what_is_spent_and_never_pass_the_worst_case(
+            mechanism in 0usize..3,
+            estimation in 0u32..4,
+            rounds in prop::collection::vec(any::<bool>(), 12),
+        ) {
+            let (spec, costs) = planned(|spec| {
+                spec.privacy.mechanism =
+                    [NoiseMechanism::Independent, NoiseMechanism::Blt, NoiseMechanism::Tree][mechanism];
+                spec.privacy.adaptive_clip = adaptive((estimation > 0).then_some(estimation));
+                if mechanism > 0 && estimation == 0 {
+                    spec.privacy.adaptive_clip = None;
+                }
+            });
+            let mut state = crate::fixtures::state(spec.clone());
+            let mut past: Option<Participation> = None;
+            let mut paid = 0;
+            for (number, wants) in (1..).zip(rounds) {
+                state.round.number = number;
+                let apart = past.is_none_or(|past| number >= past.last_round + 3);
+                if !(wants && apart) {
+                    continue;
+                }
+                let price = costs.price(&state, past.as_ref());
+                prop_assert!(price > 0);
+                paid += price;
+                let mut now = past.unwrap_or(Participation { count: 0, last_round: 0, estimated: 0 });
+                now.count += 1;
+                now.last_round = number;
+                now.estimated += u32::from(state.is_estimating());
+                past = Some(now);
+                prop_assert_eq!(paid, costs.spent(now.estimated, now.trained()));
+            }
+            prop_assert!(paid <= costs.worst_case(&spec));
+        }
+    }
+}

@@ -7,7 +7,7 @@ use tributary_proto::v1;
 
 use crate::engine::{AssignmentState, Phase, RoundRecord, RunState, RunStatus};
 use crate::ledger::spend;
-use crate::spec::{NoiseMechanism, PrivacyMode, RunSpec};
+use crate::spec::{NoiseMechanism, PrivacyMode, PrivacySpec, RunSpec};
 
 /// A run as the control service shows it.
 #[derive(Debug, Clone, Default)]
@@ -93,10 +93,31 @@ fn method(spec: &RunSpec) -> String {
             spec.rounds.staleness_cap()
         ));
     }
+    parts.extend(protection(&spec.privacy));
     let robust = spec.aggregation.robust(spec.rounds.minimum());
     parts.extend(robust.map(|robust| format!("robust: {robust}")));
     parts.push(training.codec.clone());
     parts.join(", ")
+}
+
+/// What is not plain about the noise and the clip, for people.
+fn protection(privacy: &PrivacySpec) -> Option<String> {
+    let noise = match (privacy.mode, privacy.mechanism) {
+        (PrivacyMode::Local, _) => Some("noise on the devices"),
+        (_, NoiseMechanism::Independent) => None,
+        (_, NoiseMechanism::Blt) => Some("correlated noise (blt)"),
+        (_, NoiseMechanism::Tree) => Some("correlated noise (tree)"),
+    };
+    let clip = privacy
+        .adaptive_clip
+        .map(|adaptive| match adaptive.rounds {
+            None => "adaptive clip".to_owned(),
+            Some(rounds) => format!("clip estimated in {rounds} rounds"),
+        });
+    match (noise, clip) {
+        (Some(noise), Some(clip)) => Some(format!("{noise}, {clip}")),
+        (noise, clip) => noise.map(str::to_owned).or(clip),
+    }
 }
 
 /// What protects the devices of the run.
