@@ -80,7 +80,7 @@ pub use codec::{Codec, EdenBits, ErrorFeedback, FeedbackError, Scheme, Share, Un
 pub use error::UpdateError;
 pub use fixed_point::{Contribution, FixedPoint, MAX_DIMENSION, SCALE};
 pub use local_noise::{LocalNoise, LocalNoiseError};
-pub use noise::{DiscreteGaussian, NoiseError, NoiseSource};
+pub use noise::{DiscreteGaussian, DiscreteLaplace, GaussianTable, NoiseError, NoiseSource};
 pub use optimiser::{OptimiserError, OptimiserState, ServerOptimiser};
 pub use partial::{
     EncodedContribution, MAX_CONTRIBUTIONS, MAX_WEIGHT, Partial, PartialError, WEIGHT_ONE,

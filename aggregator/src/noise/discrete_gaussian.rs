@@ -1,19 +1,18 @@
 //! The discrete Gaussian, sampled exactly in integers.
 
+use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
-use super::bernoulli_exp::{minus_one, narrow_fraction, negative_exponent};
-use super::uniform::below;
+use super::bernoulli_exp::negative_exponent;
+use super::chunks::{Sampler, add_in_parallel, add_in_sequence};
+use super::discrete_laplace::geometric;
 use super::{NoiseError, NoiseSource};
 use crate::accountant::{AccountingError, Rho};
 
 /// Largest integer sigma; 2 sigma^2 times the longest possible series still fits the coins.
-const MAX_INTEGER_SIGMA: u64 = 1 << 40;
+pub(super) const MAX_INTEGER_SIGMA: u64 = 1 << 40;
 /// Largest numerator and denominator of a fractional sigma, for the same reason.
-const MAX_FRACTION_PART: u64 = 1 << 20;
-/// Scales of the Laplace proposal are cut here: the mass beyond is e^-(2^20), and the acceptance
-/// step would still have to let it through.
-const MAX_LAPLACE_SCALES: u64 = 1 << 20;
+pub(super) const MAX_FRACTION_PART: u64 = 1 << 20;
 
 /// Noise on the integers with P(x) proportional to e^(-x^2 / (2 sigma^2)).
 ///
@@ -160,33 +159,26 @@ impl DiscreteGaussian {
         }
     }
 
-    /// Adds an independent sample to every value.
+    /// Adds an independent sample to every value, chunks of [`NoiseSource::CHUNK`] in parallel on the
+    /// threads of rayon's current pool.
     ///
-    /// Chunks of fixed size use streams of their own, so the outcome depends on the source alone. A
-    /// sum at the edge of i64 saturates, which is a function of the released value only.
+    /// Each chunk uses a stream of its own, so the outcome depends on the source alone and not on the
+    /// number of threads. A sum at the edge of i64 saturates, which is a function of the released value
+    /// only.
     pub fn add_noise(&self, values: &mut [i64], source: &mut NoiseSource) {
-        for chunk in values.chunks_mut(NoiseSource::CHUNK) {
-            source.with_stream(|rng| {
-                for value in chunk {
-                    *value = value.saturating_add(self.sample(rng));
-                }
-            });
-        }
+        add_in_parallel(self, values, source);
     }
 
-    /// A discrete Laplace variable of integer scale t as (magnitude, negative): algorithm 2.
+    /// What [`DiscreteGaussian::add_noise`] does, bit for bit, on the calling thread alone.
+    pub fn add_noise_on_this_thread(&self, values: &mut [i64], source: &mut NoiseSource) {
+        add_in_sequence(self, values, source);
+    }
+
+    /// A discrete Laplace variable of integer scale t as (magnitude, negative).
     #[inline]
     fn propose<R: Rng + ?Sized>(&self, rng: &mut R) -> (u64, bool) {
         loop {
-            let remainder = below(self.laplace_scale, rng);
-            if !narrow_fraction(remainder, self.laplace_scale, rng) {
-                continue;
-            }
-            let mut scales = 0;
-            while scales < MAX_LAPLACE_SCALES && minus_one(rng) {
-                scales += 1;
-            }
-            let magnitude = remainder + scales * self.laplace_scale;
+            let magnitude = geometric(self.laplace_scale, rng);
             let negative = rng.next_u32() >> 31 == 1;
             // zero has one sign only
             if !(negative && magnitude == 0) {
@@ -196,7 +188,14 @@ impl DiscreteGaussian {
     }
 }
 
-fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+impl Sampler for DiscreteGaussian {
+    #[inline]
+    fn draw(&self, rng: &mut ChaCha20Rng) -> i64 {
+        self.sample(rng)
+    }
+}
+
+pub(super) fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
     while b != 0 {
         (a, b) = (b, a % b);
     }
