@@ -7,6 +7,7 @@ use tributary_proto::v1;
 
 use crate::engine::{AssignmentState, Phase, RoundRecord, RunState, RunStatus};
 use crate::ledger::spend;
+use crate::run::costs::adjacency;
 use crate::spec::{NoiseMechanism, PrivacyMode, PrivacySpec, RunSpec};
 
 /// A run as the control service shows it.
@@ -37,7 +38,7 @@ impl RunView {
         }
         self.open = state.is_running().then(|| open_round(state));
         let privacy = self.run.privacy.take();
-        let nothing = || spend(0, state.spec.privacy.delta, mechanism(state));
+        let nothing = || statement(state, 0);
         self.run = run(state, reason, privacy.unwrap_or_else(nothing));
     }
 }
@@ -120,8 +121,19 @@ fn protection(privacy: &PrivacySpec) -> Option<String> {
     }
 }
 
+/// What a device of the run that spent so much has lost.
+fn statement(state: &RunState, pico_rho: u64) -> v1::PrivacySpend {
+    let adjacency = adjacency(state.spec.privacy.mode == PrivacyMode::Local);
+    spend(
+        pico_rho,
+        state.spec.privacy.delta,
+        mechanism(state),
+        adjacency,
+    )
+}
+
 /// What protects the devices of the run.
-fn mechanism(state: &RunState) -> Mechanism {
+pub(super) fn mechanism(state: &RunState) -> Mechanism {
     match (state.spec.privacy.mode, state.spec.is_seeded()) {
         (PrivacyMode::None, _) => Mechanism::None,
         (_, true) => Mechanism::SeededNotPrivate,
@@ -158,7 +170,6 @@ fn open_round(state: &RunState) -> v1::Round {
 }
 
 fn round(state: &RunState, record: &RoundRecord) -> v1::Round {
-    let delta = state.spec.privacy.delta;
     v1::Round {
         round: record.number,
         phase: if record.model.is_some() {
@@ -175,7 +186,7 @@ fn round(state: &RunState, record: &RoundRecord) -> v1::Round {
             .map_or(String::new(), |model| model.to_string()),
         bytes_down: record.bytes_down,
         bytes_up: record.bytes_up,
-        privacy: Some(spend(record.worst_pico_rho, delta, mechanism(state))),
+        privacy: Some(statement(state, record.worst_pico_rho)),
         reason: record.reason.clone(),
         regions: regions(state, &record.counted),
         clip: record.clip,

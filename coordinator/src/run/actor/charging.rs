@@ -110,19 +110,14 @@ impl Actor {
 
     /// The ledger's entry for the open round; the ledger fills in what depends on the devices.
     fn entry(&self, part: u64) -> Charge {
+        let round = self.state.round.number;
         Charge {
-            account: self.state.id.to_string(),
-            kind: ChargeKind::Training,
-            number: self.state.round.number.into(),
             part,
-            pico_rho: 0,
-            devices: 0,
             mechanism: self.costs.mechanism(self.state.spec.is_seeded()),
             adjacency: self.costs.adjacency(),
-            regions: Vec::new(),
             cap_pico_rho: self.costs.cap_pico_rho.unwrap_or(0),
-            worst_pico_rho: 0,
             unix_ms: self.core.clock.now_ms(),
+            ..Charge::new(self.state.id.as_str(), ChargeKind::Training, round.into())
         }
     }
 }
