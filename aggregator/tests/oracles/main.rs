@@ -5,5 +5,6 @@
     reason = "helpers of tests fail the test by panicking"
 )]
 
+mod matrix;
 mod reference;
 mod zcdp;
