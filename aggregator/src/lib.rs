@@ -51,6 +51,7 @@
 //! | `robust` | rules that bear lying devices, and their pre-aggregators |
 //! | `optimiser` | how the mean moves the global weights |
 //! | `accountant` | rho, epsilon, budgets, the privacy statement |
+//! | `ftrl` | noise correlated over the rounds of a run (DP-FTRL): BLT and tree |
 //! | `stored` | reading the fields of stored bytes |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -62,6 +63,7 @@ mod codec;
 mod error;
 mod fixed_point;
 mod local_noise;
+pub mod ftrl;
 mod noise;
 mod optimiser;
 mod partial;

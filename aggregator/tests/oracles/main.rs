@@ -6,5 +6,6 @@
 )]
 
 mod adaptive_clip;
+mod matrix;
 mod reference;
 mod zcdp;

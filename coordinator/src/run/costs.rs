@@ -325,7 +325,10 @@ mod tests {
             });
             assert_eq!(needed_participations(&spec), 4);
             let whole = rho(costs.spent(0, 4));
-            assert!((0.124_999..=0.125).contains(&whole), "{mechanism:?} {whole}");
+            assert!(
+                (0.124_999..=0.125).contains(&whole),
+                "{mechanism:?} {whole}"
+            );
             assert_eq!(costs.worst_case(&spec), costs.spent(0, 4));
             assert!(costs.spent(0, 1) < costs.spent(0, 4) / 2);
             assert!(costs.strategy().is_some());

@@ -109,12 +109,10 @@ fn protection(privacy: &PrivacySpec) -> Option<String> {
         (_, NoiseMechanism::Blt) => Some("correlated noise (blt)"),
         (_, NoiseMechanism::Tree) => Some("correlated noise (tree)"),
     };
-    let clip = privacy
-        .adaptive_clip
-        .map(|adaptive| match adaptive.rounds {
-            None => "adaptive clip".to_owned(),
-            Some(rounds) => format!("clip estimated in {rounds} rounds"),
-        });
+    let clip = privacy.adaptive_clip.map(|adaptive| match adaptive.rounds {
+        None => "adaptive clip".to_owned(),
+        Some(rounds) => format!("clip estimated in {rounds} rounds"),
+    });
     match (noise, clip) {
         (Some(noise), Some(clip)) => Some(format!("{noise}, {clip}")),
         (noise, clip) => noise.map(str::to_owned).or(clip),

@@ -70,8 +70,15 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
             &["privacy.adaptive_clip", "count_noise"],
         ),
         (
-            private().set("privacy.adaptive_clip", table("count_noise = 2.0\nrounds = 2")),
-            &["privacy.adaptive_clip.rounds", "none trains", "rounds.count"],
+            private().set(
+                "privacy.adaptive_clip",
+                table("count_noise = 2.0\nrounds = 2"),
+            ),
+            &[
+                "privacy.adaptive_clip.rounds",
+                "none trains",
+                "rounds.count",
+            ],
         ),
         (
             new().set("privacy.adaptive_clip", table("count_noise = 2.0")),
@@ -91,7 +98,11 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
         ),
         (
             new().set("privacy.mechanism", "tree"),
-            &["privacy.mechanism", "privacy.mode is not dp", "set privacy.mode to dp"],
+            &[
+                "privacy.mechanism",
+                "privacy.mode is not dp",
+                "set privacy.mode to dp",
+            ],
         ),
         (
             private()

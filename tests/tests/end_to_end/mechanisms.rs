@@ -80,7 +80,10 @@ async fn run(recipe: &Recipe, crash: bool) -> Ended {
     let ended = Ended {
         model: of(&shown).model_digest.clone(),
         rounds: shown.rounds.clone(),
-        ledger: operator.privacy(&run).await.accounts[0].spend.clone().unwrap(),
+        ledger: operator.privacy(&run).await.accounts[0]
+            .spend
+            .clone()
+            .unwrap(),
     };
     fleet.shutdown().await;
     ended
@@ -100,7 +103,10 @@ fn assert_stated(ended: &Ended, mechanism: &str, adjacency: &str) {
         assert!(spend.mechanism.contains(mechanism), "{spend:?}");
         assert_eq!(spend.adjacency, adjacency);
         assert!(!spend.not_private && spend.delta == 1e-5);
-        assert!(spend.epsilon > 0.0 && spend.epsilon_gaussian <= spend.epsilon, "{spend:?}");
+        assert!(
+            spend.epsilon > 0.0 && spend.epsilon_gaussian <= spend.epsilon,
+            "{spend:?}"
+        );
     }
 }
 
@@ -108,7 +114,10 @@ const ADD_OR_REMOVE: &str = "add or remove one device";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn correlated_noise_costs_a_whole_run_what_one_round_costs_with_fresh_noise() {
-    for (mechanism, words) in [("blt", "correlated by a BLT"), ("tree", "correlated by a tree")] {
+    for (mechanism, words) in [
+        ("blt", "correlated by a BLT"),
+        ("tree", "correlated by a tree"),
+    ] {
         let recipe = base()
             .set("privacy.mechanism", mechanism)
             .set("privacy.noise_multiplier", 2.0);
@@ -117,7 +126,10 @@ async fn correlated_noise_costs_a_whole_run_what_one_round_costs_with_fresh_nois
         // 12 devices, 6 rounds of 4: each takes part twice, three rounds apart, as it may at the most;
         // rho is 1 / (2 z^2) for both together
         let spends = ended.spends();
-        assert!((0.124..=0.1250001).contains(&spends[5]), "{mechanism} {spends:?}");
+        assert!(
+            (0.124..=0.1250001).contains(&spends[5]),
+            "{mechanism} {spends:?}"
+        );
         // in the first three rounds each took part once, and pays the rest later
         assert!(spends[2] < 0.7 * spends[5], "{mechanism} {spends:?}");
     }
@@ -210,7 +222,10 @@ async fn kill_9_changes_no_bit_of_correlated_noise_or_of_a_moving_clip() {
         assert_eq!(crashed.spends(), undisturbed.spends(), "{recipe:?}");
         assert_eq!(crashed.ledger, undisturbed.ledger, "{recipe:?}");
         let spend = &undisturbed.ledger;
-        assert!(spend.not_private && spend.mechanism.contains("NOT PRIVATE"), "{spend:?}");
+        assert!(
+            spend.not_private && spend.mechanism.contains("NOT PRIVATE"),
+            "{spend:?}"
+        );
     }
 }
 
