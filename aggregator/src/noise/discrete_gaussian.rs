@@ -74,6 +74,26 @@ impl DiscreteGaussian {
         Ok(Self::fraction(p, q))
     }
 
+    /// The least noise on a binary grid whose scale is at least `sigma`: a multiple of the largest
+    /// 2^-s, s in 0..=20, that keeps the numerator within 2^20, an integer from 2^20 on. The scale is
+    /// less than 2^-19 of itself above `sigma`, or 2^-20 where `sigma` is smaller than that.
+    ///
+    /// # Errors
+    /// [`NoiseError::BadFloatSigma`] unless `sigma` is above 0 and at most 2^40.
+    pub fn at_least(sigma: f64) -> Result<Self, NoiseError> {
+        let refused = NoiseError::BadFloatSigma { value: sigma };
+        // written so that NaN fails
+        if !(sigma > 0.0 && sigma <= MAX_INTEGER_SIGMA as f64) {
+            return Err(refused);
+        }
+        let fits = |shift: &u32| sigma * (1u64 << shift) as f64 <= MAX_FRACTION_PART as f64;
+        let shift = (0..=20).rev().find(fits).unwrap_or(0);
+        let denominator = 1u64 << shift;
+        // powers of two: the product is exact
+        let numerator = (sigma * denominator as f64).ceil() as u64;
+        Self::from_ratio(numerator, denominator).map_err(|_| refused)
+    }
+
     /// t = sigma: the acceptance exponent is (|y| - sigma)^2 / (2 sigma^2).
     fn integer(sigma: u64) -> Self {
         Self {
@@ -189,6 +209,22 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn floats_that_are_no_scale_are_refused_and_dyadic_ones_are_kept() {
+        for bad in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, 1.1e12] {
+            let refused = DiscreteGaussian::at_least(bad);
+            assert!(
+                matches!(refused, Err(NoiseError::BadFloatSigma { .. })),
+                "{bad}"
+            );
+        }
+        let ratio = |sigma| DiscreteGaussian::at_least(sigma).unwrap().ratio();
+        assert_eq!(ratio(300.5), (601, 2));
+        assert_eq!(ratio(1_048_577.0), (1_048_577, 1));
+        assert_eq!(ratio(f64::powi(2.0, 40)), (1 << 40, 1));
+        assert_eq!(ratio(1e-300), (1, 1 << 20));
+    }
+
     proptest! {
         /// Proposal e^(-y / t) times acceptance e^(-(y m - c)^2 / (2 w^2)) must be a constant times
         /// e^(-y^2 / (2 sigma^2)), here as an identity between fractions in exact integers.
@@ -207,6 +243,15 @@ mod tests {
             let accepted = (y * m - c).pow(2) - c.pow(2);
             let left = (accepted * t + y * w2) * 2 * p * p;
             prop_assert_eq!(left, y * y * q * q * w2 * t);
+        }
+
+        #[test]
+        fn a_scale_from_a_float_is_never_below_it_and_close(
+            bits in -18.0f64..40.0,
+        ) {
+            let asked = bits.exp2();
+            let sigma = DiscreteGaussian::at_least(asked).unwrap().sigma();
+            prop_assert!(sigma >= asked && sigma <= asked * (1.0 + f64::powi(2.0, -19)) + f64::powi(2.0, -20));
         }
 
         #[test]

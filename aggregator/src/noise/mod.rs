@@ -25,6 +25,12 @@ pub enum NoiseError {
         /// Denominator of the refused scale.
         denominator: u64,
     },
+    /// A scale given as a float is zero, negative, not a number or too large.
+    #[error("sigma is {value}; it must be a number above 0 and at most 2^40")]
+    BadFloatSigma {
+        /// The refused scale.
+        value: f64,
+    },
     /// The operating system gave no entropy.
     #[error("operating system gave no random bytes ({0}); nothing may be released without them")]
     NoEntropy(String),

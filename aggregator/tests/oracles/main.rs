@@ -5,5 +5,6 @@
     reason = "helpers of tests fail the test by panicking"
 )]
 
+mod adaptive_clip;
 mod reference;
 mod zcdp;
