@@ -5,5 +5,9 @@
     reason = "helpers of tests fail the test by panicking"
 )]
 
+mod ddg;
+mod rdp;
 mod reference;
+mod sampling;
+mod series;
 mod zcdp;
