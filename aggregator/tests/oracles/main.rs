@@ -7,5 +7,9 @@
 
 mod adaptive_clip;
 mod matrix;
+mod ddg;
+mod rdp;
 mod reference;
+mod sampling;
+mod series;
 mod zcdp;
