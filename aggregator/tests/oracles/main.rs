@@ -6,8 +6,8 @@
 )]
 
 mod adaptive_clip;
-mod matrix;
 mod ddg;
+mod matrix;
 mod rdp;
 mod reference;
 mod sampling;

@@ -104,7 +104,7 @@ pub struct RoundState {
 }
 
 /// A round that is over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RoundRecord {
     /// Its number.
     pub number: u32,

@@ -162,7 +162,7 @@ mod tests {
             optimiser: ADAM,
             models,
             dimension,
-            noise: Some((Strategy::Tree, 5)),
+            noise: Some((super::Strategy::Tree, 5)),
         }
     }
 
