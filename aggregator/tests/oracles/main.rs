@@ -6,6 +6,7 @@
 )]
 
 mod ddg;
+mod pld;
 mod rdp;
 mod reference;
 mod sampling;
