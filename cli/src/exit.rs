@@ -15,6 +15,8 @@ pub enum Exit {
     Done = 0,
     /// The command or the run failed.
     Failed = 1,
+    /// The command line is wrong.
+    Usage = 2,
     /// The coordinator does not answer.
     Unreachable = 3,
     /// The coordinator refused.

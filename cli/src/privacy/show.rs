@@ -193,6 +193,92 @@ mod tests {
         assert_eq!(shown(nothing, vec![]), "nothing was charged yet");
     }
 
+    fn spend(epsilon: f64, rho: f64) -> v1::PrivacySpend {
+        v1::PrivacySpend {
+            epsilon,
+            delta: 1e-5,
+            rho,
+            adjacency: "add or remove one device".into(),
+            mechanism: "discrete Gaussian, zCDP composition, no amplification".into(),
+            ..Default::default()
+        }
+    }
+
+    fn account(id: &str, kind: &str) -> v1::PrivacyAccount {
+        let region = |region: &str, devices, spent, remaining: (f64, f64)| v1::RegionAccount {
+            region: region.into(),
+            devices,
+            spend: Some(spent),
+            remaining_rho: remaining.0,
+            remaining_epsilon: remaining.1,
+        };
+        v1::PrivacyAccount {
+            id: id.into(),
+            kind: kind.into(),
+            charges: 12,
+            spend: Some(spend(4.2, 0.5)),
+            budget_rho: 1.0,
+            remaining_rho: 0.05,
+            regions: vec![
+                region("eu", 1_200, spend(3.1, 0.25), (0.75, 4.9)),
+                region("us", 34, spend(4.2, 0.5), (0.05, 0.3)),
+            ],
+            budget_epsilon: 8.0,
+            remaining_epsilon: 0.3,
+        }
+    }
+
+    #[test]
+    fn an_account_is_followed_by_its_regions_and_every_epsilon_by_what_it_means() {
+        let mut monitor = account("walk-1-drift", "drift");
+        monitor.regions.truncate(1);
+        monitor.budget_rho = 0.0;
+        let page = shown(
+            spend(4.2, 0.5),
+            vec![account("walk-1", "training"), monitor],
+        );
+        let lines: Vec<&str> = page.lines().map(str::trim_end).collect();
+        let expected = [
+            "account       kind      charges  region  devices  epsilon  remains     rho  remains",
+            "walk-1        training       12  all       1,234     4.20   0.3000  0.5000   0.0500",
+            "                                 eu        1,200     3.10     4.90  0.2500   0.7500",
+            "                                 us           34     4.20   0.3000  0.5000   0.0500",
+            "walk-1-drift  drift          12  eu        1,200     4.20        -  0.5000        -",
+        ];
+        for line in expected {
+            assert!(lines.contains(&line), "{line}\n{page}");
+        }
+        assert_eq!(
+            lines.last(),
+            Some(
+                &"epsilon at delta 1e-5, add or remove one device; discrete Gaussian, zCDP \
+                  composition, no amplification"
+            )
+        );
+    }
+
+    #[test]
+    fn accounts_that_mean_different_things_are_named_with_their_meaning() {
+        let mut local = account("walk-2", "training");
+        local.spend = Some(v1::PrivacySpend {
+            adjacency: "replace one device".into(),
+            mechanism: "local discrete Gaussian".into(),
+            ..spend(4.2, 0.5)
+        });
+        let others = vec![
+            account("walk-1", "training"),
+            account("walk-1-drift", "drift"),
+        ];
+        let page = shown(spend(4.2, 0.5), [others, vec![local]].concat());
+        let meanings = [
+            "walk-1, walk-1-drift: epsilon at delta 1e-5, add or remove one device; discrete",
+            "walk-2: epsilon at delta 1e-5, replace one device; local discrete Gaussian",
+        ];
+        for meaning in meanings {
+            assert!(page.contains(meaning), "{meaning}\n{page}");
+        }
+    }
+
     #[test]
     fn without_noise_no_number_is_shown_in_place_of_an_epsilon() {
         let unnoised = v1::PrivacySpend {

@@ -2,6 +2,7 @@
 
 mod drift;
 mod model;
+mod plan;
 mod privacy;
 mod run;
 
@@ -10,6 +11,7 @@ use tributary_proto::v1;
 
 pub use drift::{DriftView, MonitorView, WindowView};
 pub use model::{BuildView, ModelView};
+pub use plan::{AccountantView, PlanView};
 pub use privacy::{AccountView, PrivacyView, RegionSpendView, Spend};
 pub use run::{RoundView, RunSummary, RunView};
 

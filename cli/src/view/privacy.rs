@@ -184,6 +184,59 @@ mod tests {
     }
 
     #[test]
+    fn an_account_keeps_its_keys_and_lists_its_regions() {
+        let region = v1::RegionAccount {
+            region: "eu".into(),
+            devices: 3,
+            remaining_rho: 0.4,
+            ..Default::default()
+        };
+        let account = v1::PrivacyAccount {
+            id: "run-1".into(),
+            budget_rho: 0.5,
+            remaining_rho: 0.4,
+            regions: vec![region],
+            ..Default::default()
+        };
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            let fields = value.as_object().unwrap();
+            fields.keys().cloned().collect()
+        };
+        let capped = serde_json::to_value(AccountView::from(account.clone())).unwrap();
+        let mut expected = vec![
+            "budget_epsilon",
+            "budget_rho",
+            "charges",
+            "id",
+            "kind",
+            "regions",
+            "remaining_epsilon",
+            "remaining_rho",
+            "spend",
+        ];
+        let mut found = keys(&capped);
+        found.sort();
+        assert_eq!(found, expected);
+        expected = vec![
+            "devices",
+            "region",
+            "remaining_epsilon",
+            "remaining_rho",
+            "spend",
+        ];
+        let mut found = keys(&capped["regions"][0]);
+        found.sort();
+        assert_eq!(found, expected);
+        assert_eq!(capped["regions"][0]["remaining_rho"], 0.4);
+        let free = v1::PrivacyAccount {
+            budget_rho: 0.0,
+            ..account
+        };
+        let free = serde_json::to_value(AccountView::from(free)).unwrap();
+        assert!(free["remaining_rho"].is_null() && free["regions"][0]["remaining_rho"].is_null());
+    }
+
+    #[test]
     fn the_worst_device_is_null_before_anything_is_spent_and_never_without_noise() {
         let private = v1::PrivacySpend {
             mechanism: "discrete Gaussian, zCDP composition, no amplification".into(),
