@@ -247,6 +247,8 @@ fn account_of(key: &[u8]) -> Option<(AccountKey, DeviceId)> {
 }
 
 #[cfg(test)]
+mod account_tests;
+#[cfg(test)]
 mod model_test;
 #[cfg(test)]
 mod tests;

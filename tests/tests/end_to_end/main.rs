@@ -26,6 +26,7 @@ mod invariant_8;
 mod invariant_9;
 mod mechanisms;
 mod methods;
+mod moves;
 mod operators;
 mod polling;
 mod regions;

@@ -1,0 +1,143 @@
+//! What is said about accounts: sums, what remains, mechanisms and adjacencies.
+
+use tributary_aggregator::{Adjacency, Mechanism};
+use tributary_proto::v1::PrivacySpend;
+
+use super::tests::{charge, open, pay};
+use super::*;
+use crate::store::MemoryStore;
+
+#[tokio::test]
+async fn a_run_is_shown_with_the_charges_of_its_monitor() {
+    let store = MemoryStore::new();
+    let ledger = open(&store);
+    let of = |account: &str| Charge {
+        account: account.to_owned(),
+        ..charge(1, 0)
+    };
+    for account in ["watch-1", "watch-1-drift", "watch-12"] {
+        ledger
+            .charge(of(account), &pay(10, 0..1), Batch::new())
+            .await
+            .unwrap();
+    }
+    let shown = ledger.accounts(Some("watch-1"), |_| 1e-5);
+    let ids: Vec<&str> = shown.iter().map(|account| account.id.as_str()).collect();
+    assert_eq!(ids, ["watch-1", "watch-1-drift"]);
+}
+
+fn stated(pico_rho: u64, delta: f64, mechanism: Mechanism) -> PrivacySpend {
+    spend(pico_rho, delta, mechanism, Adjacency::AddOrRemoveDevice)
+}
+
+#[test]
+fn a_statement_names_its_mechanism_and_never_hides_a_spend() {
+    let nothing = stated(0, 1e-5, Mechanism::DiscreteGaussian);
+    assert_eq!((nothing.epsilon, nothing.rho), (0.0, 0.0));
+    let some = stated(100_000_000_000, 1e-5, Mechanism::DiscreteGaussian);
+    assert!(some.epsilon > some.rho && some.epsilon_gaussian <= some.epsilon);
+    assert!(!some.adjacency.is_empty() && some.delta == 1e-5);
+    assert!(!some.not_private && !nothing.not_private);
+    let seeded = stated(1, 1e-5, Mechanism::SeededNotPrivate);
+    assert!(seeded.not_private && seeded.mechanism != some.mechanism);
+    assert!(
+        stated(u64::MAX, 0.0, Mechanism::DiscreteGaussian).epsilon > 1e3,
+        "no delta, no small epsilon"
+    );
+}
+
+#[tokio::test]
+async fn a_release_without_noise_is_never_shown_as_costing_nothing() {
+    let ledger = open(&MemoryStore::new());
+    let unnoised = Charge {
+        mechanism: Mechanism::None,
+        ..charge(1, 0)
+    };
+    ledger
+        .charge(unnoised, &pay(0, 0..2), Batch::new())
+        .await
+        .unwrap();
+    let account = ledger.accounts(None, |_| 1e-5).remove(0).spend.unwrap();
+    let (worst, _) = ledger.worst(1e-5);
+    for shown in [account, worst] {
+        assert!(
+            shown.epsilon.is_infinite() && shown.not_private,
+            "{shown:?}"
+        );
+        assert_eq!(shown.mechanism, Mechanism::None.name());
+    }
+}
+
+#[tokio::test]
+async fn what_remains_counts_what_a_device_spent_elsewhere_and_is_stated_at_the_delta_of_the_run() {
+    let ledger = open(&MemoryStore::new());
+    let of = |account: &str| Charge {
+        account: account.to_owned(),
+        ..charge(1, 1_000_000_000_000)
+    };
+    let some = pay(200_000_000_000, 0..2);
+    ledger
+        .charge(of("run-1"), &some, Batch::new())
+        .await
+        .unwrap();
+    ledger
+        .charge(of("run-2"), &some[..1], Batch::new())
+        .await
+        .unwrap();
+    let delta = |run: &str| if run == "run-1" { 1e-5 } else { 1e-7 };
+    let shown = ledger.accounts(None, delta);
+    let left: Vec<f64> = shown.iter().map(|account| account.remaining_rho).collect();
+    assert_eq!(left, [0.6, 0.6], "device 0 has spent in both");
+    assert_eq!(shown[0].regions[0].remaining_rho, 0.6);
+    assert_eq!(shown[0].regions[1].remaining_rho, 0.8);
+    for (account, delta) in shown.iter().zip([1e-5, 1e-7]) {
+        let spend = account.spend.as_ref().unwrap();
+        assert_eq!(spend.delta, delta);
+        let epsilon = |pico| stated(pico, delta, Mechanism::DiscreteGaussian).epsilon;
+        let cap = epsilon(1_000_000_000_000);
+        assert!((account.budget_epsilon - cap).abs() < 1e-6);
+        let grows = cap - epsilon(400_000_000_000);
+        assert!(
+            (account.remaining_epsilon - grows).abs() < 1e-6,
+            "{account:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn sums_of_different_mechanisms_name_all_of_them_and_the_relation_that_holds_for_all() {
+    let ledger = open(&MemoryStore::new());
+    let local = Charge {
+        account: "run-2".to_owned(),
+        mechanism: Mechanism::LocalGaussian,
+        adjacency: Adjacency::ReplaceDevice,
+        ..charge(1, 0)
+    };
+    let some = pay(10, 0..1);
+    ledger
+        .charge(charge(1, 0), &some, Batch::new())
+        .await
+        .unwrap();
+    ledger.charge(local, &some, Batch::new()).await.unwrap();
+    let of = |account: usize| {
+        ledger.accounts(None, |_| 1e-5)[account]
+            .spend
+            .clone()
+            .unwrap()
+    };
+    assert_eq!(of(0).adjacency, "add or remove one device");
+    assert_eq!(of(1).adjacency, "replace one device");
+    assert_eq!(of(1).mechanism, Mechanism::LocalGaussian.name());
+    let (worst, _) = ledger.worst(1e-5);
+    assert_eq!(worst.adjacency, "zero out one device");
+    for part in [Mechanism::LocalGaussian, Mechanism::DiscreteGaussian] {
+        assert!(worst.mechanism.contains(part.name()), "{}", worst.mechanism);
+    }
+    let seeded = Charge {
+        mechanism: Mechanism::SeededNotPrivate,
+        ..charge(2, 0)
+    };
+    ledger.charge(seeded, &some, Batch::new()).await.unwrap();
+    let (worst, _) = ledger.worst(1e-5);
+    assert!(worst.not_private && worst.mechanism == Mechanism::SeededNotPrivate.name());
+}
