@@ -3,7 +3,7 @@
 use tributary_aggregator::{DiscreteGaussian, NoiseError, NoiseSource};
 
 use crate::Sampler;
-use crate::chi_square::{SEEDED, against_exact, assert_plausible};
+use crate::chi_square::{SEEDED, against_exact, assert_plausible, two_samples};
 
 const DRAWS: usize = 400_000;
 
@@ -50,6 +50,25 @@ fn the_table_follows_the_same_probabilities() {
         let values = sampler.samples(2 * DRAWS, index as u8 + 21);
         let statistic = against_exact(&sampler, &values, width);
         assert_plausible(statistic, SEEDED, &sampler.name());
+    }
+}
+
+#[test]
+fn the_table_draws_what_the_exact_sampler_draws() {
+    for (index, sigma) in [64u64, 1_000, (1 << 20) + 3, 1 << 40]
+        .into_iter()
+        .enumerate()
+    {
+        let (exact, table) = (Sampler::gaussian(sigma, 1), Sampler::table(sigma));
+        let seed = 31 + 2 * index as u8;
+        let exact = exact.samples(DRAWS, seed);
+        // cells that no multiple of the table's bins falls on
+        let statistic = two_samples(
+            &exact,
+            &table.samples(2 * DRAWS, seed + 1),
+            (sigma / 21) as i64,
+        );
+        assert_plausible(statistic, SEEDED, &format!("exact and {}", table.name()));
     }
 }
 
