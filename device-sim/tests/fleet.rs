@@ -16,7 +16,9 @@ use tributary_device_sim::{
 use tributary_drift::Quantity;
 use tributary_proto::v1::device_event::Event;
 use tributary_proto::v1::directive::Directive as Order;
-use tributary_proto::v1::{Assignment, QuantitySpec, SummaryRequest, TrainingPlan};
+use tributary_proto::v1::{
+    Assignment, ParticipationLimit, QuantitySpec, SummaryRequest, TrainingPlan,
+};
 
 const FEATURES: usize = 6;
 
@@ -101,6 +103,52 @@ async fn a_thousand_agents_share_four_connections_and_all_answer() {
     assert_eq!(server.world.with(|memory| memory.counted.len()), count);
     let stats = fleet.shutdown().await;
     assert_eq!(stats.tally.connected, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn simulated_devices_show_their_records_and_those_in_folders_outlast_the_fleet() {
+    let folder = tempfile::tempdir().unwrap();
+    let devices = || {
+        let in_folder = |number: usize| SimDevice {
+            folder: Some(folder.path().join(name(number))),
+            ..device(number)
+        };
+        vec![device(0), device(1), in_folder(2), in_folder(3)]
+    };
+    let (server, plan, digest, _) = with_run().await;
+    let limit = ParticipationLimit {
+        max_participations: 1,
+        min_interval_ms: 1,
+        ..ParticipationLimit::default()
+    };
+    let plan = TrainingPlan {
+        participation: Some(limit),
+        ..plan
+    };
+    let counts = |fleet: &FleetHandle| -> Vec<u32> {
+        let records = fleet.participations("run-1").unwrap();
+        records.iter().map(|record| record.count).collect()
+    };
+    let order = async |number: usize, round: u32| {
+        let order = assignment("run-1", round, &plan, &digest);
+        server.world.order(&name(number), order).await;
+    };
+    let first = fleet(&server, 2, devices());
+    for number in [0, 2] {
+        order(number, 1).await;
+    }
+    until(&first, "upload.counted", 2).await;
+    assert_eq!(counts(&first), [1, 0, 1, 0]);
+    first.shutdown().await;
+    let second = fleet(&server, 2, devices());
+    second.wait_connected(4).await;
+    assert_eq!(counts(&second), [0, 0, 1, 0]);
+    for number in 0..4 {
+        order(number, 2).await;
+    }
+    until(&second, "upload.counted", 3).await;
+    until(&second, "abandoned.max_participations", 1).await;
+    assert_eq!(counts(&second), [1, 1, 1, 1]);
 }
 
 async fn seeded_round(permits: usize) -> (BTreeMap<UploadKey, Vec<u8>>, BTreeMap<String, u64>) {
