@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use fake::FakeServer;
 use fake::setting::{TASK, examples, hardware, model, plan};
 use fake::world::{UploadKey, assignment};
+use tributary_aggregator::LocalNoise;
 use tributary_device_sim::{
     Behaviour, DriftInjection, Fault, Fleet, FleetConfig, FleetHandle, Pace, Shard, SimDevice,
 };
@@ -151,7 +152,10 @@ async fn simulated_devices_show_their_records_and_those_in_folders_outlast_the_f
     assert_eq!(counts(&second), [1, 1, 1, 1]);
 }
 
-async fn seeded_round(permits: usize) -> (BTreeMap<UploadKey, Vec<u8>>, BTreeMap<String, u64>) {
+async fn seeded_round(
+    permits: usize,
+    change: impl Fn(TrainingPlan) -> TrainingPlan,
+) -> (BTreeMap<UploadKey, Vec<u8>>, BTreeMap<String, u64>) {
     let (server, plan, digest, _) = with_run().await;
     let behaviour = |number: usize| Behaviour {
         seconds_per_step: 0.1 * (number % 10) as f64,
@@ -166,7 +170,10 @@ async fn seeded_round(permits: usize) -> (BTreeMap<UploadKey, Vec<u8>>, BTreeMap
         ..device(number)
     });
     let fleet = fleet(&server, permits, devices.collect());
-    let plan = TrainingPlan { epochs: 3, ..plan };
+    let plan = change(TrainingPlan { epochs: 3, ..plan });
+    server
+        .world
+        .with(|memory| memory.runs.insert("run-1".to_owned(), plan.clone()));
     for number in 0..60 {
         server
             .world
@@ -193,8 +200,8 @@ async fn seeded_round(permits: usize) -> (BTreeMap<UploadKey, Vec<u8>>, BTreeMap
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads() {
-    let one = seeded_round(1).await;
-    let four = seeded_round(4).await;
+    let one = seeded_round(1, |plan| plan).await;
+    let four = seeded_round(4, |plan| plan).await;
     assert_eq!(one.1, four.1);
     assert!(one.0 == four.0, "updates differ between 1 and 4 threads");
     assert!(
@@ -203,6 +210,27 @@ async fn the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads() {
         one.1
     );
     assert_eq!(one.1.values().sum::<u64>(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_seed_gives_the_same_noise_of_the_devices_own() {
+    let noised = |plan: TrainingPlan| {
+        let parameters = plan.parameters as usize;
+        let noise = LocalNoise::new(plan.clip, parameters, 1.0).unwrap();
+        TrainingPlan {
+            local_noise_multiplier: 1.0,
+            wire_clip: noise.wire_clip(),
+            ..plan
+        }
+    };
+    let one = seeded_round(1, noised).await;
+    let four = seeded_round(4, noised).await;
+    assert!(one == four, "updates differ between 1 and 4 threads");
+    let plain = seeded_round(2, |plan| plan).await;
+    assert_eq!(plain.1, one.1, "the same devices answer");
+    for (device, bytes) in &plain.0 {
+        assert_ne!(one.0[device], *bytes, "{device:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

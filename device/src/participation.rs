@@ -15,6 +15,9 @@
 //! anew is one more exposure, because the coordinator itself is whom it protects from: another
 //! attempt counts, and the same attempt is refused unless the very same bytes are sent again. Neither
 //! the separation nor the pause applies inside a round.
+//!
+//! The pause is kept by the time of day, which outlasts a restart. A clock that is set back makes it
+//! longer; one that is set forward makes it shorter, and then k and b alone hold.
 
 use tributary_proto::v1::ParticipationLimit;
 
