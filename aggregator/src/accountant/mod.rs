@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | [`Rho`] and its conversions | fresh, correlated or local noise, every device counted | as charged |
 //! | [`RdpCurve`] | Poisson samples, samples of fixed size, trees, mixtures | of the mechanism |
-//! | `LossDistribution` | many equal steps on Poisson samples | add or remove one device |
+//! | [`LossDistribution`] | many equal steps on Poisson samples | add or remove one device |
 //! | [`DistributedGaussian`] | noise that devices add in shares under secure aggregation | any |
 
 mod budget;
@@ -24,7 +24,7 @@ mod distributed_gaussian;
 mod error;
 mod gaussian_curve;
 mod guarantee;
-//TODO mod pld;
+mod pld;
 mod rdp;
 mod rho;
 mod sampled;
@@ -40,7 +40,7 @@ pub use distributed_gaussian::DistributedGaussian;
 pub use error::AccountingError;
 pub use gaussian_curve::{epsilon_gaussian, gaussian_delta, gaussian_noise_multiplier};
 pub use guarantee::{Accountant, Guarantee, NoisyRun};
-//TODO pub use pld::{DEFAULT_GRID, LossDistribution};
+pub use pld::{DEFAULT_GRID, LossDistribution};
 pub use rdp::{LARGEST_ORDER, RdpCurve, default_orders};
 pub use rho::{Rho, gaussian_rho, noise_for};
 pub use sampled::{FixedSizeGaussian, LEAST_NOISE_MULTIPLIER, PoissonGaussian};

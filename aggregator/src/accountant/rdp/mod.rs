@@ -13,6 +13,7 @@ use super::{
     tree_height,
 };
 use fixed_size::FixedSizeLoss;
+pub(super) use log_sum::LogSum;
 
 /// The largest Renyi order that is computed.
 pub const LARGEST_ORDER: f64 = 65_536.0;
