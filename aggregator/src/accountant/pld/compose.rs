@@ -26,6 +26,9 @@ const LN_WRAPPED: f64 = -20.0;
 /// A frequency whose power has a smaller logarithm is dropped.
 const LN_DROPPED: f64 = -80.0;
 
+/// The largest tilt, per grid step: with more, single cells would hold everything.
+const LARGEST_TILT: f64 = 0.5;
+
 /// The window would not fit; the grid must be this much coarser.
 pub(super) struct TooWide {
     pub(super) factor: f64,
@@ -45,12 +48,33 @@ impl StepLoss {
     /// The tilt at which the Chernoff bound of the summed loss is least: of epsilon at a delta,
     /// (T k(tilt) - ln delta) / tilt. Any tilt gives a valid result.
     pub(super) fn tilt_for_delta(&self, steps: f64, ln_delta: f64) -> f64 {
-        least_over_tilts(|tilt| (steps * self.ln_moment(tilt) - ln_delta) / tilt)
+        self.least_over_tilts(|tilt| (steps * self.ln_moment(tilt) - ln_delta) / tilt)
     }
 
     /// The same of delta at an epsilon: T k(tilt) - tilt epsilon.
     pub(super) fn tilt_for_epsilon(&self, steps: f64, epsilon: f64) -> f64 {
-        least_over_tilts(|tilt| steps * self.ln_moment(tilt) - tilt * epsilon)
+        self.least_over_tilts(|tilt| steps * self.ln_moment(tilt) - tilt * epsilon)
+    }
+
+    /// Golden-section search over the logarithm of the tilt, to a few per cent.
+    fn least_over_tilts(&self, value: impl Fn(f64) -> f64) -> f64 {
+        let golden = 0.5 * (5.0f64.sqrt() - 1.0);
+        let (mut low, mut high) = (1e-4f64.ln(), (LARGEST_TILT / self.grid).ln());
+        let at = |x: f64| value(x.exp());
+        let (mut left, mut right) = (high - golden * (high - low), low + golden * (high - low));
+        let (mut at_left, mut at_right) = (at(left), at(right));
+        while high - low > 0.05 {
+            if at_left <= at_right {
+                (high, right, at_right) = (right, left, at_left);
+                left = high - golden * (high - low);
+                at_left = at(left);
+            } else {
+                (low, left, at_left) = (left, right, at_right);
+                right = low + golden * (high - low);
+                at_right = at(right);
+            }
+        }
+        (0.5 * (low + high)).exp()
     }
 
     /// A loss that the sum passes with probability e^`ln_mass` at most, by Chernoff.
@@ -75,8 +99,9 @@ impl StepLoss {
         let smallest = steps * self.first as f64 * self.grid;
         let mut range = (smallest, steps * self.largest());
         // Chernoff with tilts of either sign
-        for deviations in [1.0, 2.0, 4.0, 6.3, 8.0] {
-            let on = deviations / deviation;
+        let by_deviation = [2.0, 4.0, 6.3, 8.0].map(|times| times / deviation);
+        let by_tilt = [0.1, 0.25, 0.6, 1.5].map(|times| times * tilt);
+        for on in by_deviation.into_iter().chain(by_tilt) {
             range = (range.0.max(bound(-on)), range.1.min(bound(on)));
         }
         range
@@ -189,27 +214,6 @@ fn transform_size(points: usize) -> usize {
     } else {
         power
     }
-}
-
-/// Golden-section search over the logarithm of the tilt, to a few per cent.
-fn least_over_tilts(value: impl Fn(f64) -> f64) -> f64 {
-    let golden = 0.5 * (5.0f64.sqrt() - 1.0);
-    let (mut low, mut high) = (1e-4f64.ln(), 1e6f64.ln());
-    let at = |x: f64| value(x.exp());
-    let (mut left, mut right) = (high - golden * (high - low), low + golden * (high - low));
-    let (mut at_left, mut at_right) = (at(left), at(right));
-    while high - low > 0.05 {
-        if at_left <= at_right {
-            (high, right, at_right) = (right, left, at_left);
-            left = high - golden * (high - low);
-            at_left = at(left);
-        } else {
-            (low, left, at_left) = (left, right, at_right);
-            right = low + golden * (high - low);
-            at_right = at(right);
-        }
-    }
-    (0.5 * (low + high)).exp()
 }
 
 impl Window {

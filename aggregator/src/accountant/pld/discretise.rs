@@ -232,6 +232,6 @@ impl StepLoss {
 }
 
 /// P(N(0,1) > x)
-fn upper_tail(x: f64) -> f64 {
+pub(super) fn upper_tail(x: f64) -> f64 {
     0.5 * erfc(x / std::f64::consts::SQRT_2)
 }
