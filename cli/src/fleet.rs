@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use clap::Subcommand;
-use tributary_proto::{DeviceId, RegionId};
 use tributary_proto::v1::{GetFleetRequest, MoveDeviceRequest};
+use tributary_proto::{DeviceId, RegionId};
 
 use crate::arguments::Global;
 use crate::client::Coordinator;
