@@ -162,22 +162,28 @@ fn power(masses: &mut [f64], steps: u64) -> f64 {
     let mut planner = RealFftPlanner::<f64>::new();
     let forward = planner.plan_fft_forward(size);
     let inverse = planner.plan_fft_inverse(size);
+    let norm = masses.iter().map(|p| p * p).sum::<f64>().sqrt();
     let mut spectrum = forward.make_output_vec();
     // both calls fail on wrong lengths only, and on an imaginary part that is cleared below
     let _ = forward.process(masses, &mut spectrum);
-    let count = steps as f64;
-    let dropped = (2.0 * LN_DROPPED / count).exp();
-    let mut sum = 0.0;
+    let mut errors = Rounding::new(size, steps, norm);
+    let least = if steps == 1 {
+        0.0
+    } else {
+        (LN_DROPPED / steps as f64).exp()
+    };
+    let mut dropped = 0usize;
     for value in &mut spectrum {
         let squared = value.norm_sqr();
-        if squared < dropped {
+        if squared < least * least {
             *value = Complex::new(0.0, 0.0);
+            dropped += 1;
             continue;
         }
         *value = complex_power(*value, steps);
-        // |X|^(T - 1), by which an error of X is magnified T-fold
-        sum += value.norm() / squared.sqrt();
+        errors.add(squared.sqrt(), value.norm());
     }
+    errors.add_dropped(least, dropped);
     spectrum[0].im = 0.0;
     if let Some(last) = spectrum.last_mut() {
         last.im = 0.0;
@@ -187,10 +193,64 @@ fn power(masses: &mut [f64], steps: u64) -> f64 {
     for mass in masses.iter_mut() {
         *mass *= scale;
     }
-    // a transform errs by a few roundings per level, relative to the sum of its inputs
-    let rounding = f64::EPSILON * (4.0 * (size as f64).log2() + 8.0);
-    let kept = 2.0 * sum * scale * rounding * (count + 1.0);
-    kept + (LN_DROPPED * (count - 1.0).max(1.0) / count).exp()
+    errors.bound()
+}
+
+/// The rounding of a power taken through two transforms.
+///
+/// A transform of n = 2^l points errs in each output by at most about l roundings of the sum of all
+/// inputs, and in the Euclidean norm by about l roundings of the norm (Higham 2002, theorem 24.2,
+/// taken twice as large). An error of X becomes T |X|^(T - 1) times as large in X^T, to which the
+/// multiplications add T roundings. The smaller of both kinds of bound is taken for each transform.
+struct Rounding {
+    size: f64,
+    steps: f64,
+    norm: f64,
+    relative: f64,
+    /// Sum of |X|^(T - 1), and of its squares.
+    magnified: (f64, f64),
+    /// Sum of |X|^T, and of its squares.
+    powers: (f64, f64),
+}
+
+impl Rounding {
+    fn new(size: usize, steps: u64, norm: f64) -> Self {
+        let size = size as f64;
+        Self {
+            size,
+            steps: steps as f64,
+            norm,
+            relative: f64::EPSILON * (6.0 * size.log2() + 8.0),
+            magnified: (0.0, 0.0),
+            powers: (0.0, 0.0),
+        }
+    }
+
+    /// One kept frequency, which stands for itself and its mirror.
+    fn add(&mut self, magnitude: f64, power: f64) {
+        let magnified = power / magnitude.max(f64::MIN_POSITIVE);
+        self.magnified.0 += 2.0 * magnified;
+        self.magnified.1 += 2.0 * magnified * magnified;
+        self.powers.0 += 2.0 * power;
+        self.powers.1 += 2.0 * power * power;
+    }
+
+    /// Frequencies that were dropped for being smaller than `least`.
+    fn add_dropped(&mut self, least: f64, dropped: usize) {
+        let magnified = (least + self.relative).powf(self.steps - 1.0);
+        let twice = 2.0 * dropped as f64;
+        self.magnified.0 += twice * magnified;
+        self.magnified.1 += twice * magnified * magnified;
+    }
+
+    fn bound(&self) -> f64 {
+        let root = self.size.sqrt();
+        let forward =
+            (self.magnified.0 / self.size).min(self.norm * self.magnified.1.sqrt() / root);
+        let inverse = (self.powers.0 / self.size).min(self.powers.1.sqrt() / root);
+        let powering = self.relative + 4.0 * f64::EPSILON * self.steps;
+        self.steps * self.relative * forward + powering * inverse + LN_DROPPED.exp()
+    }
 }
 
 fn complex_power(mut base: Complex<f64>, mut exponent: u64) -> Complex<f64> {

@@ -205,7 +205,8 @@ fn delta(loss: &StepLoss, steps: u64, epsilon: f64) -> Result<f64, Stopped> {
     }
     let tilt = loss.tilt_for_epsilon(count, epsilon);
     let chernoff = count * loss.ln_moment(tilt) - tilt * epsilon;
-    let above = ln_above(chernoff.min(0.0));
+    // delta may be thousands of times smaller than Chernoff's bound, hence a share of a share
+    let above = ln_above(ln_above(chernoff.min(0.0)));
     let top = loss.rarely_passed(count, tilt, above);
     if top <= epsilon {
         return Ok((lost + above.exp()).min(1.0));
