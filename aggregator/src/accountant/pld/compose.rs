@@ -123,8 +123,7 @@ impl StepLoss {
         let top = top.max(high);
         let first = (bottom / self.grid).floor();
         let points = (top / self.grid).ceil() - first + 1.0;
-        // written so that NaN is refused
-        if !(points <= MOST_POINTS) {
+        if !(..=MOST_POINTS).contains(&points) {
             let factor = points / MOST_POINTS;
             return Err(TooWide { factor });
         }

@@ -129,8 +129,7 @@ impl LossDistribution {
             };
             // windows scale with the grid but for the deviations that the coarser grid adds
             let grid = grid * 2f64.powf(factor.log2().ceil().max(1.0));
-            // written so that NaN is refused
-            if !(grid <= GRIDS.1) {
+            if !(..=GRIDS.1).contains(&grid) {
                 return Err(AccountingError::LossTooWide { steps });
             }
             coarser = discretise(&self.step, grid);
