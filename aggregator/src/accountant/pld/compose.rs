@@ -9,6 +9,8 @@
 //! into it and only adds; mass above it is bounded by Chernoff and added to delta as well; so is the
 //! rounding of the transform, as a floor under every cell.
 
+use std::ops::Range;
+
 use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
 
@@ -281,22 +283,22 @@ impl Window {
         self.first as f64 * self.grid
     }
 
-    /// Tilted sums over the points from `cell` on: of c e^(-tilt (l - l_cell)), and of the same times
-    /// e^(-(l - l_cell)). They extend to the cell below by one step.
-    fn extend(&self, sums: (f64, f64), cell: usize) -> (f64, f64) {
-        let (first, second) = ((-self.tilt * self.grid).exp(), (-self.grid).exp());
-        let mass = self.mass[cell];
-        (mass + sums.0 * first, mass + sums.1 * first * second)
+    /// Tilted sums over the points from `cells.start` on, given those from `cells.end` on: of
+    /// c e^(-tilt (l - l_start)), and of the same times e^(-(l - l_start)).
+    fn extend(&self, mut sums: (f64, f64), cells: Range<usize>) -> (f64, f64) {
+        let first = (-self.tilt * self.grid).exp();
+        let second = first * (-self.grid).exp();
+        for mass in self.mass[cells].iter().rev() {
+            sums = (mass + sums.0 * first, mass + sums.1 * second);
+        }
+        sums
     }
 
     /// ln of sum_{l > epsilon} P(l) (1 - e^(epsilon - l)); `epsilon` not below the window.
     pub(super) fn ln_delta(&self, epsilon: f64) -> f64 {
         let start = (epsilon / self.grid).floor() as i64 + 1 - self.first;
-        let start = start.max(0) as usize;
-        let mut sums = (0.0, 0.0);
-        for cell in (start..self.mass.len()).rev() {
-            sums = self.extend(sums, cell);
-        }
+        let start = (start.max(0) as usize).min(self.mass.len());
+        let sums = self.extend((0.0, 0.0), start..self.mass.len());
         let lowest = (self.first + start as i64) as f64 * self.grid;
         self.ln_above(sums, lowest, epsilon)
     }
@@ -310,9 +312,21 @@ impl Window {
     /// The least epsilon in the window whose delta is at most e^`ln_delta`; `None` when that lies
     /// below the window.
     pub(super) fn epsilon(&self, ln_delta: f64) -> Option<f64> {
+        // strides down to the one in which delta passes the target, then single cells
+        const STRIDE: usize = 64;
         let mut sums = (0.0, 0.0);
-        for cell in (1..self.mass.len()).rev() {
-            sums = self.extend(sums, cell);
+        let mut cell = self.mass.len();
+        while cell > STRIDE {
+            let further = self.extend(sums, cell - STRIDE..cell);
+            let lowest = (self.first + (cell - STRIDE) as i64) as f64 * self.grid;
+            if self.ln_above(further, lowest, lowest - self.grid) > ln_delta {
+                break;
+            }
+            (sums, cell) = (further, cell - STRIDE);
+        }
+        while cell > 1 {
+            sums = self.extend(sums, cell - 1..cell);
+            cell -= 1;
             let lowest = (self.first + cell as i64) as f64 * self.grid;
             if self.ln_above(sums, lowest, lowest - self.grid) > ln_delta {
                 // between two grid points delta is a - b e^epsilon
