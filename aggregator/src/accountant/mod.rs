@@ -18,7 +18,7 @@
 //! | [`DistributedGaussian`] | noise that devices add in shares under secure aggregation | any |
 
 mod budget;
-//TODO mod calibration;
+mod calibration;
 mod conversion;
 mod distributed_gaussian;
 mod error;
@@ -32,9 +32,9 @@ mod statement;
 mod tree;
 
 pub use budget::{Budget, BudgetError};
-//TODO pub use calibration::{
-//TODO     Method, fixed_size_noise_multiplier, most_poisson_steps, poisson_noise_multiplier,
-//TODO };
+pub use calibration::{
+    Method, fixed_size_noise_multiplier, most_poisson_steps, poisson_noise_multiplier,
+};
 pub use conversion::{epsilon_bun_steinke, epsilon_cks20, epsilon_opendp, rho_for_epsilon};
 pub use distributed_gaussian::DistributedGaussian;
 pub use error::AccountingError;

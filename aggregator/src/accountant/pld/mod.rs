@@ -85,11 +85,8 @@ impl LossDistribution {
     pub fn epsilon(&self, steps: u64, delta: f64) -> Result<Guarantee, AccountingError> {
         check_delta(delta)?;
         self.answer(steps, |losses| {
-            Ok(epsilon(&losses.removal, steps, delta)?.max(epsilon(
-                &losses.addition,
-                steps,
-                delta,
-            )?))
+            let removal = epsilon(&losses.removal, steps, delta, 0.0)?;
+            epsilon(&losses.addition, steps, delta, removal)
         })
         .map(|(epsilon, grid)| self.guarantee(steps, epsilon, delta, grid))
     }
@@ -132,8 +129,7 @@ impl LossDistribution {
             };
             // windows scale with the grid but for the deviations that the coarser grid adds
             let grid = grid * 2f64.powf(factor.log2().ceil().max(1.0));
-            // written so that NaN is refused
-            if !(grid <= GRIDS.1) {
+            if !(..=GRIDS.1).contains(&grid) {
                 return Err(AccountingError::LossTooWide { steps });
             }
             coarser = discretise(&self.step, grid);
@@ -166,43 +162,35 @@ fn lost(loss: &StepLoss, steps: u64) -> f64 {
     (loss.lost * steps as f64).min(1.0)
 }
 
-/// The epsilon of one direction.
-fn epsilon(loss: &StepLoss, steps: u64, delta: f64) -> Result<f64, Stopped> {
+/// The epsilon of one direction, or `known` if that is larger.
+fn epsilon(loss: &StepLoss, steps: u64, delta: f64, known: f64) -> Result<f64, Stopped> {
     let count = steps as f64;
     // what the window may use: a little goes to the mass above it
     let above = ln_above(delta.ln());
     let left = delta - lost(loss, steps) - above.exp();
     if left < 0.5 * delta {
         let least = 2.5 * lost(loss, steps);
-        return Err(Stopped::Refused(AccountingError::DeltaTooSmall {
-            delta,
-            least,
-        }));
+        let error = AccountingError::DeltaTooSmall { delta, least };
+        return Err(Stopped::Refused(error));
     }
-    // losses that never come near 0 from below need no window
-    if count * loss.largest() <= 0.0 {
-        return Ok(0.0);
+    // bounds that cost little often settle it: the largest loss there is, then Chernoff's
+    if count * loss.largest() <= known {
+        return Ok(known);
     }
-    let tilt = loss.tilt_for_delta(count, delta.ln());
+    let tilt = loss.tilt_for_delta(count, left.ln());
+    if loss.rarely_passed(count, tilt, left.ln()) <= known {
+        return Ok(known);
+    }
     let top = loss.rarely_passed(count, tilt, above);
-    if top <= 0.0 {
-        return Ok(0.0);
-    }
     let mut lowest = None;
     loop {
         let window = loss
             .compose(steps, tilt, lowest, top)
             .map_err(Stopped::TooWide)?;
         match window.epsilon(left.ln()) {
-            Some(epsilon) => return Ok(epsilon.max(0.0)),
-            None if window.bottom() <= 0.0 => return Ok(0.0),
-            None => {
-                lowest = Some(
-                    (2.0 * window.bottom() - top)
-                        .min(0.5 * window.bottom())
-                        .max(0.0),
-                )
-            }
+            Some(epsilon) => return Ok(epsilon.max(known)),
+            None if window.bottom() <= known => return Ok(known),
+            None => lowest = Some((2.0 * window.bottom() - top).max(known)),
         }
     }
 }
@@ -216,7 +204,8 @@ fn delta(loss: &StepLoss, steps: u64, epsilon: f64) -> Result<f64, Stopped> {
     }
     let tilt = loss.tilt_for_epsilon(count, epsilon);
     let chernoff = count * loss.ln_moment(tilt) - tilt * epsilon;
-    let above = ln_above(chernoff.min(0.0));
+    // delta may be thousands of times smaller than Chernoff's bound, hence a share of a share
+    let above = ln_above(ln_above(chernoff.min(0.0)));
     let top = loss.rarely_passed(count, tilt, above);
     if top <= epsilon {
         return Ok((lost + above.exp()).min(1.0));

@@ -165,6 +165,16 @@ impl RdpCurve {
         Ok(self)
     }
 
+    /// A curve of one Poisson step, as one of `steps` steps.
+    pub(super) fn repeated(&self, step: &PoissonGaussian, steps: u64) -> Self {
+        let mut curve = self.clone();
+        for loss in &mut curve.losses {
+            *loss *= steps as f64;
+        }
+        curve.run = NoisyRun::Poisson { step: *step, steps };
+        curve
+    }
+
     /// The orders.
     pub fn orders(&self) -> &[f64] {
         &self.orders
