@@ -103,12 +103,6 @@ impl Ledger {
         books.account(account, kind).map_or(0, |book| book.charged)
     }
 
-    /// Spend in an account of the device that spent most there, in units of 1e-12.
-    pub fn worst_in(&self, account: &str, kind: ChargeKind) -> u64 {
-        let books = self.lock();
-        books.account(account, kind).map_or(0, |book| book.worst)
-    }
-
     /// Most that any device of the regions has spent, in units of 1e-12.
     pub fn worst_of(&self, regions: &[RegionId]) -> u64 {
         let books = self.lock();

@@ -151,7 +151,7 @@ impl fmt::Debug for CorrelatedNoise {
 }
 
 /// The seed noise on the fine grid: sigma 2^8, rounded up to an integer.
-fn fine_seed_noise(
+pub(super) fn fine_seed_noise(
     seed_noise: &DiscreteGaussian,
     largest: u64,
 ) -> Result<DiscreteGaussian, FtrlError> {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blt, FtrlError, Participation, integer_blt, stored, tree};
-use crate::MAX_DIMENSION;
+use super::{Blt, FtrlError, Participation, correlated, integer_blt, stored, tree};
+use crate::{DiscreteGaussian, MAX_DIMENSION};
 
 /// Relative margin on floats: closed forms here are right to 2^-30.
 const MARGIN: f64 = 1.0 / (1u64 << 28) as f64;
@@ -77,6 +77,20 @@ impl Strategy {
         match self {
             Self::Blt(blt) => blt.errors(round as usize).max_squared,
             Self::Tree => f64::from(tree::open_nodes(round)),
+        }
+    }
+
+    /// Whether seeds of this noise can be drawn for a whole run.
+    ///
+    /// # Errors
+    /// [`FtrlError::SigmaTooLarge`] with the largest sigma that the proof covers.
+    pub fn check_sigma(&self, seed_noise: &DiscreteGaussian) -> Result<(), FtrlError> {
+        match self {
+            Self::Blt(blt) => {
+                correlated::fine_seed_noise(seed_noise, integer_blt::largest_sigma(blt))?;
+                Ok(())
+            }
+            Self::Tree => Ok(()),
         }
     }
 

@@ -3,8 +3,8 @@
 use tributary_proto::DeviceId;
 
 use super::{
-    AssignmentState, Effect, Event, Lease, Participation, Phase, RoundRecord, RoundState, RunState,
-    RunStatus, Segment,
+    AssignmentState, Effect, Event, Lease, Phase, RoundRecord, RoundState, RunState, RunStatus,
+    Segment,
 };
 
 /// Attempts at one round before the run fails.
@@ -120,8 +120,13 @@ impl RunState {
                 devices,
                 lease_until_ms,
                 complete,
+                worst_pico_rho,
                 ..
-            } => self.selected(devices, *lease_until_ms, *complete),
+            } => {
+                let worst = self.round.worst_pico_rho.max(*worst_pico_rho);
+                self.round.worst_pico_rho = worst;
+                self.selected(devices, *lease_until_ms, *complete)
+            }
             Event::Dropped { devices, .. } => self.dropped(devices),
             Event::Sealed { segment, .. } => self.sealed(segment),
             Event::Closed { .. } => {
@@ -205,6 +210,9 @@ impl RunState {
                 .leases
                 .entry(assigned.device.clone())
                 .or_insert(lease);
+            if self.is_charged_when_asked() {
+                self.take_part(assigned.device.clone(), until_ms, true);
+            }
         }
         if !complete {
             return Vec::new();
@@ -258,25 +266,15 @@ impl RunState {
 
     fn published(&mut self, bytes_down: u64) -> Vec<Effect> {
         let number = self.round.number;
-        let contributors: Vec<DeviceId> = self.round.contributors().cloned().collect();
-        let estimating = self.is_estimating();
-        for device in contributors {
-            let past = self.participations.entry(device).or_insert(Participation {
-                count: 0,
-                last_round: 0,
-                estimated: 0,
-            });
-            past.count += 1;
-            past.last_round = number;
-            past.estimated += u32::from(estimating);
-        }
-        let spent = self.round.worst_pico_rho;
+        self.count_contributors(true);
+        let spent = self.worst_so_far();
         self.record(Some(self.model), bytes_down, String::new(), spent);
-        let discard = Effect::Discard(self.segment_digests());
         if number == self.spec.rounds.count {
             self.status = RunStatus::Completed;
+            let discard = Effect::Discard(self.last_digests());
             return vec![discard, Effect::Announce(self.model), Effect::Finish];
         }
+        let discard = Effect::Discard(self.segment_digests());
         let old = std::mem::replace(&mut self.round, RoundState::open(number + 1, 1));
         self.round.leases = self.still_at_work(old);
         vec![discard, Effect::Announce(self.model), Effect::Select]
@@ -306,32 +304,57 @@ impl RunState {
     }
 
     fn aborted(&mut self, reason: &str) -> Vec<Effect> {
-        let spent = self
-            .history
-            .last()
-            .map_or(0, |record| record.worst_pico_rho);
+        self.count_contributors(false);
+        let spent = self.worst_so_far();
         self.record(None, 0, reason.to_owned(), spent);
-        let discard = Effect::Discard(self.segment_digests());
         if self.round.attempt >= MAX_ATTEMPTS {
             let why = format!(
                 "round {} was given up {MAX_ATTEMPTS} times, the last time because {reason}",
                 self.round.number
             );
             self.status = RunStatus::Failed(why);
-            return vec![discard, Effect::Finish];
+            return vec![Effect::Discard(self.last_digests()), Effect::Finish];
         }
+        let discard = Effect::Discard(self.segment_digests());
         self.round = RoundState::open(self.round.number, self.round.attempt + 1);
         vec![discard, Effect::Select]
     }
 
     fn over(&mut self, status: RunStatus, reason: &str) -> Vec<Effect> {
-        let spent = self
-            .history
-            .last()
-            .map_or(0, |record| record.worst_pico_rho);
+        let spent = self.worst_so_far();
         self.record(None, 0, reason.to_owned(), spent);
         self.status = status;
-        vec![Effect::Discard(self.segment_digests()), Effect::Finish]
+        vec![Effect::Discard(self.last_digests()), Effect::Finish]
+    }
+
+    /// Counts the contributors of the open round; under local noise they were when they were asked.
+    fn count_contributors(&mut self, published: bool) {
+        if self.is_charged_when_asked() {
+            return;
+        }
+        let until = |device: &DeviceId| {
+            let lease = self.round.leases.get(device);
+            (device.clone(), lease.map_or(0, |lease| lease.until_ms))
+        };
+        let contributors: Vec<(DeviceId, u64)> = self.round.contributors().map(until).collect();
+        for (device, until_ms) in contributors {
+            self.take_part(device, until_ms, published);
+        }
+    }
+
+    /// zCDP of the device that spent most, the open round included.
+    fn worst_so_far(&self) -> u64 {
+        let before = self.history.last();
+        let before = before.map_or(0, |record| record.worst_pico_rho);
+        before.max(self.round.worst_pico_rho)
+    }
+
+    /// What a run that is over leaves nothing of: the last sums, and the server's state. Correlated
+    /// noise in it would take the noise of the last release back.
+    fn last_digests(&mut self) -> Vec<tributary_model::Digest> {
+        let mut digests = self.segment_digests();
+        digests.extend(self.server.take());
+        digests
     }
 
     fn segment_digests(&self) -> Vec<tributary_model::Digest> {

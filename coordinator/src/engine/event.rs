@@ -55,6 +55,10 @@ pub enum Event {
         lease_until_ms: u64,
         /// True on the last part of a selection.
         complete: bool,
+        /// zCDP of the device of the run that spent most, when devices are charged for being asked; else
+        /// 0. In units of 1e-12.
+        #[serde(default)]
+        worst_pico_rho: u64,
     },
     /// Devices gave their assignment up, or their lease ended.
     Dropped {

@@ -197,6 +197,7 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
             devices: assigned(numbers, strays),
             lease_until_ms: 1_000,
             complete,
+            worst_pico_rho: 0,
         });
     let drop = (round.clone(), devices(3)).prop_map(|(round, numbers)| Event::Dropped {
         round,

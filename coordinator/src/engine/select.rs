@@ -35,10 +35,11 @@ pub fn select(state: &RunState, candidates: &[Candidate]) -> Vec<Assigned> {
     for candidate in candidates {
         let device = &candidate.device;
         if trusted != Some(device) && state.may_participate(device) {
-            let past = state
-                .participations
-                .get(device)
-                .map_or(0, |past| past.count);
+            let past = state.participations.get(device).map_or(0, |past| {
+                // what it gave to an earlier attempt at this round costs it nothing more
+                let again = past.last_round == state.round.number;
+                past.count + past.given_up - u32::from(again && past.given_up > 0)
+            });
             by_region[candidate.region].push((past, rank(state, device), device));
         }
     }

@@ -8,7 +8,7 @@ use tributary_model::{Digest, Personalisation};
 use tributary_proto::{DeviceId, RunId};
 
 use super::Segment;
-use crate::spec::RunSpec;
+use crate::spec::{PrivacyMode, RunSpec};
 
 /// Whether a run goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ pub struct Lease {
 }
 
 /// What a device has done in this run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Participation {
     /// Published rounds that it is in.
     pub count: u32,
@@ -75,6 +75,13 @@ pub struct Participation {
     /// Those of them that only estimated the clip.
     #[serde(default)]
     pub estimated: u32,
+    /// Rounds that it was in and that were given up: nothing was released and nothing charged, but the
+    /// device's own record counts them.
+    #[serde(default)]
+    pub given_up: u32,
+    /// By when it was in the last of them, in milliseconds since 1970.
+    #[serde(default)]
+    pub last_ms: u64,
 }
 
 impl Participation {
@@ -306,12 +313,60 @@ impl RunState {
             .unwrap_or(0)
     }
 
-    /// True when the device may take part in the open round as far as this run is concerned.
+    /// True when the device may take part in the open round as far as this run is concerned. What it
+    /// gave to a round that was given up counts, but does not keep it from that round's next attempt.
     pub fn may_participate(&self, device: &DeviceId) -> bool {
         let Some(past) = self.participations.get(device) else {
             return true;
         };
-        past.count < self.spec.rounds.max_participations
-            && self.round.number >= past.last_round + self.spec.rounds.min_separation
+        let again = past.last_round == self.round.number;
+        if self.is_charged_when_asked() {
+            // every ask is a release of its own
+            return past.count < self.spec.needed_participations()
+                && (again || self.is_apart(past.last_round));
+        }
+        again
+            || past.count + past.given_up < self.spec.rounds.max_participations
+                && self.is_apart(past.last_round)
+    }
+
+    /// True when the device's own timer lets it take part again. In a seeded run no time passes.
+    pub fn has_rested(&self, device: &DeviceId, now_ms: u64) -> bool {
+        let pause = self.spec.rounds.min_interval_ms;
+        let past = self.participations.get(device);
+        pause == 0
+            || self.spec.is_seeded()
+            || past.is_none_or(|past| {
+                past.last_round == self.round.number || now_ms >= past.last_ms.saturating_add(pause)
+            })
+    }
+
+    fn is_apart(&self, last_round: u32) -> bool {
+        self.round.number >= last_round + self.spec.rounds.min_separation
+    }
+
+    /// True when being asked is a participation: what leaves a device under local noise is released,
+    /// whatever becomes of the round.
+    pub fn is_charged_when_asked(&self) -> bool {
+        self.spec.privacy.mode == PrivacyMode::Local
+    }
+
+    /// Notes that a device took part in the open round.
+    pub(super) fn take_part(&mut self, device: DeviceId, until_ms: u64, published: bool) {
+        let number = self.round.number;
+        let estimating = self.is_estimating();
+        let past = self.participations.entry(device).or_default();
+        if past.last_round == number && past.given_up > 0 {
+            // an earlier attempt at this round
+            past.given_up -= 1;
+        }
+        if published {
+            past.count += 1;
+            past.estimated += u32::from(estimating);
+        } else {
+            past.given_up += 1;
+        }
+        past.last_round = number;
+        past.last_ms = past.last_ms.max(until_ms);
     }
 }

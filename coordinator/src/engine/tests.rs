@@ -24,6 +24,7 @@ pub(super) fn selected(round: u32, devices: Vec<Assigned>) -> Event {
         devices,
         lease_until_ms: 1_000,
         complete: true,
+        worst_pico_rho: 0,
     }
 }
 
@@ -94,6 +95,7 @@ fn a_selection_in_parts_collects_only_once_it_is_complete() {
         devices: assigned(0..2),
         lease_until_ms: 5,
         complete: false,
+        worst_pico_rho: 0,
     };
     assert_eq!(state.apply(&part).unwrap(), []);
     assert_eq!(state.round.phase, Phase::Selecting);
@@ -419,7 +421,7 @@ fn experienced(number: u32, cohort: u32, separation: u32, pasts: &[(u32, u32)]) 
                 Participation {
                     count,
                     last_round,
-                    estimated: 0,
+                    ..Participation::default()
                 },
             );
         }

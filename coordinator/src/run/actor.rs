@@ -20,7 +20,7 @@ use tributary_proto::DeviceId;
 use tributary_proto::v1::{self, directive, watch_response};
 
 use super::collect::{Collection, segment_id};
-use super::costs::{RunCosts, needed_participations};
+use super::costs::RunCosts;
 use super::journal::{DEVICES_PER_EVENT, Journal};
 use super::release::Released;
 use super::server_state::ServerState;
@@ -361,7 +361,7 @@ impl Actor {
     fn finish(&self) {
         self.core
             .tell(watch_response::Event::Run(self.view.borrow().run.clone()));
-        let most = needed_participations(&self.state.spec);
+        let most = self.state.spec.needed_participations();
         tracing::info!(run = %self.state.id, status = ?self.state.status, most, "run is over");
         if self
             .state

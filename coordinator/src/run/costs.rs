@@ -169,6 +169,7 @@ impl RunCosts {
         let z = spec.privacy.noise_multiplier;
         let whole = squared(pattern.most)?;
         let seeds = gaussian((z * (whole as f64).sqrt()).ceil(), z)?;
+        strategy.check_sigma(&seeds)?;
         self.spent = Vec::with_capacity(pattern.most as usize);
         for most in 1..=pattern.most {
             self.spent.push(seeds.rho(squared(most)?)?.pico());
@@ -197,6 +198,7 @@ impl RunCosts {
     }
 
     /// What the open round of `state` costs a device with this past.
+    /// What it gave to rounds that were given up was not charged and does not count.
     pub fn price(&self, state: &RunState, past: Option<&Participation>) -> u64 {
         let (estimated, trained) = past.map_or((0, 0), |past| (past.estimated, past.trained()));
         let after = if state.is_estimating() {
@@ -209,10 +211,13 @@ impl RunCosts {
 
     /// The most that one device of a run can spend in it when it takes part in as many rounds as it may.
     pub fn worst_case(&self, spec: &RunSpec) -> u64 {
-        let most = needed_participations(spec);
-        let trained = needed_in(spec, spec.rounds.count - self.estimation_rounds).min(most);
-        let estimated = needed_in(spec, self.estimation_rounds).min(most - trained);
-        self.spent(estimated, trained)
+        let most = spec.needed_participations();
+        let training = spec.participations_in(spec.rounds.count - self.estimation_rounds);
+        let estimating = spec.participations_in(self.estimation_rounds).min(most);
+        // a vote may cost more or less than a round that trains
+        let splits = 0..=estimating;
+        let spends = splits.map(|votes| self.spent(votes, training.min(most - votes)));
+        spends.max().unwrap_or(0)
     }
 
     /// True when devices are charged when they are asked: what a device sends under local noise is a
@@ -270,19 +275,7 @@ fn gaussian(sigma: f64, z: f64) -> Result<DiscreteGaussian, AccountingError> {
 fn pattern(spec: &RunSpec) -> Result<Pattern, FtrlError> {
     let rounds = spec.rounds.count - spec.privacy.estimation_rounds();
     let separation = spec.rounds.min_separation.min(rounds);
-    Pattern::new(rounds, needed_in(spec, rounds), separation)
-}
-
-/// Rounds that one device may be in at the most.
-pub fn needed_participations(spec: &RunSpec) -> u32 {
-    needed_in(spec, spec.rounds.count)
-}
-
-/// Of `count` rounds in a row, those that one device may be in at the most.
-pub fn needed_in(spec: &RunSpec, count: u32) -> u32 {
-    count
-        .div_ceil(spec.rounds.min_separation)
-        .min(spec.rounds.max_participations)
+    Pattern::new(rounds, spec.participations_in(rounds), separation)
 }
 
 #[cfg(test)]
@@ -328,7 +321,7 @@ mod tests {
                 spec.privacy.mechanism = mechanism;
                 spec.privacy.noise_multiplier = 2.0;
             });
-            assert_eq!(needed_participations(&spec), 4);
+            assert_eq!(spec.needed_participations(), 4);
             let whole = rho(costs.spent(0, 4));
             assert!(
                 (0.124_999..=0.125).contains(&whole),
@@ -370,6 +363,32 @@ mod tests {
     }
 
     #[test]
+    fn a_vote_that_costs_more_than_training_is_in_the_worst_case() {
+        let (spec, costs) = planned(|spec| {
+            spec.rounds.min_separation = 1;
+            spec.rounds.max_participations = 3;
+            spec.privacy.adaptive_clip = adaptive(Some(3));
+            if let Some(adaptive) = &mut spec.privacy.adaptive_clip {
+                adaptive.count_noise = Some(0.5);
+            }
+            spec.privacy.noise_multiplier = 2.0;
+        });
+        assert_eq!(costs.worst_case(&spec), costs.spent(3, 0));
+        assert!((1.5..1.500_001).contains(&rho(costs.spent(3, 0))));
+    }
+
+    #[test]
+    fn correlated_noise_beyond_the_safe_bound_is_refused_before_anybody_works() {
+        let mut spec = spec();
+        (spec.rounds.count, spec.rounds.max_participations) = (2_000, 6);
+        spec.rounds.min_separation = 300;
+        spec.privacy.mechanism = NoiseMechanism::Blt;
+        spec.privacy.noise_multiplier = 10_000.0;
+        let refused = RunCosts::new(&spec, &fixed(), None).unwrap_err();
+        assert!(refused.to_string().contains("sigma"), "{refused}");
+    }
+
+    #[test]
     fn local_noise_is_charged_for_any_two_updates() {
         let (_, costs) = planned(|spec| {
             spec.privacy.mode = PrivacyMode::Local;
@@ -407,7 +426,7 @@ mod tests {
                 let price = costs.price(&state, past.as_ref());
                 prop_assert!(price > 0);
                 paid += price;
-                let mut now = past.unwrap_or(Participation { count: 0, last_round: 0, estimated: 0 });
+                let mut now = past.unwrap_or_default();
                 now.count += 1;
                 now.last_round = number;
                 now.estimated += u32::from(state.is_estimating());

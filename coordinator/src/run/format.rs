@@ -41,15 +41,31 @@ pub fn format(
     let fixed = grid(spec, spec.privacy.clip, payload.len())?;
     let robust = spec.aggregation.robust(spec.rounds.minimum());
     check_reservoir(spec, robust.as_ref(), payload.len())?;
-    let costs = RunCosts::new(spec, &fixed, known)?;
+    let costs = RunCosts::new(spec, &fixed, known).map_err(unplannable)?;
     let format = Format {
         codec,
         fixed,
         payload,
         robust,
         staleness_cap: spec.rounds.staleness_cap(),
+        hides_lengths: spec.privacy.mode.has_noise(),
     };
     Ok((format, costs))
+}
+
+/// What the recipe asks for and nobody can compute: the recipe's fault, not the coordinator's.
+fn unplannable(error: CoordinatorError) -> CoordinatorError {
+    match error {
+        CoordinatorError::Accounting(_)
+        | CoordinatorError::Ftrl(_)
+        | CoordinatorError::AdaptiveClip(_)
+        | CoordinatorError::LocalNoise(_) => CoordinatorError::Invalid {
+            field: "privacy",
+            problem: format!("can't be planned: {error}"),
+            remedy: "mend the value named there",
+        },
+        other => other,
+    }
 }
 
 /// The grid that updates are checked on in a round with this clip: under local noise they are longer.
@@ -60,7 +76,9 @@ fn grid(spec: &RunSpec, clip: f32, values: usize) -> Result<FixedPoint, Coordina
         remedy: "use a clip above 0 and a model within the limits",
     };
     let norm = if spec.privacy.mode == PrivacyMode::Local {
-        LocalNoise::new(clip, values, spec.privacy.noise_multiplier)?.wire_clip()
+        let noise = LocalNoise::new(clip, values, spec.privacy.noise_multiplier);
+        let noise = noise.map_err(|error| unplannable(error.into()))?;
+        noise.wire_clip()
     } else {
         clip
     };

@@ -124,6 +124,8 @@ pub struct Format {
     pub robust: Option<RobustSpec>,
     /// Rounds that an update may be late.
     pub staleness_cap: u32,
+    /// True when there is noise: the exact length of a compressed update tells something of it.
+    pub hides_lengths: bool,
 }
 
 /// A way to talk to a run. Cheap to clone.

@@ -2,7 +2,7 @@
 
 use tributary_aggregator::{FixedPoint, Rho};
 
-use super::costs::{RunCosts, needed_participations};
+use super::costs::RunCosts;
 use crate::CoordinatorError;
 use crate::spec::{NoiseMechanism, PrivacyMode, RunSpec};
 
@@ -24,7 +24,7 @@ pub fn check_budget(
     let Some(cap) = costs.cap_pico_rho else {
         return Ok(());
     };
-    let most = needed_participations(spec);
+    let most = spec.needed_participations();
     let wanted = costs.worst_case(spec);
     let left = cap.saturating_sub(spent_pico_rho);
     if wanted <= left {
@@ -36,7 +36,7 @@ pub fn check_budget(
             "allow {fewer} participations (rounds.max_participations)"
         ));
     }
-    if let Some(noise) = more_noise(spec, fixed, wanted, left) {
+    if let Some(noise) = more_noise(spec, costs, fixed, left) {
         ways.push(format!("raise privacy.noise_multiplier to {noise:.3}"));
     }
     let remedy = match ways.is_empty() {
@@ -66,7 +66,7 @@ fn fewer_participations(spec: &RunSpec, fixed: &FixedPoint, left: u64) -> Option
         // z is in units of the whole run: fewer participations cost the same with less noise
         return None;
     }
-    let (mut low, mut high) = (0, needed_participations(spec));
+    let (mut low, mut high) = (0, spec.needed_participations());
     while high - low > 1 {
         let middle = low + (high - low) / 2;
         if fits(middle) {
@@ -79,11 +79,12 @@ fn fewer_participations(spec: &RunSpec, fixed: &FixedPoint, left: u64) -> Option
 }
 
 /// The noise multiplier, in thousandths, whose plan costs at most `left`; none when there is none.
-fn more_noise(spec: &RunSpec, fixed: &FixedPoint, wanted: u64, left: u64) -> Option<f64> {
+fn more_noise(spec: &RunSpec, now: &RunCosts, fixed: &FixedPoint, left: u64) -> Option<f64> {
     if left == 0 || spec.privacy.mode == PrivacyMode::None {
         return None;
     }
     // rho falls with the square of the noise, but for what moving the clip costs
+    let wanted = now.worst_case(spec);
     let mut noise = spec.privacy.noise_multiplier * (wanted as f64 / left as f64).sqrt();
     for _ in 0..ADVICE_STEPS {
         noise = ((noise * 1_000.0).floor() + 1.0) / 1_000.0;
@@ -92,7 +93,8 @@ fn more_noise(spec: &RunSpec, fixed: &FixedPoint, wanted: u64, left: u64) -> Opt
         if noise > MAX_NOISE {
             return None;
         }
-        let costs = RunCosts::new(&noisier, fixed, None).ok()?;
+        // how the rounds hang together does not depend on how much noise there is
+        let costs = RunCosts::new(&noisier, fixed, now.strategy()).ok()?;
         if costs.worst_case(&noisier) <= left {
             return Some(noise);
         }
@@ -141,11 +143,11 @@ mod tests {
     fn participations_are_bounded_by_rounds_separation_and_the_limit() {
         let mut spec = spec();
         (spec.rounds.count, spec.rounds.max_participations) = (10, u32::MAX);
-        assert_eq!(needed_participations(&spec), 10);
+        assert_eq!(spec.needed_participations(), 10);
         spec.rounds.min_separation = 3;
-        assert_eq!(needed_participations(&spec), 4);
+        assert_eq!(spec.needed_participations(), 4);
         spec.rounds.max_participations = 2;
-        assert_eq!(needed_participations(&spec), 2);
+        assert_eq!(spec.needed_participations(), 2);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
 /// Longest recipe in bytes.
 pub const MAX_RECIPE_BYTES: usize = 256 * 1024;
 /// Devices that one commit can charge.
-const MAX_CHARGED: u32 = 12_000;
+pub(super) const MAX_CHARGED: u32 = 12_000;
 const MAX_REGIONS: usize = 1_000;
 const MAX_QUANTITIES: usize = 64;
 const MAX_EDGES: usize = 256;

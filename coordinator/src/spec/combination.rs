@@ -55,6 +55,13 @@ impl RunSpec {
             )?;
         }
         self.check_monitored()?;
+        refuse_if(
+            self.privacy.mode == PrivacyMode::Local
+                && (self.drift.is_some() || self.builds.is_some()),
+            "privacy.mode",
+            "is local, but [drift] and [builds] collect single votes whose noise the coordinator adds",
+            "remove [drift], [playbook] and [builds], or set privacy.mode to dp",
+        )?;
         let Some(playbook) = &self.playbook else {
             return Ok(());
         };

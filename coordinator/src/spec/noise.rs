@@ -3,7 +3,7 @@
 use tributary_aggregator::{AdaptiveClip, AdaptiveClipError};
 use tributary_model::{LocalAlgorithm, Personalisation};
 
-use super::check::in_range;
+use super::check::{MAX_CHARGED, in_range};
 use super::combination::Method;
 use super::{NoiseMechanism, PrivacyMode, SpecError};
 
@@ -81,6 +81,18 @@ impl Method<'_> {
                 Ok(())
             }
             Some(rounds) => {
+                let keeps = matches!(
+                    self.training.algorithm,
+                    LocalAlgorithm::Scaffold | LocalAlgorithm::FedDyn { .. }
+                );
+                let sparse = self.training.codec.starts_with("topk");
+                self.refuse(
+                    keeps || sparse || self.training.momentum > 0.0,
+                    "privacy.adaptive_clip.rounds",
+                    "release nothing of the updates, but training.algorithm, codec topk or momentum \
+                     would have devices remember them as sent",
+                    "use fedavg or fedprox without momentum and another codec, or remove rounds",
+                )?;
                 let field = format!("{}privacy.adaptive_clip.rounds", self.path);
                 in_range(&field, rounds.into(), 1.0, 100_000.0)?;
                 self.refuse(
@@ -161,6 +173,15 @@ impl Method<'_> {
 
     /// Noise on the device: its update has to be one clipped vector, used once.
     fn check_local(&self) -> Result<(), SpecError> {
+        self.refuse(
+            self.rounds.to_select() > MAX_CHARGED,
+            "rounds.over_selection",
+            format!(
+                "makes a round ask {} devices, and under privacy.mode local all of them are charged",
+                self.rounds.to_select()
+            ),
+            "lower it or the cohort: one round can charge 12000 devices",
+        )?;
         let plain = matches!(
             self.training.algorithm,
             LocalAlgorithm::FedAvg | LocalAlgorithm::FedProx { .. }

@@ -122,6 +122,23 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
             &["rounds.max_participations", "300", "256"],
         ),
         (
+            local().set(
+                "drift",
+                table("interval_ms = 1000\nnoise_votes = 2.0\nquantities = [{ source = 'prediction' }]"),
+            ),
+            &["privacy.mode", "single votes", "privacy.mode to dp"],
+        ),
+        (
+            local().rounds(2, 4_000).set("rounds.over_selection", 4.0),
+            &["rounds.over_selection", "16000", "12000"],
+        ),
+        (
+            private()
+                .set("privacy.adaptive_clip", table("count_noise = 2.0\nrounds = 1"))
+                .set("training.momentum", 0.5),
+            &["privacy.adaptive_clip.rounds", "as sent", "remove rounds"],
+        ),
+        (
             local().set("training.codec", "topk:0.1"),
             &["training.codec", "topk", "privacy.mode local"],
         ),

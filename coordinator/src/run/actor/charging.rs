@@ -13,12 +13,10 @@ impl Actor {
     pub(super) async fn charge(&mut self) -> Result<(), CoordinatorError> {
         let round = self.state.round.number;
         if self.costs.charged_when_asked() {
-            let account = self.state.id.as_str();
-            let worst_pico_rho = self.core.ledger.worst_in(account, ChargeKind::Training);
             let charged = Event::Charged {
                 round,
                 pico_rho: 0,
-                worst_pico_rho,
+                worst_pico_rho: self.state.round.worst_pico_rho,
             };
             return self.commit(vec![charged]).await;
         }
@@ -78,6 +76,19 @@ impl Actor {
         charged?;
         self.journal.committed(events.len());
         self.applied(&events).await
+    }
+
+    /// Spend in this run of the device that spent most once these are asked; 0 where being asked costs
+    /// nothing.
+    pub(super) fn worst_when_asked(&self, chosen: &[Assigned]) -> u64 {
+        if !self.costs.charged_when_asked() {
+            return 0;
+        }
+        let asked = |assigned: &Assigned| {
+            let past = self.state.participations.get(&assigned.device);
+            self.costs.spent(0, past.map_or(0, |past| past.count) + 1)
+        };
+        chosen.iter().map(asked).max().unwrap_or(0)
     }
 
     /// What a contributor of the open round pays.

@@ -140,6 +140,7 @@ impl Actor {
     /// Devices within reach, and those of them that may take part.
     fn candidates(&self) -> (usize, Vec<Candidate>) {
         let spec = &self.state.spec;
+        let now_ms = self.core.clock.now_ms();
         let mut reachable = 0;
         let mut candidates = Vec::new();
         for (region, name) in spec.regions.iter().enumerate() {
@@ -152,7 +153,9 @@ impl Actor {
                     self.core.ledger.can_pay(&device, price, cap)
                 };
                 let free = !self.core.fleet.is_reserved(&device);
-                if free && self.state.may_participate(&device) && pays() {
+                let may =
+                    self.state.may_participate(&device) && self.state.has_rested(&device, now_ms);
+                if free && may && pays() {
                     candidates.push(Candidate { device, region });
                 }
             }
@@ -181,11 +184,13 @@ impl Actor {
         let round = self.state.round.number;
         let parts = chosen.chunks(DEVICES_PER_EVENT);
         let last = parts.len().saturating_sub(1);
+        let worst_pico_rho = self.worst_when_asked(&chosen);
         let event = |(index, part): (usize, &[Assigned])| Event::Selected {
             round,
             devices: part.to_vec(),
             lease_until_ms,
             complete: index == last,
+            worst_pico_rho,
         };
         let mut events: Vec<Event> = parts.enumerate().map(event).collect();
         if events.is_empty() {

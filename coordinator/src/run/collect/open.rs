@@ -100,7 +100,13 @@ impl Open {
             let _ = arrival.receipt.send(Err(refusal));
             return Some(arrival.device);
         }
-        self.bytes_up += arrival.bytes.len() as u64;
+        let length = if format.hides_lengths {
+            let lengths = format.codec.encoded_len_range(format.fixed.dimension());
+            *lengths.end()
+        } else {
+            arrival.bytes.len()
+        };
+        self.bytes_up += length as u64;
         self.contributors.push(arrival.device);
         self.receipts.push(vec![arrival.receipt]);
         if format.robust.is_some() {

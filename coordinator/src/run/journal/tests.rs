@@ -27,6 +27,7 @@ fn events() -> Vec<Event> {
             devices,
             lease_until_ms: 50,
             complete: true,
+            worst_pico_rho: 0,
         },
         Event::Sealed { round: 1, segment },
         Event::Dropped {

@@ -53,6 +53,7 @@ fn release(spec: &RunSpec, models: usize) -> Release {
             payload,
             robust: None,
             staleness_cap: 0,
+            hides_lengths: false,
         }),
         cohort: 4,
         regions: 2,
