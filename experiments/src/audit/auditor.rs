@@ -1,0 +1,32 @@
+//! All parts of an audit, one after the other.
+
+use super::outcome::AuditOutcome;
+use super::recipe::AuditRecipe;
+use super::{AuditError, noise, sensitivity};
+use crate::runner::Progress;
+
+/// Runs an audit. Needs a tokio runtime; every run gets a coordinator of its own on a loopback port.
+///
+/// # Errors
+/// [`AuditError::Setting`] for a recipe that makes no sense; others when a run does not reach its end.
+/// A verdict that fails is no error: the outcome says so.
+pub async fn run_audit(
+    recipe: &AuditRecipe,
+    progress: &dyn Progress,
+) -> Result<AuditOutcome, AuditError> {
+    recipe.check()?;
+    let mut laws = Vec::with_capacity(recipe.noise.mechanisms.len());
+    for &mechanism in &recipe.noise.mechanisms {
+        progress.stage(&format!("noise: {mechanism}"));
+        laws.push(Box::pin(noise::audit(recipe, mechanism)).await?);
+    }
+    let sensitivity = Box::pin(sensitivity::audit(recipe, progress)).await?;
+    let passed = laws.iter().all(|law| law.passed) && sensitivity.passed;
+    Ok(AuditOutcome {
+        title: recipe.title.clone(),
+        description: recipe.description.clone(),
+        noise: laws,
+        sensitivity,
+        passed,
+    })
+}

@@ -1,0 +1,272 @@
+//! Part 1: is the noise in a release what the mechanism says?
+//!
+//! Devices send payloads on the grid, so their exact sum is known; what a release holds beyond it is
+//! noise. Rounds are taken apart by the mechanism's covariance, which leaves independent standard
+//! normals if, and only if, the covariance and the law are right.
+
+use super::AuditError;
+use super::device::{Act, Scripted};
+use super::grid::{honest_steps, values_of};
+use super::law::RoundLaw;
+use super::outcome::{Bin, Check, NoiseOutcome, NoiseRound, QuantilePair};
+use super::pipeline::{self, Trace};
+use super::plan::{Plan, Privacy};
+use super::recipe::{AuditRecipe, AuditedMechanism};
+use super::statistics::{
+    anderson_darling, correlation, equal_bins, equal_bins_p_value, mean, mean_p_value, mean_square,
+    normal_cdf, normal_quantile, normal_two_sided, variance_p_value,
+};
+
+/// Norm of an honest payload in clips.
+const HONEST: f64 = 0.9;
+/// Distances between coordinates that are tested for correlation.
+const LAGS: usize = 16;
+/// Intervals of the chi-square on equal bins.
+const EQUAL_BINS: usize = 64;
+/// Checks that are questions of chance.
+const STATISTICAL: f64 = 8.0;
+/// Rounding of released weights may be so much of sigma.
+const FINE: f64 = 1e-3;
+/// Standardised values beyond are drawn at the edge.
+const EDGE: f64 = 4.5;
+/// Bars of the histogram.
+const BARS: usize = 36;
+
+/// Noise of all rounds in units of sigma, with what is known of it.
+pub(super) struct Measured {
+    pub(super) mechanism: String,
+    pub(super) law_in_words: String,
+    pub(super) devices: usize,
+    pub(super) law: RoundLaw,
+    /// By round and coordinate.
+    pub(super) noise: Vec<Vec<f64>>,
+    /// Largest error of any value.
+    pub(super) rounding: f64,
+}
+
+/// Runs one mechanism and judges its noise.
+pub(super) async fn audit(
+    recipe: &AuditRecipe,
+    mechanism: AuditedMechanism,
+) -> Result<NoiseOutcome, AuditError> {
+    let measured = match mechanism {
+        AuditedMechanism::Independent => independent(recipe).await?,
+    };
+    Ok(judge(&measured, recipe.false_alarm))
+}
+
+async fn independent(recipe: &AuditRecipe) -> Result<Measured, AuditError> {
+    let z = recipe.noise_multiplier;
+    let privacy = Privacy::central(recipe.clip, z, recipe.delta);
+    let (rounds, devices) = (recipe.noise.rounds, recipe.noise.devices);
+    let plan = Plan::new("audit-independent", &recipe.model, rounds, devices, privacy)?;
+    let trace = pipeline::run(&plan, &honest(recipe, &plan, devices)?).await?;
+    let (noise, rounding) = central_noise(&trace, devices, |_| recipe.clip, z);
+    Ok(Measured {
+        mechanism: "independent".to_owned(),
+        law_in_words: format!("N(0, ({z} C)^2) on the sum, fresh in every round"),
+        devices,
+        law: RoundLaw::independent(noise.len())?,
+        noise,
+        rounding,
+    })
+}
+
+/// Devices that send payloads on the grid, no two alike.
+fn honest(recipe: &AuditRecipe, plan: &Plan, devices: usize) -> Result<Vec<Scripted>, AuditError> {
+    let (seed, clip, dimension) = (recipe.seed, recipe.clip, plan.dimension()?);
+    let device = |number| {
+        Scripted::new(move |round| {
+            let steps = honest_steps(seed, number, round, dimension, HONEST);
+            Act::Send(values_of(&steps, clip))
+        })
+    };
+    Ok((0..devices).map(device).collect())
+}
+
+/// What releases hold beyond the exact sum of what was sent, in units of z C, with the largest error
+/// of any value; `clip` is that of each round.
+pub(super) fn central_noise(
+    trace: &Trace,
+    cohort: usize,
+    clip: impl Fn(usize) -> f32,
+    noise_multiplier: f64,
+) -> (Vec<Vec<f64>>, f64) {
+    let mut worst = 0.0f64;
+    let of_round = |(index, round): (usize, &pipeline::TracedRound)| {
+        let sigma = noise_multiplier * f64::from(clip(index));
+        let cohort = cohort as f64;
+        worst = worst.max(trace.rounding(index) * cohort / sigma);
+        let mut noise = trace.step(index);
+        noise.iter_mut().for_each(|value| *value *= cohort);
+        for sent in round.sent.values() {
+            for (value, sent) in noise.iter_mut().zip(sent) {
+                *value -= f64::from(*sent);
+            }
+        }
+        noise.iter_mut().for_each(|value| *value /= sigma);
+        noise
+    };
+    let noise = trace.rounds.iter().enumerate().map(of_round).collect();
+    (noise, worst)
+}
+
+/// The verdict on measured noise.
+pub(super) fn judge(measured: &Measured, false_alarm: f64) -> NoiseOutcome {
+    let white = measured.law.whiten(&measured.noise);
+    let all: Vec<f64> = white.concat();
+    let rounds = rounds(measured);
+    let checks = checks(measured, &white, &all, &rounds, false_alarm / STATISTICAL);
+    let quantile = -normal_quantile(false_alarm / STATISTICAL / 2.0);
+    NoiseOutcome {
+        mechanism: measured.mechanism.clone(),
+        law: measured.law_in_words.clone(),
+        devices: measured.devices,
+        parameters: measured.noise.first().map_or(0, Vec::len),
+        samples: all.len(),
+        rounds,
+        passed: checks.iter().all(|check| check.passed),
+        checks,
+        false_alarm,
+        // the deviation of a mean square is sqrt(2 / n); of its root, half of that
+        noticed_share: quantile * (0.5 / all.len().max(1) as f64).sqrt(),
+        histogram: histogram(&all),
+        quantiles: quantiles(all),
+    }
+}
+
+fn rounds(measured: &Measured) -> Vec<NoiseRound> {
+    let dimension = measured.noise.first().map_or(0, Vec::len);
+    let mut sum = vec![0.0; dimension];
+    let of_round = |(index, noise): (usize, &Vec<f64>)| {
+        for (sum, noise) in sum.iter_mut().zip(noise) {
+            *sum += noise;
+        }
+        NoiseRound {
+            round: index as u32 + 1,
+            variance: mean_square(noise),
+            predicted: measured.law.variance(index),
+            running_variance: mean_square(&sum),
+            running_predicted: measured.law.running_sum_variance(index),
+        }
+    };
+    measured.noise.iter().enumerate().map(of_round).collect()
+}
+
+fn checks(
+    measured: &Measured,
+    white: &[Vec<f64>],
+    all: &[f64],
+    rounds: &[NoiseRound],
+    threshold: f64,
+) -> Vec<Check> {
+    let dimension = measured.noise.first().map_or(0, Vec::len);
+    let check = |name, measured, expected, p_value| {
+        Check::statistical(name, measured, expected, p_value, threshold)
+    };
+    let by_round = rounds.iter().map(|round| round.variance / round.predicted);
+    let running = rounds
+        .iter()
+        .map(|round| round.running_variance / round.running_predicted);
+    let (of_round, round_p) = worst_variance(by_round, dimension);
+    let (of_sum, sum_p) = worst_variance(running, dimension);
+    let (distance, distance_p) = anderson_darling(all);
+    let (pearson, pearson_p) = equal_bins_p_value(&equal_bins(all, EQUAL_BINS));
+    let lags = (1..=LAGS.min(all.len() / 2)).map(|lag| correlation(&all[lag..], all));
+    let (neighbours, neighbours_p) = worst_correlation(lags, all.len());
+    let pairs = (1..white.len()).flat_map(|late| (0..late).map(move |early| (early, late)));
+    let pairs = pairs.map(|(early, late)| correlation(&white[early], &white[late]));
+    let (echo, echo_p) = worst_correlation(pairs, dimension);
+    vec![
+        check("mean of the noise", mean(all), 0.0, mean_p_value(all)),
+        check(
+            "variance, all rounds",
+            mean_square(all),
+            1.0,
+            variance_p_value(all),
+        ),
+        check("variance, worst round", of_round, 1.0, round_p),
+        check(
+            "variance of the running sum, worst round",
+            of_sum,
+            1.0,
+            sum_p,
+        ),
+        check("Anderson-Darling distance", distance, 1.0, distance_p),
+        check(
+            "chi-square on 64 equal bins",
+            pearson,
+            EQUAL_BINS as f64 - 1.0,
+            pearson_p,
+        ),
+        check(
+            "correlation of coordinates, worst of 16 lags",
+            neighbours,
+            0.0,
+            neighbours_p,
+        ),
+        check("correlation of rounds, worst pair", echo, 0.0, echo_p),
+        Check::at_most("rounding of weights, in sigma", measured.rounding, FINE),
+    ]
+}
+
+/// The ratio of measured and predicted variance that is least likely, and its p-value among all.
+fn worst_variance(ratios: impl Iterator<Item = f64>, dimension: usize) -> (f64, f64) {
+    let freedom = dimension as f64;
+    let p_value = |ratio| super::statistics::chi_square_two_sided(ratio * freedom, freedom);
+    worst(ratios.map(|ratio| (ratio, p_value(ratio))))
+}
+
+/// The correlation that is least likely, as a correlation, and its p-value among all.
+fn worst_correlation(statistics: impl Iterator<Item = f64>, count: usize) -> (f64, f64) {
+    let root = (count.max(1) as f64).sqrt();
+    worst(statistics.map(|statistic| (statistic / root, normal_two_sided(statistic))))
+}
+
+/// The measurement with the smallest p-value, which is multiplied by their number (Bonferroni).
+fn worst(measured: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
+    let (mut count, mut worst) = (0.0, (f64::NAN, f64::INFINITY));
+    for (value, p_value) in measured {
+        count += 1.0;
+        // what is no number is the worst of all
+        if !(p_value >= worst.1) {
+            worst = (value, p_value);
+        }
+    }
+    (worst.0, (worst.1 * count).min(1.0))
+}
+
+fn histogram(sample: &[f64]) -> Vec<Bin> {
+    let width = 2.0 * EDGE / BARS as f64;
+    let mut counts = vec![0u64; BARS];
+    for value in sample {
+        let bar = ((value + EDGE) / width).clamp(0.0, BARS as f64 - 1.0);
+        counts[bar as usize] += 1;
+    }
+    let bin = |(bar, count): (usize, u64)| {
+        let from = bar as f64 * width - EDGE;
+        Bin {
+            from,
+            to: from + width,
+            density: count as f64 / sample.len().max(1) as f64 / width,
+            expected: (normal_cdf(from + width) - normal_cdf(from)) / width,
+        }
+    };
+    counts.into_iter().enumerate().map(bin).collect()
+}
+
+fn quantiles(mut sample: Vec<f64>) -> Vec<QuantilePair> {
+    sample.sort_by(f64::total_cmp);
+    let count = sample.len();
+    let pair = |index: i32| {
+        let expected = f64::from(index) / 8.0;
+        let rank = normal_cdf(expected) * count as f64;
+        // at least ten values beyond, so that a point is more than one value's luck
+        let is_shown = rank >= 10.0 && rank + 10.0 <= count as f64;
+        is_shown.then(|| QuantilePair {
+            expected,
+            measured: sample[(rank as usize).min(count - 1)],
+        })
+    };
+    (-36..=36).filter_map(pair).collect()
+}
