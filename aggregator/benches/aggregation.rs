@@ -1,4 +1,4 @@
-//! The three costs of an aggregator: summing updates, against a plain float sum, and noise.
+//! Summing updates, against a plain float sum.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -6,12 +6,9 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use tributary_aggregator::{
-    Codec, DiscreteGaussian, EncodedContribution, FixedPoint, NoiseSource, Partial, clip_l2,
-};
+use tributary_aggregator::{Codec, EncodedContribution, FixedPoint, Partial, clip_l2};
 
 const PARAMETERS: usize = 10_000_000;
-const NOISE: usize = 1_000_000;
 
 /// A clipped update of [`PARAMETERS`] values that depend on `seed`.
 fn update(seed: usize) -> Vec<f32> {
@@ -82,23 +79,5 @@ fn accumulate(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A million values at the scale of a model sum with noise multiplier 1.
-fn noise(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("noise");
-    group.throughput(Throughput::Elements(NOISE as u64));
-    group
-        .sample_size(20)
-        .measurement_time(Duration::from_secs(6));
-    let Ok(gaussian) = DiscreteGaussian::new(1 << 20) else {
-        unreachable!("valid scale")
-    };
-    let mut source = NoiseSource::seeded([1; 32]);
-    let mut values = vec![0i64; NOISE];
-    group.bench_function("discrete_gaussian/1M", |bencher| {
-        bencher.iter(|| gaussian.add_noise(black_box(&mut values), &mut source));
-    });
-    group.finish();
-}
-
-criterion_group!(benches, accumulate, noise);
+criterion_group!(benches, accumulate);
 criterion_main!(benches);

@@ -42,22 +42,28 @@
 //! |---|---|
 //! | `codec` | how a vector of `f32` becomes bytes on the wire |
 //! | `clip` | scaling a vector into the L2 ball, on the device |
+//! | `adaptive_clip` | a clip that follows a quantile of the norms, from noised votes |
 //! | `fixed_point` | bytes to integers, with the exact norm check |
 //! | `partial` | mergeable integer sums |
-//! | `noise` | the discrete Gaussian and the randomness behind it |
+//! | `noise` | exact integer noise and the randomness behind it |
+//! | `local_noise` | the noise that a device adds itself before it sends |
 //! | `release` | sum, noise, one division: the mean that leaves the aggregator |
 //! | `robust` | rules that bear lying devices, and their pre-aggregators |
 //! | `optimiser` | how the mean moves the global weights |
 //! | `accountant` | rho, epsilon, budgets, the privacy statement |
+//! | `ftrl` | noise correlated over the rounds of a run (DP-FTRL): BLT and tree |
 //! | `stored` | reading the fields of stored bytes |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod accountant;
+mod adaptive_clip;
 mod clip;
 mod codec;
 mod error;
 mod fixed_point;
+pub mod ftrl;
+mod local_noise;
 mod noise;
 mod optimiser;
 mod partial;
@@ -70,14 +76,16 @@ pub use accountant::{
     epsilon_cks20, epsilon_gaussian, epsilon_opendp, gaussian_delta, gaussian_noise_multiplier,
     gaussian_rho, noise_for, rho_for_epsilon,
 };
+pub use adaptive_clip::{AdaptiveClip, AdaptiveClipError};
 pub use clip::{ClipReport, clip_l2};
 pub use codec::{Codec, EdenBits, ErrorFeedback, FeedbackError, Scheme, Share, UnknownCodec};
 pub use error::UpdateError;
 pub use fixed_point::{Contribution, FixedPoint, MAX_DIMENSION, SCALE};
-pub use noise::{DiscreteGaussian, NoiseError, NoiseSource};
+pub use local_noise::{LocalNoise, LocalNoiseError};
+pub use noise::{DiscreteGaussian, DiscreteLaplace, GaussianTable, NoiseError, NoiseSource};
 pub use optimiser::{OptimiserError, OptimiserState, ServerOptimiser};
 pub use partial::{
     EncodedContribution, MAX_CONTRIBUTIONS, MAX_WEIGHT, Partial, PartialError, WEIGHT_ONE,
 };
-pub use release::{ReleaseError, release_mean};
+pub use release::{ReleaseError, release_correlated_mean, release_mean};
 pub use robust::{PreAggregator, RobustError, RobustRule, RobustSpec};

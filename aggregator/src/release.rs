@@ -1,6 +1,7 @@
 //! The noised mean that leaves the aggregator.
 
 use crate::fixed_point::{FixedPoint, SCALE};
+use crate::ftrl::{CorrelatedNoise, FtrlError};
 use crate::noise::{DiscreteGaussian, NoiseSource};
 use crate::partial::Partial;
 
@@ -31,7 +32,13 @@ pub enum ReleaseError {
         "partial is empty and no noise was asked for; abort the round instead of releasing nothing"
     )]
     Empty,
+    /// Correlated noise can't go on.
+    #[error(transparent)]
+    Correlated(#[from] FtrlError),
 }
+
+/// Sums that are noised together: several streams of noise, so that threads can share the work.
+const PIECE: usize = 16 * NoiseSource::CHUNK;
 
 /// The mean update: (sum + noise) C / (S denominator), in parameter units, one value per parameter.
 ///
@@ -50,6 +57,50 @@ pub fn release_mean(
     denominator: f64,
     mut noise: Option<(&DiscreteGaussian, &mut NoiseSource)>,
 ) -> Result<Vec<f32>, ReleaseError> {
+    check(partial, fixed, denominator)?;
+    if partial.is_empty() && noise.is_none() {
+        return Err(ReleaseError::Empty);
+    }
+    let divisor = divisor(fixed, denominator);
+    let dimension = fixed.dimension();
+    let mut mean = Vec::with_capacity(dimension);
+    let mut noised: Vec<i64> = Vec::with_capacity(dimension.min(PIECE));
+    for start in (0..dimension).step_by(PIECE) {
+        noised.resize(PIECE.min(dimension - start), 0);
+        partial.copy_sums(start, &mut noised);
+        if let Some((gaussian, source)) = &mut noise {
+            gaussian.add_noise(&mut noised, source);
+        }
+        mean.extend(noised.iter().map(|&sum| (sum as f64 / divisor) as f32));
+    }
+    Ok(mean)
+}
+
+/// [`release_mean`] with the next round's noise of `noise`, which moves on; its seeds are drawn from
+/// `seeds`. Takes the sums once more in memory, 8 bytes a parameter.
+///
+/// # Errors
+/// [`ReleaseError`]; `noise` has not moved then.
+pub fn release_correlated_mean(
+    partial: &Partial,
+    fixed: &FixedPoint,
+    denominator: f64,
+    noise: &mut CorrelatedNoise,
+    seeds: &DiscreteGaussian,
+    source: &mut NoiseSource,
+) -> Result<Vec<f32>, ReleaseError> {
+    check(partial, fixed, denominator)?;
+    let mut noised = vec![0; fixed.dimension()];
+    partial.copy_sums(0, &mut noised);
+    noise.add_next(&mut noised, seeds, source)?;
+    let divisor = divisor(fixed, denominator);
+    Ok(noised
+        .iter()
+        .map(|&sum| (sum as f64 / divisor) as f32)
+        .collect())
+}
+
+fn check(partial: &Partial, fixed: &FixedPoint, denominator: f64) -> Result<(), ReleaseError> {
     let (expected, actual) = (fixed.dimension(), partial.dimension());
     if expected != actual {
         return Err(ReleaseError::DimensionMismatch { expected, actual });
@@ -58,19 +109,10 @@ pub fn release_mean(
     if !(denominator > 0.0 && denominator.is_finite()) {
         return Err(ReleaseError::BadDenominator { denominator });
     }
-    if partial.is_empty() && noise.is_none() {
-        return Err(ReleaseError::Empty);
-    }
-    let divisor = SCALE as f64 * denominator / f64::from(fixed.clip());
-    let mut mean = Vec::with_capacity(expected);
-    let mut noised: Vec<i64> = Vec::with_capacity(expected.min(NoiseSource::CHUNK));
-    for start in (0..expected).step_by(NoiseSource::CHUNK) {
-        noised.resize(NoiseSource::CHUNK.min(expected - start), 0);
-        partial.copy_sums(start, &mut noised);
-        if let Some((gaussian, source)) = &mut noise {
-            gaussian.add_noise(&mut noised, source);
-        }
-        mean.extend(noised.iter().map(|&sum| (sum as f64 / divisor) as f32));
-    }
-    Ok(mean)
+    Ok(())
+}
+
+/// Grid units of a sum in one parameter unit of its mean.
+fn divisor(fixed: &FixedPoint, denominator: f64) -> f64 {
+    SCALE as f64 * denominator / f64::from(fixed.clip())
 }

@@ -1,7 +1,9 @@
 //! What can go wrong in the coordinator, and how a caller is told.
 
+use tributary_aggregator::ftrl::FtrlError;
 use tributary_aggregator::{
-    AccountingError, NoiseError, OptimiserError, PartialError, ReleaseError, RobustError,
+    AccountingError, AdaptiveClipError, LocalNoiseError, NoiseError, OptimiserError, PartialError,
+    ReleaseError, RobustError,
 };
 use tributary_drift::DriftError;
 use tributary_model::ModelError;
@@ -36,6 +38,15 @@ pub enum CoordinatorError {
     /// The noise could not be drawn.
     #[error("{0}")]
     Noise(#[from] NoiseError),
+    /// Correlated noise can't be planned, drawn or read.
+    #[error("{0}")]
+    Ftrl(#[from] FtrlError),
+    /// The clip can't move as asked.
+    #[error("{0}")]
+    AdaptiveClip(#[from] AdaptiveClipError),
+    /// Devices can't add the noise that was asked for.
+    #[error("{0}")]
+    LocalNoise(#[from] LocalNoiseError),
     /// A stored partial sum is damaged.
     #[error("{0}")]
     Partial(#[from] PartialError),
@@ -113,7 +124,11 @@ impl CoordinatorError {
             Self::Unauthenticated => "TRB-0210",
             Self::Taken(_) => "TRB-0211",
             Self::Reject(_) => "TRB-0300",
-            Self::Accounting(_) | Self::Noise(_) => "TRB-0400",
+            Self::Accounting(_)
+            | Self::Noise(_)
+            | Self::Ftrl(_)
+            | Self::AdaptiveClip(_)
+            | Self::LocalNoise(_) => "TRB-0400",
             Self::Partial(_) | Self::Release(_) | Self::Robust(_) | Self::Optimiser(_) => {
                 "TRB-0410"
             }

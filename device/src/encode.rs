@@ -24,6 +24,8 @@ pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
     pub(crate) weight: u64,
     pub(crate) work: u64,
+    /// Whether the payload's norm was at most the clip before clipping.
+    pub(crate) within_clip: bool,
     /// State that moves once the payload was counted.
     pub(crate) changes: RunState,
 }
@@ -61,6 +63,7 @@ impl Encoder<'_> {
             bytes,
             weight,
             work,
+            within_clip: payload.within_clip,
             changes,
         })
     }

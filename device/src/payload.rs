@@ -61,6 +61,8 @@ pub(crate) struct Payload {
     pub(crate) work: u64,
     /// What the payload is multiplied by after clipping.
     pub(crate) share: f32,
+    /// Whether its norm was at most the clip so far; known after [`Payload::clip`].
+    pub(crate) within_clip: bool,
     /// How the algorithm's state moves when the payload is sent whole.
     moves: Option<(Kept, Vec<f32>)>,
     /// The new momentum.
@@ -77,6 +79,7 @@ impl Trained<'_> {
             weight,
             work: 0,
             share,
+            within_clip: true,
             moves: None,
             momentum: None,
         };
@@ -99,6 +102,7 @@ impl Trained<'_> {
             }
             LocalAlgorithm::QFedAvg { q } => {
                 let report = clip_l2(&mut delta, plan.clip)?;
+                payload.within_clip = report.norm <= f64::from(plan.clip);
                 let norm = report.norm * report.factor;
                 let part = QFedAvgShare::new(q, self.loss, norm, rate);
                 let (factor, weight) = fair_share(part, norm, plan.clip)?;
@@ -153,6 +157,8 @@ impl Payload {
     /// of the clipping.
     pub(crate) fn clip(&mut self, clip: f32) -> Result<f64, UpdateError> {
         let report = clip_l2(&mut self.values, clip)?;
+        // by the norm, not the factor: a vector just as long as the clip is shortened by a hair
+        self.within_clip &= report.norm <= f64::from(clip);
         if self.share < 1.0 {
             let share = self.share;
             self.values.iter_mut().for_each(|value| *value *= share);

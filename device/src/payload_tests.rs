@@ -22,6 +22,7 @@ fn plan(algorithm: LocalAlgorithm, clip: f32, examples_cap: u64) -> LocalPlan {
         algorithm,
         personalisation: None,
         examples_cap,
+        report_within_clip: true,
     }
 }
 
@@ -139,4 +140,28 @@ proptest! {
             assert_near(step, length * whole.factor / whole.weight);
         }
     }
+}
+
+fn is_within(algorithm: LocalAlgorithm, clip: f32, delta: &[f32]) -> bool {
+    let plan = plan(algorithm, clip, 0);
+    let mut whole = payload(&plan, delta, 1.0).unwrap();
+    whole.clip(clip).unwrap();
+    whole.within_clip
+}
+
+#[test]
+fn a_payload_is_within_the_clip_below_it_and_at_it_but_not_above() {
+    // 3, 4, 5: the norm and its square are exact
+    for (clip, expected) in [(5.5, true), (5.0, true), (4.999_999, false), (0.1, false)] {
+        let within = is_within(LocalAlgorithm::FedAvg, clip, &[3.0, -4.0]);
+        assert_eq!(within, expected, "clip {clip}");
+    }
+    assert!(is_within(LocalAlgorithm::FedAvg, 0.1, &[0.0, 0.0]));
+}
+
+#[test]
+fn a_fair_payload_is_within_the_clip_when_its_delta_was() {
+    let fair = LocalAlgorithm::QFedAvg { q: 1.0 };
+    assert!(is_within(fair, 5.0, &[3.0, -4.0]));
+    assert!(!is_within(fair, 4.9, &[3.0, -4.0]));
 }

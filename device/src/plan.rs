@@ -31,6 +31,8 @@ pub(crate) struct LocalPlan {
     pub(crate) algorithm: LocalAlgorithm,
     pub(crate) personalisation: Option<Personalisation>,
     pub(crate) examples_cap: u64,
+    /// Whether the coordinator wants to know if the payload was within the clip.
+    pub(crate) report_within_clip: bool,
 }
 
 impl LocalPlan {
@@ -57,6 +59,7 @@ impl LocalPlan {
             algorithm: algorithm(plan.algorithm.as_ref())?,
             personalisation: personalisation(plan.personalisation.as_ref(), assignment)?,
             examples_cap: plan.examples_cap,
+            report_within_clip: plan.report_within_clip,
         };
         plan.algorithm.check().map_err(in_plan)?;
         plan.check_combination()?;

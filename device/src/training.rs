@@ -44,6 +44,8 @@ pub struct EncodedUpdate {
     pub work: u64,
     /// The cluster that was trained, an index into the assignment's models; IFCA only.
     pub cluster: u32,
+    /// Whether the payload's norm was at most the clip before clipping; false unless the plan asks.
+    pub within_clip: bool,
 }
 
 /// Why there is no update.
@@ -171,6 +173,7 @@ impl TrainingJob {
             weight: encoded.weight,
             work: encoded.work,
             cluster: cluster as u32,
+            within_clip: self.plan.report_within_clip && encoded.within_clip,
         };
         self.core.conduct.alter_update(&mut update);
         Ok(Finished {

@@ -129,7 +129,7 @@ impl Core {
             weight: update.weight,
             work: update.work,
             cluster: update.cluster,
-            ..Default::default()
+            within_clip: update.within_clip,
         };
         let parts = parts(header, update.bytes.clone(), started);
         let mut answers = self

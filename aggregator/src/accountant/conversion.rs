@@ -48,6 +48,18 @@ fn cks20(rho: f64, delta: f64) -> f64 {
     epsilon.max(0.0)
 }
 
+/// The textbook conversion rho + 2 sqrt(rho ln(1 / delta)) (Bun and Steinke 2016, proposition 1.3):
+/// valid for any `rho`-zCDP mechanism and always above [`epsilon_cks20`]. Kept to compare with
+/// published figures, which often used it.
+///
+/// # Errors
+/// [`AccountingError::BadDelta`].
+pub fn epsilon_bun_steinke(rho: Rho, delta: f64) -> Result<f64, AccountingError> {
+    check_delta(delta)?;
+    let rho = rho.as_f64();
+    Ok(rho + 2.0 * (-rho * delta.ln()).sqrt())
+}
+
 /// The same conversion by opendp, which rounds conservatively; some milliseconds a call.
 ///
 /// # Errors

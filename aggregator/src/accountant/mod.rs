@@ -1,90 +1,50 @@
 //! What releases cost in privacy.
 //!
-//! Charges are exact integers in `rho`; `conversion` turns their sum into (epsilon, delta), and
-//! `gaussian_curve` is the tighter curve for pure Gaussian noise. `statement` is what is printed and
-//! `budget` is what refuses.
+//! Runs of the coordinator are charged in zCDP: charges are exact integers in `rho`, `conversion`
+//! turns their sum into (epsilon, delta), and `gaussian_curve` is the tighter curve for pure Gaussian
+//! noise. `statement` is what is printed and `budget` is what refuses.
+//!
+//! Simulated runs may sample their devices at random, and only those may claim amplification. Their
+//! accountants are `rdp` (any order, any mixture of steps) and `pld` (tighter, one kind of step);
+//! `calibration` inverts both. Each answers with a [`Guarantee`]: an epsilon that carries its delta,
+//! its adjacency, its mechanism and the accountant that proved it. Devices that check in on their own
+//! are not sampled by anybody's coin, so none of these may be quoted for them.
+//!
+//! | accountant | for | adjacency |
+//! |---|---|---|
+//! | [`Rho`] and its conversions | fresh, correlated or local noise, every device counted | as charged |
+//! | [`RdpCurve`] | Poisson samples, samples of fixed size, trees, mixtures | of the mechanism |
+//! | `LossDistribution` | many equal steps on Poisson samples | add or remove one device |
+//! | [`DistributedGaussian`] | noise that devices add in shares under secure aggregation | any |
 
 mod budget;
+//TODO mod calibration;
 mod conversion;
+mod distributed_gaussian;
+mod error;
 mod gaussian_curve;
+mod guarantee;
+//TODO mod pld;
+mod rdp;
 mod rho;
+mod sampled;
 mod statement;
+mod tree;
 
 pub use budget::{Budget, BudgetError};
-pub use conversion::{epsilon_cks20, epsilon_opendp, rho_for_epsilon};
+//TODO pub use calibration::{
+//TODO     Method, fixed_size_noise_multiplier, most_poisson_steps, poisson_noise_multiplier,
+//TODO };
+pub use conversion::{epsilon_bun_steinke, epsilon_cks20, epsilon_opendp, rho_for_epsilon};
+pub use distributed_gaussian::DistributedGaussian;
+pub use error::AccountingError;
 pub use gaussian_curve::{epsilon_gaussian, gaussian_delta, gaussian_noise_multiplier};
+pub use guarantee::{Accountant, Guarantee, NoisyRun};
+//TODO pub use pld::{DEFAULT_GRID, LossDistribution};
+pub use rdp::{LARGEST_ORDER, RdpCurve, default_orders};
 pub use rho::{Rho, gaussian_rho, noise_for};
+pub use sampled::{FixedSizeGaussian, LEAST_NOISE_MULTIPLIER, PoissonGaussian};
 pub use statement::{Adjacency, Mechanism, PrivacyStatement};
+pub use tree::{tree_height, tree_rho};
 
-/// Why a privacy quantity can't be computed.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum AccountingError {
-    /// Delta is not a usable probability.
-    #[error("delta is {delta}; it must lie strictly between 0 and 1, well below 1 / devices")]
-    BadDelta {
-        /// The refused value.
-        delta: f64,
-    },
-    /// Epsilon is not usable.
-    #[error("epsilon is {epsilon}; it must be finite and above 0")]
-    BadEpsilon {
-        /// The refused value.
-        epsilon: f64,
-    },
-    /// A float given as rho or noise multiplier is not usable.
-    #[error("{field} is {value}; it must be finite and above 0")]
-    BadParameter {
-        /// Name of the parameter.
-        field: &'static str,
-        /// The refused value.
-        value: f64,
-    },
-    /// A charge or a sum of charges is beyond 1.8e7, where it means no privacy at all.
-    #[error("rho is too large to count; raise sigma or lower the clip")]
-    RhoTooLarge,
-    /// The noise for a charge would be outside the range of the sampler.
-    #[error(
-        "no usable sigma gives rho {rho}; raise the budget per release or lower the number of releases"
-    )]
-    NoSuchNoise {
-        /// The charge that was asked for.
-        rho: Rho,
-    },
-    /// Our conversion and that of opendp differ by more than rounding.
-    #[error(
-        "epsilon conversions disagree for rho {rho}: {ours} against {opendp}; report this as a bug"
-    )]
-    ConversionsDisagree {
-        /// The converted charge.
-        rho: Rho,
-        /// Our value.
-        ours: f64,
-        /// The value of opendp.
-        opendp: f64,
-    },
-    /// opendp refused a conversion.
-    #[error("opendp could not convert rho {rho}: {reason}")]
-    OpenDp {
-        /// The charge.
-        rho: Rho,
-        /// Its error.
-        reason: String,
-    },
-}
-
-/// Refuses a delta outside (0, 1).
-fn check_delta(delta: f64) -> Result<(), AccountingError> {
-    if delta > 0.0 && delta < 1.0 {
-        Ok(())
-    } else {
-        Err(AccountingError::BadDelta { delta })
-    }
-}
-
-/// Refuses an epsilon that is not finite and positive.
-fn check_epsilon(epsilon: f64) -> Result<(), AccountingError> {
-    if epsilon.is_finite() && epsilon > 0.0 {
-        return Ok(());
-    }
-    Err(AccountingError::BadEpsilon { epsilon })
-}
+use error::{check_delta, check_epsilon, check_positive};

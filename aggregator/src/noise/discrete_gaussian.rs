@@ -1,19 +1,18 @@
 //! The discrete Gaussian, sampled exactly in integers.
 
+use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
-use super::bernoulli_exp::{minus_one, narrow_fraction, negative_exponent};
-use super::uniform::below;
+use super::bernoulli_exp::negative_exponent;
+use super::chunks::{Sampler, add_in_parallel, add_in_sequence};
+use super::discrete_laplace::geometric;
 use super::{NoiseError, NoiseSource};
 use crate::accountant::{AccountingError, Rho};
 
 /// Largest integer sigma; 2 sigma^2 times the longest possible series still fits the coins.
-const MAX_INTEGER_SIGMA: u64 = 1 << 40;
+pub(super) const MAX_INTEGER_SIGMA: u64 = 1 << 40;
 /// Largest numerator and denominator of a fractional sigma, for the same reason.
-const MAX_FRACTION_PART: u64 = 1 << 20;
-/// Scales of the Laplace proposal are cut here: the mass beyond is e^-(2^20), and the acceptance
-/// step would still have to let it through.
-const MAX_LAPLACE_SCALES: u64 = 1 << 20;
+pub(super) const MAX_FRACTION_PART: u64 = 1 << 20;
 
 /// Noise on the integers with P(x) proportional to e^(-x^2 / (2 sigma^2)).
 ///
@@ -72,6 +71,26 @@ impl DiscreteGaussian {
             return Err(refused);
         }
         Ok(Self::fraction(p, q))
+    }
+
+    /// The least noise on a binary grid whose scale is at least `sigma`: a multiple of the largest
+    /// 2^-s, s in 0..=20, that keeps the numerator within 2^20, an integer from 2^20 on. The scale is
+    /// less than 2^-19 of itself above `sigma`, or 2^-20 where `sigma` is smaller than that.
+    ///
+    /// # Errors
+    /// [`NoiseError::BadFloatSigma`] unless `sigma` is above 0 and at most 2^40.
+    pub fn at_least(sigma: f64) -> Result<Self, NoiseError> {
+        let refused = NoiseError::BadFloatSigma { value: sigma };
+        // written so that NaN fails
+        if !(sigma > 0.0 && sigma <= MAX_INTEGER_SIGMA as f64) {
+            return Err(refused);
+        }
+        let fits = |shift: &u32| sigma * (1u64 << shift) as f64 <= MAX_FRACTION_PART as f64;
+        let shift = (0..=20).rev().find(fits).unwrap_or(0);
+        let denominator = 1u64 << shift;
+        // powers of two: the product is exact
+        let numerator = (sigma * denominator as f64).ceil() as u64;
+        Self::from_ratio(numerator, denominator).map_err(|_| refused)
     }
 
     /// t = sigma: the acceptance exponent is (|y| - sigma)^2 / (2 sigma^2).
@@ -140,33 +159,26 @@ impl DiscreteGaussian {
         }
     }
 
-    /// Adds an independent sample to every value.
+    /// Adds an independent sample to every value, chunks of [`NoiseSource::CHUNK`] in parallel on the
+    /// threads of rayon's current pool.
     ///
-    /// Chunks of fixed size use streams of their own, so the outcome depends on the source alone. A
-    /// sum at the edge of i64 saturates, which is a function of the released value only.
+    /// Each chunk uses a stream of its own, so the outcome depends on the source alone and not on the
+    /// number of threads. A sum at the edge of i64 saturates, which is a function of the released value
+    /// only.
     pub fn add_noise(&self, values: &mut [i64], source: &mut NoiseSource) {
-        for chunk in values.chunks_mut(NoiseSource::CHUNK) {
-            source.with_stream(|rng| {
-                for value in chunk {
-                    *value = value.saturating_add(self.sample(rng));
-                }
-            });
-        }
+        add_in_parallel(self, values, source);
     }
 
-    /// A discrete Laplace variable of integer scale t as (magnitude, negative): algorithm 2.
+    /// What [`DiscreteGaussian::add_noise`] does, bit for bit, on the calling thread alone.
+    pub fn add_noise_on_this_thread(&self, values: &mut [i64], source: &mut NoiseSource) {
+        add_in_sequence(self, values, source);
+    }
+
+    /// A discrete Laplace variable of integer scale t as (magnitude, negative).
     #[inline]
     fn propose<R: Rng + ?Sized>(&self, rng: &mut R) -> (u64, bool) {
         loop {
-            let remainder = below(self.laplace_scale, rng);
-            if !narrow_fraction(remainder, self.laplace_scale, rng) {
-                continue;
-            }
-            let mut scales = 0;
-            while scales < MAX_LAPLACE_SCALES && minus_one(rng) {
-                scales += 1;
-            }
-            let magnitude = remainder + scales * self.laplace_scale;
+            let magnitude = geometric(self.laplace_scale, rng);
             let negative = rng.next_u32() >> 31 == 1;
             // zero has one sign only
             if !(negative && magnitude == 0) {
@@ -176,7 +188,14 @@ impl DiscreteGaussian {
     }
 }
 
-fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+impl Sampler for DiscreteGaussian {
+    #[inline]
+    fn draw(&self, rng: &mut ChaCha20Rng) -> i64 {
+        self.sample(rng)
+    }
+}
+
+pub(super) fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
     while b != 0 {
         (a, b) = (b, a % b);
     }
@@ -188,6 +207,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn floats_that_are_no_scale_are_refused_and_dyadic_ones_are_kept() {
+        for bad in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, 1.1e12] {
+            let refused = DiscreteGaussian::at_least(bad);
+            assert!(
+                matches!(refused, Err(NoiseError::BadFloatSigma { .. })),
+                "{bad}"
+            );
+        }
+        let ratio = |sigma| DiscreteGaussian::at_least(sigma).unwrap().ratio();
+        assert_eq!(ratio(300.5), (601, 2));
+        assert_eq!(ratio(1_048_577.0), (1_048_577, 1));
+        assert_eq!(ratio(f64::powi(2.0, 40)), (1 << 40, 1));
+        assert_eq!(ratio(1e-300), (1, 1 << 20));
+    }
 
     proptest! {
         /// Proposal e^(-y / t) times acceptance e^(-(y m - c)^2 / (2 w^2)) must be a constant times
@@ -207,6 +242,15 @@ mod tests {
             let accepted = (y * m - c).pow(2) - c.pow(2);
             let left = (accepted * t + y * w2) * 2 * p * p;
             prop_assert_eq!(left, y * y * q * q * w2 * t);
+        }
+
+        #[test]
+        fn a_scale_from_a_float_is_never_below_it_and_close(
+            bits in -18.0f64..40.0,
+        ) {
+            let asked = bits.exp2();
+            let sigma = DiscreteGaussian::at_least(asked).unwrap().sigma();
+            prop_assert!(sigma >= asked && sigma <= asked * (1.0 + f64::powi(2.0, -19)) + f64::powi(2.0, -20));
         }
 
         #[test]

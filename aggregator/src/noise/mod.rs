@@ -1,14 +1,23 @@
 //! Exact integer noise and the randomness behind it.
 //!
 //! `uniform` draws integers and compares random bits lazily, `bernoulli_exp` turns that into coins
-//! of probability e^-x, `discrete_gaussian` into samples, and `source` owns the key.
+//! of probability e^-x, `discrete_laplace` and `discrete_gaussian` into samples. `gaussian_table` is a
+//! faster way to the same Gaussian; where its floats can't decide, `exact_coin` does, in the integers
+//! of `natural`. `source` owns the key, and `chunks` spreads long vectors over threads.
 
 mod bernoulli_exp;
+mod chunks;
 mod discrete_gaussian;
+mod discrete_laplace;
+mod exact_coin;
+mod gaussian_table;
+mod natural;
 mod source;
 pub(crate) mod uniform;
 
 pub use discrete_gaussian::DiscreteGaussian;
+pub use discrete_laplace::DiscreteLaplace;
+pub use gaussian_table::GaussianTable;
 pub use source::NoiseSource;
 
 /// Why noise can't be made.
@@ -24,6 +33,36 @@ pub enum NoiseError {
         numerator: u64,
         /// Denominator of the refused scale.
         denominator: u64,
+    },
+    /// The scale of the Laplace distribution is zero or too large for exact arithmetic.
+    #[error(
+        "Laplace scale {numerator}/{denominator} is not usable; it must be above 0 and either an \
+         integer up to 2^40 or a fraction with a numerator up to 2^20 and a denominator up to 2^20"
+    )]
+    BadLaplaceScale {
+        /// Numerator of the refused scale.
+        numerator: u64,
+        /// Denominator of the refused scale.
+        denominator: u64,
+    },
+    /// The table covers integer scales of at least 64 only.
+    #[error(
+        "sigma {numerator}/{denominator} has no table; draw from DiscreteGaussian itself, or choose \
+         an integer sigma from {least}"
+    )]
+    NoTable {
+        /// Numerator of the refused scale.
+        numerator: u64,
+        /// Denominator of the refused scale.
+        denominator: u64,
+        /// The least sigma with a table.
+        least: u64,
+    },
+    /// A scale given as a float is zero, negative, not a number or too large.
+    #[error("sigma is {value}; it must be a number above 0 and at most 2^40")]
+    BadFloatSigma {
+        /// The refused scale.
+        value: f64,
     },
     /// The operating system gave no entropy.
     #[error("operating system gave no random bytes ({0}); nothing may be released without them")]

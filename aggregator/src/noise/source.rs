@@ -21,7 +21,7 @@ pub struct NoiseSource {
 }
 
 impl NoiseSource {
-    /// Values that share one stream in [`crate::DiscreteGaussian::add_noise`].
+    /// Values that share one stream in [`crate::DiscreteGaussian::add_noise`] and its like.
     pub const CHUNK: usize = 65_536;
 
     /// A source keyed by 32 bytes from the operating system.
@@ -56,9 +56,33 @@ impl NoiseSource {
 
     /// Runs `draw` on a generator over the next unused stream and erases it afterwards.
     pub fn with_stream<T>(&mut self, draw: impl FnOnce(&mut ChaCha20Rng) -> T) -> T {
+        self.reserve(1).with(0, draw)
+    }
+
+    /// Sets the next `count` unused streams aside.
+    pub(super) fn reserve(&mut self, count: u64) -> Streams<'_> {
+        let first = self.next_stream;
+        // 2^64 streams are never used up: each is worth 256 GiB of words
+        self.next_stream += count;
+        Streams {
+            key: &self.key,
+            first,
+        }
+    }
+}
+
+/// Streams that were set aside. Threads share it, and none of them can use a stream of another call.
+pub(super) struct Streams<'s> {
+    key: &'s [u8; 32],
+    first: u64,
+}
+
+impl Streams<'_> {
+    /// Runs `draw` on a generator over stream number `index` of these and erases it afterwards, on
+    /// the thread that ran it, also when `draw` unwinds.
+    pub(super) fn with<T>(&self, index: u64, draw: impl FnOnce(&mut ChaCha20Rng) -> T) -> T {
         let mut stream = ErasedOnDrop(ChaCha20Rng::from_seed(*self.key));
-        stream.0.set_stream(self.next_stream);
-        self.next_stream += 1;
+        stream.0.set_stream(self.first + index);
         draw(&mut stream.0)
     }
 }
@@ -94,6 +118,21 @@ mod tests {
         let one = words(&mut first);
         assert_eq!(one, words(&mut second));
         assert_ne!(one, words(&mut first));
+    }
+
+    #[test]
+    fn reserved_streams_are_those_that_would_have_come_next() {
+        let mut one_by_one = NoiseSource::seeded([2; 32]);
+        let mut reserved = NoiseSource::seeded([2; 32]);
+        let expected: Vec<u64> = (0..4)
+            .map(|_| one_by_one.with_stream(|rng| rng.next_u64()))
+            .collect();
+        let streams = reserved.reserve(3);
+        for index in [2, 0, 1] {
+            let word = streams.with(index, |rng| rng.next_u64());
+            assert_eq!(word, expected[index as usize]);
+        }
+        assert_eq!(reserved.with_stream(|rng| rng.next_u64()), expected[3]);
     }
 
     #[test]

@@ -5,5 +5,11 @@
     reason = "helpers of tests fail the test by panicking"
 )]
 
+mod adaptive_clip;
+mod ddg;
+mod matrix;
+mod rdp;
 mod reference;
+mod sampling;
+mod series;
 mod zcdp;

@@ -1,5 +1,6 @@
 //! zCDP conversions, the Gaussian curve, trees, and the sampler's probabilities.
 
+use tributary_aggregator::accountant::epsilon_bun_steinke;
 use tributary_aggregator::{
     DiscreteGaussian, Rho, epsilon_cks20, epsilon_gaussian, epsilon_opendp, gaussian_delta,
     gaussian_noise_multiplier, gaussian_rho, noise_for, rho_for_epsilon,
@@ -17,8 +18,10 @@ fn zcdp_conversions_match_the_reference() {
         assert_close(epsilon_opendp(rho, delta).unwrap(), cks20, 1e-9, &case);
         let exact = epsilon_gaussian(rho, delta).unwrap();
         assert_close(exact, number(&case, "eps_exact_gaussian"), 1e-9, &case);
-        // the textbook conversion of Bun and Steinke is the loosest of the three
-        assert!(exact < cks20 && cks20 < number(&case, "eps_bun_steinke"));
+        let textbook = epsilon_bun_steinke(rho, delta).unwrap();
+        assert_close(textbook, number(&case, "eps_bun_steinke"), 1e-9, &case);
+        // the textbook conversion is the loosest of the three
+        assert!(exact < cks20 && cks20 < textbook);
         let budget = rho_for_epsilon(cks20, delta).unwrap();
         assert_close(budget.as_f64(), rho.as_f64(), 1e-8, &case);
     }

@@ -1,7 +1,7 @@
 //! Runs and rounds for people.
 
 use crate::output::{
-    Align, Cell, Palette, Table, Tone, age, bytes, count, printable, short_digest,
+    Align, Cell, Palette, Table, Tone, age, bytes, count, decimal, printable, short_digest,
 };
 use crate::privacy::{epsilon, epsilon_cell, statement};
 use crate::view::{RoundView, RunSummary, RunView};
@@ -102,10 +102,11 @@ pub fn round_line(round: &RoundView, rounds: u32, colours: Palette) -> String {
         return format!("{number}  {phase}: {}", printable(&round.reason));
     }
     format!(
-        "{number}  {phase}  {} of {} counted  {}  epsilon {}  model {}",
+        "{number}  {phase}  {} of {} counted  {}  clip {}  epsilon {}  model {}",
         count(round.counted),
         count(round.assigned),
         colours.paint(Tone::Dim, &format!("{} up", bytes(round.bytes_up))),
+        decimal(round.clip.into()),
         epsilon(&round.privacy),
         short_digest(&round.model_version),
     )
@@ -149,6 +150,7 @@ fn round_table(rounds: &[RoundView], colours: Palette) -> String {
         ("dropped", Align::Right),
         ("down", Align::Right),
         ("up", Align::Right),
+        ("clip", Align::Right),
         ("epsilon", Align::Right),
         ("model", Align::Left),
         ("", Align::Left),
@@ -167,6 +169,7 @@ fn round_table(rounds: &[RoundView], colours: Palette) -> String {
             count(round.dropped).into(),
             bytes(round.bytes_down).into(),
             bytes(round.bytes_up).into(),
+            decimal(round.clip.into()).into(),
             epsilon_cell(&round.privacy),
             short_digest(&round.model_version).into(),
             round.reason.as_str().into(),

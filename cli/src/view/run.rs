@@ -80,6 +80,8 @@ pub struct RoundView {
     pub bytes_up: u64,
     /// Spend of the worst device after this round.
     pub privacy: Spend,
+    /// The L2 norm that updates of this round were clipped to; 0 from older coordinators.
+    pub clip: f32,
     /// Why it was aborted; empty otherwise.
     pub reason: String,
     /// By region.
@@ -138,6 +140,7 @@ impl From<v1::Round> for RoundView {
             bytes_down: round.bytes_down,
             bytes_up: round.bytes_up,
             privacy: round.privacy.into(),
+            clip: round.clip,
             reason: round.reason,
             regions: regions(round.regions),
         }

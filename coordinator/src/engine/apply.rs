@@ -128,8 +128,13 @@ impl RunState {
                 self.round.phase = Phase::Sealing;
                 vec![Effect::Charge]
             }
-            Event::Charged { pico_rho, .. } => {
+            Event::Charged {
+                pico_rho,
+                worst_pico_rho,
+                ..
+            } => {
                 self.round.charged_pico_rho = *pico_rho;
+                self.round.worst_pico_rho = *worst_pico_rho;
                 self.round.phase = Phase::Releasing;
                 vec![Effect::Release]
             }
@@ -139,6 +144,7 @@ impl RunState {
                 control,
                 server,
                 bytes_down,
+                clip,
                 ..
             } => {
                 let old = std::mem::replace(&mut self.model, *model);
@@ -146,7 +152,9 @@ impl RunState {
                 self.variants.clone_from(variants);
                 self.control = *control;
                 self.server = Some(*server);
-                self.published(*bytes_down)
+                let effects = self.published(*bytes_down);
+                self.clip = clip.or(self.clip);
+                effects
             }
             Event::Aborted { reason, .. } => self.aborted(reason),
             Event::Stopped => self.over(RunStatus::Stopped, "stopped by an operator"),
@@ -251,18 +259,18 @@ impl RunState {
     fn published(&mut self, bytes_down: u64) -> Vec<Effect> {
         let number = self.round.number;
         let contributors: Vec<DeviceId> = self.round.contributors().cloned().collect();
+        let estimating = self.is_estimating();
         for device in contributors {
             let past = self.participations.entry(device).or_insert(Participation {
                 count: 0,
                 last_round: 0,
+                estimated: 0,
             });
             past.count += 1;
             past.last_round = number;
+            past.estimated += u32::from(estimating);
         }
-        let spent = self
-            .round
-            .charged_pico_rho
-            .saturating_mul(self.most_participations().into());
+        let spent = self.round.worst_pico_rho;
         self.record(Some(self.model), bytes_down, String::new(), spent);
         let discard = Effect::Discard(self.segment_digests());
         if number == self.spec.rounds.count {
@@ -356,6 +364,7 @@ impl RunState {
                 .sum(),
             reason,
             worst_pico_rho,
+            clip: self.clip(),
         });
     }
 }

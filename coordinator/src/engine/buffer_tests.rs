@@ -21,7 +21,11 @@ fn publish(state: &mut RunState, numbers: &[usize]) {
         &[
             sealed(round, numbers),
             closed(round),
-            Event::Charged { round, pico_rho: 0 },
+            Event::Charged {
+                round,
+                pico_rho: 0,
+                worst_pico_rho: 0,
+            },
             published(round),
         ],
     );

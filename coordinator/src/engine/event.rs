@@ -81,8 +81,11 @@ pub enum Event {
     Charged {
         /// The round.
         round: u32,
-        /// zCDP charged to each contributor, in units of 1e-12.
+        /// zCDP charged to a contributor, the most to any one, in units of 1e-12.
         pico_rho: u64,
+        /// zCDP of the device of the run that spent most, this round included, in units of 1e-12.
+        #[serde(default)]
+        worst_pico_rho: u64,
     },
     /// The new model version is registered.
     Published {
@@ -100,6 +103,9 @@ pub enum Event {
         server: Digest,
         /// Bytes of models sent for the round.
         bytes_down: u64,
+        /// The clip of the rounds to come, where it moves.
+        #[serde(default)]
+        clip: Option<f32>,
     },
     /// The round is given up; nothing was released and nothing charged.
     Aborted {

@@ -229,9 +229,11 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
         let reason = CloseReason::Deadline;
         Event::Closed { round, reason }
     });
-    let charge = round
-        .clone()
-        .prop_map(|round| Event::Charged { round, pico_rho: 3 });
+    let charge = round.clone().prop_map(|round| Event::Charged {
+        round,
+        pico_rho: 3,
+        worst_pico_rho: 3,
+    });
     let publish = (round.clone(), any::<u64>()).prop_map(|(round, salt)| {
         let digest = Digest::of(&salt.to_be_bytes());
         Event::Published {
@@ -241,6 +243,7 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
             control: None,
             server: digest,
             bytes_down: 1,
+            clip: None,
         }
     });
     let abort = round.prop_map(|round| Event::Aborted {

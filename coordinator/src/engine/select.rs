@@ -5,7 +5,6 @@ use tributary_model::Personalisation;
 use tributary_proto::DeviceId;
 
 use super::{Assigned, RunState};
-use crate::spec::PrivacyMode;
 
 /// A device that could take part in the open round.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +48,7 @@ pub fn select(state: &RunState, candidates: &[Candidate]) -> Vec<Assigned> {
         state.spec.training.personalisation,
         Some(Personalisation::RegionHeads { .. })
     );
-    let quotas = if heads && state.spec.privacy.mode == PrivacyMode::Dp {
+    let quotas = if heads && state.spec.privacy.mode.has_noise() {
         equal_quotas(&sizes, left)
     } else {
         quotas(&sizes, left)

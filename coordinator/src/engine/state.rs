@@ -71,6 +71,16 @@ pub struct Participation {
     pub count: u32,
     /// The last of them.
     pub last_round: u32,
+    /// Those of them that only estimated the clip.
+    #[serde(default)]
+    pub estimated: u32,
+}
+
+impl Participation {
+    /// Published rounds that it is in and that released a model.
+    pub fn trained(&self) -> u32 {
+        self.count - self.estimated
+    }
 }
 
 /// The open round.
@@ -86,12 +96,15 @@ pub struct RoundState {
     pub leases: BTreeMap<DeviceId, Lease>,
     /// Its durable partial sums.
     pub segments: Vec<Segment>,
-    /// zCDP that was charged for it, in units of 1e-12.
+    /// zCDP that was charged for it, in units of 1e-12: the most to any one device.
     pub charged_pico_rho: u64,
+    /// zCDP of the device of this run that spent most, this round included, in units of 1e-12.
+    #[serde(default)]
+    pub worst_pico_rho: u64,
 }
 
 /// A round that is over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RoundRecord {
     /// Its number.
     pub number: u32,
@@ -111,6 +124,9 @@ pub struct RoundRecord {
     pub reason: String,
     /// zCDP of the device of this run that spent most, after this round, in units of 1e-12.
     pub worst_pico_rho: u64,
+    /// The clip of this round; 0 in records of before clips could move.
+    #[serde(default)]
+    pub clip: f32,
 }
 
 /// Everything the engine knows of a run.
@@ -137,8 +153,11 @@ pub struct RunState {
     /// Models that late updates may have been trained from, by the round that handed them out.
     #[serde(default)]
     pub earlier: BTreeMap<u32, Digest>,
-    /// Newest state of the server optimiser.
+    /// Newest state of the server optimiser and of correlated noise.
     pub server: Option<Digest>,
+    /// The clip of the open round, where it moved from what was asked for.
+    #[serde(default)]
+    pub clip: Option<f32>,
     /// Participations in published rounds.
     pub participations: BTreeMap<DeviceId, Participation>,
     /// Rounds that are over.
@@ -159,6 +178,7 @@ impl RoundState {
             leases: BTreeMap::new(),
             segments: Vec::new(),
             charged_pico_rho: 0,
+            worst_pico_rho: 0,
         }
     }
 
@@ -209,6 +229,7 @@ impl RunState {
             control: None,
             earlier: BTreeMap::new(),
             server: None,
+            clip: None,
             participations: BTreeMap::new(),
             history: Vec::new(),
             started_ms,
@@ -235,6 +256,16 @@ impl RunState {
             Some(Personalisation::Ifca { .. }) if !self.variants.is_empty() => &self.variants,
             _ => std::slice::from_ref(&self.model),
         }
+    }
+
+    /// The clip of the open round.
+    pub fn clip(&self) -> f32 {
+        self.clip.unwrap_or(self.spec.privacy.clip)
+    }
+
+    /// True while the open round only estimates the clip.
+    pub fn is_estimating(&self) -> bool {
+        self.round.number <= self.spec.privacy.estimation_rounds()
     }
 
     /// How many rounds late an update of `round` is.

@@ -59,6 +59,7 @@ pub(super) fn published(round: u32) -> Event {
         control: None,
         server: Digest::of(b"server"),
         bytes_down: 7,
+        clip: None,
     }
 }
 
@@ -111,6 +112,7 @@ fn a_full_round_walks_through_every_phase_and_opens_the_next() {
     let charged = Event::Charged {
         round: 1,
         pico_rho: 5,
+        worst_pico_rho: 5,
     };
     assert_eq!(state.apply(&charged).unwrap(), [Effect::Release]);
     let effects = state.apply(&published(1)).unwrap();
@@ -138,7 +140,11 @@ fn the_last_round_completes_the_run() {
                 selected(round, assigned([first, first + 2])),
                 sealed(round, &[first, first + 2]),
                 closed(round),
-                Event::Charged { round, pico_rho: 1 },
+                Event::Charged {
+                    round,
+                    pico_rho: 1,
+                    worst_pico_rho: 1,
+                },
                 published(round),
             ],
         );
@@ -191,11 +197,13 @@ fn invariant_3_a_round_is_published_only_after_its_charge() {
         .apply(&Event::Charged {
             round: 1,
             pico_rho: 1,
+            worst_pico_rho: 1,
         })
         .unwrap();
     let again = Event::Charged {
         round: 1,
         pico_rho: 1,
+        worst_pico_rho: 1,
     };
     assert_eq!(refuse(&mut state, &again), Reject::WrongPhase);
     let abort = Event::Aborted {
@@ -359,6 +367,7 @@ fn stopping_ends_a_run_in_any_phase_and_releases_nothing() {
         Event::Charged {
             round: 1,
             pico_rho: 1,
+            worst_pico_rho: 1,
         },
     ];
     for done in 0..=steps.len() {
@@ -382,6 +391,7 @@ fn the_state_and_every_event_survive_json() {
         Event::Charged {
             round: 1,
             pico_rho: u64::MAX,
+            worst_pico_rho: u64::MAX,
         },
     ];
     for event in events {
@@ -404,9 +414,14 @@ fn experienced(number: u32, cohort: u32, separation: u32, pasts: &[(u32, u32)]) 
     for (index, &(count, last_round)) in pasts.iter().enumerate() {
         if count > 0 {
             let last_round = last_round.min(number - 1);
-            state
-                .participations
-                .insert(device(index), Participation { count, last_round });
+            state.participations.insert(
+                device(index),
+                Participation {
+                    count,
+                    last_round,
+                    estimated: 0,
+                },
+            );
         }
     }
     state

@@ -2,32 +2,27 @@
 
 use proptest::prelude::*;
 
+use tributary_aggregator::{Adjacency, Mechanism};
+use tributary_proto::v1::PrivacySpend;
+
 use super::*;
 use crate::fixtures::{device, region};
 use crate::store::MemoryStore;
 
-fn charge(number: u64, pico_rho: u64, cap_pico_rho: u64) -> Charge {
+fn charge(number: u64, cap_pico_rho: u64) -> Charge {
     Charge {
-        account: "run-1".to_owned(),
-        kind: ChargeKind::Training,
-        number,
-        part: 0,
-        pico_rho,
-        devices: 0,
-        seeded: false,
-        unnoised: false,
         cap_pico_rho,
-        worst_pico_rho: pico_rho,
         unix_ms: number,
+        ..Charge::new("run-1", ChargeKind::Training, number)
     }
 }
 
-fn members(numbers: std::ops::Range<usize>) -> Vec<(DeviceId, RegionId)> {
-    let one = |number| {
-        (
-            device(number),
-            region(if number % 2 == 0 { "eu" } else { "us" }),
-        )
+/// Devices that pay the same; the even ones are in eu, the odd ones in us.
+fn pay(pico_rho: u64, numbers: std::ops::Range<usize>) -> Vec<DeviceCharge> {
+    let one = |number| DeviceCharge {
+        device: device(number),
+        region: region(if number % 2 == 0 { "eu" } else { "us" }),
+        pico_rho,
     };
     numbers.map(one).collect()
 }
@@ -54,11 +49,11 @@ async fn a_charge_adds_to_every_device_and_to_nobody_else() {
     let store = MemoryStore::new();
     let ledger = open(&store);
     ledger
-        .charge(charge(1, 10, 0), &members(0..4), marked("one"))
+        .charge(charge(1, 0), &pay(10, 0..4), marked("one"))
         .await
         .unwrap();
     ledger
-        .charge(charge(2, 5, 0), &members(2..6), marked("two"))
+        .charge(charge(2, 0), &pay(5, 2..6), marked("two"))
         .await
         .unwrap();
     let expected = [10, 10, 15, 15, 5, 5, 0];
@@ -83,12 +78,12 @@ async fn invariant_3_a_charge_past_the_cap_changes_nothing_at_all() {
     let store = MemoryStore::new();
     let ledger = open(&store);
     ledger
-        .charge(charge(1, 60, 100), &members(0..1), Batch::new())
+        .charge(charge(1, 100), &pay(60, 0..1), Batch::new())
         .await
         .unwrap();
     // device 1 could pay, device 0 can't: neither does
     let refused = ledger
-        .charge(charge(2, 41, 100), &members(0..2), marked("round"))
+        .charge(charge(2, 100), &pay(41, 0..2), marked("round"))
         .await;
     let Err(CoordinatorError::Budget(message)) = refused else {
         panic!("{refused:?}")
@@ -107,7 +102,7 @@ async fn invariant_3_a_charge_past_the_cap_changes_nothing_at_all() {
         assert_eq!(ledger.accounts(None, 1e-5)[0].charges, 1);
     }
     ledger
-        .charge(charge(2, 40, 100), &members(0..2), marked("round"))
+        .charge(charge(2, 100), &pay(40, 0..2), marked("round"))
         .await
         .unwrap();
     assert!(
@@ -121,11 +116,11 @@ async fn the_same_round_is_never_charged_twice() {
     let store = MemoryStore::new();
     let ledger = open(&store);
     ledger
-        .charge(charge(1, 10, 0), &members(0..2), Batch::new())
+        .charge(charge(1, 0), &pay(10, 0..2), Batch::new())
         .await
         .unwrap();
     let again = ledger
-        .charge(charge(1, 10, 0), &members(0..2), marked("again"))
+        .charge(charge(1, 0), &pay(10, 0..2), marked("again"))
         .await;
     assert!(matches!(again, Err(CoordinatorError::Store(error)) if error.is_conflict()));
     assert_eq!(ledger.worst_of(&[region("eu")]), 10);
@@ -134,10 +129,10 @@ async fn the_same_round_is_never_charged_twice() {
     let part = Charge {
         part: 1,
         kind: ChargeKind::Drift,
-        ..charge(1, 10, 0)
+        ..charge(1, 0)
     };
     ledger
-        .charge(part, &members(0..2), Batch::new())
+        .charge(part, &pay(10, 0..2), Batch::new())
         .await
         .unwrap();
     assert_eq!(ledger.worst_of(&[region("eu")]), 20);
@@ -149,11 +144,11 @@ async fn a_run_is_shown_with_the_charges_of_its_monitor() {
     let ledger = open(&store);
     let of = |account: &str| Charge {
         account: account.to_owned(),
-        ..charge(1, 10, 0)
+        ..charge(1, 0)
     };
     for account in ["watch-1", "watch-1-drift", "watch-12"] {
         ledger
-            .charge(of(account), &members(0..1), Batch::new())
+            .charge(of(account), &pay(10, 0..1), Batch::new())
             .await
             .unwrap();
     }
@@ -168,7 +163,7 @@ async fn a_charge_fails_with_the_batch_it_belongs_to() {
     let ledger = open(&store);
     store.commit(marked("taken")).await.unwrap();
     let refused = ledger
-        .charge(charge(1, 10, 0), &members(0..2), marked("taken"))
+        .charge(charge(1, 0), &pay(10, 0..2), marked("taken"))
         .await;
     assert!(matches!(refused, Err(CoordinatorError::Store(_))));
     assert_eq!(ledger.worst_of(&[region("eu")]), 0);
@@ -181,7 +176,7 @@ async fn a_restart_keeps_totals_and_charges() {
     let before = open(&store);
     for round in 1..=12 {
         before
-            .charge(charge(round, 7, 0), &members(0..5), Batch::new())
+            .charge(charge(round, 0), &pay(7, 0..5), Batch::new())
             .await
             .unwrap();
     }
@@ -203,7 +198,7 @@ async fn concurrent_charges_lose_nothing_and_never_pass_the_cap() {
             let ledger = ledger.clone();
             tokio::spawn(async move {
                 ledger
-                    .charge(charge(number, 10, 500), &members(0..3), Batch::new())
+                    .charge(charge(number, 500), &pay(10, 0..3), Batch::new())
                     .await
                     .is_ok()
             })
@@ -226,18 +221,22 @@ fn an_unknown_device_has_the_whole_budget_and_no_sum_wraps_around() {
     assert!(ledger.can_pay(&device(0), u64::MAX, None));
 }
 
+fn stated(pico_rho: u64, delta: f64, mechanism: Mechanism) -> PrivacySpend {
+    spend(pico_rho, delta, mechanism, Adjacency::AddOrRemoveDevice)
+}
+
 #[test]
 fn a_statement_names_its_mechanism_and_never_hides_a_spend() {
-    let nothing = spend(0, 1e-5, Mechanism::DiscreteGaussian);
+    let nothing = stated(0, 1e-5, Mechanism::DiscreteGaussian);
     assert_eq!((nothing.epsilon, nothing.rho), (0.0, 0.0));
-    let some = spend(100_000_000_000, 1e-5, Mechanism::DiscreteGaussian);
+    let some = stated(100_000_000_000, 1e-5, Mechanism::DiscreteGaussian);
     assert!(some.epsilon > some.rho && some.epsilon_gaussian <= some.epsilon);
     assert!(!some.adjacency.is_empty() && some.delta == 1e-5);
     assert!(!some.not_private && !nothing.not_private);
-    let seeded = spend(1, 1e-5, Mechanism::SeededNotPrivate);
+    let seeded = stated(1, 1e-5, Mechanism::SeededNotPrivate);
     assert!(seeded.not_private && seeded.mechanism != some.mechanism);
     assert!(
-        spend(u64::MAX, 0.0, Mechanism::DiscreteGaussian).epsilon > 1e3,
+        stated(u64::MAX, 0.0, Mechanism::DiscreteGaussian).epsilon > 1e3,
         "no delta, no small epsilon"
     );
 }
@@ -246,11 +245,11 @@ fn a_statement_names_its_mechanism_and_never_hides_a_spend() {
 async fn a_release_without_noise_is_never_shown_as_costing_nothing() {
     let ledger = open(&MemoryStore::new());
     let unnoised = Charge {
-        unnoised: true,
-        ..charge(1, 0, 0)
+        mechanism: Mechanism::None,
+        ..charge(1, 0)
     };
     ledger
-        .charge(unnoised, &members(0..2), Batch::new())
+        .charge(unnoised, &pay(0, 0..2), Batch::new())
         .await
         .unwrap();
     let account = ledger.accounts(None, 1e-5).remove(0).spend.unwrap();
@@ -276,11 +275,11 @@ proptest! {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             for index in order {
                 let (pico, first, count) = charges[index];
-                let who = members(first..first + count);
-                let one = ledger.charge(charge(index as u64, pico, 0), &who, Batch::new());
+                let who = pay(pico, first..first + count);
+                let one = ledger.charge(charge(index as u64, 0), &who, Batch::new());
                 runtime.block_on(one).unwrap();
             }
-            let spent = |number| ledger.lock().devices.get(&device(number)).map(|a| a.pico_rho);
+            let spent = |number| ledger.lock().total(&device(number));
             (0..12).map(spent).collect::<Vec<_>>()
         };
         let forward: Vec<usize> = (0..charges.len()).collect();

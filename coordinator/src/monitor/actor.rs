@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tributary_aggregator::rho_for_epsilon;
+use tributary_aggregator::{Mechanism, rho_for_epsilon};
 use tributary_drift::{Calibrator, DriftId, Quantity, Verdict};
 use tributary_proto::v1::watch_response;
 use tributary_proto::{DeviceId, RegionId};
@@ -16,7 +16,7 @@ use super::poll::{Question, Votes, request};
 use super::record::{MonitorRecord, WindowRecord};
 use crate::CoordinatorError;
 use crate::core::{Core, seeded_bytes};
-use crate::ledger::{Charge, ChargeKind};
+use crate::ledger::{Charge, ChargeKind, DeviceCharge};
 use crate::spec::{DriftSpec, RunSpec};
 use crate::store::Batch;
 
@@ -279,21 +279,22 @@ impl Actor {
             return Ok(());
         }
         let charge = Charge {
-            account: self.handle.id.to_string(),
-            kind: ChargeKind::Drift,
-            number: window.report.window,
             part: index as u64,
-            pico_rho: window.pico_rho,
-            devices: voters.len() as u64,
-            seeded: self.record.header.spec.is_seeded(),
-            unnoised: false,
+            mechanism: mechanism(&self.record.header.spec),
             cap_pico_rho: self.cap_pico_rho.unwrap_or(0),
-            worst_pico_rho: window
-                .pico_rho
-                .saturating_mul(self.record.header.windows + 1),
             unix_ms: self.core().clock.now_ms(),
+            ..Charge::new(
+                self.handle.id.as_str(),
+                ChargeKind::Drift,
+                window.report.window,
+            )
         };
-        let devices: Vec<_> = voters.into_iter().map(|id| (id, region.clone())).collect();
+        let pays = |device| DeviceCharge {
+            device,
+            region: region.clone(),
+            pico_rho: window.pico_rho,
+        };
+        let devices: Vec<DeviceCharge> = voters.into_iter().map(pays).collect();
         self.core().ledger.charge(charge, &devices, batch).await
     }
 
@@ -343,6 +344,14 @@ impl Actor {
         }
         let verdicts = self.record.verdicts();
         self.handle.edit(|view| view.regions = verdicts);
+    }
+}
+
+/// What protects the votes that a run's monitor asks for.
+pub fn mechanism(spec: &RunSpec) -> Mechanism {
+    match spec.is_seeded() {
+        true => Mechanism::SeededNotPrivate,
+        false => Mechanism::DiscreteGaussian,
     }
 }
 

@@ -11,12 +11,12 @@ use tributary_model::{Digest, Graph, LayerSpec, ModelError};
 use tributary_proto::RegionId;
 
 use super::MonitorHandle;
-use super::actor::{cap, patience, payers};
+use super::actor::{cap, mechanism, patience, payers};
 use super::judge::VoteNoise;
 use super::poll::{Question, request};
 use crate::CoordinatorError;
 use crate::core::seeded_bytes;
-use crate::ledger::{Charge, ChargeKind};
+use crate::ledger::{Charge, ChargeKind, DeviceCharge};
 use crate::spec::{BuildSpec, RunSpec};
 use crate::store::Batch;
 
@@ -78,23 +78,20 @@ pub async fn calibrate(
     let purpose: [&[u8]; 3] = [b"calibration", id.as_bytes(), &number.to_be_bytes()];
     let histograms = noise.release(&quantities, votes, &purpose)?;
     if pico_rho > 0 {
+        let now_ms = core.clock.now_ms();
         let charge = Charge {
-            account: id.to_owned(),
-            kind: ChargeKind::Calibration,
-            number,
-            part: core.clock.now_ms(),
-            pico_rho,
-            devices: voters.len() as u64,
-            seeded: spec.is_seeded(),
+            part: now_ms,
+            mechanism: mechanism(spec),
             cap_pico_rho: cap.unwrap_or(0),
-            unnoised: false,
-            worst_pico_rho: core
-                .ledger
-                .charged(id, ChargeKind::Calibration)
-                .saturating_add(pico_rho),
-            unix_ms: core.clock.now_ms(),
+            unix_ms: now_ms,
+            ..Charge::new(id, ChargeKind::Calibration, number)
         };
-        let devices: Vec<_> = voters.into_iter().map(|id| (id, region.clone())).collect();
+        let pays = |device| DeviceCharge {
+            device,
+            region: region.clone(),
+            pico_rho,
+        };
+        let devices: Vec<DeviceCharge> = voters.into_iter().map(pays).collect();
         core.ledger.charge(charge, &devices, Batch::new()).await?;
     }
     Ok(ranges(graph, &histograms)?)

@@ -2,9 +2,11 @@
 //!
 //! - `arrival`: updates that come in
 //! - `selection`: who takes part, and what they are told
-//! - `publication`: charge and release
+//! - `charging`: what the round costs its devices
+//! - `publication`: the release
 
 mod arrival;
+mod charging;
 mod publication;
 mod selection;
 
@@ -18,8 +20,8 @@ use tributary_proto::DeviceId;
 use tributary_proto::v1::{self, directive, watch_response};
 
 use super::collect::{Collection, segment_id};
+use super::costs::{RunCosts, needed_participations};
 use super::journal::{DEVICES_PER_EVENT, Journal};
-use super::plan::{RunCosts, needed_participations};
 use super::release::Released;
 use super::server_state::ServerState;
 use super::view::RunView;

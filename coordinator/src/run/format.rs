@@ -1,14 +1,14 @@
 //! How the updates of a run are checked and counted, and the limits of what it keeps for that.
 
-use tributary_aggregator::{Codec, FixedPoint, RobustSpec, UnknownCodec, UpdateError};
+use tributary_aggregator::{Codec, FixedPoint, LocalNoise, RobustSpec, UnknownCodec, UpdateError};
 use tributary_model::{ModelFile, Personalisation};
 
 use super::Format;
+use super::costs::RunCosts;
 use super::payload::Payload;
-use super::plan::{RunCosts, costs};
 use crate::CoordinatorError;
 use crate::blob::MAX_BLOB_BYTES;
-use crate::spec::RunSpec;
+use crate::spec::{PrivacyMode, RunSpec};
 
 /// Memory that the updates of one robust round may take.
 const MAX_RESERVOIR: u64 = 1 << 30;
@@ -32,15 +32,10 @@ pub fn format(spec: &RunSpec, base: &ModelFile) -> Result<(Format, RunCosts), Co
                 remedy: "use one of the codecs named there",
             })?;
     let payload = Payload::new(&spec.training, &graph);
-    let invalid = |error: UpdateError| CoordinatorError::Invalid {
-        field: "privacy.clip",
-        problem: error.to_string(),
-        remedy: "use a clip above 0 and a model within the limits",
-    };
-    let fixed = FixedPoint::new(spec.privacy.clip, payload.len()).map_err(invalid)?;
+    let fixed = grid(spec, spec.privacy.clip, payload.len())?;
     let robust = spec.aggregation.robust(spec.rounds.minimum());
     check_reservoir(spec, robust.as_ref(), payload.len())?;
-    let costs = costs(&spec.privacy, &fixed)?;
+    let costs = RunCosts::new(spec, &fixed)?;
     let format = Format {
         codec,
         fixed,
@@ -49,6 +44,34 @@ pub fn format(spec: &RunSpec, base: &ModelFile) -> Result<(Format, RunCosts), Co
         staleness_cap: spec.rounds.staleness_cap(),
     };
     Ok((format, costs))
+}
+
+/// The grid that updates are checked on in a round with this clip: under local noise they are longer.
+fn grid(spec: &RunSpec, clip: f32, values: usize) -> Result<FixedPoint, CoordinatorError> {
+    let invalid = |error: UpdateError| CoordinatorError::Invalid {
+        field: "privacy.clip",
+        problem: error.to_string(),
+        remedy: "use a clip above 0 and a model within the limits",
+    };
+    let norm = if spec.privacy.mode == PrivacyMode::Local {
+        LocalNoise::new(clip, values, spec.privacy.noise_multiplier)?.wire_clip()
+    } else {
+        clip
+    };
+    FixedPoint::new(norm, values).map_err(invalid)
+}
+
+impl Format {
+    /// The same for rounds with another clip.
+    ///
+    /// # Errors
+    /// When the clip is not usable.
+    pub fn with_clip(&self, spec: &RunSpec, clip: f32) -> Result<Self, CoordinatorError> {
+        Ok(Self {
+            fixed: grid(spec, clip, self.payload.len())?,
+            ..self.clone()
+        })
+    }
 }
 
 /// Refuses a robust round whose updates would not fit the memory that one release may take.
@@ -82,14 +105,21 @@ fn check_reservoir(
 ///
 /// # Errors
 /// With the number of models and the size.
-pub fn check_server_state(spec: &RunSpec, parameters: usize) -> Result<(), CoordinatorError> {
+pub fn check_server_state(
+    spec: &RunSpec,
+    costs: &RunCosts,
+    parameters: usize,
+) -> Result<(), CoordinatorError> {
     let models = match &spec.training.personalisation {
         Some(Personalisation::RegionHeads { .. }) => spec.regions.len(),
         Some(Personalisation::Ifca { clusters }) => *clusters as usize,
         _ => 1,
     };
     let vectors = spec.server.optimiser.state_vectors();
-    let bytes = 4 * models as u64 * vectors as u64 * parameters as u64;
+    let noise = costs.strategy().map_or(0, |strategy| {
+        strategy.state_bytes(spec.rounds.count, parameters) as u64
+    });
+    let bytes = noise + 4 * models as u64 * vectors as u64 * parameters as u64;
     // the centre of a robust rule and headers beside it
     let most = MAX_BLOB_BYTES - 8 * parameters as u64 - 1024 * models as u64;
     if bytes <= most {
@@ -98,11 +128,11 @@ pub fn check_server_state(spec: &RunSpec, parameters: usize) -> Result<(), Coord
     Err(CoordinatorError::Invalid {
         field: "server.optimiser",
         problem: format!(
-            "keeps {vectors} vectors for each of {models} models of {parameters} parameters, {} MiB \
-             in all, above the limit of {} MiB",
+            "keeps {vectors} vectors for each of {models} models of {parameters} parameters, with \
+             the state of correlated noise {} MiB in all, above the limit of {} MiB",
             bytes >> 20,
             most >> 20
         ),
-        remedy: "use fedavg, fewer regions or clusters, or a smaller model",
+        remedy: "use fedavg, fewer regions or clusters, blt instead of tree, or a smaller model",
     })
 }

@@ -19,12 +19,14 @@
 //! - `server_state`: what the optimiser and the rule remember
 //! - `journal`: events and snapshots on disk, and recovery
 //! - `start`: new runs, and old ones after a restart
-//! - `plan`: what a run costs, checked before it starts
+//! - `costs`: the noise of a run and what its rounds cost
+//! - `plan`: whether it can last, checked before it starts
 //! - `view`: what others see of a run
 //! - `wire_plan`: the plan as devices are sent it
 
 mod actor;
 mod collect;
+mod costs;
 mod format;
 mod journal;
 mod payload;
@@ -46,8 +48,8 @@ use tributary_proto::{DeviceId, RunId};
 
 pub use self::collect::Refusal;
 use self::collect::Waiting;
+pub use self::costs::{MAX_CORRELATED, RunCosts};
 use self::payload::Payload;
-pub use self::plan::{RunCosts, costs};
 pub use self::start::{Origin, recover_runs, start_run};
 pub use self::view::RunView;
 use crate::CoordinatorError;
@@ -105,6 +107,8 @@ pub struct Announced {
     pub work: u64,
     /// The cluster that was trained.
     pub cluster: u32,
+    /// Whether the payload was within the clip before clipping.
+    pub within_clip: bool,
 }
 
 /// How to check and count an update of this run.

@@ -83,6 +83,11 @@ impl Payload {
         if self.has_control { 2 * delta } else { delta }
     }
 
+    /// Number of parameters of the model.
+    pub fn parameters(&self) -> usize {
+        self.parameters
+    }
+
     /// Number of models that devices choose from; 1 without clusters.
     pub fn clusters(&self) -> usize {
         self.clusters

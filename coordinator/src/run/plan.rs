@@ -1,54 +1,15 @@
-//! What a run costs, checked before any device is asked to work.
+//! Whether a run can last within its budget, checked before any device is asked to work.
 
-use tributary_aggregator::{
-    AccountingError, DiscreteGaussian, FixedPoint, Rho, SCALE, rho_for_epsilon,
-};
+use tributary_aggregator::{FixedPoint, Rho};
 
+use super::costs::{RunCosts, needed_participations};
 use crate::CoordinatorError;
-use crate::spec::{PrivacyMode, PrivacySpec, RunSpec};
+use crate::spec::{NoiseMechanism, PrivacyMode, RunSpec};
 
-/// The privacy price of a run.
-#[derive(Debug, Clone)]
-pub struct RunCosts {
-    /// The noise on the integer sum; none when privacy is off.
-    pub noise: Option<DiscreteGaussian>,
-    /// Charge to a device for each round that it is in, in units of 1e-12 of zCDP.
-    pub pico_rho: u64,
-    /// Cap on a device's account.
-    pub cap_pico_rho: Option<u64>,
-}
-
-/// The price of one round under `privacy` for a model of so many parameters.
-///
-/// # Errors
-/// When the noise or the cap can't be represented.
-pub fn costs(privacy: &PrivacySpec, fixed: &FixedPoint) -> Result<RunCosts, AccountingError> {
-    if privacy.mode == PrivacyMode::None {
-        return Ok(RunCosts {
-            noise: None,
-            pico_rho: 0,
-            cap_pico_rho: None,
-        });
-    }
-    // z is stated in units of the clip, the grid has S steps in it; the charge uses the exact
-    // integer bound, which is a little larger than S
-    let sigma = (privacy.noise_multiplier * SCALE as f64).ceil() as u64;
-    let noise = DiscreteGaussian::new(sigma).map_err(|_| AccountingError::BadParameter {
-        field: "noise_multiplier",
-        value: privacy.noise_multiplier,
-    })?;
-    let bound = u128::from(fixed.bound());
-    let pico_rho = noise.rho(bound * bound)?.pico();
-    let cap = privacy
-        .epsilon
-        .map(|epsilon| rho_for_epsilon(epsilon, privacy.delta))
-        .transpose()?;
-    Ok(RunCosts {
-        noise: Some(noise),
-        pico_rho,
-        cap_pico_rho: cap.map(Rho::pico),
-    })
-}
+/// Steps in which an advised noise multiplier is raised until it really fits.
+const ADVICE_STEPS: usize = 24;
+/// Largest noise multiplier that a recipe may have.
+const MAX_NOISE: f64 = 1e4;
 
 /// Refuses a plan that can't finish within its budget, and says what would.
 ///
@@ -57,53 +18,94 @@ pub fn costs(privacy: &PrivacySpec, fixed: &FixedPoint) -> Result<RunCosts, Acco
 pub fn check_budget(
     spec: &RunSpec,
     costs: &RunCosts,
+    fixed: &FixedPoint,
     spent_pico_rho: u64,
 ) -> Result<(), CoordinatorError> {
     let Some(cap) = costs.cap_pico_rho else {
         return Ok(());
     };
-    let rounds = &spec.rounds;
-    let most = u64::from(needed_participations(spec));
-    let wanted = costs.pico_rho.saturating_mul(most);
+    let most = needed_participations(spec);
+    let wanted = costs.worst_case(spec);
     let left = cap.saturating_sub(spent_pico_rho);
     if wanted <= left {
         return Ok(());
     }
-    let affordable = left / costs.pico_rho.max(1);
-    // from the noise on the grid, which is a little more than was asked for, and rounded up: the
-    // printed value fits
-    let sigma = costs.noise.as_ref().map_or(0.0, DiscreteGaussian::sigma) / SCALE as f64;
-    let noise = sigma * (wanted as f64 / left.max(1) as f64).sqrt();
-    let noise = ((noise * 1_000.0).floor() + 1.0) / 1_000.0;
-    let noise = format!("raise privacy.noise_multiplier to {noise:.3}, or raise privacy.epsilon");
-    let remedy = match (left, affordable) {
-        (0, _) => "the budget is spent: raise privacy.epsilon".to_owned(),
-        (_, 0) => noise,
-        _ => format!("allow {affordable} participations (rounds.max_participations), {noise}"),
+    let mut ways = Vec::new();
+    if let Some(fewer) = fewer_participations(spec, fixed, left) {
+        ways.push(format!(
+            "allow {fewer} participations (rounds.max_participations)"
+        ));
+    }
+    if let Some(noise) = more_noise(spec, fixed, wanted, left) {
+        ways.push(format!("raise privacy.noise_multiplier to {noise:.3}"));
+    }
+    let remedy = match ways.is_empty() {
+        true if left == 0 => "the budget is spent: raise privacy.epsilon".to_owned(),
+        true => "too little is left: raise privacy.epsilon".to_owned(),
+        false => format!("{}, or raise privacy.epsilon", ways.join(", ")),
     };
     Err(CoordinatorError::Budget(format!(
-        "privacy.epsilon {} can't last: a device may take part in {most} of {} rounds at rho {} \
-         each, {} in all, but {} remains: {remedy}",
+        "privacy.epsilon {} can't last: a device may take part in {most} of {} rounds, which costs it \
+         rho {} in all, but {} remains: {remedy}",
         spec.privacy.epsilon.unwrap_or(0.0),
-        rounds.count,
-        Rho::from_pico(costs.pico_rho),
+        spec.rounds.count,
         Rho::from_pico(wanted),
         Rho::from_pico(left),
     )))
 }
 
-/// Rounds that one device may be in at the most.
-pub fn needed_participations(spec: &RunSpec) -> u32 {
-    let rounds = &spec.rounds;
-    rounds
-        .count
-        .div_ceil(rounds.min_separation)
-        .min(rounds.max_participations)
+/// The most participations whose plan costs at most `left`; none when not even one does.
+fn fewer_participations(spec: &RunSpec, fixed: &FixedPoint, left: u64) -> Option<u32> {
+    let fits = |most: u32| {
+        let mut fewer = spec.clone();
+        fewer.rounds.max_participations = most;
+        let costs = RunCosts::new(&fewer, fixed);
+        costs.is_ok_and(|costs| costs.worst_case(&fewer) <= left)
+    };
+    if spec.privacy.mechanism != NoiseMechanism::Independent {
+        // z is in units of the whole run: fewer participations cost the same with less noise
+        return None;
+    }
+    let (mut low, mut high) = (0, needed_participations(spec));
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if fits(middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    (low > 0).then_some(low)
+}
+
+/// The noise multiplier, in thousandths, whose plan costs at most `left`; none when there is none.
+fn more_noise(spec: &RunSpec, fixed: &FixedPoint, wanted: u64, left: u64) -> Option<f64> {
+    if left == 0 || spec.privacy.mode == PrivacyMode::None {
+        return None;
+    }
+    // rho falls with the square of the noise, but for what moving the clip costs
+    let mut noise = spec.privacy.noise_multiplier * (wanted as f64 / left as f64).sqrt();
+    for _ in 0..ADVICE_STEPS {
+        noise = ((noise * 1_000.0).floor() + 1.0) / 1_000.0;
+        let mut noisier = spec.clone();
+        noisier.privacy.noise_multiplier = noise;
+        if noise > MAX_NOISE {
+            return None;
+        }
+        let costs = RunCosts::new(&noisier, fixed).ok()?;
+        if costs.worst_case(&noisier) <= left {
+            return Some(noise);
+        }
+        noise *= 1.01;
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use tributary_aggregator::SCALE;
 
     use super::*;
     use crate::fixtures::{plain_spec, spec};
@@ -112,23 +114,27 @@ mod tests {
         FixedPoint::new(1.0, 15).unwrap()
     }
 
+    fn costs(spec: &RunSpec) -> RunCosts {
+        RunCosts::new(spec, &fixed()).unwrap()
+    }
+
     #[test]
     fn a_charge_is_that_of_the_gaussian_mechanism_over_the_integer_bound() {
-        let costs = costs(&spec().privacy, &fixed()).unwrap();
+        let costs = costs(&spec());
         let bound = fixed().bound() as f64 / SCALE as f64;
         let rho = bound * bound / (2.0 * 2.0 * 2.0);
         assert!(
-            (costs.pico_rho as f64 * 1e-12 - rho).abs() < 1e-9,
+            (costs.spent(0, 1) as f64 * 1e-12 - rho).abs() < 1e-9,
             "{costs:?} against {rho}"
         );
-        assert!(costs.cap_pico_rho.unwrap() > costs.pico_rho);
+        assert!(costs.cap_pico_rho.unwrap() > costs.spent(0, 1));
     }
 
     #[test]
     fn without_privacy_nothing_is_charged_and_nothing_is_capped() {
-        let costs = costs(&plain_spec().privacy, &fixed()).unwrap();
-        assert!(costs.noise.is_none() && costs.pico_rho == 0 && costs.cap_pico_rho.is_none());
-        check_budget(&plain_spec(), &costs, u64::MAX).unwrap();
+        let costs = costs(&plain_spec());
+        assert!(!costs.is_private() && costs.spent(9, 9) == 0 && costs.cap_pico_rho.is_none());
+        check_budget(&plain_spec(), &costs, &fixed(), u64::MAX).unwrap();
     }
 
     #[test]
@@ -145,8 +151,7 @@ mod tests {
     #[test]
     fn a_spent_budget_is_refused_with_the_only_remedy() {
         let spec = spec();
-        let costs = costs(&spec.privacy, &fixed()).unwrap();
-        let message = check_budget(&spec, &costs, u64::MAX)
+        let message = check_budget(&spec, &costs(&spec), &fixed(), u64::MAX)
             .unwrap_err()
             .to_string();
         assert!(
@@ -175,10 +180,10 @@ mod tests {
             let mut spec = spec();
             (spec.rounds.count, spec.rounds.max_participations) = (50, k);
             (spec.privacy.noise_multiplier, spec.privacy.epsilon) = (noise, Some(epsilon));
-            let price = |spec: &RunSpec| costs(&spec.privacy, &fixed()).unwrap();
-            let Err(refusal) = check_budget(&spec, &price(&spec), spent) else {
-                let most = price(&spec).pico_rho * u64::from(k);
-                prop_assert!(spent + most <= price(&spec).cap_pico_rho.unwrap());
+            let check = |spec: &RunSpec| check_budget(spec, &costs(spec), &fixed(), spent);
+            let Err(refusal) = check(&spec) else {
+                let most = costs(&spec).worst_case(&spec);
+                prop_assert!(spent + most <= costs(&spec).cap_pico_rho.unwrap());
                 return Ok(());
             };
             let text = refusal.to_string();
@@ -187,13 +192,13 @@ mod tests {
                 prop_assert!(most >= 1.0, "{}", text);
                 let mut fewer = spec.clone();
                 fewer.rounds.max_participations = most as u32;
-                prop_assert!(check_budget(&fewer, &price(&fewer), spent).is_ok(), "{}", text);
+                prop_assert!(check(&fewer).is_ok(), "{}", text);
             }
             if let Some(more) = number_after(&text, "privacy.noise_multiplier to ") {
                 spec.privacy.noise_multiplier = more;
-                prop_assert!(check_budget(&spec, &price(&spec), spent).is_ok(), "{}", text);
+                prop_assert!(check(&spec).is_ok(), "{}", text);
             } else {
-                prop_assert!(text.contains("the budget is spent"), "{}", text);
+                prop_assert!(text.contains("raise privacy.epsilon"), "{}", text);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! From the sealed contributions of a round to new model versions.
 
+mod noise;
 mod steps;
 
 use std::sync::Arc;
@@ -8,10 +9,11 @@ use tributary_aggregator::NoiseSource;
 use tributary_model::ModelFile;
 use tributary_proto::DeviceId;
 
+use self::noise::RoundNoise;
 use self::steps::Steps;
 use super::Format;
 use super::collect::Sealed;
-use super::plan::RunCosts;
+use super::costs::RunCosts;
 use super::server_state::ServerState;
 use crate::CoordinatorError;
 use crate::core::seeded_bytes;
@@ -52,6 +54,19 @@ pub struct Release {
     pub rule_seed: u64,
     /// Seed of the noise in a seeded run.
     pub noise_seed: Option<[u8; 32]>,
+    /// How the round goes about its clip.
+    pub clip: RoundClip,
+}
+
+/// How a round goes about its clip.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RoundClip {
+    /// The clip of the round.
+    pub now: f32,
+    /// True when the round moves it.
+    pub moves: bool,
+    /// True when the round releases nothing else.
+    pub only: bool,
 }
 
 /// New versions and the server's new state.
@@ -62,7 +77,9 @@ pub struct Released {
     pub variants: Vec<ModelFile>,
     /// The server's new control variate.
     pub control: Option<Vec<f32>>,
-    /// Optimisers and centre.
+    /// The clip of the rounds to come, where it moves.
+    pub clip: Option<f32>,
+    /// Optimisers, centre and correlated noise.
     pub server: ServerState,
     /// The same as stored bytes.
     pub stored: Vec<u8>,
@@ -90,6 +107,7 @@ impl Release {
             }
         }
         self.server.centre = steps.centre.or(self.server.centre);
+        self.server.noise = steps.noise.or(self.server.noise);
         let main = self.main();
         let variants = if self.bases.len() > 1 {
             self.bases
@@ -100,6 +118,7 @@ impl Release {
             main,
             variants,
             control: steps.control,
+            clip: steps.clip,
             stored: self.server.to_bytes(),
             server: self.server,
         })
@@ -113,16 +132,15 @@ impl Release {
         }
         match &self.collected {
             Collected::Updates(_) => Err(CoordinatorError::Stopping),
-            Collected::Sums(sealed) => match (&self.costs.noise, &**sealed) {
-                (_, Sealed::Updates(_)) => Err(CoordinatorError::Stopping),
-                (None, Sealed::Sums(sums)) => self.mean_steps(sums, None),
-                (Some(noise), Sealed::Sums(sums)) => {
+            Collected::Sums(sealed) => match &**sealed {
+                Sealed::Updates(_) => Err(CoordinatorError::Stopping),
+                Sealed::Sums(sums) => {
                     // fresh from the operating system for each release, and zeroised when dropped
-                    let mut source = match self.noise_seed {
+                    let source = match self.noise_seed {
                         Some(seed) => NoiseSource::seeded(seed),
                         None => NoiseSource::from_os()?,
                     };
-                    self.mean_steps(sums, Some((noise, &mut source)))
+                    self.mean_steps(sums, &mut RoundNoise::of(self, source))
                 }
             },
         }

@@ -11,10 +11,11 @@ use tributary_proto::RunId;
 
 use super::actor::Actor;
 use super::collect::{Collection, without_owner};
+use super::costs::RunCosts;
 use super::format::{check_server_state, format};
 use super::journal::{Journal, run_ids};
-use super::plan::{RunCosts, check_budget};
-use super::server_state::ServerState;
+use super::plan::check_budget;
+use super::server_state::{ServerState, Shape};
 use super::view::RunView;
 use super::{Format, RunHandle};
 use crate::CoordinatorError;
@@ -58,8 +59,9 @@ pub async fn start_run(
     };
     let (model, base) = first_model(core, &spec, &id, key, &mut batch).await?;
     let (format, costs) = format(&spec, &base)?;
-    check_server_state(&spec, base.weights.len())?;
-    check_budget(&spec, &costs, core.ledger.worst_of(&spec.regions))?;
+    check_server_state(&spec, &costs, format.payload.len())?;
+    let spent = core.ledger.worst_of(&spec.regions);
+    check_budget(&spec, &costs, &format.fixed, spent)?;
     let (variants, bases) =
         first_clusters(core, &spec, &id, key, (model, base), &mut batch).await?;
     let mut state = RunState::new(id, spec, key, model, core.clock.now_ms());
@@ -71,8 +73,7 @@ pub async fn start_run(
     }
     let journal = Journal::create(core, &state, batch).await?;
     let bases = of_each_model(&format, state.spec.regions.len(), bases);
-    let optimiser = state.spec.server.optimiser;
-    let server = ServerState::new(optimiser, bases.len(), bases[0].weights.len())?;
+    let server = ServerState::new(&shape(&state.spec, &format, &costs, &bases))?;
     spawn(core, state, journal, bases, server, format, costs).await
 }
 
@@ -82,6 +83,17 @@ fn of_each_model(format: &Format, regions: usize, mut bases: Vec<ModelFile>) -> 
         bases.resize(regions, bases[0].clone());
     }
     bases
+}
+
+/// What the server's state of a run is made of.
+fn shape(spec: &RunSpec, format: &Format, costs: &RunCosts, bases: &[ModelFile]) -> Shape {
+    let strategy = costs.strategy().cloned();
+    Shape {
+        optimiser: spec.server.optimiser,
+        models: bases.len(),
+        dimension: bases[0].weights.len(),
+        noise: strategy.map(|strategy| (strategy, format.payload.len())),
+    }
 }
 
 /// Goes on with every run that is on disk.
@@ -107,17 +119,19 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
     core.registry.sweep(controls).await?;
     for (id, journal, state) in recovered {
         let bases = current_models(core, &state).await?;
-        let (format, costs) = format(&state.spec, &bases[0])?;
+        let (mut format, costs) = format(&state.spec, &bases[0])?;
+        if let Some(clip) = state.clip {
+            format = format.with_clip(&state.spec, clip)?;
+        }
         let bases = of_each_model(&format, state.spec.regions.len(), bases);
-        let optimiser = state.spec.server.optimiser;
-        let dimension = bases[0].weights.len();
+        let shape = shape(&state.spec, &format, &costs, &bases);
         let server = match &state.server {
             Some(digest) => {
                 let bytes = core.vault.get(digest).await?;
                 let bytes = without_owner(&id, &bytes);
-                ServerState::from_bytes(optimiser, bases.len(), dimension, bytes)?
+                ServerState::from_bytes(&shape, bytes)?
             }
-            None => ServerState::new(optimiser, bases.len(), dimension)?,
+            None => ServerState::new(&shape)?,
         };
         if state.is_running() {
             let held = state.round.leases.keys().cloned().collect();

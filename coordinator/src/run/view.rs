@@ -7,7 +7,8 @@ use tributary_proto::v1;
 
 use crate::engine::{AssignmentState, Phase, RoundRecord, RunState, RunStatus};
 use crate::ledger::spend;
-use crate::spec::{PrivacyMode, RunSpec};
+use crate::run::costs::adjacency;
+use crate::spec::{NoiseMechanism, PrivacyMode, PrivacySpec, RunSpec};
 
 /// A run as the control service shows it.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +38,7 @@ impl RunView {
         }
         self.open = state.is_running().then(|| open_round(state));
         let privacy = self.run.privacy.take();
-        let nothing = || spend(0, state.spec.privacy.delta, mechanism(state));
+        let nothing = || statement(state, 0);
         self.run = run(state, reason, privacy.unwrap_or_else(nothing));
     }
 }
@@ -93,19 +94,53 @@ fn method(spec: &RunSpec) -> String {
             spec.rounds.staleness_cap()
         ));
     }
+    parts.extend(protection(&spec.privacy));
     let robust = spec.aggregation.robust(spec.rounds.minimum());
     parts.extend(robust.map(|robust| format!("robust: {robust}")));
     parts.push(training.codec.clone());
     parts.join(", ")
 }
 
+/// What is not plain about the noise and the clip, for people.
+fn protection(privacy: &PrivacySpec) -> Option<String> {
+    let noise = match (privacy.mode, privacy.mechanism) {
+        (PrivacyMode::Local, _) => Some("noise on the devices"),
+        (_, NoiseMechanism::Independent) => None,
+        (_, NoiseMechanism::Blt) => Some("correlated noise (blt)"),
+        (_, NoiseMechanism::Tree) => Some("correlated noise (tree)"),
+    };
+    let clip = privacy.adaptive_clip.map(|adaptive| match adaptive.rounds {
+        None => "adaptive clip".to_owned(),
+        Some(rounds) => format!("clip estimated in {rounds} rounds"),
+    });
+    match (noise, clip) {
+        (Some(noise), Some(clip)) => Some(format!("{noise}, {clip}")),
+        (noise, clip) => noise.map(str::to_owned).or(clip),
+    }
+}
+
+/// What a device of the run that spent so much has lost.
+fn statement(state: &RunState, pico_rho: u64) -> v1::PrivacySpend {
+    let adjacency = adjacency(state.spec.privacy.mode == PrivacyMode::Local);
+    spend(
+        pico_rho,
+        state.spec.privacy.delta,
+        mechanism(state),
+        adjacency,
+    )
+}
+
 /// What protects the devices of the run.
-fn mechanism(state: &RunState) -> Mechanism {
+pub(super) fn mechanism(state: &RunState) -> Mechanism {
     match (state.spec.privacy.mode, state.spec.is_seeded()) {
         (PrivacyMode::None, _) => Mechanism::None,
         (_, true) => Mechanism::SeededNotPrivate,
         (PrivacyMode::Local, false) => Mechanism::LocalGaussian,
-        (PrivacyMode::Dp, false) => Mechanism::DiscreteGaussian,
+        (PrivacyMode::Dp, false) => match state.spec.privacy.mechanism {
+            NoiseMechanism::Independent => Mechanism::DiscreteGaussian,
+            NoiseMechanism::Blt => Mechanism::CorrelatedBlt,
+            NoiseMechanism::Tree => Mechanism::CorrelatedTree,
+        },
     }
 }
 
@@ -127,12 +162,12 @@ fn open_round(state: &RunState) -> v1::Round {
         counted: round.counted() as u64,
         dropped: round.in_state(AssignmentState::Dropped) as u64,
         regions: regions(state, &round.counted_by_region(state.spec.regions.len())),
+        clip: state.clip(),
         ..v1::Round::default()
     }
 }
 
 fn round(state: &RunState, record: &RoundRecord) -> v1::Round {
-    let delta = state.spec.privacy.delta;
     v1::Round {
         round: record.number,
         phase: if record.model.is_some() {
@@ -149,9 +184,10 @@ fn round(state: &RunState, record: &RoundRecord) -> v1::Round {
             .map_or(String::new(), |model| model.to_string()),
         bytes_down: record.bytes_down,
         bytes_up: record.bytes_up,
-        privacy: Some(spend(record.worst_pico_rho, delta, mechanism(state))),
+        privacy: Some(statement(state, record.worst_pico_rho)),
         reason: record.reason.clone(),
         regions: regions(state, &record.counted),
+        clip: record.clip,
     }
 }
 

@@ -3,27 +3,57 @@
 use tributary_model::{LocalAlgorithm, Personalisation};
 use tributary_proto::v1::{self, local_algorithm, personalisation};
 
-use crate::spec::RunSpec;
+use super::Format;
+use crate::spec::{PrivacyMode, RoundSpec, RunSpec};
 
-/// The plan of a run for a model of so many parameters.
-pub fn training_plan(spec: &RunSpec, parameters: usize, seed: Vec<u8>) -> v1::TrainingPlan {
+/// The plan of a round with this clip, for a model of so many parameters.
+pub fn training_plan(
+    spec: &RunSpec,
+    (round, clip): (u32, f32),
+    format: &Format,
+    seed: Vec<u8>,
+) -> v1::TrainingPlan {
     let training = &spec.training;
+    let local = spec.privacy.mode == PrivacyMode::Local;
     v1::TrainingPlan {
         task: spec.task.clone(),
         epochs: training.epochs,
         batch_size: training.batch_size,
         learning_rate: training.learning_rate,
-        clip: spec.privacy.clip,
+        clip,
         codec: training.codec.clone(),
         simulation_seed: seed.into(),
-        parameters: parameters as u64,
+        parameters: format.payload.parameters() as u64,
         max_steps: training.max_steps,
         momentum: training.momentum,
         algorithm: algorithm(training.algorithm),
         personalisation: training.personalisation.as_ref().and_then(personal),
         examples_cap: training.examples_cap.unwrap_or(0),
-        ..v1::TrainingPlan::default()
+        local_noise_multiplier: if local {
+            spec.privacy.noise_multiplier
+        } else {
+            0.0
+        },
+        wire_clip: if local { format.fixed.clip() } else { 0.0 },
+        report_within_clip: spec.privacy.moves_clip(round),
+        participation: participation(&spec.rounds),
     }
+}
+
+/// What a device keeps count of by itself; none where nothing is limited.
+fn participation(rounds: &RoundSpec) -> Option<v1::ParticipationLimit> {
+    let limit = v1::ParticipationLimit {
+        max_participations: match rounds.max_participations {
+            u32::MAX => 0,
+            most => most,
+        },
+        min_separation: match rounds.min_separation {
+            1 => 0,
+            separation => separation,
+        },
+        min_interval_ms: rounds.min_interval_ms,
+    };
+    (limit != v1::ParticipationLimit::default()).then_some(limit)
 }
 
 fn algorithm(algorithm: LocalAlgorithm) -> Option<v1::LocalAlgorithm> {

@@ -106,6 +106,7 @@ impl Uploads {
             weight: header.weight,
             work: header.work,
             cluster: header.cluster,
+            within_clip: header.within_clip,
         };
         if let Some(kept) = self.take(&(device.clone(), digest))
             && kept.round == header.round

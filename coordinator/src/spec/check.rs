@@ -210,6 +210,12 @@ fn check_rounds(path: &str, rounds: &RoundSpec, seeded: bool) -> Result<(), Spec
         1.0,
         100_000.0,
     )?;
+    in_range(
+        &field("min_interval_ms"),
+        rounds.min_interval_ms as f64,
+        0.0,
+        31_536_000_000.0,
+    )?;
     refuse_if(
         rounds.max_participations == 0,
         &field("max_participations"),

@@ -17,16 +17,16 @@ const MAX_STALENESS: u32 = 1_000;
 const MAX_EXAMPLES: f64 = 1e4;
 
 /// The sections that decide how a run learns.
-struct Method<'s> {
+pub(super) struct Method<'s> {
     /// Where the sections stand in the recipe: empty, or `playbook.`.
-    path: &'static str,
-    rounds: &'s RoundSpec,
-    training: &'s TrainingSpec,
-    server: &'s ServerSpec,
-    aggregation: &'s AggregationSpec,
-    privacy: &'s PrivacySpec,
-    regions: usize,
-    seeded: bool,
+    pub(super) path: &'static str,
+    pub(super) rounds: &'s RoundSpec,
+    pub(super) training: &'s TrainingSpec,
+    pub(super) server: &'s ServerSpec,
+    pub(super) aggregation: &'s AggregationSpec,
+    pub(super) privacy: &'s PrivacySpec,
+    pub(super) regions: usize,
+    pub(super) seeded: bool,
 }
 
 impl RunSpec {
@@ -123,7 +123,7 @@ impl Method<'_> {
         }
     }
 
-    fn refuse(
+    pub(super) fn refuse(
         &self,
         wrong: bool,
         field: &str,
@@ -252,36 +252,6 @@ impl Method<'_> {
         )
     }
 
-    fn check_privacy(&self) -> Result<(), SpecError> {
-        if self.privacy.mode == PrivacyMode::None {
-            return Ok(());
-        }
-        let exact = match self.training.algorithm {
-            LocalAlgorithm::FedNova => Some("the devices' numbers of steps"),
-            LocalAlgorithm::QFedAvg { .. } => Some("the devices' losses"),
-            _ => None,
-        };
-        if let Some(what) = exact {
-            let problem = format!(
-                "is {}, which divides by the exact sum of {what}: noise on the deltas alone would \
-                 guarantee nothing",
-                self.training.algorithm.name()
-            );
-            let remedy = "use algorithm fedavg or fedprox, or set privacy.mode to none";
-            return self.refuse(true, "training.algorithm", problem, remedy);
-        }
-        let clusters = matches!(
-            self.training.personalisation,
-            Some(Personalisation::Ifca { .. })
-        );
-        self.refuse(
-            clusters,
-            "training.personalisation",
-            "is ifca: which cluster a device picks, and how many pick it, is private",
-            "use region_heads, whose groups are public, or set privacy.mode to none",
-        )
-    }
-
     fn check_buffers(&self) -> Result<(), SpecError> {
         let cap = self.rounds.staleness_cap();
         let (low, high) = (0.0, f64::from(MAX_STALENESS));
@@ -342,6 +312,13 @@ impl Method<'_> {
         let Some(spec) = self.aggregation.robust(minimum) else {
             return Ok(());
         };
+        self.refuse(
+            self.privacy.mode == PrivacyMode::Local,
+            "aggregation.mode",
+            "is robust under privacy.mode local: with its own noise every honest update is as far from \
+             the others as a hostile one",
+            "use mode mean, or privacy.mode none",
+        )?;
         self.refuse(
             self.privacy.mode == PrivacyMode::Dp,
             "aggregation.mode",

@@ -7,6 +7,7 @@ mod aggregation;
 mod check;
 mod combination;
 mod monitor;
+mod noise;
 mod privacy;
 mod training;
 

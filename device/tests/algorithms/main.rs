@@ -5,6 +5,7 @@
 #[path = "../fake/mod.rs"]
 mod fake;
 
+mod clipped;
 mod codecs;
 mod personal;
 mod plans;

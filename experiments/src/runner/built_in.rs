@@ -3,7 +3,7 @@
 use crate::attacks::ATTACK_LABORATORY;
 
 /// Names and texts of the experiments that need no file.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("attack-laboratory", ATTACK_LABORATORY),
     (
         "digits-codecs",
@@ -20,6 +20,10 @@ pub const BUILT_IN: [(&str, &str); 7] = [
     (
         "digits-personal",
         include_str!("../../recipes/digits-personal.toml"),
+    ),
+    (
+        "digits-privacy",
+        include_str!("../../recipes/digits-privacy.toml"),
     ),
     (
         "digits-robust",

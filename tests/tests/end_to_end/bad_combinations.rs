@@ -23,6 +23,10 @@ fn scaffold() -> Recipe {
     algorithm(Recipe::new(), "kind = 'scaffold'").set("rounds.population", 8)
 }
 
+fn local() -> Recipe {
+    Recipe::private().set("privacy.mode", "local")
+}
+
 fn personal(recipe: Recipe, text: &str) -> Recipe {
     recipe.set("training.personalisation", table(text))
 }
@@ -50,6 +54,84 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
         (
             personal(private(), "kind = 'ifca'\nclusters = 2"),
             &["training.personalisation", "private", "region_heads"],
+        ),
+        (
+            private()
+                .set("privacy.adaptive_clip", table("count_noise = 0.25"))
+                .set("privacy.noise_multiplier", 0.5),
+            &["privacy.adaptive_clip", "count_noise"],
+        ),
+        (
+            private().set("privacy.adaptive_clip", table("quantile = 1.0")),
+            &["privacy.adaptive_clip", "quantile"],
+        ),
+        (
+            private().set("privacy.adaptive_clip", table("count_noise = 0.0")),
+            &["privacy.adaptive_clip", "count_noise"],
+        ),
+        (
+            private().set(
+                "privacy.adaptive_clip",
+                table("count_noise = 2.0\nrounds = 2"),
+            ),
+            &[
+                "privacy.adaptive_clip.rounds",
+                "none trains",
+                "rounds.count",
+            ],
+        ),
+        (
+            new().set("privacy.adaptive_clip", table("count_noise = 2.0")),
+            &["privacy.adaptive_clip", "mode dp", "remove it"],
+        ),
+        (
+            private()
+                .set("privacy.adaptive_clip", table("count_noise = 2.0"))
+                .set("rounds.staleness_cap", 1),
+            &["privacy.adaptive_clip", "staleness_cap"],
+        ),
+        (
+            private()
+                .set("privacy.mechanism", "blt")
+                .set("privacy.adaptive_clip", table("count_noise = 2.0")),
+            &["privacy.adaptive_clip", "one clip", "frozen"],
+        ),
+        (
+            new().set("privacy.mechanism", "tree"),
+            &[
+                "privacy.mechanism",
+                "privacy.mode is not dp",
+                "set privacy.mode to dp",
+            ],
+        ),
+        (
+            private()
+                .set("privacy.mechanism", "blt")
+                .set("rounds.staleness_cap", 1),
+            &["rounds.staleness_cap", "min_separation", "independent"],
+        ),
+        (
+            personal(
+                private().set("privacy.mechanism", "tree"),
+                "kind = 'region_heads'\nlayers = ['2.']",
+            ),
+            &["training.personalisation", "one sum", "independent"],
+        ),
+        (
+            private().rounds(300, 4).set("privacy.mechanism", "blt"),
+            &["rounds.max_participations", "300", "256"],
+        ),
+        (
+            local().set("training.codec", "topk:0.1"),
+            &["training.codec", "topk", "privacy.mode local"],
+        ),
+        (
+            local().set("training.momentum", 0.5),
+            &["training.algorithm", "momentum", "privacy.mode dp"],
+        ),
+        (
+            robust(local().rounds(2, 6)),
+            &["aggregation.mode", "privacy.mode local", "use mode mean"],
         ),
         // rules and what they can bear
         (

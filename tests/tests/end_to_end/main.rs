@@ -24,6 +24,7 @@ mod invariant_6;
 mod invariant_7;
 mod invariant_8;
 mod invariant_9;
+mod mechanisms;
 mod methods;
 mod operators;
 mod polling;

@@ -7,6 +7,7 @@ use super::Actor;
 use crate::CoordinatorError;
 use crate::engine::Reject;
 use crate::run::collect::{Arrival, Refusal};
+use crate::run::payload::UNIT;
 use crate::run::{Command, Contribute};
 
 /// What the engine says of an update that it wants.
@@ -116,6 +117,7 @@ impl Actor {
             .format
             .payload
             .weigh(header.weight, header.work, header.cluster)
+            .and_then(|weighed| self.count_within(weighed, header.within_clip))
             .map_err(Refusal::Header);
         let admitted = self.admit(&device, round, ahead).map_err(Refusal::from);
         let (admitted, (weight, work)) = match admitted.and_then(|ok| Ok((ok, weighed?))) {
@@ -138,6 +140,20 @@ impl Actor {
             permit,
             receipt,
         })
+    }
+
+    /// Under an adaptive clip the second total counts the updates within the clip; no algorithm that
+    /// goes with noise has another use for it.
+    fn count_within(&self, weighed: (u64, u64), within: bool) -> Result<(u64, u64), &'static str> {
+        let asked = self.state.spec.privacy.moves_clip(self.state.round.number);
+        match (asked, within) {
+            (true, true) => Ok((weighed.0, UNIT)),
+            (true, false) => Ok((weighed.0, 0)),
+            (false, false) => Ok(weighed),
+            (false, true) => {
+                Err("within_clip is set, but the plan does not ask for it: leave it out")
+            }
+        }
     }
 
     /// Why the round can't be released when FLTrust's device is not in it.

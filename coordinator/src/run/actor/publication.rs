@@ -1,74 +1,20 @@
-//! From a closed round to a new version: the charge first, then the release.
+//! From a charged round to a new version.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tributary_model::Digest;
-use tributary_proto::{DeviceId, RegionId};
 
 use super::Actor;
 use crate::CoordinatorError;
 use crate::engine::Event;
-use crate::ledger::{Charge, ChargeKind};
 use crate::registry::ModelRecord;
 use crate::run::collect::{Sealed, owned_by, read_updates};
-use crate::run::release::{Collected, Release, Released, noise_seed, rule_seed};
+use crate::run::release::{Collected, Release, Released, RoundClip, noise_seed, rule_seed};
 use crate::run::server_state::ServerState;
 use crate::store::Batch;
 
 impl Actor {
-    /// Charges every contributor and moves the round on, in one commit.
-    pub(super) async fn charge(&mut self) -> Result<(), CoordinatorError> {
-        let round = self.state.round.number;
-        let regions = &self.state.spec.regions;
-        let leases = &self.state.round.leases;
-        let devices: Vec<(DeviceId, RegionId)> = self
-            .state
-            .round
-            .contributors()
-            .filter_map(|id| Some((id.clone(), regions[leases.get(id)?.region].clone())))
-            .collect();
-        let events = vec![Event::Charged {
-            round,
-            pico_rho: self.costs.pico_rho,
-        }];
-        self.state.check_all(&events)?;
-        let mut batch = Batch::new();
-        self.journal.put(&events, &mut batch)?;
-        let charge = self.charge_entry(devices.len());
-        let charged = self.core.ledger.charge(charge, &devices, batch).await;
-        if let Err(CoordinatorError::Budget(reason)) = charged {
-            // another run or monitor spent what selection still saw: nothing is released
-            return self.commit(vec![Event::Aborted { round, reason }]).await;
-        }
-        charged?;
-        self.journal.committed(events.len());
-        self.applied(&events).await
-    }
-
-    fn charge_entry(&self, devices: usize) -> Charge {
-        let participations = self.state.round.contributors().map(|device| {
-            let past = self.state.participations.get(device);
-            past.map_or(1, |past| past.count + 1)
-        });
-        let most = participations
-            .max()
-            .unwrap_or(0)
-            .max(self.state.most_participations());
-        Charge {
-            account: self.state.id.to_string(),
-            kind: ChargeKind::Training,
-            number: self.state.round.number.into(),
-            part: 0,
-            pico_rho: self.costs.pico_rho,
-            devices: devices as u64,
-            seeded: self.state.spec.is_seeded(),
-            unnoised: self.costs.noise.is_none(),
-            cap_pico_rho: self.costs.cap_pico_rho.unwrap_or(0),
-            worst_pico_rho: self.costs.pico_rho.saturating_mul(u64::from(most)),
-            unix_ms: self.core.clock.now_ms(),
-        }
-    }
-
     /// Makes the new version: noise, division, optimiser; blob, then record.
     ///
     /// Noise is drawn once: a step that failed is tried again with the same release, since other
@@ -86,10 +32,24 @@ impl Actor {
                 }
             },
         };
+        let moved = released
+            .clip
+            .map(|clip| self.format.with_clip(&self.state.spec, clip))
+            .transpose();
+        let moved = match moved {
+            Ok(moved) => moved,
+            Err(error) => {
+                let reason = error.to_string();
+                return self.commit(vec![Event::Failed { reason }]).await;
+            }
+        };
         match self.publish(&released).await {
             Ok((events, server)) => {
                 let (before, control) = (self.state.server, self.state.control);
                 self.server = released.server;
+                if let Some(format) = moved {
+                    self.format = Arc::new(format);
+                }
                 self.bases = if released.variants.is_empty() {
                     vec![released.main]
                 } else {
@@ -151,11 +111,7 @@ impl Actor {
             (true, None) => Some(vec![0.0; self.bases[0].weights.len()]),
             (true, Some(digest)) => Some(from_little_endian(&self.core.blobs.get(&digest).await?)),
         };
-        let fresh = || {
-            let optimiser = self.state.spec.server.optimiser;
-            Ok::<_, CoordinatorError>(ServerState::new(optimiser, 0, 0)?)
-        };
-        let server = std::mem::replace(&mut self.server, fresh()?);
+        let server = std::mem::replace(&mut self.server, ServerState::none());
         Ok(Release {
             collected,
             format: self.format.clone(),
@@ -169,6 +125,11 @@ impl Actor {
             trusted: self.state.spec.aggregation.trusted.clone(),
             rule_seed: rule_seed(&self.state),
             noise_seed: noise_seed(&self.state),
+            clip: RoundClip {
+                now: self.state.clip(),
+                moves: self.state.spec.privacy.moves_clip(self.state.round.number),
+                only: self.state.is_estimating(),
+            },
         })
     }
 
@@ -188,6 +149,9 @@ impl Actor {
         let mut variants: Vec<Digest> = Vec::with_capacity(released.variants.len());
         // models that nobody changed are one version, and one record
         let mut recorded = BTreeSet::new();
+        if self.state.is_estimating() {
+            recorded.insert(self.state.model); // the round released its clip alone
+        }
         for (index, file) in released.variants.iter().enumerate() {
             let (name, regions) = if heads {
                 (name.clone(), vec![all[index].clone()])
@@ -221,6 +185,7 @@ impl Actor {
             variants,
             control,
             server,
+            clip: released.clip,
             bytes_down: self
                 .offered()
                 .iter()

@@ -62,11 +62,16 @@ impl Actor {
             &[]
         };
         let auxiliary = clusters.iter().chain(&self.state.control);
-        let parameters = self.bases[0].weights.len();
+        let plan = training_plan(
+            spec,
+            (lease.round, self.state.clip()),
+            &self.format,
+            seed.unwrap_or_default(),
+        );
         v1::Assignment {
             run_id: self.state.id.to_string(),
             round: lease.round,
-            plan: Some(training_plan(spec, parameters, seed.unwrap_or_default())),
+            plan: Some(plan),
             model_digest: model.to_string(),
             lease_ms,
             attempt: lease.attempt,
@@ -141,8 +146,10 @@ impl Actor {
             for device in self.core.fleet.reachable(name, &spec.task) {
                 reachable += 1;
                 let pays = || {
+                    let past = self.state.participations.get(&device);
+                    let price = self.costs.price(&self.state, past);
                     let cap = self.costs.cap_pico_rho;
-                    self.core.ledger.can_pay(&device, self.costs.pico_rho, cap)
+                    self.core.ledger.can_pay(&device, price, cap)
                 };
                 let free = !self.core.fleet.is_reserved(&device);
                 if free && self.state.may_participate(&device) && pays() {
@@ -185,7 +192,11 @@ impl Actor {
             // enough are at work from before: the buffer opens for them
             events.push(event((last, &[])));
         }
-        let committed = self.commit(events).await;
+        let committed = if self.costs.charged_when_asked() {
+            self.charge_asked(&chosen, events).await
+        } else {
+            self.commit(events).await
+        };
         if self.state.round.phase == Phase::Selecting {
             // nothing was selected: another attempt may take them
             self.core.fleet.release(&reserved);

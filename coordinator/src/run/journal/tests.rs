@@ -40,6 +40,7 @@ fn events() -> Vec<Event> {
         Event::Charged {
             round: 1,
             pico_rho: 0,
+            worst_pico_rho: 0,
         },
     ]
 }

@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use tributary_aggregator::{DiscreteGaussian, NoiseSource, Partial, release_mean};
+use tributary_aggregator::Partial;
+use tributary_aggregator::ftrl::CorrelatedNoise;
 use tributary_proto::DeviceId;
 
 use super::Release;
+use super::noise::RoundNoise;
 use crate::CoordinatorError;
 use crate::run::payload::UNIT;
-
-type Noise<'n> = Option<(&'n DiscreteGaussian, &'n mut NoiseSource)>;
 
 /// What a round changes.
 pub(super) struct Steps {
@@ -19,6 +19,23 @@ pub(super) struct Steps {
     pub(super) control: Option<Vec<f32>>,
     /// What the robust rule gave.
     pub(super) centre: Option<Vec<f32>>,
+    /// Correlated noise after the round.
+    pub(super) noise: Option<CorrelatedNoise>,
+    /// The clip of the rounds to come.
+    pub(super) clip: Option<f32>,
+}
+
+impl Steps {
+    /// Steps of so many models and nothing else.
+    fn of(models: Vec<Option<Vec<f32>>>) -> Self {
+        Self {
+            models,
+            control: None,
+            centre: None,
+            noise: None,
+            clip: None,
+        }
+    }
 }
 
 impl Release {
@@ -26,7 +43,7 @@ impl Release {
     pub(super) fn mean_steps(
         &self,
         sums: &[Partial],
-        mut noise: Noise<'_>,
+        noise: &mut RoundNoise<'_>,
     ) -> Result<Steps, CoordinatorError> {
         let clusters = self.format.payload.clusters();
         if clusters > 1 {
@@ -34,23 +51,41 @@ impl Release {
             let models = (0..clusters)
                 .map(|cluster| {
                     let sum = merged(of_cluster(cluster))?;
-                    self.mean(&sum, 1.0, &mut None)
+                    self.mean(&sum, 1.0, noise)
                 })
                 .collect::<Result<_, _>>()?;
-            return Ok(Steps {
-                models,
-                control: None,
-                centre: None,
-            });
+            return Ok(Steps::of(models));
         }
         let sum = merged(sums.iter())?;
+        let clip = self.clip;
+        let next = clip
+            .moves
+            .then(|| noise.next_clip(&sum, clip.now, self.cohort))
+            .flatten();
+        let mut steps = if clip.only {
+            Steps::of(vec![None; self.bases.len()])
+        } else {
+            self.steps_of(sums, &sum, noise)?
+        };
+        steps.clip = next;
+        steps.noise = noise.correlated.take().filter(|_| !clip.only);
+        Ok(steps)
+    }
+
+    /// Steps from the sums of all regions and their total.
+    fn steps_of(
+        &self,
+        sums: &[Partial],
+        sum: &Partial,
+        noise: &mut RoundNoise<'_>,
+    ) -> Result<Steps, CoordinatorError> {
         // under privacy the number of contributions must not show
-        let counted = if noise.is_some() {
+        let counted = if noise.is_central() {
             f64::from(self.cohort)
         } else {
             sum.weight() as f64 / UNIT as f64
         };
-        let total = self.mean(&sum, 1.0, &mut noise)?;
+        let total = self.mean(sum, 1.0, noise)?;
         let Some(heads) = self.format.payload.heads() else {
             return Ok(self.expanded(total, counted, None));
         };
@@ -60,7 +95,7 @@ impl Release {
         let mut models = Vec::with_capacity(self.regions);
         for region in sums {
             let mut step = total.clone();
-            let own = self.mean(region, share, &mut noise)?;
+            let own = self.mean(region, share, noise)?;
             if let Some(step) = &mut step {
                 for (index, _) in heads.iter().enumerate().filter(|(_, is_head)| **is_head) {
                     step[index] = own.as_ref().map_or(0.0, |own| own[index]);
@@ -68,11 +103,7 @@ impl Release {
             }
             models.push(step);
         }
-        Ok(Steps {
-            models,
-            control: None,
-            centre: None,
-        })
+        Ok(Steps::of(models))
     }
 
     /// The mean payload of a sum; none of an empty one without noise. `share` is the part of the
@@ -81,9 +112,9 @@ impl Release {
         &self,
         sum: &Partial,
         share: f64,
-        noise: &mut Noise<'_>,
+        noise: &mut RoundNoise<'_>,
     ) -> Result<Option<Vec<f32>>, CoordinatorError> {
-        let private = noise.is_some();
+        let private = noise.is_central();
         if sum.is_empty() && !private {
             return Ok(None);
         }
@@ -93,11 +124,8 @@ impl Release {
         } else {
             sum.weight() as f64 / UNIT as f64
         };
-        let noise = noise
-            .as_mut()
-            .map(|(gaussian, source)| (*gaussian, &mut **source));
-        let mut mean = release_mean(sum, &self.format.fixed, denominator, noise)?;
-        if sum.work() > 0 {
+        let mut mean = noise.mean(sum, &self.format.fixed, denominator)?;
+        if sum.work() > 0 && !self.clip.moves {
             // FedNova: tau_eff = sum p_i tau_i (Wang et al. 2020, equation 8)
             let steps = (sum.work() as f64 / sum.weight() as f64) as f32;
             mean.iter_mut().for_each(|value| *value *= steps);
@@ -119,9 +147,9 @@ impl Release {
         };
         let control = self.control.clone();
         Steps {
-            models: vec![step],
             control: control.zip(change.flatten()).map(moved),
             centre,
+            ..Steps::of(vec![step])
         }
     }
 

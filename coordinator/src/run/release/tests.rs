@@ -9,6 +9,7 @@ use tributary_aggregator::{
 use tributary_model::{LocalAlgorithm, ModelSpec, Personalisation};
 
 use super::super::payload::{Payload, UNIT};
+use super::super::server_state::Shape;
 use super::*;
 use crate::fixtures::{device, plain_spec};
 use crate::spec::{RunSpec, TrainingSpec};
@@ -24,6 +25,15 @@ fn spec(change: impl FnOnce(&mut TrainingSpec)) -> RunSpec {
     let mut spec = plain_spec();
     change(&mut spec.training);
     spec
+}
+
+fn shape(optimiser: ServerOptimiser, models: usize) -> Shape {
+    Shape {
+        optimiser,
+        models,
+        dimension: PARAMETERS,
+        noise: None,
+    }
 }
 
 /// A release of nothing yet, from weights that are all 1, without noise.
@@ -46,18 +56,19 @@ fn release(spec: &RunSpec, models: usize) -> Release {
         }),
         cohort: 4,
         regions: 2,
-        costs: RunCosts {
-            noise: None,
-            pico_rho: 0,
-            cap_pico_rho: None,
-        },
+        costs: RunCosts::new(spec, &FixedPoint::new(100.0, 6).unwrap()).unwrap(),
         bases: vec![base; models],
-        server: ServerState::new(average, models, PARAMETERS).unwrap(),
+        server: ServerState::new(&shape(average, models)).unwrap(),
         control: None,
         population: 8,
         trusted: None,
         rule_seed: 1,
         noise_seed: None,
+        clip: RoundClip {
+            now: 100.0,
+            moves: false,
+            only: false,
+        },
     }
 }
 

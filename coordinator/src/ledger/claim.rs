@@ -1,0 +1,121 @@
+//! What may be said about a sum of charges: its mechanisms, its adjacency and its epsilon.
+
+use tributary_aggregator::{Adjacency, Mechanism, PrivacyStatement, Rho};
+use tributary_proto::v1::PrivacySpend;
+
+/// The mechanisms and adjacencies behind a sum of charges.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Claim {
+    mechanisms: Vec<Mechanism>,
+    adjacencies: Vec<Adjacency>,
+}
+
+/// From the strongest claim to the weakest; the order in which several are named.
+const MECHANISMS: [Mechanism; 6] = [
+    Mechanism::LocalGaussian,
+    Mechanism::DiscreteGaussian,
+    Mechanism::CorrelatedBlt,
+    Mechanism::CorrelatedTree,
+    Mechanism::SeededNotPrivate,
+    Mechanism::None,
+];
+
+impl Claim {
+    /// Takes another charge in.
+    pub(super) fn add(&mut self, mechanism: Mechanism, adjacency: Adjacency) {
+        if !self.mechanisms.contains(&mechanism) {
+            self.mechanisms.push(mechanism);
+            let place = |known: &Mechanism| MECHANISMS.iter().position(|one| one == known);
+            self.mechanisms.sort_by_key(place);
+        }
+        if !self.adjacencies.contains(&adjacency) {
+            self.adjacencies.push(adjacency);
+        }
+    }
+
+    /// Takes the charges of another sum in.
+    pub(super) fn join(&mut self, other: &Self) {
+        for mechanism in &other.mechanisms {
+            for adjacency in &other.adjacencies {
+                self.add(*mechanism, *adjacency);
+            }
+        }
+    }
+
+    /// The relation under which all of the charges may be added up.
+    ///
+    /// Charges of one relation add up under it. Under several, every one of them bounds the loss
+    /// when a device's contribution is replaced by zeros while its participation is public: for
+    /// `AddOrRemoveDevice` the sensitivity is the same, for `ReplaceDevice` it is at most what was
+    /// charged for. So their sum is stated for `ZeroOutDevice`.
+    fn adjacency(&self) -> Adjacency {
+        match self.adjacencies.as_slice() {
+            [] => Adjacency::AddOrRemoveDevice,
+            [one] => *one,
+            _ => Adjacency::ZeroOutDevice,
+        }
+    }
+
+    /// One that is not private makes the whole sum so.
+    fn weakest(&self) -> Mechanism {
+        let last = self.mechanisms.last();
+        last.copied().unwrap_or(Mechanism::DiscreteGaussian)
+    }
+
+    /// All mechanisms; of those that are not private the worst alone.
+    fn mechanism_name(&self) -> String {
+        let weakest = self.weakest();
+        if !weakest.is_private() || self.mechanisms.is_empty() {
+            return weakest.name().to_owned();
+        }
+        let names: Vec<&str> = self.mechanisms.iter().map(|one| one.name()).collect();
+        names.join("; ")
+    }
+
+    /// The statement of a spend under this claim.
+    pub(super) fn spend(&self, pico_rho: u64, delta: f64) -> PrivacySpend {
+        PrivacySpend {
+            mechanism: self.mechanism_name(),
+            ..spend(pico_rho, delta, self.weakest(), self.adjacency())
+        }
+    }
+}
+
+/// The statement of a spend. Without noise epsilon is infinite; with noise and before the first
+/// charge it is 0.
+pub fn spend(
+    pico_rho: u64,
+    delta: f64,
+    mechanism: Mechanism,
+    adjacency: Adjacency,
+) -> PrivacySpend {
+    let rho = Rho::from_pico(pico_rho);
+    let (epsilon, epsilon_gaussian) = match mechanism {
+        Mechanism::None => (f64::INFINITY, f64::INFINITY),
+        _ => epsilons(pico_rho, delta),
+    };
+    PrivacySpend {
+        epsilon,
+        delta,
+        rho: rho.as_f64(),
+        adjacency: adjacency.name().to_owned(),
+        mechanism: mechanism.name().to_owned(),
+        epsilon_gaussian,
+        not_private: !mechanism.is_private(),
+    }
+}
+
+/// Both epsilons of a sum of Gaussian charges.
+pub(super) fn epsilons(pico_rho: u64, delta: f64) -> (f64, f64) {
+    if pico_rho == 0 {
+        return (0.0, 0.0);
+    }
+    // neither adjacency nor mechanism changes the conversion
+    let (adjacency, mechanism) = (Adjacency::AddOrRemoveDevice, Mechanism::DiscreteGaussian);
+    let rho = Rho::from_pico(pico_rho);
+    let statement = PrivacyStatement::new(rho, delta, adjacency, mechanism);
+    let both = |known: PrivacyStatement| known.epsilon.zip(known.epsilon_gaussian);
+    // an account that can't be converted must never read as a small epsilon
+    let infinite = (f64::INFINITY, f64::INFINITY);
+    statement.ok().and_then(both).unwrap_or(infinite)
+}
