@@ -5,7 +5,8 @@
 //! - any byte string is either a valid contribution or a typed error; a refused one leaves no trace;
 //! - sums are integers, so any order of arrival and any split into partials give identical bits;
 //! - the sensitivity of a sum is the integer bound that every contribution was checked against, the
-//!   noise is an exact integer sample, and the only float operations come after the noise;
+//!   noise is an exact integer sample (floats may find it faster, but integers decide), and a sum meets
+//!   floats only after its noise;
 //! - no un-noised value appears in an error, in `Debug` output or in a report.
 //!
 //! The crate does no I/O and reads no clock. Its only source of entropy is

@@ -11,7 +11,7 @@ use crate::clip::clip_l2;
 use crate::codec::Codec;
 use crate::error::UpdateError;
 use crate::fixed_point::{FixedPoint, SCALE, check_clip};
-use crate::noise::{DiscreteGaussian, NoiseSource};
+use crate::noise::{DiscreteGaussian, FastestGaussian, NoiseSource};
 
 /// Standard deviations that a noise vector's length may exceed sigma sqrt(d) by before it is cut.
 const LENGTH_MARGIN: f64 = 7.0;
@@ -125,11 +125,12 @@ impl LocalNoise {
     pub fn add(&self, values: &mut [f32], source: &mut NoiseSource) -> Result<(), UpdateError> {
         self.check(values)?;
         let step = self.grid.step();
+        let noise = FastestGaussian::new(&self.noise, values.len());
         let mut integers = Vec::with_capacity(values.len().min(NoiseSource::CHUNK));
         for chunk in values.chunks_mut(NoiseSource::CHUNK) {
             integers.clear();
             integers.extend(chunk.iter().map(|&value| self.round(value)));
-            self.noise.add_noise(&mut integers, source);
+            noise.add_noise(&mut integers, source);
             for (value, &integer) in chunk.iter_mut().zip(&integers) {
                 *value = (integer as f64 * step) as f32;
             }

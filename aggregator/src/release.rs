@@ -2,7 +2,7 @@
 
 use crate::fixed_point::{FixedPoint, SCALE};
 use crate::ftrl::{CorrelatedNoise, FtrlError};
-use crate::noise::{DiscreteGaussian, NoiseSource};
+use crate::noise::{DiscreteGaussian, FastestGaussian, NoiseSource};
 use crate::partial::Partial;
 
 /// Why a mean can't be released.
@@ -55,7 +55,7 @@ pub fn release_mean(
     partial: &Partial,
     fixed: &FixedPoint,
     denominator: f64,
-    mut noise: Option<(&DiscreteGaussian, &mut NoiseSource)>,
+    noise: Option<(&DiscreteGaussian, &mut NoiseSource)>,
 ) -> Result<Vec<f32>, ReleaseError> {
     check(partial, fixed, denominator)?;
     if partial.is_empty() && noise.is_none() {
@@ -65,6 +65,8 @@ pub fn release_mean(
     let dimension = fixed.dimension();
     let mut mean = Vec::with_capacity(dimension);
     let mut noised: Vec<i64> = Vec::with_capacity(dimension.min(PIECE));
+    let mut noise =
+        noise.map(|(gaussian, source)| (FastestGaussian::new(gaussian, dimension), source));
     for start in (0..dimension).step_by(PIECE) {
         noised.resize(PIECE.min(dimension - start), 0);
         partial.copy_sums(start, &mut noised);

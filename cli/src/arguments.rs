@@ -105,7 +105,7 @@ pub enum Command {
         #[command(subcommand)]
         verb: ModelVerb,
     },
-    /// Count the enrolled and connected devices
+    /// Count the enrolled and connected devices, and move one to another region
     #[command(arg_required_else_help = true)]
     Fleet {
         /// The verb.
@@ -119,7 +119,7 @@ pub enum Command {
         #[command(subcommand)]
         verb: DriftVerb,
     },
-    /// Show the privacy that was spent and what remains
+    /// Show the privacy that was spent and what remains, and calculate what a plan costs
     #[command(arg_required_else_help = true)]
     Privacy {
         /// The verb.

@@ -81,6 +81,9 @@ pub enum CoordinatorError {
     /// A device id is taken by another token.
     #[error("device_id {0:?} is enrolled with another token or region: choose another id")]
     Taken(String),
+    /// A device can't be moved while a round counts on it.
+    #[error("device {0:?} holds a lease of a running round: move it when the round is over")]
+    AtWork(String),
     /// A field of a request is wrong.
     #[error("{field} {problem}: {remedy}")]
     Invalid {
@@ -123,6 +126,7 @@ impl CoordinatorError {
             Self::Unknown { .. } => "TRB-0200",
             Self::Unauthenticated => "TRB-0210",
             Self::Taken(_) => "TRB-0211",
+            Self::AtWork(_) => "TRB-0212",
             Self::Reject(_) => "TRB-0300",
             Self::Accounting(_)
             | Self::Noise(_)
@@ -144,7 +148,7 @@ impl CoordinatorError {
     pub fn retry_after_ms(&self) -> u64 {
         match self {
             Self::Stopping => 1_000,
-            Self::Store(_) | Self::Blob(_) => 5_000,
+            Self::Store(_) | Self::Blob(_) | Self::AtWork(_) => 5_000,
             _ => 0,
         }
     }
@@ -158,7 +162,9 @@ impl From<CoordinatorError> for tonic::Status {
             | CoordinatorError::Id(_)
             | CoordinatorError::Spec(_)
             | CoordinatorError::Model(_) => Code::InvalidArgument,
-            CoordinatorError::Budget(_) | CoordinatorError::Reject(_) => Code::FailedPrecondition,
+            CoordinatorError::Budget(_)
+            | CoordinatorError::Reject(_)
+            | CoordinatorError::AtWork(_) => Code::FailedPrecondition,
             CoordinatorError::Unknown { .. } => Code::NotFound,
             CoordinatorError::Blob(crate::blob::BlobError::NotFound { .. }) => Code::NotFound,
             CoordinatorError::Unauthenticated => Code::Unauthenticated,
@@ -227,6 +233,12 @@ mod tests {
                 "TRB-0211",
                 Code::AlreadyExists,
                 0,
+            ),
+            (
+                CoordinatorError::AtWork("d".to_owned()),
+                "TRB-0212",
+                Code::FailedPrecondition,
+                5_000,
             ),
             (
                 Reject::RunOver.into(),

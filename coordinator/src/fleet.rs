@@ -1,4 +1,8 @@
 //! The fleet: enrolled devices, their open sessions, and mailboxes for those that poll.
+//!
+//! - `relocation`: a device that moves to another region
+
+mod relocation;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +28,11 @@ pub const TOKEN_BYTES: usize = 32;
 /// What is kept of a device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Device {
-    /// Its region, for good.
+    /// Its region. Only an operator moves it.
     pub region: RegionId,
+    /// The region that it enrolled in and still names when it enrols again; absent if it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    enrolled_in: Option<RegionId>,
     /// Its hardware.
     pub profile: Profile,
     /// The tasks whose data it holds.
@@ -139,6 +146,7 @@ impl Fleet {
         check_profile(&profile, &tasks)?;
         let device = Device {
             region,
+            enrolled_in: None,
             profile: profile.into(),
             tasks,
             token: hash(token),
@@ -331,8 +339,9 @@ fn same_device(
     asking: &Device,
     known: Arc<Device>,
 ) -> Result<Arc<Device>, CoordinatorError> {
-    let same = known.token == asking.token && known.region == asking.region;
-    if same {
+    let is_home =
+        known.region == asking.region || known.enrolled_in.as_ref() == Some(&asking.region);
+    if known.token == asking.token && is_home {
         Ok(known)
     } else {
         Err(CoordinatorError::Taken(id.to_string()))

@@ -247,4 +247,6 @@ fn account_of(key: &[u8]) -> Option<(AccountKey, DeviceId)> {
 }
 
 #[cfg(test)]
+mod model_test;
+#[cfg(test)]
 mod tests;

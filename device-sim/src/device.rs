@@ -1,9 +1,16 @@
 //! What one simulated device is made of.
 
-use tributary_device::{Hardware, SessionMode, Token};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tributary_device::{
+    DeviceMemory, Hardware, ParticipationRecord, SessionMode, StateFolder, Token, VolatileMemory,
+    VolatileRecord,
+};
 use tributary_proto::{DeviceId, RegionId};
 
 use crate::behaviour::Behaviour;
+use crate::fleet::FleetError;
 use crate::shard::Shard;
 
 /// A device to simulate.
@@ -27,6 +34,9 @@ pub struct SimDevice {
     pub behaviour: Behaviour,
     /// Stream or polling.
     pub mode: SessionMode,
+    /// Where it keeps its state of runs and its record of participations over restarts; in memory
+    /// when `None`.
+    pub folder: Option<PathBuf>,
 }
 
 impl SimDevice {
@@ -48,6 +58,28 @@ impl SimDevice {
             shifted: None,
             behaviour: Behaviour::default(),
             mode: SessionMode::Stream,
+            folder: None,
         }
     }
+
+    /// What the device keeps from round to round: in its folder, or until the process ends.
+    pub(crate) fn kept(&self) -> Result<Kept, FleetError> {
+        let Some(folder) = &self.folder else {
+            return Ok(Kept {
+                memory: Arc::new(VolatileMemory::default()),
+                record: Arc::new(VolatileRecord::default()),
+            });
+        };
+        let folder = StateFolder::open(folder)?;
+        Ok(Kept {
+            memory: Arc::new(folder.memory()?),
+            record: Arc::new(folder.record()?),
+        })
+    }
+}
+
+/// State of runs, and the count of participations in them.
+pub(crate) struct Kept {
+    pub(crate) memory: Arc<dyn DeviceMemory>,
+    pub(crate) record: Arc<dyn ParticipationRecord>,
 }

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tributary_device::agent::AgentView;
 use tributary_device::{
-    Agent, AgentError, AgentOptions, Connections, ConnectionsError, Environment, Identity,
-    IdentityError, LoadedBuild, MemorySlots, Purposes, TallySnapshot, Timing, Token,
-    VolatileMemory, seeded,
+    Agent, AgentError, AgentOptions, Clock, Connections, ConnectionsError, Environment, Identity,
+    IdentityError, LoadedBuild, MemoryError, MemorySlots, Participations, Purposes, RecordError,
+    SystemClock, TallySnapshot, Timing, Token, seeded,
 };
 use tributary_proto::RegionId;
 
@@ -34,10 +34,13 @@ pub struct FleetConfig {
     pub cpu_permits: usize,
     /// Waits of the agents.
     pub timing: Timing,
+    /// Time of day, for the pause between two participations of a device. In seeded runs virtual time
+    /// does not pass: there is no pause then, and rounds alone keep participations apart.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl FleetConfig {
-    /// Four connections, no seed and two threads.
+    /// Four connections, no seed, two threads and the system's clock.
     pub fn new(endpoint: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
@@ -45,6 +48,7 @@ impl FleetConfig {
             seed: None,
             cpu_permits: 2,
             timing: Timing::default(),
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -80,9 +84,15 @@ pub enum FleetError {
     /// An agent can't be made.
     #[error(transparent)]
     Agent(#[from] AgentError),
-    /// The operating system gave no random bytes.
+    /// The operating system gave no random bytes, or a device's folder can't be made.
     #[error(transparent)]
     Randomness(#[from] IdentityError),
+    /// A device's memory can't be opened.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// A device's record of participations can't be opened.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 /// Starts fleets.
@@ -133,6 +143,7 @@ impl Fleet {
         let connections = Connections::new(&config.endpoint, config.connections)?;
         let mut environment = Environment::new(connections, config.cpu_permits);
         environment.timing = config.timing;
+        environment.clock = config.clock;
         let environment = Arc::new(environment);
         let switch = Arc::new(DriftSwitch::default());
         let agents = devices
@@ -173,6 +184,7 @@ fn agent(
     switch: &Arc<DriftSwitch>,
 ) -> Result<Agent, FleetError> {
     check(&device)?;
+    let kept = device.kept()?;
     let device_id = device.device_id.as_str().to_owned();
     let seed = match seed {
         Some(seed) => seed,
@@ -204,7 +216,9 @@ fn agent(
         },
         data: Arc::new(data),
         slots: Box::new(MemorySlots::default()),
-        memory: Arc::new(VolatileMemory::default()),
+        memory: kept.memory,
+        record: kept.record,
+        simulated: true,
         conduct: Arc::new(SimConduct {
             behaviour: device.behaviour,
             seed,
@@ -315,6 +329,16 @@ impl FleetHandle {
     /// The cluster that each device chose last in an IFCA run; see [`AgentView::cluster`].
     pub fn clusters(&self, run_id: &str) -> Vec<Option<u32>> {
         self.views.iter().map(|view| view.cluster(run_id)).collect()
+    }
+
+    /// How often each device took part in a run that limits it, by its own record, in the order in
+    /// which the devices were given; see [`AgentView::participations`].
+    ///
+    /// # Errors
+    /// When a record in a folder can't be read.
+    pub fn participations(&self, run_id: &str) -> Result<Vec<Participations>, RecordError> {
+        let views = self.views.iter();
+        views.map(|view| view.participations(run_id)).collect()
     }
 
     /// Ends all sessions in order and waits for the devices to stop.

@@ -10,13 +10,16 @@ use std::time::{Duration, Instant};
 use fake::FakeServer;
 use fake::setting::{TASK, examples, hardware, model, plan};
 use fake::world::{UploadKey, assignment};
+use tributary_aggregator::LocalNoise;
 use tributary_device_sim::{
     Behaviour, DriftInjection, Fault, Fleet, FleetConfig, FleetHandle, Pace, Shard, SimDevice,
 };
 use tributary_drift::Quantity;
 use tributary_proto::v1::device_event::Event;
 use tributary_proto::v1::directive::Directive as Order;
-use tributary_proto::v1::{Assignment, QuantitySpec, SummaryRequest, TrainingPlan};
+use tributary_proto::v1::{
+    Assignment, ParticipationLimit, QuantitySpec, SummaryRequest, TrainingPlan,
+};
 
 const FEATURES: usize = 6;
 
@@ -103,7 +106,56 @@ async fn a_thousand_agents_share_four_connections_and_all_answer() {
     assert_eq!(stats.tally.connected, 0);
 }
 
-async fn seeded_round(permits: usize) -> (BTreeMap<UploadKey, Vec<u8>>, BTreeMap<String, u64>) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn simulated_devices_show_their_records_and_those_in_folders_outlast_the_fleet() {
+    let folder = tempfile::tempdir().unwrap();
+    let devices = || {
+        let in_folder = |number: usize| SimDevice {
+            folder: Some(folder.path().join(name(number))),
+            ..device(number)
+        };
+        vec![device(0), device(1), in_folder(2), in_folder(3)]
+    };
+    let (server, plan, digest, _) = with_run().await;
+    let limit = ParticipationLimit {
+        max_participations: 1,
+        min_interval_ms: 1,
+        ..ParticipationLimit::default()
+    };
+    let plan = TrainingPlan {
+        participation: Some(limit),
+        ..plan
+    };
+    let counts = |fleet: &FleetHandle| -> Vec<u32> {
+        let records = fleet.participations("run-1").unwrap();
+        records.iter().map(|record| record.count).collect()
+    };
+    let order = async |number: usize, round: u32| {
+        let order = assignment("run-1", round, &plan, &digest);
+        server.world.order(&name(number), order).await;
+    };
+    let first = fleet(&server, 2, devices());
+    for number in [0, 2] {
+        order(number, 1).await;
+    }
+    until(&first, "upload.counted", 2).await;
+    assert_eq!(counts(&first), [1, 0, 1, 0]);
+    first.shutdown().await;
+    let second = fleet(&server, 2, devices());
+    second.wait_connected(4).await;
+    assert_eq!(counts(&second), [0, 0, 1, 0]);
+    for number in 0..4 {
+        order(number, 2).await;
+    }
+    until(&second, "upload.counted", 3).await;
+    until(&second, "abandoned.max_participations", 1).await;
+    assert_eq!(counts(&second), [1, 1, 1, 1]);
+}
+
+async fn seeded_round(
+    permits: usize,
+    change: impl Fn(TrainingPlan) -> TrainingPlan,
+) -> (BTreeMap<UploadKey, Vec<u8>>, BTreeMap<String, u64>) {
     let (server, plan, digest, _) = with_run().await;
     let behaviour = |number: usize| Behaviour {
         seconds_per_step: 0.1 * (number % 10) as f64,
@@ -118,7 +170,10 @@ async fn seeded_round(permits: usize) -> (BTreeMap<UploadKey, Vec<u8>>, BTreeMap
         ..device(number)
     });
     let fleet = fleet(&server, permits, devices.collect());
-    let plan = TrainingPlan { epochs: 3, ..plan };
+    let plan = change(TrainingPlan { epochs: 3, ..plan });
+    server
+        .world
+        .with(|memory| memory.runs.insert("run-1".to_owned(), plan.clone()));
     for number in 0..60 {
         server
             .world
@@ -145,8 +200,8 @@ async fn seeded_round(permits: usize) -> (BTreeMap<UploadKey, Vec<u8>>, BTreeMap
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads() {
-    let one = seeded_round(1).await;
-    let four = seeded_round(4).await;
+    let one = seeded_round(1, |plan| plan).await;
+    let four = seeded_round(4, |plan| plan).await;
     assert_eq!(one.1, four.1);
     assert!(one.0 == four.0, "updates differ between 1 and 4 threads");
     assert!(
@@ -155,6 +210,27 @@ async fn the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads() {
         one.1
     );
     assert_eq!(one.1.values().sum::<u64>(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_seed_gives_the_same_noise_of_the_devices_own() {
+    let noised = |plan: TrainingPlan| {
+        let parameters = plan.parameters as usize;
+        let noise = LocalNoise::new(plan.clip, parameters, 1.0).unwrap();
+        TrainingPlan {
+            local_noise_multiplier: 1.0,
+            wire_clip: noise.wire_clip(),
+            ..plan
+        }
+    };
+    let one = seeded_round(1, noised).await;
+    let four = seeded_round(4, noised).await;
+    assert!(one == four, "updates differ between 1 and 4 threads");
+    let plain = seeded_round(2, |plan| plan).await;
+    assert_eq!(plain.1, one.1, "the same devices answer");
+    for (device, bytes) in &plain.0 {
+        assert_ne!(one.0[device], *bytes, "{device:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

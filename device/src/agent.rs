@@ -19,8 +19,10 @@ use crate::identity::{Identity, IdentityError};
 use crate::install::{ActiveBuild, Installer};
 use crate::memory::DeviceMemory;
 use crate::outbox::Queue;
+use crate::participation::Participations;
 use crate::personal::SeenRuns;
 use crate::randomness;
+use crate::record::{ParticipationRecord, RecordError};
 use crate::shape::SessionShape;
 use crate::slots::{SlotError, SlotStore};
 
@@ -49,6 +51,12 @@ pub struct AgentOptions {
     pub slots: Box<dyn SlotStore>,
     /// What it keeps from round to round.
     pub memory: Arc<dyn DeviceMemory>,
+    /// Where it counts its participations in runs that limit them.
+    pub record: Arc<dyn ParticipationRecord>,
+    /// Whether it is simulated. Such a device follows a seeded plan to the letter: the pause between
+    /// participations is void, for virtual time does not pass, and its own noise comes from the seed.
+    /// A real one keeps the pause, and refuses noise that the coordinator could predict.
+    pub simulated: bool,
     /// How it behaves; [`crate::Obedient`] on a real device.
     pub conduct: Arc<dyn Conduct>,
     /// Stream or polling.
@@ -94,6 +102,8 @@ pub(crate) struct Core {
     pub(crate) number: u64,
     pub(crate) installer: Installer,
     pub(crate) memory: Arc<dyn DeviceMemory>,
+    pub(crate) record: Arc<dyn ParticipationRecord>,
+    pub(crate) simulated: bool,
     /// What personalised runs were last trained from.
     pub(crate) seen: SeenRuns,
     /// Events for the coordinator.
@@ -122,6 +132,8 @@ impl Agent {
             number: options.number,
             installer,
             memory: options.memory,
+            record: options.record,
+            simulated: options.simulated,
             seen: SeenRuns::default(),
             outbox: Queue::new(OUTBOX_LIMIT),
             inbox: Queue::new(INBOX_LIMIT),
@@ -191,6 +203,15 @@ impl AgentView {
     /// `None` as for [`AgentView::personal_model`], 0 for other methods.
     pub fn cluster(&self, run_id: &str) -> Option<u32> {
         Some(self.core.seen.find(run_id)?.cluster)
+    }
+
+    /// How often the device took part in a run that limits it, by its own record; none for other
+    /// runs. May read the record's files.
+    ///
+    /// # Errors
+    /// When the record can't be read.
+    pub fn participations(&self, run_id: &str) -> Result<Participations, RecordError> {
+        self.core.record.load(run_id)
     }
 
     /// Goes back to the build that ran before.

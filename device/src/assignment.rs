@@ -16,6 +16,7 @@ use crate::library::LoadedModel;
 use crate::memory::RunState;
 use crate::plan::LocalPlan;
 use crate::training::{EncodedUpdate, Finished, TrainingError, TrainingJob};
+use crate::turns::Pass;
 use crate::upload::Delivery;
 use crate::work::{FILE_OVERHEAD, deadline};
 
@@ -64,6 +65,7 @@ impl Counted {
 }
 
 /// An assignment that will not be finished: the word for the coordinator and the counted one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Abandoned {
     pub(crate) reason: &'static str,
     pub(crate) because: &'static str,
@@ -101,7 +103,10 @@ impl Core {
         let origin = Origin::of(&order);
         let kept = memory.finished.take();
         let finished = match kept.filter(|(kept, _)| *kept == origin) {
-            Some((_, again)) => Some(again),
+            Some((_, mut again)) => {
+                again.pass.renew(order.attempt);
+                Some(again)
+            }
             None => match self.train(&order, deadline, memory).await {
                 Ok(finished) => Some(finished),
                 Err(abandoned) => {
@@ -123,11 +128,13 @@ impl Core {
         self: &Arc<Self>,
         order: &Assignment,
         origin: Origin,
-        finished: Finished,
+        mut finished: Finished,
         deadline: Instant,
         memory: &mut Memory,
     ) {
-        let delivery = self.report(&finished.update, deadline).await;
+        let delivery = self
+            .report(&finished.update, &mut finished.pass, deadline)
+            .await;
         if delivery == Delivery::Counted {
             memory.counted = Some(Counted {
                 run_id: origin.run_id.clone(),
@@ -147,15 +154,15 @@ impl Core {
     }
 
     /// Sends an update; how the best of its deliveries ended.
-    async fn report(&self, update: &EncodedUpdate, deadline: Instant) -> Delivery {
+    async fn report(&self, update: &EncodedUpdate, pass: &mut Pass, deadline: Instant) -> Delivery {
         let lease_left = deadline.saturating_duration_since(Instant::now());
         let hold = self.conduct.hold(lease_left);
         sleep(hold).await;
         self.step(']');
         let deadline = deadline.max(Instant::now() + hold);
-        let mut outcome = self.deliver(update, deadline).await;
+        let mut outcome = self.deliver(update, pass, deadline).await;
         for _ in 1..self.conduct.copies() {
-            let copy = self.deliver(update, deadline).await;
+            let copy = self.deliver(update, pass, deadline).await;
             if outcome != Delivery::Counted {
                 outcome = copy;
             }
@@ -205,6 +212,10 @@ impl Core {
         memory: &mut Memory,
     ) -> Result<Finished, Abandoned> {
         let plan = LocalPlan::read(order).map_err(|error| self.not_trained(&error))?;
+        let seed_checked = plan.privacy.check_seed(&plan.seed, self.simulated);
+        seed_checked.map_err(|error| self.not_trained(&error))?;
+        let pass = Pass::new(order, &plan, self.simulated);
+        self.check_limits(&pass).await?;
         let purpose = Purpose::Training {
             run_id: order.run_id.clone(),
             round: order.round,
@@ -234,7 +245,9 @@ impl Core {
             core: Arc::clone(self),
             run_id: order.run_id.clone(),
             round: order.round,
+            attempt: order.attempt,
             plan,
+            pass,
             models,
             control,
             examples,

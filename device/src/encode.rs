@@ -1,7 +1,7 @@
-//! Clipping and encoding of a payload, and the feedback of what a sparse codec leaves out.
+//! Clipping, noising and encoding of a payload, and the feedback of what a sparse codec leaves out.
 
 use rand_chacha::ChaCha20Rng;
-use tributary_aggregator::{Codec, ErrorFeedback, Scheme};
+use tributary_aggregator::{Codec, ErrorFeedback, LocalNoise, NoiseSource, Scheme};
 
 use crate::conduct::Conduct;
 use crate::memory::{Kept, RunState};
@@ -17,6 +17,10 @@ pub(crate) struct Encoder<'a> {
     pub(crate) conduct: &'a dyn Conduct,
     pub(crate) codec: Codec,
     pub(crate) clip: f32,
+    /// L2 norm that the encoded payload may have.
+    pub(crate) wire_clip: f32,
+    /// The device's own noise and its key.
+    pub(crate) local: Option<(LocalNoise, NoiseSource)>,
 }
 
 /// An encoded payload.
@@ -32,7 +36,7 @@ pub(crate) struct Encoded {
 
 impl Encoder<'_> {
     pub(crate) fn encode(
-        &self,
+        mut self,
         mut payload: Payload,
         state: &RunState,
         noise: &mut ChaCha20Rng,
@@ -41,8 +45,13 @@ impl Encoder<'_> {
         let (weight, work, share) = (payload.weight, payload.work, payload.share);
         let feedback = self.add_residual(&mut payload.values, state, noise)?;
         let factor = payload.clip(self.clip)?;
-        if payload.values.iter().all(|value| *value == 0.0) {
-            return Err(TrainingError::Zero);
+        match &mut self.local {
+            // nothing changed is as much a secret as anything else
+            Some((local, source)) => local.add(&mut payload.values, source)?,
+            None if payload.values.iter().all(|value| *value == 0.0) => {
+                return Err(TrainingError::Zero);
+            }
+            None => {}
         }
         // with feedback nothing is lost to the clip: the residual sends it later
         let factor = if feedback.is_some() { 1.0 } else { factor };
@@ -52,7 +61,7 @@ impl Encoder<'_> {
         } else {
             let bytes = self
                 .codec
-                .encode_clipped(&payload.values, self.clip, noise)?;
+                .encode_clipped(&payload.values, self.wire_clip, noise)?;
             if let Some((feedback, wanted)) = feedback {
                 let residual = self.residual(feedback, &wanted, &bytes, share)?;
                 changes.set(Kept::Residual, residual);

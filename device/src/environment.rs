@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::backoff::BackoffLimits;
+use crate::clock::{Clock, SystemClock};
 use crate::compute::ComputePool;
 use crate::connections::Connections;
 use crate::library::ModelLibrary;
@@ -51,12 +52,14 @@ pub struct Environment {
     pub tally: Arc<Tally>,
     /// Waits.
     pub timing: Timing,
+    /// Time of day, for the pause between two participations.
+    pub clock: Arc<dyn Clock>,
     /// Bounds how many agents enrol and check in at the same time.
     pub enrolment: Semaphore,
 }
 
 impl Environment {
-    /// An environment with default waits, `permits` work threads and 64 enrolments at a time.
+    /// An environment with default waits, the system's clock, `permits` work threads and 64 enrolments at a time.
     pub fn new(connections: Connections, permits: usize) -> Self {
         Self {
             connections,
@@ -64,6 +67,7 @@ impl Environment {
             library: ModelLibrary::default(),
             tally: Arc::default(),
             timing: Timing::default(),
+            clock: Arc::new(SystemClock),
             enrolment: Semaphore::new(64),
         }
     }

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use sha2::{Digest as _, Sha256};
 
 use crate::memory::{DeviceMemory, Kept, MemoryError, RUNS_KEPT, RunState};
-use crate::state_folder::write_private;
+use crate::state_folder::replace_private;
 
 const MAGIC: &[u8; 16] = b"tributary-mem-v1";
 const CHECKSUM: usize = 32;
@@ -91,10 +91,8 @@ impl DeviceMemory for FileMemory {
         state.merge(changes);
         let newest = self.files()?.last().map_or(0, |(sequence, _)| *sequence);
         let path = self.path(run_id);
-        let temporary = path.with_extension("tmp");
         let bytes = encode(newest.saturating_add(1), run_id, &state);
-        write_private(&temporary, &bytes).map_err(|source| at(&temporary, source))?;
-        fs::rename(&temporary, &path).map_err(|source| at(&path, source))?;
+        replace_private(&path, &bytes).map_err(|source| at(&path, source))?;
         let files = self.files()?;
         let too_many = files.len().saturating_sub(RUNS_KEPT);
         for (_, oldest) in files.into_iter().take(too_many) {

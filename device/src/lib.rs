@@ -11,7 +11,8 @@
 //! - [`connections`], [`backoff`], [`outbox`], `session`: holding a stream or polling
 //! - `download`, `upload`: moving models and updates, resumable
 //! - `assignment`, `work`: obeying orders; [`compute`], [`library`]: a bounded pool and its models
-//! - `plan`, `local`, `payload`, `encode`, [`training`]: from an assignment to the encoded update
+//! - [`participation`], [`record`], [`file_record`], `turns`, [`clock`]: how often it takes part
+//! - `plan`, `privacy`, `local`, `payload`, `encode`, [`training`]: from an assignment to the encoded update
 //! - [`memory`], [`file_memory`], `personal`: what stays on the device from round to round
 //! - votes: [`summary`]
 //! - [`slots`], [`file_slots`], [`install`]: A/B slots and the checks before a switch
@@ -22,6 +23,7 @@
 pub mod agent;
 mod assignment;
 pub mod backoff;
+pub mod clock;
 pub mod compute;
 pub mod conduct;
 pub mod connections;
@@ -30,6 +32,7 @@ mod download;
 mod encode;
 pub mod environment;
 pub mod file_memory;
+pub mod file_record;
 pub mod file_slots;
 pub mod identity;
 pub mod install;
@@ -37,10 +40,13 @@ pub mod library;
 mod local;
 pub mod memory;
 pub mod outbox;
+pub mod participation;
 mod payload;
 mod personal;
 mod plan;
+mod privacy;
 mod randomness;
+pub mod record;
 mod session;
 mod session_stream;
 pub mod shape;
@@ -49,23 +55,28 @@ pub mod state_folder;
 pub mod summary;
 pub mod tally;
 pub mod training;
+mod turns;
 mod upload;
 mod work;
 
 pub use agent::{Agent, AgentError, AgentOptions, SessionMode};
 pub use backoff::{Backoff, BackoffLimits};
+pub use clock::{Clock, SystemClock};
 pub use compute::ComputePool;
 pub use conduct::{Conduct, Decision, Obedient, Workload};
 pub use connections::{Connections, ConnectionsError};
 pub use data::{DataError, Examples, LocalData, Purpose};
 pub use environment::{Environment, Timing};
 pub use file_memory::FileMemory;
+pub use file_record::FileRecord;
 pub use file_slots::FileSlots;
 pub use identity::{Hardware, Identity, IdentityError, Token};
 pub use install::{ActiveBuild, INT8_FORMAT, signed_text};
 pub use library::{LoadedBuild, LoadedModel, ModelLibrary};
 pub use memory::{DeviceMemory, Kept, MemoryError, RunState, VolatileMemory};
+pub use participation::{LimitError, Limits, Participations, Turn};
 pub use randomness::{Purposes, seeded};
+pub use record::{MAX_RUNS_RECORDED, ParticipationRecord, RecordError, VolatileRecord};
 pub use shape::SessionShape;
 pub use slots::{MemorySlots, SlotError, SlotStore, StoredBuild};
 pub use state_folder::StateFolder;

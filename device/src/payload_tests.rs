@@ -2,6 +2,8 @@ use proptest::prelude::*;
 use tributary_model::LocalTraining;
 
 use super::*;
+use crate::participation::Limits;
+use crate::privacy::Privacy;
 
 const UNITS: f64 = WEIGHT_ONE as f64;
 
@@ -22,7 +24,12 @@ fn plan(algorithm: LocalAlgorithm, clip: f32, examples_cap: u64) -> LocalPlan {
         algorithm,
         personalisation: None,
         examples_cap,
-        report_within_clip: true,
+        privacy: Privacy {
+            wire_clip: clip,
+            noise_multiplier: 0.0,
+            report_within_clip: true,
+            limits: Limits::default(),
+        },
     }
 }
 

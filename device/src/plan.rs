@@ -8,6 +8,7 @@ use tributary_proto::v1::local_algorithm::Kind as AlgorithmKind;
 use tributary_proto::v1::personalisation::Kind as PersonalKind;
 use tributary_proto::v1::{Assignment, TrainingPlan};
 
+use crate::privacy::Privacy;
 use crate::training::TrainingError;
 
 /// Most passes over the data that a device makes.
@@ -31,8 +32,7 @@ pub(crate) struct LocalPlan {
     pub(crate) algorithm: LocalAlgorithm,
     pub(crate) personalisation: Option<Personalisation>,
     pub(crate) examples_cap: u64,
-    /// Whether the coordinator wants to know if the payload was within the clip.
-    pub(crate) report_within_clip: bool,
+    pub(crate) privacy: Privacy,
 }
 
 impl LocalPlan {
@@ -59,10 +59,11 @@ impl LocalPlan {
             algorithm: algorithm(plan.algorithm.as_ref())?,
             personalisation: personalisation(plan.personalisation.as_ref(), assignment)?,
             examples_cap: plan.examples_cap,
-            report_within_clip: plan.report_within_clip,
+            privacy: Privacy::read(plan)?,
         };
         plan.algorithm.check().map_err(in_plan)?;
         plan.check_combination()?;
+        plan.privacy.check(&plan, &assignment.run_id)?;
         if plan.algorithm == LocalAlgorithm::Scaffold && assignment.auxiliary_digests.len() > 1 {
             let problem = "must hold at most the server's control variate";
             return Err(wrong("auxiliary_digests", problem));
@@ -170,7 +171,7 @@ impl LocalPlan {
     }
 }
 
-fn wrong(field: &'static str, problem: impl Into<String>) -> TrainingError {
+pub(crate) fn wrong(field: &'static str, problem: impl Into<String>) -> TrainingError {
     TrainingError::Plan {
         field,
         problem: problem.into(),

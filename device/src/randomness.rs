@@ -13,6 +13,8 @@ pub enum Purposes {
     Training,
     /// Rounding and rotation of stochastic codecs.
     Encoding,
+    /// Key of the noise that a device adds itself; its number is the round times 2^32 and the attempt.
+    LocalNoise,
     /// Choice of the example that votes.
     Summary,
     /// Drop-out of a simulated device.
@@ -28,6 +30,7 @@ impl Purposes {
         match self {
             Self::Training => b"training",
             Self::Encoding => b"encoding",
+            Self::LocalNoise => b"local-noise",
             Self::Summary => b"summary",
             Self::DropOut => b"drop-out",
             Self::Jitter => b"jitter",

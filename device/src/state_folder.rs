@@ -1,4 +1,4 @@
-//! Keeps a device's identity, and what it remembers of its runs, over restarts.
+//! Keeps a device's identity, what it remembers of its runs and how often it took part, over restarts.
 
 use std::fs;
 use std::io::Write;
@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use tributary_proto::{DeviceId, RegionId};
 
 use crate::file_memory::FileMemory;
+use crate::file_record::FileRecord;
 use crate::identity::{Hardware, Identity, IdentityError, Token};
 use crate::memory::MemoryError;
+use crate::record::RecordError;
 
 const IDENTITY_FILE: &str = "identity.json";
 
@@ -48,6 +50,14 @@ impl StateFolder {
     /// When its folder can't be made.
     pub fn memory(&self) -> Result<FileMemory, MemoryError> {
         FileMemory::open(self.folder.join("memory"))
+    }
+
+    /// Where the device counts how often it took part in its runs.
+    ///
+    /// # Errors
+    /// When its folder can't be made.
+    pub fn record(&self) -> Result<FileRecord, RecordError> {
+        FileRecord::open(self.folder.join("record"))
     }
 
     /// Reads the identity; `None` when none was saved yet.
@@ -89,9 +99,7 @@ impl StateFolder {
             path: shown(&path),
             problem: e.to_string(),
         })?;
-        let temporary = path.with_extension("tmp");
-        write_private(&temporary, &json).map_err(|source| at(&temporary, source))?;
-        fs::rename(&temporary, &path).map_err(|source| at(&path, source))
+        replace_private(&path, &json).map_err(|source| at(&path, source))
     }
 }
 
@@ -106,7 +114,21 @@ fn at(path: &Path, source: std::io::Error) -> IdentityError {
     }
 }
 
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Puts `bytes` in the place of a file, readable by its owner only: written beside it, synced and
+/// renamed into it, and the folder synced, so that a crash at any moment leaves the old file or the
+/// new one, and the new one once this returned.
+pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    write_private(&temporary, bytes)?;
+    fs::rename(&temporary, path)?;
+    match path.parent() {
+        // only there can folders be opened and synced
+        Some(folder) if cfg!(unix) => fs::File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tributary_aggregator::{FeedbackError, UnknownCodec, UpdateError};
+use tributary_aggregator::{FeedbackError, LocalNoise, NoiseSource, UnknownCodec, UpdateError};
 use tributary_model::{
     Batch, Digest, FastEngine, LocalAlgorithm, ModelError, Personalisation, mean_loss,
     named_parameters, scaffold_offset,
@@ -21,7 +21,9 @@ use crate::memory::{Kept, RunState};
 use crate::payload::Trained;
 use crate::personal::Seen;
 use crate::plan::{LocalPlan, in_plan};
+use crate::privacy::noise_source;
 use crate::randomness::{Purposes, seeded_or_os};
+use crate::turns::Pass;
 
 /// A finished update, ready to be sent any number of times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +102,9 @@ pub(crate) struct TrainingJob {
     pub(crate) core: Arc<Core>,
     pub(crate) run_id: String,
     pub(crate) round: u32,
+    pub(crate) attempt: u32,
     pub(crate) plan: LocalPlan,
+    pub(crate) pass: Pass,
     /// The models to choose from: the assigned one, or one per cluster.
     pub(crate) models: Vec<Arc<LoadedModel>>,
     /// The server's control variate; empty when the assignment names none.
@@ -112,6 +116,7 @@ pub(crate) struct TrainingJob {
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) update: EncodedUpdate,
+    pub(crate) pass: Pass,
     pub(crate) on_receipt: RunState,
 }
 
@@ -125,6 +130,7 @@ impl TrainingJob {
         let cluster = self.choose(bench)?;
         let model = Arc::clone(&self.models[cluster]);
         let personal = self.personal_flags(&model);
+        let local = self.local_noise(&personal)?;
         let start = starting_point(&model, &personal, &state);
         let control = self.control(start.len())?;
         let offset = self.offset(&control, &state)?;
@@ -160,6 +166,8 @@ impl TrainingJob {
             conduct: self.core.conduct.as_ref(),
             codec: self.plan.codec,
             clip: self.plan.clip,
+            wire_clip: self.plan.privacy.wire_clip,
+            local,
         };
         let mut noise = self.stream(Purposes::Encoding)?;
         let encoded = encoder.encode(trained.payload()?, &state, &mut noise)?;
@@ -173,11 +181,12 @@ impl TrainingJob {
             weight: encoded.weight,
             work: encoded.work,
             cluster: cluster as u32,
-            within_clip: self.plan.report_within_clip && encoded.within_clip,
+            within_clip: self.plan.privacy.report_within_clip && encoded.within_clip,
         };
         self.core.conduct.alter_update(&mut update);
         Ok(Finished {
             update,
+            pass: self.pass,
             on_receipt: encoded.changes,
         })
     }
@@ -193,6 +202,22 @@ impl TrainingJob {
         let device = self.core.identity.device_id.as_str();
         let round = u64::from(self.round);
         seeded_or_os(&self.plan.seed, &self.run_id, round, device, purpose)
+    }
+
+    /// The device's own noise for this payload, with a fresh key.
+    fn local_noise(
+        &self,
+        personal: &[bool],
+    ) -> Result<Option<(LocalNoise, NoiseSource)>, TrainingError> {
+        let kept = personal.iter().filter(|flag| **flag).count();
+        let dimension = self.plan.parameters as usize - kept;
+        let Some(noise) = self.plan.privacy.noise(self.plan.clip, dimension)? else {
+            return Ok(None);
+        };
+        let device = self.core.identity.device_id.as_str();
+        let (seed, run) = (&self.plan.seed, &self.run_id);
+        let source = noise_source(seed, run, self.round, self.attempt, device)?;
+        Ok(Some((noise, source)))
     }
 
     fn check_models(&self) -> Result<(), TrainingError> {

@@ -15,8 +15,10 @@ use tributary_proto::v1::{
 };
 
 use crate::agent::Core;
+use crate::assignment::Abandoned;
 use crate::backoff::Backoff;
 use crate::training::EncodedUpdate;
+use crate::turns::Pass;
 
 /// Bytes per chunk: the cheapest size measured, and small enough for a device's memory.
 pub(crate) const CHUNK: usize = 256 * 1024;
@@ -32,6 +34,8 @@ pub(crate) enum Delivery {
     Refused(RejectReason),
     /// The lease ended first.
     Expired,
+    /// The device itself keeps it back: a limit, or a record that can't be written.
+    Barred(Abandoned),
 }
 
 impl Delivery {
@@ -49,6 +53,7 @@ impl Delivery {
             ) => None,
             Self::Refused(_) => Some("failed"),
             Self::Expired => Some("slow"),
+            Self::Barred(abandoned) => Some(abandoned.reason),
         }
     }
 }
@@ -56,12 +61,19 @@ impl Delivery {
 enum Outcome {
     Receipt(Receipt),
     Reject(Reject),
+    Barred(Abandoned),
 }
 
 impl Core {
-    /// Sends `update` until it is counted, refused for good, or `deadline` has passed.
-    pub(crate) async fn deliver(&self, update: &EncodedUpdate, deadline: Instant) -> Delivery {
-        let delivery = match timeout_at(deadline, self.deliver_with_retries(update)).await {
+    /// Sends `update` until it is counted, refused for good, or `deadline` has passed. `pass` is
+    /// recorded before the first byte leaves.
+    pub(crate) async fn deliver(
+        &self,
+        update: &EncodedUpdate,
+        pass: &mut Pass,
+        deadline: Instant,
+    ) -> Delivery {
+        let delivery = match timeout_at(deadline, self.deliver_with_retries(update, pass)).await {
             Ok(delivery) => delivery,
             Err(_) => Delivery::Expired,
         };
@@ -78,14 +90,18 @@ impl Core {
                 self.step('!');
                 self.environment.tally.count("upload", "expired");
             }
+            Delivery::Barred(abandoned) => {
+                self.step('!');
+                self.environment.tally.count("abandoned", abandoned.because);
+            }
         }
         delivery
     }
 
-    async fn deliver_with_retries(&self, update: &EncodedUpdate) -> Delivery {
+    async fn deliver_with_retries(&self, update: &EncodedUpdate, pass: &mut Pass) -> Delivery {
         let mut backoff = Backoff::new(self.environment.timing.backoff);
         loop {
-            let wait = match self.send(update).await {
+            let wait = match self.send(update, pass).await {
                 Ok(Outcome::Receipt(receipt)) if is_for(&receipt, update) => {
                     return Delivery::Counted;
                 }
@@ -104,6 +120,7 @@ impl Core {
                         reason => return Delivery::Refused(reason),
                     }
                 }
+                Ok(Outcome::Barred(abandoned)) => return Delivery::Barred(abandoned),
                 Err(_) => {
                     self.step('~');
                     backoff.next(&mut *self.rng())
@@ -114,7 +131,7 @@ impl Core {
     }
 
     /// One try.
-    async fn send(&self, update: &EncodedUpdate) -> Result<Outcome, Status> {
+    async fn send(&self, update: &EncodedUpdate, pass: &mut Pass) -> Result<Outcome, Status> {
         let leased = self.environment.connections.lease(self.number);
         let mut client = TransferServiceClient::new(leased.channel.clone());
         let (start, started) = oneshot::channel();
@@ -135,7 +152,8 @@ impl Core {
         let mut answers = self
             .call(&leased, client.upload(Request::new(parts)))
             .await?;
-        let answered = self.converse(&mut answers, start, update.bytes.len()).await;
+        let size = update.bytes.len();
+        let answered = self.converse(&mut answers, start, size, pass).await;
         if let Err(status) = &answered {
             self.note_failure(status, &leased);
         }
@@ -147,6 +165,7 @@ impl Core {
         answers: &mut Streaming<UploadResponse>,
         start: oneshot::Sender<u64>,
         size: usize,
+        pass: &mut Pass,
     ) -> Result<Outcome, Status> {
         let timing = self.environment.timing;
         let offset = match next_answer(answers, timing.answer).await? {
@@ -162,6 +181,9 @@ impl Core {
             return Err(Status::internal(
                 "the coordinator wants to begin behind the end",
             ));
+        }
+        if let Err(abandoned) = self.take_turn(pass).await {
+            return Ok(Outcome::Barred(abandoned));
         }
         // Counted before they leave; a try that breaks counts what it set out to send.
         self.environment.tally.sent(size - offset as usize);

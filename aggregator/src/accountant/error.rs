@@ -112,6 +112,17 @@ pub enum AccountingError {
         /// What differs.
         field: &'static str,
     },
+    /// A delta that drowns in what the grid leaves out.
+    #[error(
+        "delta is {delta:e}; a loss distribution over this many steps resolves {least:e} and more: \
+         raise delta or account for the run by RDP"
+    )]
+    DeltaTooSmall {
+        /// The refused value.
+        delta: f64,
+        /// About the least that is accepted.
+        least: f64,
+    },
     /// A grid that is no step between losses.
     #[error("grid is {grid}; the step between losses must lie between {least} and {most}")]
     BadGrid {

@@ -14,17 +14,17 @@
 //! |---|---|---|
 //! | [`Rho`] and its conversions | fresh, correlated or local noise, every device counted | as charged |
 //! | [`RdpCurve`] | Poisson samples, samples of fixed size, trees, mixtures | of the mechanism |
-//! | `LossDistribution` | many equal steps on Poisson samples | add or remove one device |
+//! | [`LossDistribution`] | many equal steps on Poisson samples | add or remove one device |
 //! | [`DistributedGaussian`] | noise that devices add in shares under secure aggregation | any |
 
 mod budget;
-//TODO mod calibration;
+mod calibration;
 mod conversion;
 mod distributed_gaussian;
 mod error;
 mod gaussian_curve;
 mod guarantee;
-//TODO mod pld;
+mod pld;
 mod rdp;
 mod rho;
 mod sampled;
@@ -32,15 +32,15 @@ mod statement;
 mod tree;
 
 pub use budget::{Budget, BudgetError};
-//TODO pub use calibration::{
-//TODO     Method, fixed_size_noise_multiplier, most_poisson_steps, poisson_noise_multiplier,
-//TODO };
+pub use calibration::{
+    Method, fixed_size_noise_multiplier, most_poisson_steps, poisson_noise_multiplier,
+};
 pub use conversion::{epsilon_bun_steinke, epsilon_cks20, epsilon_opendp, rho_for_epsilon};
 pub use distributed_gaussian::DistributedGaussian;
 pub use error::AccountingError;
 pub use gaussian_curve::{epsilon_gaussian, gaussian_delta, gaussian_noise_multiplier};
 pub use guarantee::{Accountant, Guarantee, NoisyRun};
-//TODO pub use pld::{DEFAULT_GRID, LossDistribution};
+pub use pld::{DEFAULT_GRID, LossDistribution};
 pub use rdp::{LARGEST_ORDER, RdpCurve, default_orders};
 pub use rho::{Rho, gaussian_rho, noise_for};
 pub use sampled::{FixedSizeGaussian, LEAST_NOISE_MULTIPLIER, PoissonGaussian};

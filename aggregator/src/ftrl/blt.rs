@@ -146,19 +146,21 @@ impl Blt {
         participation.independent_max_loss() / self.max_loss(participation)
     }
 
-    /// Most that seeds of at most 1 can put into any buffer.
+    /// Upper bound of the root of the sum of squares of the answer of any buffer to one seed of 1:
+    /// its standard deviation under seeds of variance 1.
     ///
     /// With thetas in ascending order and hats the zeros of C, the answer of buffer i to the seeds
     /// is q prod_(j != i) (1 - theta_j q) / prod_j (1 - hat_j q). The zeros interlace, 0 < hat_1 <
     /// theta_1 < hat_2 < theta_2 < ..., so each of the m - 1 factors (1 - theta_j q) / (1 - hat_j q)
     /// = 1 - (theta_j - hat_j) (q + hat_j q^2 + ...) has absolute coefficients that add up to less
-    /// than 2, and the factor that is left over adds up to 1 / (1 - hat_i).
+    /// than 2, and those of the factor left over have squares that add up to 1 / (1 - hat_i^2).
     pub(super) fn buffer_gain(&self) -> f64 {
         let hats = zeros_of(&self.theta, &self.omega);
         let largest = hats.iter().copied().fold(0.0, f64::max);
-        let factors = (self.theta.len() - 1) as i32;
-        // 1 - theta can be as small as 2^-53; bisection is right to a few units of the last place
-        2.0f64.powi(factors) / (1.0 - largest).max(f64::EPSILON / 4.0) * 1.01
+        let factors = 2.0f64.powi(self.theta.len() as i32 - 1);
+        // bisection is right to a few units of the last place, theta at most 1 - 2^-53
+        let rest = (1.0 - largest * largest).max(f64::EPSILON / 4.0);
+        1.01 * factors / rest.sqrt()
     }
 }
 

@@ -7,6 +7,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::integer_blt::{GRID_BITS, IntegerBlt, coarse, largest_sigma};
 use super::strategy::check_dimension;
 use super::{FtrlError, MAX_ROUNDS, Strategy, tree};
+use crate::noise::FastestGaussian;
 use crate::{DiscreteGaussian, NoiseSource};
 
 /// The state that correlates the noise of a run's rounds.
@@ -174,6 +175,7 @@ fn add_blt(
     fine: &DiscreteGaussian,
     source: &mut NoiseSource,
 ) {
+    let seeds = FastestGaussian::new(fine, sums.len());
     let mut noise = scratch(sums.len());
     let mut buffers: Vec<_> = buffers
         .iter_mut()
@@ -182,7 +184,7 @@ fn add_blt(
     for sums in sums.chunks_mut(NoiseSource::CHUNK) {
         let noise = &mut noise[..sums.len()];
         noise.fill(0);
-        fine.add_noise(noise, source);
+        seeds.add_noise(noise, source);
         let mut slices: Vec<_> = buffers.iter_mut().filter_map(Iterator::next).collect();
         blt.step(noise, &mut slices);
         add(sums, noise.iter().map(|&noise| coarse(noise)));
@@ -197,11 +199,12 @@ fn add_tree(
     source: &mut NoiseSource,
 ) {
     let mut closed = nodes.split_off(nodes.len() - closed);
+    let seeds = FastestGaussian::new(seed_noise, sums.len());
     let mut fresh = vec![0; sums.len()];
     let mut noise = scratch(sums.len());
     let chunks = sums.chunks_mut(NoiseSource::CHUNK);
     for (index, (sums, node)) in chunks.zip(fresh.chunks_mut(NoiseSource::CHUNK)).enumerate() {
-        seed_noise.add_noise(node, source);
+        seeds.add_noise(node, source);
         let noise = &mut noise[..sums.len()];
         noise.copy_from_slice(node);
         let start = index * NoiseSource::CHUNK;

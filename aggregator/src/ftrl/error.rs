@@ -128,7 +128,8 @@ pub enum FtrlError {
     },
     /// The sensitivity can't be represented.
     #[error(
-        "sensitivity with bound {bound} is beyond 2^126; lower the bound or the participations"
+        "sensitivity for contributions of norm {bound} is too large for exact arithmetic; lower the \
+         bound or the participations"
     )]
     SensitivityTooLarge {
         /// Bound of one contribution.

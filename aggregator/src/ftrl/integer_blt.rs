@@ -39,10 +39,15 @@
 //!   of that grid.
 //!
 //! # Why the buffers can't overflow
-//! |S_m| <= gain (max |z| + h) with the gain of `Blt::buffer_gain`. `largest_sigma`
-//! keeps 32 sigma gain below 2^61, and P(|z| > 32 sigma) <= 2 e^-512 < 2^-737 for one seed: below
-//! 2^-690 for 2^20 rounds of 2^26 coordinates, far less than the chance to guess the key of the
-//! noise. Arithmetic saturates, so even then nothing wraps or panics.
+//! A buffer is a sum of seeds, with weights whose squares add up to at most the square of
+//! `Blt::buffer_gain`, and of rounding errors. Discrete Gaussian seeds are sub-Gaussian with variance
+//! proxy sigma^2 (Canonne, Kamath, Steinke 2020), so P(|sum| > 32 sigma gain) <= 2 e^-512 < 2^-737:
+//! below 2^-685 for all buffers, 2^20 rounds and 2^26 coordinates together, far less than the chance
+//! to guess the key of the noise. `largest_sigma` keeps 32 sigma gain below 2^61. Of the errors, at
+//! most 2 h each, a buffer collects at most 2 h times 2 n (the inverse doubles at most, the buffer
+//! adds up at most n): below 2^43 on the grid of the buffers for n = 2^20. The buffers of a neighbour
+//! differ by one device's contributions, at most 2^44 on the grid of the sums and 2^60 here. So
+//! |S_m| < 2^62 for both. Arithmetic saturates: beyond that nothing wraps or panics either.
 
 use super::Blt;
 use super::geometric::series;

@@ -38,6 +38,8 @@ mod minimise;
 #[cfg(test)]
 mod noise_tests;
 mod optimise;
+#[cfg(test)]
+mod optimise_tests;
 mod participation;
 mod sensitivity;
 #[cfg(test)]

@@ -302,7 +302,8 @@ proptest! {
         let place = place.index(bytes.len());
         bytes[place] ^= change;
         let refused = CorrelatedNoise::from_bytes(strategy.clone(), 3, &bytes);
-        prop_assert!(matches!(refused, Err(FtrlError::Malformed { .. })));
+        let named = matches!(refused, Err(FtrlError::Malformed { .. }));
+        prop_assert!(named);
         bytes[place] ^= change;
         prop_assert!(CorrelatedNoise::from_bytes(strategy.clone(), 3, &bytes[..place]).is_err());
         prop_assert!(CorrelatedNoise::from_bytes(strategy.clone(), 4, &bytes).is_err());

@@ -19,8 +19,11 @@ const WORTHWHILE: f64 = 0.0025;
 const NO_GAIN: f64 = 1e-4;
 /// Bounds on the logarithm of a gap between logits.
 const GAPS: (f64, f64) = (-12.0, 3.0);
-/// Bounds on logits: 1 - theta stays above 2^-34.
-const LOGITS: (f64, f64) = (-16.0, 23.5);
+/// Smallest logit.
+const LOWEST: f64 = -16.0;
+/// Largest logit beyond ln n: no theta decays by less than 0.7 % over the run, since the last bit of
+/// gain there would cost range in the buffers.
+const BEYOND_ROUNDS: f64 = 5.0;
 
 /// Poles and zeros, as numbers and as their distances from 1.
 struct Interlaced {
@@ -31,7 +34,8 @@ struct Interlaced {
 }
 
 impl Interlaced {
-    fn new(variables: &[f64]) -> Self {
+    fn new(variables: &[f64], participation: &Participation) -> Self {
+        let highest = f64::from(participation.rounds).ln() + BEYOND_ROUNDS;
         let mut logit = 0.0;
         let mut split = Self {
             hats: Vec::with_capacity(MOST_BUFFERS),
@@ -41,11 +45,11 @@ impl Interlaced {
         };
         for (index, &variable) in variables.iter().enumerate() {
             logit = if index == 0 {
-                variable.clamp(LOGITS.0, LOGITS.1)
+                variable.clamp(LOWEST, highest)
             } else {
                 logit + variable.clamp(GAPS.0, GAPS.1).exp()
             };
-            let distance = 1.0 / (1.0 + logit.min(LOGITS.1).exp());
+            let distance = 1.0 / (1.0 + logit.min(highest).exp());
             let (values, distances) = if index % 2 == 0 {
                 (&mut split.hats, &mut split.hat_distances)
             } else {
@@ -112,7 +116,8 @@ impl Blt {
     /// [`FtrlError::BadParticipation`].
     pub fn optimise(participation: &Participation) -> Result<Self, FtrlError> {
         participation.validate()?;
-        let loss = |variables: &[f64]| Interlaced::new(variables).loss(participation);
+        let loss =
+            |variables: &[f64]| Interlaced::new(variables, participation).loss(participation);
         let independent = 2.0 * participation.independent_max_loss().ln();
         let mut candidates: Vec<(Self, f64)> = Vec::with_capacity(MOST_BUFFERS);
         let mut previous: Option<Vec<f64>> = None;
@@ -127,7 +132,7 @@ impl Blt {
             let Some((variables, value)) = best else {
                 continue;
             };
-            let places = Interlaced::new(&variables);
+            let places = Interlaced::new(&variables, participation);
             if let Ok(blt) = Self::new(places.theta.clone(), places.omega()) {
                 candidates.push((blt, value));
             }

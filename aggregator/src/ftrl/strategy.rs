@@ -7,6 +7,8 @@ use crate::MAX_DIMENSION;
 
 /// Relative margin on floats: closed forms here are right to 2^-30.
 const MARGIN: f64 = 1.0 / (1u64 << 28) as f64;
+/// Most that one device may add to a BLT's buffers over a run, in grid units; see `integer_blt`.
+const LARGEST_TOTAL: u64 = 1 << 44;
 /// Squared sensitivities beyond this can't be charged anyway.
 const LARGEST_SQUARED: f64 = (1u128 << 126) as f64;
 
@@ -32,7 +34,8 @@ impl Strategy {
     ///
     /// # Errors
     /// [`FtrlError::BadParticipation`], [`FtrlError::BadDimension`],
-    /// [`FtrlError::SensitivityTooLarge`] beyond 2^126.
+    /// [`FtrlError::SensitivityTooLarge`] beyond 2^126, and for a BLT when B times the participations
+    /// exceeds 2^44.
     pub fn squared_sensitivity(
         &self,
         participation: &Participation,
@@ -48,6 +51,10 @@ impl Strategy {
                 .filter(|&squared| squared as f64 <= LARGEST_SQUARED)
                 .ok_or(too_large),
             Self::Blt(blt) => {
+                let total = bound.saturating_mul(u64::from(participation.effective_most()));
+                if total > LARGEST_TOTAL {
+                    return Err(too_large);
+                }
                 let values = f64::from(participation.rounds) * dimension as f64;
                 let rounding = integer_blt::slack(blt, participation.rounds) * values.sqrt();
                 let moved = blt.squared_sensitivity(participation).sqrt() * bound as f64;

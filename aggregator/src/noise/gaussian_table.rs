@@ -1,5 +1,5 @@
 //! The discrete Gaussian by rejection from a table of steps: the same distribution as
-//! [`DiscreteGaussian`], at about a third of its time.
+//! [`DiscreteGaussian`], at about a fifth of its time.
 //!
 //! # What is drawn
 //! Let f(y) = e^(-y^2 / (2 sigma^2)), and M an integer. A proposal is a place and a fair sign:
@@ -29,7 +29,7 @@
 //!   1 - v + v^2/2 - v^3/6 + v^4/24. In floats v is off by less than 2^-50, h by less than 2^-38
 //!   of itself and either sum by less than 2^-48 more; [`SLACK`] = 2^-30 covers all of it many times
 //!   over. Where the 32 bits of U that were drawn put it wholly on one side of that bracket, the answer
-//!   is certain; else (about once in 10^5 proposals) [`ExactCoin`] decides in integers, starting from
+//!   is certain; else (about once in three million proposals) [`ExactCoin`] decides in integers, starting from
 //!   the same bits. So floats decide how fast the answer is found and never what it is.
 //!
 //! Block numbers are cut at 2^20, which has a chance below 2^-(2^20), as in the other samplers.

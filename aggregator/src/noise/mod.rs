@@ -3,13 +3,14 @@
 //! `uniform` draws integers and compares random bits lazily, `bernoulli_exp` turns that into coins
 //! of probability e^-x, `discrete_laplace` and `discrete_gaussian` into samples. `gaussian_table` is a
 //! faster way to the same Gaussian; where its floats can't decide, `exact_coin` does, in the integers
-//! of `natural`. `source` owns the key, and `chunks` spreads long vectors over threads.
+//! of `natural`; `fastest` takes whichever serves. `source` owns the key, and `chunks` spreads long vectors over threads.
 
 mod bernoulli_exp;
 mod chunks;
 mod discrete_gaussian;
 mod discrete_laplace;
 mod exact_coin;
+mod fastest;
 mod gaussian_table;
 mod natural;
 mod source;
@@ -17,6 +18,7 @@ pub(crate) mod uniform;
 
 pub use discrete_gaussian::DiscreteGaussian;
 pub use discrete_laplace::DiscreteLaplace;
+pub(crate) use fastest::FastestGaussian;
 pub use gaussian_table::GaussianTable;
 pub use source::NoiseSource;
 

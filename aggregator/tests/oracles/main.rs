@@ -8,6 +8,7 @@
 mod adaptive_clip;
 mod ddg;
 mod matrix;
+mod pld;
 mod rdp;
 mod reference;
 mod sampling;

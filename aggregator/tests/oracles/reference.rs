@@ -40,3 +40,37 @@ pub fn assert_close(actual: f64, expected: f64, tolerance: f64, case: &Value) {
         "{actual} instead of {expected} in {case}"
     );
 }
+
+/// Everything in the reference file, and where it is read.
+const READ: [(&str, &str); 18] = [
+    ("_about", "a note to readers"),
+    ("rdp_orders", "rdp"),
+    ("rdp_single_step_poisson", "rdp"),
+    ("poisson_gaussian_add_remove", "rdp, pld"),
+    ("calibration_poisson", "pld"),
+    ("without_replacement_replace_one", "sampling"),
+    ("tree_single_participation", "sampling, zcdp"),
+    ("ddg", "ddg"),
+    ("zcdp_to_eps", "zcdp"),
+    ("zcdp_compositions", "zcdp"),
+    ("analytic_gaussian_delta", "zcdp"),
+    ("analytic_gaussian_sigma", "zcdp"),
+    ("discrete_gaussian_pmf", "zcdp"),
+    ("matrix_factorisation", "ftrl"),
+    ("blt_stream", "ftrl"),
+    ("blt_optimised", "ftrl"),
+    ("adaptive_clip_noise_split", "adaptive_clip"),
+    ("adaptive_clip_noiseless_trajectory", "adaptive_clip"),
+];
+
+#[test]
+fn every_block_of_the_reference_file_is_read_by_some_test() {
+    let file = file();
+    for block in file.as_object().unwrap().keys() {
+        let known = READ.iter().any(|(name, _)| name == block);
+        assert!(known, "no test reads block {block}");
+    }
+    for (name, test) in READ {
+        assert!(!file[name].is_null(), "block {name} of {test} is missing");
+    }
+}

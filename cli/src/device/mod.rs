@@ -29,6 +29,7 @@ Examples:
   tributary device --count 200 --region eu
   tributary device --count 50 --region us --profile wrist-large,wrist-small --drop-out 0.1
   tributary device --count 100 --region west --arm left
+  tributary device --count 20 --region eu --seed 7 --state-dir devices/
   tributary device --count 20 --region eu --task digits
   tributary device --count 20 --region eu --task fashion --data-dir fashion-mnist/
 
@@ -73,6 +74,10 @@ pub struct DeviceArguments {
     /// Repeats ids, data and drop-outs; started again, the same devices come back
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Folder in which every device keeps its state of runs and counts its participations, so that
+    /// both outlast a restart with the same --seed
+    #[arg(long, value_name = "DIR", requires = "seed")]
+    state_dir: Option<PathBuf>,
     /// Stop by itself after this long
     #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<u64>,
@@ -174,7 +179,11 @@ fn devices(arguments: &DeviceArguments) -> Result<Vec<SimDevice>> {
             .context("--region leaves no room for the devices' numbers: choose a shorter one")?;
         let hardware = arguments.profile[number % arguments.profile.len()].hardware();
         let region = arguments.region.clone();
+        // ids have no slash, and the region before the first dash keeps `..` out
+        let folder = arguments.state_dir.as_ref();
+        let folder = folder.map(|folder| folder.join(device_id.as_str()));
         Ok(SimDevice {
+            folder,
             behaviour,
             mode: if arguments.polling {
                 SessionMode::Poll
@@ -252,6 +261,21 @@ mod tests {
     }
 
     #[test]
+    fn with_a_state_folder_every_device_has_a_folder_of_its_own_that_a_seed_finds_again() {
+        let folders = || -> Vec<Option<PathBuf>> {
+            let words = ["--seed", "1", "--state-dir", "kept"];
+            let devices = devices(&arguments(&words)).unwrap();
+            devices.into_iter().map(|device| device.folder).collect()
+        };
+        assert_eq!(folders(), folders());
+        assert_eq!(folders()[2], Some(PathBuf::from("kept/eu-s1-2")));
+        assert_eq!(
+            devices(&arguments(&["--seed", "1"])).unwrap()[0].folder,
+            None
+        );
+    }
+
+    #[test]
     fn profiles_take_turns() {
         let words = ["--profile", "wrist-large,wrist-small", "--task", "digits"];
         let devices = devices(&arguments(&words)).unwrap();
@@ -273,6 +297,7 @@ mod tests {
             "tributary device --count 1 --region eu --profile huge",
             "tributary device --count 1 --region eu --examples 0",
             "tributary device --count 1 --region eu --seed -1",
+            "tributary device --count 1 --region eu --state-dir devices",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -37,6 +37,27 @@ pub struct FleetGroupView {
     pub connected: u64,
 }
 
+/// `fleet move`: a device where it is now.
+#[derive(Debug, Serialize)]
+pub struct MovedView {
+    /// The device.
+    pub device: String,
+    /// Where it was; the same as `region` when it was there already.
+    pub from_region: String,
+    /// Where it is.
+    pub region: String,
+}
+
+impl From<v1::MoveDeviceResponse> for MovedView {
+    fn from(moved: v1::MoveDeviceResponse) -> Self {
+        Self {
+            device: moved.device_id,
+            from_region: moved.from_region,
+            region: moved.region,
+        }
+    }
+}
+
 impl From<v1::GetFleetResponse> for FleetView {
     fn from(fleet: v1::GetFleetResponse) -> Self {
         let group = |group: v1::FleetGroup| FleetGroupView {

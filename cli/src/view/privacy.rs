@@ -61,12 +61,35 @@ pub struct AccountView {
     pub kind: String,
     /// Charges made.
     pub charges: u64,
-    /// Spend of the device that spent most here.
+    /// Spend of the device that spent most here, at the delta of the run.
     pub spend: Spend,
-    /// The cap in zCDP; null when there is none.
+    /// The cap on all that a device spends, in zCDP; null when there is none.
     pub budget_rho: Option<f64>,
-    /// What remains of the cap for the worst device; null without a cap.
+    /// What remains of the cap for the device that has least left of those that were charged here;
+    /// null without a cap.
     pub remaining_rho: Option<f64>,
+    /// The cap as an epsilon at the delta of `spend`; null when there is none.
+    pub budget_epsilon: Option<f64>,
+    /// By how much the epsilon of the device that has least left may still grow; null without a cap.
+    pub remaining_epsilon: Option<f64>,
+    /// By region, those of its devices that were charged here.
+    pub regions: Vec<RegionAccountView>,
+}
+
+/// The devices of one region in one account. Regions are disjoint: the loss of a region is that of
+/// its worst device. A device is listed where it is now.
+#[derive(Debug, Serialize)]
+pub struct RegionAccountView {
+    /// The region.
+    pub region: String,
+    /// Devices of it that were charged in this account.
+    pub devices: u64,
+    /// Spend in this account of the one that spent most.
+    pub spend: Spend,
+    /// What remains of the cap for the one that has least left; null without a cap.
+    pub remaining_rho: Option<f64>,
+    /// By how much its epsilon may still grow; null without a cap.
+    pub remaining_epsilon: Option<f64>,
 }
 
 /// What a mechanism without noise is called.
@@ -107,6 +130,13 @@ impl From<Option<v1::PrivacySpend>> for Spend {
 impl From<v1::PrivacyAccount> for AccountView {
     fn from(account: v1::PrivacyAccount) -> Self {
         let is_capped = account.budget_rho > 0.0;
+        let region = |at: v1::RegionAccount| RegionAccountView {
+            region: at.region,
+            devices: at.devices,
+            spend: at.spend.into(),
+            remaining_rho: is_capped.then_some(at.remaining_rho),
+            remaining_epsilon: is_capped.then_some(at.remaining_epsilon),
+        };
         Self {
             id: account.id,
             kind: account.kind,
@@ -114,6 +144,9 @@ impl From<v1::PrivacyAccount> for AccountView {
             spend: account.spend.into(),
             budget_rho: is_capped.then_some(account.budget_rho),
             remaining_rho: is_capped.then_some(account.remaining_rho),
+            budget_epsilon: is_capped.then_some(account.budget_epsilon),
+            remaining_epsilon: is_capped.then_some(account.remaining_epsilon),
+            regions: account.regions.into_iter().map(region).collect(),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::fixtures::{device, region};
-use crate::store::MemoryStore;
+use crate::ledger::{Charge, ChargeKind, DeviceCharge, Ledger};
+use crate::store::{CommitFuture, MemoryStore, Row, StoreError, Versioned};
 
 fn fleet() -> Fleet {
     Fleet::open(Arc::new(MemoryStore::new())).unwrap()
@@ -220,4 +221,107 @@ async fn a_device_that_stops_polling_is_out_of_reach_until_it_polls_again() {
     assert_eq!(fleet.polling(), 0);
     fleet.poll(&device(1));
     assert_eq!(here(), [device(1)]);
+}
+
+#[tokio::test]
+async fn a_device_that_moves_is_asked_in_its_new_region_and_keeps_token_and_account() {
+    let store = Arc::new(MemoryStore::new());
+    let fleet = Fleet::open(store.clone()).unwrap();
+    let ledger = Ledger::open(store.clone()).unwrap();
+    enrol(&fleet, 1, 7, "eu").await.unwrap();
+    let pays = DeviceCharge {
+        device: device(1),
+        region: region("eu"),
+        pico_rho: 40,
+    };
+    let charge = Charge::new("run-1", ChargeKind::Training, 1);
+    ledger.charge(charge, &[pays], Batch::new()).await.unwrap();
+    let _session = fleet.connect(&device(1));
+    let moved = fleet.relocate(&ledger, &device(1), region("us")).await;
+    assert_eq!(moved.unwrap(), region("eu"));
+    let again = fleet.relocate(&ledger, &device(1), region("us")).await;
+    assert_eq!(again.unwrap(), region("us"), "where it is already");
+    assert!(fleet.reachable(&region("eu"), "walk").is_empty());
+    assert_eq!(fleet.reachable(&region("us"), "walk"), [device(1)]);
+    assert!(!fleet.is_reserved(&device(1)));
+    let fleet = Fleet::open(store.clone()).unwrap();
+    for ledger in [ledger, Ledger::open(store.clone()).unwrap()] {
+        assert_eq!(ledger.worst_of(&[region("us")]), 40);
+        assert_eq!(ledger.worst_of(&[region("eu")]), 0);
+    }
+    let (_, known) = fleet.authenticate(Some(&credentials(1, 7))).unwrap();
+    assert_eq!(known.region, region("us"));
+    // the device knows nothing of it and enrols as ever
+    for at in ["eu", "us"] {
+        enrol(&fleet, 1, 7, at).await.unwrap();
+        assert_eq!(fleet.device(&device(1)).unwrap().region, region("us"));
+    }
+    assert!(enrol(&fleet, 1, 7, "asia").await.is_err());
+    assert!(enrol(&fleet, 1, 8, "us").await.is_err());
+    let ledger = Ledger::open(store).unwrap();
+    let back = fleet.relocate(&ledger, &device(1), region("eu")).await;
+    assert_eq!(back.unwrap(), region("us"));
+    enrol(&fleet, 1, 7, "eu").await.unwrap();
+    assert!(enrol(&fleet, 1, 7, "us").await.is_err());
+}
+
+#[tokio::test]
+async fn a_device_at_work_or_unknown_is_not_moved() {
+    let store = Arc::new(MemoryStore::new());
+    let fleet = Fleet::open(store.clone()).unwrap();
+    let ledger = Ledger::open(store).unwrap();
+    enrol(&fleet, 1, 7, "eu").await.unwrap();
+    fleet.reserve(vec![device(1)]);
+    let refused = fleet.relocate(&ledger, &device(1), region("us")).await;
+    assert!(matches!(refused, Err(CoordinatorError::AtWork(id)) if id == "device-1"));
+    assert!(fleet.is_reserved(&device(1)), "it still works");
+    assert_eq!(fleet.device(&device(1)).unwrap().region, region("eu"));
+    let here = fleet.relocate(&ledger, &device(1), region("eu")).await;
+    assert_eq!(here.unwrap(), region("eu"), "nothing to do is no error");
+    fleet.release([&device(1)]);
+    fleet
+        .relocate(&ledger, &device(1), region("us"))
+        .await
+        .unwrap();
+    let refused = fleet.relocate(&ledger, &device(2), region("us")).await;
+    assert!(matches!(
+        refused,
+        Err(CoordinatorError::Unknown { what: "device", .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_move_that_can_not_be_stored_changes_nothing() {
+    let store = Arc::new(MemoryStore::new());
+    let fleet = Fleet::open(store.clone()).unwrap();
+    let ledger = Ledger::open(Arc::new(Refusing(store))).unwrap();
+    enrol(&fleet, 1, 7, "eu").await.unwrap();
+    let refused = fleet.relocate(&ledger, &device(1), region("us")).await;
+    assert!(matches!(refused, Err(CoordinatorError::Store(_))));
+    assert_eq!(fleet.device(&device(1)).unwrap().region, region("eu"));
+    assert!(!fleet.is_reserved(&device(1)));
+}
+
+/// A store that can be read.
+struct Refusing(Arc<MemoryStore>);
+
+impl Store for Refusing {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
+        self.0.get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.0.scan(table, prefix, after, limit)
+    }
+
+    fn commit(&self, _batch: Batch) -> CommitFuture {
+        let message = "no".to_owned();
+        Box::pin(async { Err(StoreError::Encoding { message }) })
+    }
 }

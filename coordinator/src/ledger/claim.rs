@@ -74,9 +74,14 @@ impl Claim {
 
     /// The statement of a spend under this claim.
     pub(super) fn spend(&self, pico_rho: u64, delta: f64) -> PrivacySpend {
+        self.spend_of(pico_rho, delta, epsilons(pico_rho, delta))
+    }
+
+    /// The same, with the conversions of [`epsilons`].
+    pub(super) fn spend_of(&self, pico: u64, delta: f64, epsilons: (f64, f64)) -> PrivacySpend {
         PrivacySpend {
             mechanism: self.mechanism_name(),
-            ..spend(pico_rho, delta, self.weakest(), self.adjacency())
+            ..statement(pico, delta, self.weakest(), self.adjacency(), epsilons)
         }
     }
 }
@@ -89,15 +94,25 @@ pub fn spend(
     mechanism: Mechanism,
     adjacency: Adjacency,
 ) -> PrivacySpend {
-    let rho = Rho::from_pico(pico_rho);
+    let epsilons = epsilons(pico_rho, delta);
+    statement(pico_rho, delta, mechanism, adjacency, epsilons)
+}
+
+fn statement(
+    pico_rho: u64,
+    delta: f64,
+    mechanism: Mechanism,
+    adjacency: Adjacency,
+    epsilons: (f64, f64),
+) -> PrivacySpend {
     let (epsilon, epsilon_gaussian) = match mechanism {
         Mechanism::None => (f64::INFINITY, f64::INFINITY),
-        _ => epsilons(pico_rho, delta),
+        _ => epsilons,
     };
     PrivacySpend {
         epsilon,
         delta,
-        rho: rho.as_f64(),
+        rho: Rho::from_pico(pico_rho).as_f64(),
         adjacency: adjacency.name().to_owned(),
         mechanism: mechanism.name().to_owned(),
         epsilon_gaussian,

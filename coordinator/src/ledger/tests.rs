@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use tributary_aggregator::{Adjacency, Mechanism};
 use tributary_proto::v1::PrivacySpend;
 
+use super::charge::StoredCharge;
 use super::*;
 use crate::fixtures::{device, region};
 use crate::store::MemoryStore;
@@ -99,7 +100,7 @@ async fn invariant_3_a_charge_past_the_cap_changes_nothing_at_all() {
     for ledger in [&ledger, &open(&store)] {
         assert!(ledger.can_pay(&device(0), 40, Some(100)));
         assert!(ledger.can_pay(&device(1), 100, Some(100)));
-        assert_eq!(ledger.accounts(None, 1e-5)[0].charges, 1);
+        assert_eq!(ledger.accounts(None, |_| 1e-5)[0].charges, 1);
     }
     ledger
         .charge(charge(2, 100), &pay(40, 0..2), marked("round"))
@@ -152,7 +153,7 @@ async fn a_run_is_shown_with_the_charges_of_its_monitor() {
             .await
             .unwrap();
     }
-    let shown = ledger.accounts(Some("watch-1"), 1e-5);
+    let shown = ledger.accounts(Some("watch-1"), |_| 1e-5);
     let ids: Vec<&str> = shown.iter().map(|account| account.id.as_str()).collect();
     assert_eq!(ids, ["watch-1", "watch-1-drift"]);
 }
@@ -167,7 +168,7 @@ async fn a_charge_fails_with_the_batch_it_belongs_to() {
         .await;
     assert!(matches!(refused, Err(CoordinatorError::Store(_))));
     assert_eq!(ledger.worst_of(&[region("eu")]), 0);
-    assert!(ledger.accounts(None, 1e-5).is_empty());
+    assert!(ledger.accounts(None, |_| 1e-5).is_empty());
 }
 
 #[tokio::test]
@@ -181,12 +182,15 @@ async fn a_restart_keeps_totals_and_charges() {
             .unwrap();
     }
     let after = open(&store);
-    assert_eq!(after.accounts(None, 1e-5), before.accounts(None, 1e-5));
+    assert_eq!(
+        after.accounts(None, |_| 1e-5),
+        before.accounts(None, |_| 1e-5)
+    );
     assert_eq!(after.worst(1e-5), before.worst(1e-5));
     assert_eq!(after.worst_by_region(1e-5), before.worst_by_region(1e-5));
     assert_eq!(after.worst_of(&[region("eu")]), 84);
-    assert_eq!(after.accounts(Some("run-1"), 1e-5)[0].charges, 12);
-    assert!(after.accounts(Some("run-2"), 1e-5).is_empty());
+    assert_eq!(after.accounts(Some("run-1"), |_| 1e-5)[0].charges, 12);
+    assert!(after.accounts(Some("run-2"), |_| 1e-5).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -252,7 +256,7 @@ async fn a_release_without_noise_is_never_shown_as_costing_nothing() {
         .charge(unnoised, &pay(0, 0..2), Batch::new())
         .await
         .unwrap();
-    let account = ledger.accounts(None, 1e-5).remove(0).spend.unwrap();
+    let account = ledger.accounts(None, |_| 1e-5).remove(0).spend.unwrap();
     let (worst, _) = ledger.worst(1e-5);
     for shown in [account, worst] {
         assert!(
@@ -260,6 +264,212 @@ async fn a_release_without_noise_is_never_shown_as_costing_nothing() {
             "{shown:?}"
         );
         assert_eq!(shown.mechanism, Mechanism::None.name());
+    }
+}
+
+#[tokio::test]
+async fn devices_that_are_charged_different_amounts_are_told_apart_over_a_restart() {
+    let store = MemoryStore::new();
+    let ledger = open(&store);
+    // the second participation costs less than the first, as with correlated noise
+    let both = [pay(70, 0..1), pay(30, 1..2)].concat();
+    ledger
+        .charge(charge(1, 0), &pay(70, 0..1), Batch::new())
+        .await
+        .unwrap();
+    ledger
+        .charge(charge(2, 0), &both, Batch::new())
+        .await
+        .unwrap();
+    let ledger = open(&store);
+    ledger
+        .charge(charge(3, 0), &pay(30, 0..2), Batch::new())
+        .await
+        .unwrap();
+    let stored: &dyn Store = &store;
+    let entries: Vec<Charge> = stored
+        .records(Table::Ledger, b"")
+        .map(|row| row.unwrap().1.json::<StoredCharge>().unwrap().into())
+        .collect();
+    let said: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.pico_rho, entry.devices, entry.worst_pico_rho))
+        .collect();
+    assert_eq!(said, [(70, 1, 70), (70, 2, 140), (30, 2, 170)]);
+    let regions: Vec<_> = entries[2]
+        .regions
+        .iter()
+        .map(|at| (at.region.as_str(), at.devices, at.worst_pico_rho))
+        .collect();
+    assert_eq!(regions, [("eu", 1, 170), ("us", 1, 60)]);
+    assert_eq!(ledger.charged("run-1", ChargeKind::Training), 170);
+    assert_eq!(ledger.charged("run-1", ChargeKind::Drift), 0);
+}
+
+#[tokio::test]
+async fn regions_compose_in_parallel_and_a_device_that_moves_takes_its_account_along() {
+    let store = MemoryStore::new();
+    let ledger = open(&store);
+    let eu = [pay(40, 0..1), pay(10, 2..3)].concat();
+    ledger
+        .charge(charge(1, 100), &eu, Batch::new())
+        .await
+        .unwrap();
+    ledger
+        .charge(charge(2, 100), &pay(30, 1..2), Batch::new())
+        .await
+        .unwrap();
+    let worst = |ledger: &Ledger| ["eu", "us"].map(|name| ledger.worst_of(&[region(name)]));
+    assert_eq!(worst(&ledger), [40, 30], "disjoint regions do not add up");
+    ledger
+        .relocate(&device(0), &region("us"), marked("moved"))
+        .await
+        .unwrap();
+    assert!(is_marked(&store, "moved"));
+    for ledger in [&ledger, &open(&store)] {
+        assert_eq!(worst(ledger), [10, 40]);
+        assert!(!ledger.can_pay(&device(0), 61, Some(100)));
+        let account = ledger.accounts(None, |_| 1e-5).remove(0);
+        let rows = account.regions.iter();
+        let rows: Vec<_> = rows
+            .map(|row| (row.region.as_str(), row.devices, row.remaining_rho))
+            .collect();
+        assert_eq!(rows, [("eu", 1, 90e-12), ("us", 2, 60e-12)]);
+    }
+    let refused = ledger
+        .relocate(&device(0), &region("eu"), marked("moved"))
+        .await;
+    assert!(matches!(refused, Err(CoordinatorError::Store(_))));
+    assert_eq!(worst(&ledger), [10, 40], "a batch that fails moves nothing");
+}
+
+#[tokio::test]
+async fn what_remains_counts_what_a_device_spent_elsewhere_and_is_stated_at_the_delta_of_the_run() {
+    let ledger = open(&MemoryStore::new());
+    let of = |account: &str| Charge {
+        account: account.to_owned(),
+        ..charge(1, 1_000_000_000_000)
+    };
+    let some = pay(200_000_000_000, 0..2);
+    ledger
+        .charge(of("run-1"), &some, Batch::new())
+        .await
+        .unwrap();
+    ledger
+        .charge(of("run-2"), &some[..1], Batch::new())
+        .await
+        .unwrap();
+    let delta = |run: &str| if run == "run-1" { 1e-5 } else { 1e-7 };
+    let shown = ledger.accounts(None, delta);
+    let left: Vec<f64> = shown.iter().map(|account| account.remaining_rho).collect();
+    assert_eq!(left, [0.6, 0.6], "device 0 has spent in both");
+    assert_eq!(shown[0].regions[0].remaining_rho, 0.6);
+    assert_eq!(shown[0].regions[1].remaining_rho, 0.8);
+    for (account, delta) in shown.iter().zip([1e-5, 1e-7]) {
+        let spend = account.spend.as_ref().unwrap();
+        assert_eq!(spend.delta, delta);
+        let epsilon = |pico| stated(pico, delta, Mechanism::DiscreteGaussian).epsilon;
+        let cap = epsilon(1_000_000_000_000);
+        assert!((account.budget_epsilon - cap).abs() < 1e-6);
+        let grows = cap - epsilon(400_000_000_000);
+        assert!(
+            (account.remaining_epsilon - grows).abs() < 1e-6,
+            "{account:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn sums_of_different_mechanisms_name_all_of_them_and_the_relation_that_holds_for_all() {
+    let ledger = open(&MemoryStore::new());
+    let local = Charge {
+        account: "run-2".to_owned(),
+        mechanism: Mechanism::LocalGaussian,
+        adjacency: Adjacency::ReplaceDevice,
+        ..charge(1, 0)
+    };
+    let some = pay(10, 0..1);
+    ledger
+        .charge(charge(1, 0), &some, Batch::new())
+        .await
+        .unwrap();
+    ledger.charge(local, &some, Batch::new()).await.unwrap();
+    let of = |account: usize| {
+        ledger.accounts(None, |_| 1e-5)[account]
+            .spend
+            .clone()
+            .unwrap()
+    };
+    assert_eq!(of(0).adjacency, "add or remove one device");
+    assert_eq!(of(1).adjacency, "replace one device");
+    assert_eq!(of(1).mechanism, Mechanism::LocalGaussian.name());
+    let (worst, _) = ledger.worst(1e-5);
+    assert_eq!(worst.adjacency, "zero out one device");
+    for part in [Mechanism::LocalGaussian, Mechanism::DiscreteGaussian] {
+        assert!(worst.mechanism.contains(part.name()), "{}", worst.mechanism);
+    }
+    let seeded = Charge {
+        mechanism: Mechanism::SeededNotPrivate,
+        ..charge(2, 0)
+    };
+    ledger.charge(seeded, &some, Batch::new()).await.unwrap();
+    let (worst, _) = ledger.worst(1e-5);
+    assert!(worst.not_private && worst.mechanism == Mechanism::SeededNotPrivate.name());
+}
+
+/// Records as they were before spends were kept by account.
+async fn older(store: &MemoryStore) {
+    let mut batch = Batch::new();
+    let entry = serde_json::json!({
+        "account": "run-1", "kind": "training", "number": 1, "part": 0, "pico_rho": 50,
+        "devices": 2, "seeded": true, "unnoised": false, "cap_pico_rho": 200,
+        "worst_pico_rho": 50, "unix_ms": 1,
+    });
+    let key = Key::new()
+        .text("run-1")
+        .text("training")
+        .number(1)
+        .number(0);
+    batch
+        .put_json(Table::Ledger, key, &entry, Expect::Absent)
+        .unwrap();
+    for (number, at) in [(0, "eu"), (1, "us")] {
+        let account = serde_json::json!({ "pico_rho": 50, "region": at });
+        let key = device(number);
+        batch
+            .put_json(
+                Table::DeviceAccounts,
+                key.as_str(),
+                &account,
+                Expect::Absent,
+            )
+            .unwrap();
+    }
+    store.commit(batch).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_ledger_of_before_spends_were_kept_by_account_goes_on_and_forgets_nothing() {
+    let store = MemoryStore::new();
+    older(&store).await;
+    let ledger = open(&store);
+    assert!(ledger.can_pay(&device(0), 150, Some(200)));
+    assert!(!ledger.can_pay(&device(0), 151, Some(200)));
+    assert!(ledger.worst(1e-5).0.not_private, "it was seeded");
+    ledger
+        .charge(charge(2, 200), &pay(20, 0..1), Batch::new())
+        .await
+        .unwrap();
+    ledger
+        .relocate(&device(0), &region("us"), Batch::new())
+        .await
+        .unwrap();
+    for ledger in [&ledger, &open(&store)] {
+        assert_eq!(ledger.worst_of(&[region("us")]), 70);
+        assert_eq!(ledger.worst_of(&[region("eu")]), 0);
+        assert_eq!(ledger.charged("run-1", ChargeKind::Training), 70);
+        let account = ledger.accounts(None, |_| 1e-5).remove(0);
+        assert_eq!((account.charges, account.spend.unwrap().rho), (2, 70e-12));
     }
 }
 

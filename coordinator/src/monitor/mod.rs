@@ -58,6 +58,11 @@ pub fn id_of(run_id: &str) -> String {
     format!("{run_id}-drift")
 }
 
+/// The run of a monitor's id.
+pub fn run_of(monitor_id: &str) -> &str {
+    monitor_id.strip_suffix("-drift").unwrap_or(monitor_id)
+}
+
 /// Starts the monitor of a completed run, if its recipe wants one and it does not exist yet.
 ///
 /// # Errors

@@ -18,8 +18,19 @@ pub struct Shape {
     pub models: usize,
     /// Parameters of a model.
     pub dimension: usize,
-    /// How the noise of the rounds hangs together, and the payload's length; none when it does not.
-    pub noise: Option<(Strategy, usize)>,
+    /// Correlated noise; none when there is none.
+    pub noise: Option<NoiseShape>,
+}
+
+/// What a state of correlated noise belongs to.
+#[derive(Debug, Clone)]
+pub struct NoiseShape {
+    /// How the rounds hang together.
+    pub strategy: Strategy,
+    /// Values of a payload.
+    pub length: usize,
+    /// Rounds that the charges were worked out for.
+    pub rounds: u32,
 }
 
 /// One optimiser for each model of the run, the centre of a robust rule, and correlated noise.
@@ -40,13 +51,14 @@ impl ServerState {
     /// When a constant of the optimiser or of the noise is out of range.
     pub fn new(shape: &Shape) -> Result<Self, CoordinatorError> {
         let fresh = OptimiserState::new(shape.optimiser, shape.dimension)?;
-        let noise = shape.noise.clone();
+        let noise = shape.noise.as_ref().map(|noise| {
+            CorrelatedNoise::new(noise.strategy.clone(), noise.length)?
+                .with_planned_rounds(noise.rounds)
+        });
         Ok(Self {
             optimisers: vec![fresh; shape.models],
             centre: None,
-            noise: noise
-                .map(|(strategy, length)| CorrelatedNoise::new(strategy, length))
-                .transpose()?,
+            noise: noise.transpose()?,
         })
     }
 
@@ -123,11 +135,11 @@ impl ServerState {
         }
         let noise = match (&shape.noise, noise) {
             (None, []) => None,
-            (Some((strategy, length)), noise) => Some(CorrelatedNoise::from_bytes(
-                strategy.clone(),
-                *length,
-                noise,
-            )?),
+            (Some(shape), noise) => {
+                let strategy = shape.strategy.clone();
+                let state = CorrelatedNoise::from_bytes(strategy, shape.length, noise)?;
+                Some(state.with_planned_rounds(shape.rounds)?)
+            }
             (None, _) => return Err(malformed("noise of another plan").into()),
         };
         Ok(Self {
@@ -162,7 +174,11 @@ mod tests {
             optimiser: ADAM,
             models,
             dimension,
-            noise: Some((super::Strategy::Tree, 5)),
+            noise: Some(NoiseShape {
+                strategy: super::Strategy::Tree,
+                length: 5,
+                rounds: 8,
+            }),
         }
     }
 

@@ -15,7 +15,7 @@ use super::costs::RunCosts;
 use super::format::{check_server_state, format};
 use super::journal::{Journal, run_ids};
 use super::plan::check_budget;
-use super::server_state::{ServerState, Shape};
+use super::server_state::{NoiseShape, ServerState, Shape};
 use super::view::RunView;
 use super::{Format, RunHandle};
 use crate::CoordinatorError;
@@ -92,7 +92,11 @@ fn shape(spec: &RunSpec, format: &Format, costs: &RunCosts, bases: &[ModelFile])
         optimiser: spec.server.optimiser,
         models: bases.len(),
         dimension: bases[0].weights.len(),
-        noise: strategy.map(|strategy| (strategy, format.payload.len())),
+        noise: strategy.map(|strategy| NoiseShape {
+            strategy,
+            length: format.payload.len(),
+            rounds: spec.rounds.count - spec.privacy.estimation_rounds(),
+        }),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What operators do.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
@@ -10,9 +11,10 @@ use tributary_proto::v1::{
     GetDriftRequest, GetDriftResponse, GetFleetRequest, GetFleetResponse, GetModelRequest,
     GetModelResponse, GetPrivacyRequest, GetPrivacyResponse, GetRunRequest, GetRunResponse,
     ImportModelRequest, ImportModelResponse, ListModelsRequest, ListModelsResponse,
-    ListRunsRequest, ListRunsResponse, StartRunRequest, StartRunResponse, StopRunRequest,
-    StopRunResponse, WatchRequest, WatchResponse, watch_response,
+    ListRunsRequest, ListRunsResponse, MoveDeviceRequest, MoveDeviceResponse, StartRunRequest,
+    StartRunResponse, StopRunRequest, StopRunResponse, WatchRequest, WatchResponse, watch_response,
 };
+use tributary_proto::{DeviceId, RegionId};
 
 use super::Answers;
 use crate::core::Core;
@@ -182,6 +184,33 @@ impl ControlService for Control {
         }))
     }
 
+    async fn move_device(
+        &self,
+        request: Request<MoveDeviceRequest>,
+    ) -> Result<Response<MoveDeviceResponse>, Status> {
+        let request = request.into_inner();
+        let device: DeviceId = request.device_id.parse().map_err(CoordinatorError::from)?;
+        let region: RegionId = request.region.parse().map_err(CoordinatorError::from)?;
+        let answer = MoveDeviceResponse {
+            device_id: device.to_string(),
+            from_region: String::new(),
+            region: region.to_string(),
+        };
+        let core = self.0.clone();
+        // a task of its own: a caller that hangs up must not leave the move half done
+        let moving =
+            tokio::spawn(async move { core.fleet.relocate(&core.ledger, &device, region).await });
+        let moved = match moving.await {
+            Err(error) if error.is_cancelled() => Err(CoordinatorError::Stopping),
+            Err(_) => Err(CoordinatorError::Crashed("moving the device")),
+            Ok(moved) => moved,
+        };
+        Ok(Response::new(MoveDeviceResponse {
+            from_region: moved?.to_string(),
+            ..answer
+        }))
+    }
+
     async fn get_drift(
         &self,
         request: Request<GetDriftRequest>,
@@ -207,18 +236,28 @@ impl ControlService for Control {
         } else {
             Some(self.run(&only)?)
         };
-        let delta = chosen
-            .and_then(|run| Some(run.view().run.privacy?.delta))
-            .unwrap_or(DELTA);
+        let delta = chosen.map_or(DELTA, |run| delta_of(&run));
+        let deltas = self.0.runs().into_iter().map(|run| {
+            let delta = delta_of(&run);
+            (run.id.to_string(), delta)
+        });
+        let deltas: HashMap<String, f64> = deltas.collect();
+        let delta_of_account = |run: &str| deltas.get(run).copied().unwrap_or(DELTA);
         let ledger = &self.0.ledger;
         let (worst_device, worst_region) = ledger.worst(delta);
         Ok(Response::new(GetPrivacyResponse {
-            accounts: ledger.accounts((!only.is_empty()).then_some(only.as_str()), delta),
+            accounts: ledger.accounts((!only.is_empty()).then_some(&only), delta_of_account),
             worst_device: Some(worst_device),
             worst_region,
             regions: ledger.worst_by_region(delta),
         }))
     }
+}
+
+/// The delta that a run states its epsilon for.
+fn delta_of(run: &RunHandle) -> f64 {
+    let privacy = run.view().run.privacy;
+    privacy.map_or(DELTA, |privacy| privacy.delta)
 }
 
 /// Whether an event is about the run that a watcher asked for.

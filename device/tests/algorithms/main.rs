@@ -7,6 +7,8 @@ mod fake;
 
 mod clipped;
 mod codecs;
+mod limits;
+mod local_noise;
 mod personal;
 mod plans;
 mod reference;

@@ -12,9 +12,9 @@ use tributary_proto::v1::{
     Assignment, LocalAlgorithm, Personalisation, Reject, RejectReason, TrainingPlan, UploadHeader,
 };
 
-use crate::fake::FakeServer;
-use crate::fake::setting::{Running, model, plan, start_remembering};
+use crate::fake::setting::{Kept, Running, model, plan, start_keeping};
 use crate::fake::world::assignment;
+use crate::fake::{FakeServer, Memory};
 
 pub const FEATURES: usize = 6;
 pub const RUN: &str = "run-1";
@@ -40,15 +40,20 @@ impl Stage {
     }
 
     pub async fn remembering(memory: Arc<dyn DeviceMemory>) -> Self {
+        Self::keeping(5, remembering(memory)).await
+    }
+
+    /// A model with so many hidden units and a device with all that it keeps.
+    pub async fn keeping(hidden: u32, kept: Kept) -> Self {
         let server = FakeServer::start().await;
-        let model = model(FEATURES, 5);
+        let model = model(FEATURES, hidden);
         let plan = TrainingPlan {
             epochs: 3,
             batch_size: 64,
             clip: 100.0,
             ..plan(&model)
         };
-        let agent = agent(&server, memory);
+        let agent = agent(&server, DEVICE, kept);
         Self {
             server,
             model,
@@ -59,9 +64,18 @@ impl Stage {
 
     /// The device's program ends and starts again with `memory`.
     pub async fn restart(self, memory: Arc<dyn DeviceMemory>) -> Self {
+        self.restart_keeping(remembering(memory)).await
+    }
+
+    pub async fn restart_keeping(self, kept: Kept) -> Self {
         self.agent.stop().await.unwrap();
-        let agent = agent(&self.server, memory);
+        let agent = agent(&self.server, DEVICE, kept);
         Self { agent, ..self }
+    }
+
+    /// Another device with the same data.
+    pub fn another(&self, device: &str) -> Running {
+        agent(&self.server, device, Kept::default())
     }
 
     pub fn parameters(&self) -> usize {
@@ -83,16 +97,30 @@ impl Stage {
 
     /// Orders a round that starts from `weights`.
     pub async fn order(&self, round: u32, plan: &TrainingPlan, weights: &[f32], aux: &[String]) {
+        self.order_from(DEVICE, (round, 1), plan, weights, aux)
+            .await;
+    }
+
+    /// Orders an attempt at a round from a device.
+    pub async fn order_from(
+        &self,
+        device: &str,
+        (round, attempt): (u32, u32),
+        plan: &TrainingPlan,
+        weights: &[f32],
+        aux: &[String],
+    ) {
         let world = &self.server.world;
         world.with(|memory| memory.runs.insert(RUN.to_owned(), plan.clone()));
         let order = match assignment(RUN, round, plan, &self.version(weights)) {
             Order::Assignment(first) => Order::Assignment(Assignment {
                 auxiliary_digests: aux.to_vec(),
+                attempt,
                 ..first
             }),
             other => other,
         };
-        world.order(DEVICE, order).await;
+        world.order(device, order).await;
     }
 
     /// A round whose payload has `dimension` values, from order to receipt.
@@ -138,6 +166,17 @@ impl Stage {
         self.until("upload.refused", before + 1).await;
     }
 
+    /// Orders a round, and ends the device's program after its first bytes have arrived.
+    pub async fn dies_sending(self, round: u32, plan: &TrainingPlan, kept: Kept) -> Self {
+        let world = &self.server.world;
+        world.with(|memory| memory.stall_uploads = true);
+        self.order(round, plan, &self.model.weights, &[]).await;
+        let stalled = |memory: &Memory| (memory.stalled > 0).then_some(());
+        world.wait("first bytes", stalled).await;
+        world.with(|memory| memory.stall_uploads = false);
+        self.restart_keeping(kept).await
+    }
+
     pub async fn until(&self, event: &str, count: u64) {
         for _ in 0..6000 {
             if self.agent.tally().count(event) >= count {
@@ -149,9 +188,16 @@ impl Stage {
     }
 }
 
-fn agent(server: &FakeServer, memory: Arc<dyn DeviceMemory>) -> Running {
+fn remembering(memory: Arc<dyn DeviceMemory>) -> Kept {
+    Kept {
+        memory,
+        ..Kept::default()
+    }
+}
+
+fn agent(server: &FakeServer, device: &str, kept: Kept) -> Running {
     let slots = Box::new(MemorySlots::default());
-    start_remembering(server, DEVICE, FEATURES, SessionMode::Stream, slots, memory)
+    start_keeping(server, device, FEATURES, SessionMode::Stream, slots, kept)
 }
 
 pub fn with_algorithm(plan: &TrainingPlan, kind: AlgorithmKind) -> TrainingPlan {

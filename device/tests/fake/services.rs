@@ -246,6 +246,12 @@ impl Services {
             };
             assert_eq!(chunk.offset, received.len() as u64);
             received.extend_from_slice(&chunk.data);
+            if self.0.with(|memory| {
+                memory.stalled += usize::from(memory.stall_uploads);
+                memory.stall_uploads
+            }) {
+                std::future::pending::<()>().await;
+            }
             if cut.is_some_and(|cut| received.len() >= cut) {
                 self.0.with(|memory| memory.partial.insert(key, received));
                 return Err(Status::unavailable("cut"));
@@ -298,7 +304,12 @@ impl Services {
             Some((plan, dimension))
         })?;
         let codec: Codec = header.codec.parse().unwrap();
-        let fixed = FixedPoint::new(plan.clip, dimension).unwrap();
+        let clip = if plan.wire_clip > 0.0 {
+            plan.wire_clip
+        } else {
+            plan.clip
+        };
+        let fixed = FixedPoint::new(clip, dimension).unwrap();
         match fixed.contribution(codec, received) {
             Ok(_) => None,
             Err(UpdateError::WrongLength { .. }) => Some(RejectReason::WrongLayout),

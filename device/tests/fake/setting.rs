@@ -8,9 +8,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tributary_device::agent::AgentView;
 use tributary_device::{
-    Agent, AgentError, AgentOptions, BackoffLimits, Connections, DataError, DeviceMemory,
-    Environment, Examples, Hardware, Identity, LocalData, MemorySlots, Obedient, Purpose,
-    SessionMode, SlotStore, TallySnapshot, Timing, Token, VolatileMemory,
+    Agent, AgentError, AgentOptions, BackoffLimits, Clock, Connections, DataError, DeviceMemory,
+    Environment, Examples, Hardware, Identity, LocalData, MemorySlots, Obedient,
+    ParticipationRecord, Purpose, SessionMode, SlotStore, SystemClock, TallySnapshot, Timing,
+    Token, VolatileMemory, VolatileRecord,
 };
 use tributary_model::{LayerSpec, ModelFile, ModelSpec, initialise};
 use tributary_proto::v1::TrainingPlan;
@@ -171,8 +172,43 @@ pub fn start_remembering(
     slots: Box<dyn SlotStore>,
     memory: Arc<dyn DeviceMemory>,
 ) -> Running {
+    let kept = Kept {
+        memory,
+        ..Kept::default()
+    };
+    start_keeping(server, device, features, mode, slots, kept)
+}
+
+/// What a device keeps from round to round, and how it tells the time.
+pub struct Kept {
+    pub memory: Arc<dyn DeviceMemory>,
+    pub record: Arc<dyn ParticipationRecord>,
+    pub clock: Arc<dyn Clock>,
+    pub simulated: bool,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            memory: Arc::new(VolatileMemory::default()),
+            record: Arc::new(VolatileRecord::default()),
+            clock: Arc::new(SystemClock),
+            simulated: true,
+        }
+    }
+}
+
+pub fn start_keeping(
+    server: &FakeServer,
+    device: &str,
+    features: usize,
+    mode: SessionMode,
+    slots: Box<dyn SlotStore>,
+    kept: Kept,
+) -> Running {
     let mut environment = Environment::new(Connections::new(&server.endpoint(), 1).unwrap(), 1);
     environment.timing = timing();
+    environment.clock = kept.clock;
     let environment = Arc::new(environment);
     let data = CountedData {
         examples: examples(features, 12),
@@ -183,7 +219,9 @@ pub fn start_remembering(
         identity: identity(device),
         data: Arc::clone(&data) as Arc<dyn LocalData>,
         slots,
-        memory,
+        memory: kept.memory,
+        record: kept.record,
+        simulated: kept.simulated,
         conduct: Arc::new(Obedient),
         mode,
         jitter_seed: Some([4; 32]),

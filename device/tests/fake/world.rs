@@ -43,6 +43,10 @@ pub struct Memory {
     pub counted: BTreeMap<UploadKey, Vec<u8>>,
     /// Break that many of the next uploads, each after so many bytes.
     pub break_uploads: VecDeque<usize>,
+    /// Take the first chunk of every upload and never answer.
+    pub stall_uploads: bool,
+    /// Uploads that wait so.
+    pub stalled: usize,
     /// Answer the next headers with these.
     pub rejects: VecDeque<Reject>,
     /// Never send a receipt, as if killed between seal and answer.

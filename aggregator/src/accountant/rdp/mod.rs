@@ -13,6 +13,7 @@ use super::{
     tree_height,
 };
 use fixed_size::FixedSizeLoss;
+pub(super) use log_sum::LogSum;
 
 /// The largest Renyi order that is computed.
 pub const LARGEST_ORDER: f64 = 65_536.0;
@@ -162,6 +163,16 @@ impl RdpCurve {
             (first, run) => NoisyRun::Several(vec![first, run]),
         };
         Ok(self)
+    }
+
+    /// A curve of one Poisson step, as one of `steps` steps.
+    pub(super) fn repeated(&self, step: &PoissonGaussian, steps: u64) -> Self {
+        let mut curve = self.clone();
+        for loss in &mut curve.losses {
+            *loss *= steps as f64;
+        }
+        curve.run = NoisyRun::Poisson { step: *step, steps };
+        curve
     }
 
     /// The orders.
