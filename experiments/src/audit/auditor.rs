@@ -2,7 +2,7 @@
 
 use super::outcome::AuditOutcome;
 use super::recipe::AuditRecipe;
-use super::{AuditError, noise, sensitivity};
+use super::{AuditError, adaptive, canary, noise, sensitivity};
 use crate::runner::Progress;
 
 /// Runs an audit. Needs a tokio runtime; every run gets a coordinator of its own on a loopback port.
@@ -20,13 +20,24 @@ pub async fn run_audit(
         progress.stage(&format!("noise: {mechanism}"));
         laws.push(Box::pin(noise::audit(recipe, mechanism)).await?);
     }
-    let sensitivity = Box::pin(sensitivity::audit(recipe, progress)).await?;
-    let passed = laws.iter().all(|law| law.passed) && sensitivity.passed;
+    let (sensitivity, field) = Box::pin(sensitivity::audit(recipe, progress)).await?;
+    let canaries = Box::pin(canary::audit(recipe, progress)).await?;
+    let adaptive = match &recipe.adaptive {
+        Some(settings) => Some(Box::pin(adaptive::audit(recipe, settings, progress)).await?),
+        None => None,
+    };
+    let parts = [sensitivity.passed, canaries.passed];
+    let passed = laws.iter().all(|law| law.passed)
+        && parts.iter().all(|passed| *passed)
+        && adaptive.as_ref().is_none_or(|adaptive| adaptive.passed);
     Ok(AuditOutcome {
         title: recipe.title.clone(),
         description: recipe.description.clone(),
         noise: laws,
         sensitivity,
+        canaries,
+        adaptive,
+        field,
         passed,
     })
 }

@@ -1,6 +1,7 @@
 //! Why an audit does not reach its verdicts.
 
-use tributary_aggregator::AccountingError;
+use tributary_aggregator::ftrl::FtrlError;
+use tributary_aggregator::{AccountingError, UpdateError};
 use tributary_coordinator::ServerError;
 use tributary_device::{AgentError, ConnectionsError};
 use tributary_model::ModelError;
@@ -45,6 +46,12 @@ pub enum AuditError {
     /// A privacy quantity can't be computed.
     #[error(transparent)]
     Accounting(#[from] AccountingError),
+    /// The grid of a round can't be made.
+    #[error(transparent)]
+    Grid(#[from] UpdateError),
+    /// The matrix of correlated noise can't be worked out.
+    #[error(transparent)]
+    Correlation(#[from] FtrlError),
     /// A covariance that is predicted is none.
     #[error("the predicted covariance of {mechanism} is not positive definite; this is a bug")]
     Covariance {

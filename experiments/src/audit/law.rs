@@ -73,11 +73,6 @@ impl RoundLaw {
         })
     }
 
-    /// Number of rounds.
-    pub(super) fn rounds(&self) -> usize {
-        self.rounds
-    }
-
     /// Variance of round `index` (from 0).
     pub(super) fn variance(&self, index: usize) -> f64 {
         self.covariance[index * self.rounds + index]

@@ -5,20 +5,15 @@
 //! normals if, and only if, the covariance and the law are right.
 
 use super::AuditError;
-use super::device::{Act, Scripted};
-use super::grid::{honest_steps, values_of};
 use super::law::RoundLaw;
+use super::mechanism;
 use super::outcome::{Bin, Check, NoiseOutcome, NoiseRound, QuantilePair};
-use super::pipeline::{self, Trace};
-use super::plan::{Plan, Privacy};
 use super::recipe::{AuditRecipe, AuditedMechanism};
 use super::statistics::{
     anderson_darling, correlation, equal_bins, equal_bins_p_value, mean, mean_p_value, mean_square,
     normal_cdf, normal_quantile, normal_two_sided, variance_p_value,
 };
 
-/// Norm of an honest payload in clips.
-const HONEST: f64 = 0.9;
 /// Distances between coordinates that are tested for correlation.
 const LAGS: usize = 16;
 /// Intervals of the chi-square on equal bins.
@@ -42,6 +37,10 @@ pub(super) struct Measured {
     pub(super) noise: Vec<Vec<f64>>,
     /// Largest error of any value.
     pub(super) rounding: f64,
+    /// What the ledger charged the device that spent most, in zCDP.
+    pub(super) charged: f64,
+    /// What it should have charged at least.
+    pub(super) due: f64,
 }
 
 /// Runs one mechanism and judges its noise.
@@ -49,66 +48,8 @@ pub(super) async fn audit(
     recipe: &AuditRecipe,
     mechanism: AuditedMechanism,
 ) -> Result<NoiseOutcome, AuditError> {
-    let measured = match mechanism {
-        AuditedMechanism::Independent => independent(recipe).await?,
-    };
+    let measured = mechanism::run(recipe, mechanism).await?;
     Ok(judge(&measured, recipe.false_alarm))
-}
-
-async fn independent(recipe: &AuditRecipe) -> Result<Measured, AuditError> {
-    let z = recipe.noise_multiplier;
-    let privacy = Privacy::central(recipe.clip, z, recipe.delta);
-    let (rounds, devices) = (recipe.noise.rounds, recipe.noise.devices);
-    let plan = Plan::new("audit-independent", &recipe.model, rounds, devices, privacy)?;
-    let trace = pipeline::run(&plan, &honest(recipe, &plan, devices)?).await?;
-    let (noise, rounding) = central_noise(&trace, devices, |_| recipe.clip, z);
-    Ok(Measured {
-        mechanism: "independent".to_owned(),
-        law_in_words: format!("N(0, ({z} C)^2) on the sum, fresh in every round"),
-        devices,
-        law: RoundLaw::independent(noise.len())?,
-        noise,
-        rounding,
-    })
-}
-
-/// Devices that send payloads on the grid, no two alike.
-fn honest(recipe: &AuditRecipe, plan: &Plan, devices: usize) -> Result<Vec<Scripted>, AuditError> {
-    let (seed, clip, dimension) = (recipe.seed, recipe.clip, plan.dimension()?);
-    let device = |number| {
-        Scripted::new(move |round| {
-            let steps = honest_steps(seed, number, round, dimension, HONEST);
-            Act::Send(values_of(&steps, clip))
-        })
-    };
-    Ok((0..devices).map(device).collect())
-}
-
-/// What releases hold beyond the exact sum of what was sent, in units of z C, with the largest error
-/// of any value; `clip` is that of each round.
-pub(super) fn central_noise(
-    trace: &Trace,
-    cohort: usize,
-    clip: impl Fn(usize) -> f32,
-    noise_multiplier: f64,
-) -> (Vec<Vec<f64>>, f64) {
-    let mut worst = 0.0f64;
-    let of_round = |(index, round): (usize, &pipeline::TracedRound)| {
-        let sigma = noise_multiplier * f64::from(clip(index));
-        let cohort = cohort as f64;
-        worst = worst.max(trace.rounding(index) * cohort / sigma);
-        let mut noise = trace.step(index);
-        noise.iter_mut().for_each(|value| *value *= cohort);
-        for sent in round.sent.values() {
-            for (value, sent) in noise.iter_mut().zip(sent) {
-                *value -= f64::from(*sent);
-            }
-        }
-        noise.iter_mut().for_each(|value| *value /= sigma);
-        noise
-    };
-    let noise = trace.rounds.iter().enumerate().map(of_round).collect();
-    (noise, worst)
 }
 
 /// The verdict on measured noise.
@@ -207,6 +148,11 @@ fn checks(
         ),
         check("correlation of rounds, worst pair", echo, 0.0, echo_p),
         Check::at_most("rounding of weights, in sigma", measured.rounding, FINE),
+        Check::at_least(
+            "charge of the ledger, in rho",
+            measured.charged,
+            measured.due,
+        ),
     ]
 }
 

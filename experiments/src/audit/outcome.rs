@@ -36,6 +36,18 @@ impl Check {
         }
     }
 
+    /// A question with a certain answer: fails when `measured` is below `limit` by more than the
+    /// rounding of floats.
+    pub(super) fn at_least(name: &str, measured: f64, limit: f64) -> Self {
+        Self {
+            name: name.to_owned(),
+            measured,
+            expected: limit,
+            p_value: None,
+            passed: measured >= limit * (1.0 - 1e-9),
+        }
+    }
+
     /// A question with a certain answer: fails when `measured` is above `limit`.
     pub(super) fn at_most(name: &str, measured: f64, limit: f64) -> Self {
         Self {
@@ -150,6 +162,130 @@ pub struct SensitivityCase {
     pub passed: bool,
 }
 
+/// What an attacker learnt about single devices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CanaryOutcome {
+    /// Canary devices, each included by a coin.
+    pub canaries: usize,
+    /// Rounds that every included one takes part in.
+    pub rounds: u32,
+    /// Delta of every epsilon here.
+    pub delta: f64,
+    /// Confidence of every lower bound.
+    pub confidence: f64,
+    /// Epsilon that the ledger states for the run with the claimed noise.
+    pub claimed: f64,
+    /// The same by the exact curve of the Gaussian mechanism.
+    pub claimed_gaussian: f64,
+    /// The attacks.
+    pub runs: Vec<CanaryRun>,
+    /// Median bound of the same attack on simulated noise of exactly the claimed size.
+    pub simulated_bound: f64,
+    /// Share of simulated attacks whose bound is above the claim: how often a right build fails.
+    pub simulated_above: f64,
+    /// Simulated attacks.
+    pub simulations: usize,
+    /// Whether every attack came out as it should.
+    pub passed: bool,
+}
+
+/// One attack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CanaryRun {
+    /// What its noise was.
+    pub name: String,
+    /// z of the run; 0 without noise.
+    pub noise_multiplier: f64,
+    /// Guesses made; the number with the best bound among those fixed before.
+    pub guesses: usize,
+    /// Right ones.
+    pub correct: usize,
+    /// Lower bound on epsilon.
+    pub bound: f64,
+    /// Epsilon of Gaussian noise that fits the scores: an estimate; none when it can't be counted.
+    pub estimate: Option<f64>,
+    /// Whether the attack must refute the claim; else it must not.
+    pub must_be_refuted: bool,
+    /// The scores.
+    pub scores: Vec<CanaryScore>,
+    /// Whether it came out as it should.
+    pub passed: bool,
+}
+
+/// How much of a canary's direction was released.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CanaryScore {
+    /// Whether it took part.
+    pub included: bool,
+    /// Its score, in units of the weights.
+    pub score: f64,
+}
+
+/// Clips that found their way, or did not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdaptiveOutcome {
+    /// Devices per round, the one that shows the clip included.
+    pub devices: usize,
+    /// Share of the updates that should be within the clip.
+    pub quantile: f64,
+    /// Step of the clip's logarithm.
+    pub learning_rate: f64,
+    /// The clip that the quantile asks for, in median norms.
+    pub target: f64,
+    /// Largest distance of the last clips' mean logarithm from the target's.
+    pub tolerance: f64,
+    /// Probability that a right build fails one statistical check here.
+    pub false_alarm: f64,
+    /// From each start.
+    pub runs: Vec<AdaptiveRun>,
+    /// Whether all of them passed.
+    pub passed: bool,
+}
+
+/// The clips of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdaptiveRun {
+    /// The first clip, in median norms.
+    pub start: f64,
+    /// Rounds that move the clip and release nothing else; 0 when all rounds do both.
+    pub estimation_rounds: u32,
+    /// The clip of each round, in median norms, read off what the devices sent.
+    pub clips: Vec<f64>,
+    /// The clip after so many rounds by the field's default rule from the same start.
+    pub field_clips: Vec<f64>,
+    /// The questions.
+    pub checks: Vec<Check>,
+    /// Whether all checks passed.
+    pub passed: bool,
+}
+
+/// The field's default (Flower 1.41's rules, re-derived) on the same inputs, beside ours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FieldOutcome {
+    /// Devices of the round.
+    pub devices: usize,
+    /// Examples of the device that is left out; all others hold one.
+    pub examples: usize,
+    /// z that was asked for.
+    pub noise_multiplier: f64,
+    /// Rounds.
+    pub rounds: u32,
+    /// Delta of every epsilon here.
+    pub delta: f64,
+    /// How far leaving the device out moves our mean, times cohort / clip.
+    pub our_change: f64,
+    /// How far it moves theirs.
+    pub field_change: f64,
+    /// Noise over change, ours.
+    pub our_multiplier: f64,
+    /// Noise over change, theirs.
+    pub field_multiplier: f64,
+    /// Epsilon of that, ours.
+    pub our_epsilon: f64,
+    /// Epsilon of that, theirs.
+    pub field_epsilon: f64,
+}
+
 /// What an audit found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuditOutcome {
@@ -161,6 +297,12 @@ pub struct AuditOutcome {
     pub noise: Vec<NoiseOutcome>,
     /// Part 2.
     pub sensitivity: SensitivityOutcome,
+    /// Part 3.
+    pub canaries: CanaryOutcome,
+    /// Part 4; none when the recipe leaves it out.
+    pub adaptive: Option<AdaptiveOutcome>,
+    /// Part 5, no verdict.
+    pub field: FieldOutcome,
     /// Whether every part passed.
     pub passed: bool,
 }

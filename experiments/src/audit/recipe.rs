@@ -37,6 +37,11 @@ pub struct AuditRecipe {
     pub noise: NoiseRecipe,
     /// Part 2: what one device changes.
     pub sensitivity: SensitivityRecipe,
+    /// Part 3: what an attacker learns.
+    pub canary: CanaryRecipe,
+    /// Part 4: where an adaptive clip goes; left out when absent.
+    #[serde(default)]
+    pub adaptive: Option<AdaptiveRecipe>,
 }
 
 /// The only kind of recipe that this type reads.
@@ -69,6 +74,10 @@ pub struct NoiseRecipe {
     pub devices: usize,
     /// Rounds.
     pub rounds: u32,
+    /// Participations that a device may have (k) where noise is correlated.
+    pub max_participations: u32,
+    /// Rounds from one participation of a device to its next (b) where noise is correlated.
+    pub min_separation: u32,
 }
 
 /// A way to add noise.
@@ -77,6 +86,14 @@ pub struct NoiseRecipe {
 pub enum AuditedMechanism {
     /// Fresh noise on the sum of every round.
     Independent,
+    /// DP-FTRL with a buffered linear Toeplitz matrix.
+    Blt,
+    /// DP-FTRL with a binary tree.
+    Tree,
+    /// Fresh noise in units of a clip that moves.
+    AdaptiveClip,
+    /// Every device adds the noise itself.
+    Local,
 }
 
 /// Part 2: what one device changes.
@@ -89,6 +106,43 @@ pub struct SensitivityRecipe {
     pub rounds: u32,
     /// Examples of the device that holds many; all others hold one.
     pub examples: usize,
+}
+
+/// Part 3: what an attacker learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryRecipe {
+    /// Canary devices, each included by a coin; no more than the model has parameters.
+    pub canaries: usize,
+    /// Rounds that every included one takes part in.
+    pub rounds: u32,
+    /// z of the run whose claim is put to the test.
+    pub noise_multiplier: f64,
+    /// How many times smaller the noise is that the attack must notice.
+    pub shrink: f64,
+    /// Confidence of the lower bounds, in [0.5, 0.999].
+    pub confidence: f64,
+    /// Numbers of guesses to try, as shares of the canaries; fixed before the run.
+    pub guesses: Vec<f64>,
+}
+
+/// Part 4: where an adaptive clip goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdaptiveRecipe {
+    /// Devices per round, one of which only shows the clip.
+    pub devices: usize,
+    /// Rounds.
+    pub rounds: u32,
+    /// First clips, in median norms.
+    pub starts: Vec<f64>,
+    /// Share of the updates that should be within the clip.
+    pub quantile: f64,
+    /// Step of the clip's logarithm.
+    pub learning_rate: f64,
+    /// Rounds that release while the clip is frozen, in the run that estimates it first; 0: no such
+    /// run.
+    pub frozen_rounds: u32,
 }
 
 impl AuditRecipe {
@@ -146,6 +200,13 @@ impl AuditRecipe {
         within("model.classes", self.model.classes, 2, 4096)?;
         within("noise.devices", self.noise.devices, 1, 1000)?;
         within("noise.rounds", self.noise.rounds, 2, 64)?;
+        within(
+            "noise.max_participations",
+            self.noise.max_participations,
+            1,
+            64,
+        )?;
+        within("noise.min_separation", self.noise.min_separation, 1, 64)?;
         within("sensitivity.devices", self.sensitivity.devices, 2, 1000)?;
         within("sensitivity.rounds", self.sensitivity.rounds, 1, 64)?;
         within(
@@ -153,7 +214,35 @@ impl AuditRecipe {
             self.sensitivity.examples,
             2,
             100_000,
-        )
+        )?;
+        self.canary.check()?;
+        self.adaptive.as_ref().map_or(Ok(()), AdaptiveRecipe::check)
+    }
+}
+
+impl CanaryRecipe {
+    fn check(&self) -> Result<(), AuditError> {
+        within("canary.canaries", self.canaries, 8, 2000)?;
+        within("canary.rounds", self.rounds, 1, 64)?;
+        within("canary.noise_multiplier", self.noise_multiplier, 0.1, 100.0)?;
+        within("canary.shrink", self.shrink, 2.0, 100.0)?;
+        within("canary.confidence", self.confidence, 0.5, 0.999)?;
+        within("canary.guesses", self.guesses.len(), 1, 16)?;
+        let mut shares = self.guesses.iter();
+        shares.try_for_each(|share| within("canary.guesses", *share, 0.01, 1.0))
+    }
+}
+
+impl AdaptiveRecipe {
+    fn check(&self) -> Result<(), AuditError> {
+        within("adaptive.devices", self.devices, 8, 1000)?;
+        within("adaptive.rounds", self.rounds, 12, 500)?;
+        within("adaptive.starts", self.starts.len(), 1, 8)?;
+        let mut starts = self.starts.iter();
+        starts.try_for_each(|start| within("adaptive.starts", *start, 1e-3, 1e3))?;
+        within("adaptive.quantile", self.quantile, 0.1, 0.9)?;
+        within("adaptive.learning_rate", self.learning_rate, 0.01, 1.0)?;
+        within("adaptive.frozen_rounds", self.frozen_rounds, 0, 64)
     }
 }
 
@@ -175,6 +264,10 @@ impl std::fmt::Display for AuditedMechanism {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
             Self::Independent => "independent",
+            Self::Blt => "blt",
+            Self::Tree => "tree",
+            Self::AdaptiveClip => "adaptive clip",
+            Self::Local => "local",
         })
     }
 }

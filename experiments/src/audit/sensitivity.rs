@@ -8,8 +8,9 @@ use tributary_aggregator::SCALE;
 
 use super::AuditError;
 use super::device::{Act, Scripted};
+use super::field::{self, Contribution};
 use super::grid::{honest_steps, steps_of_squared_norm, values_of};
-use super::outcome::{SensitivityCase, SensitivityOutcome};
+use super::outcome::{FieldOutcome, SensitivityCase, SensitivityOutcome};
 use super::pipeline::{self, Trace};
 use super::plan::{Plan, Privacy};
 use super::recipe::AuditRecipe;
@@ -37,7 +38,7 @@ struct Variation {
 pub(super) async fn audit(
     recipe: &AuditRecipe,
     progress: &dyn Progress,
-) -> Result<SensitivityOutcome, AuditError> {
+) -> Result<(SensitivityOutcome, FieldOutcome), AuditError> {
     let plan = plan(recipe)?;
     let dimension = plan.dimension()?;
     let bound = bound(dimension);
@@ -75,7 +76,46 @@ pub(super) async fn audit(
     let with = run(recipe, &weighted, variation.device.clone()).await?;
     outcome.add(recipe, &variation, &with, &without);
     outcome.passed = outcome.cases.iter().all(|case| case.passed);
-    Ok(outcome)
+    let plain = plain.as_ref().map_or(&with, |plain| plain);
+    let field = field_default(recipe, plain, outcome.cases.first())?;
+    Ok((outcome, field))
+}
+
+/// What the field's default would have made of what the devices sent in the first round, had device 0
+/// held many examples and the others one each.
+fn field_default(
+    recipe: &AuditRecipe,
+    plain: &Trace,
+    ours: Option<&SensitivityCase>,
+) -> Result<FieldOutcome, AuditError> {
+    let settings = &recipe.sensitivity;
+    let first = plain.rounds.first().map(|round| &round.sent);
+    let sent = first.into_iter().flatten();
+    let contribution = |(number, update): (&usize, &Vec<f32>)| Contribution {
+        update: update.clone(),
+        examples: if *number == 0 { settings.examples } else { 1 },
+    };
+    let contributions: Vec<Contribution> = sent.map(contribution).collect();
+    let clips = settings.devices as f64 / f64::from(recipe.clip);
+    let field_change = clips * field::change_of_mean(&contributions, 0);
+    let our_change = ours.map_or(f64::NAN, |case| case.distance);
+    let z = recipe.noise_multiplier;
+    // both add noise of deviation z C / n to the mean
+    let (our_multiplier, field_multiplier) = (z / our_change, z / field_change);
+    let (rounds, delta) = (settings.rounds, recipe.delta);
+    Ok(FieldOutcome {
+        devices: settings.devices,
+        examples: settings.examples,
+        noise_multiplier: z,
+        rounds,
+        delta,
+        our_change,
+        field_change,
+        our_multiplier,
+        field_multiplier,
+        our_epsilon: field::epsilon(our_multiplier, rounds, delta)?,
+        field_epsilon: field::epsilon(field_multiplier, rounds, delta)?,
+    })
 }
 
 fn plan(recipe: &AuditRecipe) -> Result<Plan, AuditError> {
