@@ -49,59 +49,64 @@ async fn independent(recipe: &AuditRecipe) -> Result<Measured, AuditError> {
 }
 
 async fn blt(recipe: &AuditRecipe) -> Result<Measured, AuditError> {
-    let z = recipe.noise_multiplier;
-    let (plan, trace) = correlated(recipe, "blt").await?;
-    let (noise, rounding) = central_noise(&trace, plan.cohort, |_| recipe.clip, z);
     // the recipe's limits decide the matrix: anybody can work it out again
     let settings = &recipe.noise;
     let limits = Participation {
         rounds: settings.rounds,
         most: settings.max_participations,
-        separation: settings.min_separation,
+        separation: settings.min_separation.min(settings.rounds),
     };
     let blt = Blt::optimise(&limits)?;
-    let coefficients = blt.coefficients(noise.len());
-    let sensitivity = toeplitz_sensitivity(&coefficients, &limits);
-    Ok(Measured {
-        mechanism: "blt".to_owned(),
-        law_in_words: format!(
-            "C\u{207b}\u{b9} times seeds of N(0, ({z} C)\u{b2}), {} buffers, theta {:.3?}",
-            blt.buffers(),
-            blt.theta()
-        ),
-        devices: plan.cohort,
-        law: RoundLaw::toeplitz(&blt.inverse_coefficients(noise.len()))?,
-        charged: trace.spend.rho,
-        due: sensitivity * longest(&plan)?.powi(2) / (2.0 * z * z),
-        noise,
-        rounding,
-    })
+    let rounds = settings.rounds as usize;
+    let sensitivity = toeplitz_sensitivity(&blt.coefficients(rounds), &limits);
+    let law = RoundLaw::toeplitz(&blt.inverse_coefficients(rounds))?;
+    let words = format!("{} buffers, theta {:.3?}", blt.buffers(), blt.theta());
+    correlated(recipe, "blt", law, sensitivity, &words).await
 }
 
 async fn tree(recipe: &AuditRecipe) -> Result<Measured, AuditError> {
-    let z = recipe.noise_multiplier;
-    let (plan, trace) = correlated(recipe, "tree").await?;
-    let (noise, rounding) = central_noise(&trace, plan.cohort, |_| recipe.clip, z);
     let settings = &recipe.noise;
     let sensitivity = tree_sensitivity(
         settings.rounds,
         settings.max_participations,
         settings.min_separation,
     );
+    let law = RoundLaw::tree(settings.rounds as usize)?;
+    let words = "nodes of a binary tree, the open ones in every release";
+    correlated(recipe, "tree", law, f64::from(sensitivity), words).await
+}
+
+/// Under correlated noise z is in units of what one device can change over the whole run: seeds have
+/// deviation z times the root of the `sensitivity` (squared, in clips) times B, and the run costs
+/// 1 / (2 z^2) in all.
+async fn correlated(
+    recipe: &AuditRecipe,
+    mechanism: &str,
+    law: RoundLaw,
+    sensitivity: f64,
+    words: &str,
+) -> Result<Measured, AuditError> {
+    let z = recipe.noise_multiplier;
+    let (plan, trace) = run_correlated(recipe, mechanism).await?;
+    let deviation = z * sensitivity.sqrt() * longest(&plan)?;
+    let (noise, rounding) = central_noise(&trace, plan.cohort, |_| recipe.clip, deviation);
     Ok(Measured {
-        mechanism: "tree".to_owned(),
-        law_in_words: format!("nodes of N(0, ({z} C)\u{b2}), the open ones in every release"),
+        mechanism: mechanism.to_owned(),
+        law_in_words: format!("seeds of N(0, ({deviation:.4} C)\u{b2}), {words}"),
         devices: plan.cohort,
-        law: RoundLaw::tree(noise.len())?,
+        law,
         charged: trace.spend.rho,
-        due: f64::from(sensitivity) * longest(&plan)?.powi(2) / (2.0 * z * z),
+        due: 1.0 / (2.0 * z * z),
         noise,
         rounding,
     })
 }
 
 /// A run with correlated noise; enough devices that each keeps to its limits.
-async fn correlated(recipe: &AuditRecipe, mechanism: &str) -> Result<(Plan, Trace), AuditError> {
+async fn run_correlated(
+    recipe: &AuditRecipe,
+    mechanism: &str,
+) -> Result<(Plan, Trace), AuditError> {
     let settings = &recipe.noise;
     let (most, apart) = (settings.max_participations, settings.min_separation);
     let mut plan = plan(recipe, mechanism, format!("mechanism = \"{mechanism}\"\n"))?;
@@ -246,7 +251,8 @@ fn toeplitz_sensitivity(coefficients: &[f64], limits: &Participation) -> f64 {
 }
 
 /// Largest sum over tree nodes of the squared number of participations below them, over all patterns
-/// that the limits allow; tried one by one.
+/// that the limits allow; tried one by one. Only nodes that some release uses count: the binary
+/// decomposition of 1..=t never needs a right child.
 fn tree_sensitivity(rounds: u32, most: u32, apart: u32) -> u32 {
     fn best(rounds: u32, left: u32, apart: u32, from: u32, taken: &mut Vec<u32>) -> u32 {
         let mut largest = nodes(taken, rounds);
@@ -262,7 +268,7 @@ fn tree_sensitivity(rounds: u32, most: u32, apart: u32) -> u32 {
     fn nodes(taken: &[u32], rounds: u32) -> u32 {
         let levels = 0..=rounds.ilog2();
         let of_level = |level: u32| {
-            let nodes = 0..rounds.div_ceil(1 << level);
+            let nodes = (0..rounds >> level).step_by(2);
             let squares = nodes.map(|node| {
                 let below = taken.iter().filter(|round| **round >> level == node);
                 (below.count() as u32).pow(2)
@@ -289,12 +295,12 @@ mod tests {
         let expected = 1.0 + 0.25 + 1.5625 + 0.390_625;
         let sensitivity = toeplitz_sensitivity(&[1.0, 0.5, 0.25, 0.125], &limits);
         assert!((sensitivity - expected).abs() < 1e-12);
-        // one participation in 8 rounds: a node on each of four levels
+        // one participation in 8 rounds: the first is in a node of each of four levels
         assert_eq!(tree_sensitivity(8, 1, 1), 4);
-        // rounds 1 and 5: two leaves, two pairs, two quads, and twice in the root
-        assert_eq!(tree_sensitivity(8, 2, 4), 2 + 2 + 2 + 4);
-        // every round
-        assert_eq!(tree_sensitivity(4, 4, 1), 4 + 8 + 16);
+        // rounds 1 and 5: leaves 1 and 5, pairs 1-2 and 5-6, 1-4, and twice in 1-8
+        assert_eq!(tree_sensitivity(8, 2, 4), 2 + 2 + 1 + 4);
+        // every round: leaves 1 and 3, twice in 1-2, four times in 1-4
+        assert_eq!(tree_sensitivity(4, 4, 1), 2 + 4 + 16);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use tributary_coordinator::{Server, ServerConfig};
 use tributary_device::{
     Agent, AgentError, AgentOptions, Connections, Environment, Hardware, Identity, MemorySlots,
-    SessionMode, Token, VolatileMemory,
+    SessionMode, Token, VolatileMemory, VolatileRecord,
 };
 use tributary_proto::v1::{self, PrivacySpend, RunState};
 
@@ -157,6 +157,9 @@ fn options(
         data: Arc::new(Blank::new(device.examples, plan.features)),
         slots: Box::new(MemorySlots::default()),
         memory: Arc::new(VolatileMemory::default()),
+        record: Arc::new(VolatileRecord::default()),
+        // what is audited is what a real device does
+        simulated: false,
         conduct: Arc::new(ScriptedConduct {
             number,
             device: device.clone(),
@@ -188,6 +191,12 @@ async fn follow(plan: &Plan, endpoint: &str, sent: &Sent) -> Result<Trace, Runne
     })?;
     let model = operator.model(&first.told.model_digest).await?.model;
     let parent = model.unwrap_or_default().parent;
+    // a round that only estimates the clip publishes the version that it started from
+    let parent = if parent.is_empty() {
+        first.told.model_digest.clone()
+    } else {
+        parent
+    };
     let spend = operator.privacy().await?.worst_device;
     Ok(Trace {
         start: operator.model_file(&parent).await?.weights,

@@ -26,6 +26,10 @@ pub(super) fn chi_square_two_sided(sum: f64, freedom: f64) -> f64 {
     let Ok(law) = ChiSquared::new(freedom) else {
         return 0.0;
     };
+    // what is no number rejects; the law would refuse to take it
+    if !(sum >= 0.0 && sum.is_finite()) {
+        return 0.0;
+    }
     (2.0 * law.cdf(sum).min(law.sf(sum))).min(1.0)
 }
 

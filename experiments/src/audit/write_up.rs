@@ -124,7 +124,11 @@ fn checks(outcome: &AuditOutcome) -> Result<String, ReportError> {
         add("canaries", &run.name, &check);
     }
     for run in outcome.adaptive.iter().flat_map(|adaptive| &adaptive.runs) {
-        let subject = format!("from {} medians", run.start);
+        let phase = match run.estimation_rounds {
+            0 => "",
+            _ => ", then frozen",
+        };
+        let subject = format!("from {} medians{phase}", run.start);
         run.checks
             .iter()
             .for_each(|check| add("adaptive clip", &subject, check));
