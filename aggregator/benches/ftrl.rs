@@ -33,8 +33,9 @@ fn optimise(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// `add_next` is the whole round: seeds, correlation and sum. `seeds` is the same number of seeds
-/// alone, at the same sigma (noise multiplier 7); the rest is the price of the correlation.
+/// `add_next` is the whole round: seeds, correlation and sum, at noise multiplier 7. `seeds` is the
+/// same number of seeds alone, and `seeds_fine` on the finer grid that a BLT draws them on; the rest
+/// is the price of the correlation.
 fn rounds(criterion: &mut Criterion) {
     let blt = blt();
     let sigma = blt.squared_sensitivity(&limits()).sqrt() * 7.0 * f64::from(1u32 << 20);

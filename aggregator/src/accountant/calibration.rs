@@ -198,7 +198,7 @@ fn least_noise(
         if probe % 3 == 2 {
             last_gap = gap;
         }
-        let mut middle = if probe % 2 == 0 {
+        let mut middle = if probe.is_multiple_of(2) {
             chord + nudge
         } else {
             chord - nudge

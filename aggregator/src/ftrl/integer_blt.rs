@@ -49,8 +49,8 @@
 //! differ by one device's contributions, at most 2^44 on the grid of the sums and 2^60 here. So
 //! |S_m| < 2^62 for both. Arithmetic saturates: beyond that nothing wraps or panics either.
 
-use super::Blt;
 use super::geometric::series;
+use super::{Blt, MAX_BUFFERS};
 
 /// Bits that seeds and noise have below the grid of the sums.
 pub(super) const GRID_BITS: u32 = 8;
@@ -87,27 +87,38 @@ impl IntegerBlt {
     /// One round: `noise` holds the seeds on the fine grid and becomes the noise on that grid.
     /// `buffers` are the slices of the buffers for the same coordinates.
     pub(super) fn step(&self, noise: &mut [i64], buffers: &mut [&mut [i64]]) {
-        const BLOCK: usize = 64;
-        let mut taken = [0i128; BLOCK];
-        for start in (0..noise.len()).step_by(BLOCK) {
-            let end = noise.len().min(start + BLOCK);
-            let block = &mut noise[start..end];
-            let taken = &mut taken[..end - start];
-            taken.fill(0);
-            for (buffer, &omega) in buffers.iter().zip(&self.omega) {
-                for (taken, &value) in taken.iter_mut().zip(&buffer[start..end]) {
-                    // |sum| <= 2^63 (2^63 sum omega + m / 2) < 2^127
-                    *taken += i128::from(omega) * i128::from(value);
-                }
+        match buffers.len() {
+            1 => self.step_all::<1>(noise, buffers),
+            2 => self.step_all::<2>(noise, buffers),
+            3 => self.step_all::<3>(noise, buffers),
+            4 => self.step_all::<4>(noise, buffers),
+            _ => self.step_all::<MAX_BUFFERS>(noise, buffers),
+        }
+    }
+
+    /// The loop for at most N buffers, which live in registers; missing ones stay zero.
+    fn step_all<const N: usize>(&self, noise: &mut [i64], buffers: &mut [&mut [i64]]) {
+        let padded = |values: &[i64]| -> [i64; N] {
+            std::array::from_fn(|m| values.get(m).copied().unwrap_or(0))
+        };
+        let (theta, omega) = (padded(&self.theta), padded(&self.omega));
+        for (index, seed) in noise.iter_mut().enumerate() {
+            let mut held = [0i64; N];
+            for (held, buffer) in held.iter_mut().zip(buffers.iter()) {
+                *held = buffer[index];
             }
-            for (seed, taken) in block.iter_mut().zip(taken.iter()) {
-                *seed = seed.saturating_sub(shift(*taken, PARAMETER_BITS + BUFFER_BITS));
-            }
-            for (buffer, &theta) in buffers.iter_mut().zip(&self.theta) {
-                for (value, &emitted) in buffer[start..end].iter_mut().zip(block.iter()) {
-                    let kept = shift(i128::from(theta) * i128::from(*value), PARAMETER_BITS);
-                    *value = kept.saturating_add(emitted.saturating_mul(1 << BUFFER_BITS));
-                }
+            // |sum| <= 2^63 (2^63 sum omega + m / 2) < 2^127
+            let taken = held
+                .iter()
+                .zip(&omega)
+                .map(|(&held, &omega)| i128::from(omega) * i128::from(held))
+                .sum();
+            *seed = seed.saturating_sub(shift(taken, PARAMETER_BITS + BUFFER_BITS));
+            let emitted = seed.saturating_mul(1 << BUFFER_BITS);
+            let kept = held.iter().zip(&theta);
+            for (buffer, (&held, &theta)) in buffers.iter_mut().zip(kept) {
+                let kept = shift(i128::from(theta) * i128::from(held), PARAMETER_BITS);
+                buffer[index] = kept.saturating_add(emitted);
             }
         }
     }

@@ -109,7 +109,8 @@ impl Blt {
     /// The BLT of 1 to 4 buffers with the least [`Blt::max_loss`] under the limits; the fewest
     /// buffers that come within 0.25 % of the best.
     ///
-    /// Deterministic. Where nothing beats fresh noise in every round (a device may join nearly every
+    /// Deterministic on one machine; logarithms may differ in the last place on another, so store the
+    /// answer with the run. Where nothing beats fresh noise in every round (a device may join nearly every
     /// round), the answer is valid but as good as no correlation: [`Blt::gain`] is 1 then.
     ///
     /// # Errors

@@ -100,6 +100,22 @@ proptest! {
     }
 
     #[test]
+    fn a_further_participation_never_costs_less_than_nothing(
+        blt in any_blt(), n in 1u32..400, b in 1u32..100,
+    ) {
+        let p = Participation::new(n, 1, b.min(n)).unwrap();
+        for strategy in [Strategy::Tree, Strategy::Blt(blt)] {
+            let charge = |k| strategy.squared_sensitivity(&p.with_most(k), 1 << 20, 1000).unwrap();
+            for k in 1..20 {
+                prop_assert!(charge(k + 1) >= charge(k));
+            }
+            // what does not fit into the run costs nothing
+            let fitting = p.with_most(1000).effective_most();
+            prop_assert_eq!(charge(1000), charge(fitting));
+        }
+    }
+
+    #[test]
     fn the_inverse_of_a_blt_leads_back_to_it(blt in any_blt()) {
         // Kaluza: 1, then nothing positive, and more than -1 together
         let inverse = blt.inverse_coefficients(200);

@@ -27,7 +27,8 @@ impl Strategy {
     /// whole run: rho of the run is this over 2 sigma^2.
     ///
     /// `bound` is the largest L2 norm B of one contribution in grid units. The charge of the j-th
-    /// participation is the difference between `participation.with_most(j)` and `with_most(j - 1)`.
+    /// participation is what `participation.with_most(j)` costs more than `with_most(j - 1)`, or than
+    /// nothing for the first; it is never negative, and nothing beyond the ones that fit.
     ///
     /// For a BLT it includes everything that rounding can add; the proofs are in `integer_blt` and
     /// `tree`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tributary_aggregator::ftrl::Strategy;
 use tributary_model::{Digest, Personalisation};
 use tributary_proto::{DeviceId, RunId};
 
@@ -155,6 +156,9 @@ pub struct RunState {
     pub earlier: BTreeMap<u32, Digest>,
     /// Newest state of the server optimiser and of correlated noise.
     pub server: Option<Digest>,
+    /// How the noise of the rounds hangs together, as it was planned; none when it does not.
+    #[serde(default)]
+    pub strategy: Option<Strategy>,
     /// The clip of the open round, where it moved from what was asked for.
     #[serde(default)]
     pub clip: Option<f32>,
@@ -229,6 +233,7 @@ impl RunState {
             control: None,
             earlier: BTreeMap::new(),
             server: None,
+            strategy: None,
             clip: None,
             participations: BTreeMap::new(),
             history: Vec::new(),

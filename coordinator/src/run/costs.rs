@@ -60,12 +60,17 @@ pub struct RunCosts {
 }
 
 impl RunCosts {
-    /// The price of a run whose updates are checked on `fixed`.
+    /// The price of a run whose updates are checked on `fixed`. Correlated noise is planned anew unless
+    /// its strategy is `known`: a run keeps the one that it began with, on whatever machine it goes on.
     ///
     /// # Errors
     /// When the noise or the cap can't be represented, or the plan is one that correlated noise can't
     /// serve.
-    pub fn new(spec: &RunSpec, fixed: &FixedPoint) -> Result<Self, CoordinatorError> {
+    pub fn new(
+        spec: &RunSpec,
+        fixed: &FixedPoint,
+        known: Option<&Strategy>,
+    ) -> Result<Self, CoordinatorError> {
         let privacy = &spec.privacy;
         let mut costs = Self {
             noise: SumNoise::None,
@@ -94,8 +99,18 @@ impl RunCosts {
         costs.set_clip(spec)?;
         match privacy.mechanism {
             NoiseMechanism::Independent => costs.set_independent(spec, fixed)?,
-            NoiseMechanism::Blt => costs.set_correlated(spec, fixed, true)?,
-            NoiseMechanism::Tree => costs.set_correlated(spec, fixed, false)?,
+            NoiseMechanism::Blt => {
+                let strategy = match known {
+                    Some(strategy) => strategy.clone(),
+                    None => Strategy::Blt(Blt::optimise(&pattern(spec)?)?),
+                };
+                costs.mechanism = Mechanism::CorrelatedBlt;
+                costs.set_correlated(spec, fixed, strategy)?;
+            }
+            NoiseMechanism::Tree => {
+                costs.mechanism = Mechanism::CorrelatedTree;
+                costs.set_correlated(spec, fixed, Strategy::Tree)?;
+            }
         }
         Ok(costs)
     }
@@ -144,14 +159,9 @@ impl RunCosts {
         &mut self,
         spec: &RunSpec,
         fixed: &FixedPoint,
-        blt: bool,
+        strategy: Strategy,
     ) -> Result<(), CoordinatorError> {
         let pattern = pattern(spec)?;
-        let strategy = if blt {
-            Strategy::Blt(Blt::optimise(&pattern)?)
-        } else {
-            Strategy::Tree
-        };
         let squared = |most: u32| -> Result<u128, CoordinatorError> {
             let pattern = Pattern::new(pattern.rounds, most, pattern.separation)?;
             Ok(strategy.squared_sensitivity(&pattern, fixed.bound(), fixed.dimension())?)
@@ -164,11 +174,6 @@ impl RunCosts {
             self.spent.push(seeds.rho(squared(most)?)?.pico());
         }
         self.noise = SumNoise::Correlated { strategy, seeds };
-        self.mechanism = if blt {
-            Mechanism::CorrelatedBlt
-        } else {
-            Mechanism::CorrelatedTree
-        };
         Ok(())
     }
 
@@ -299,7 +304,7 @@ mod tests {
         spec.rounds.min_separation = 3;
         spec.rounds.max_participations = u32::MAX;
         change(&mut spec);
-        let costs = RunCosts::new(&spec, &fixed()).unwrap();
+        let costs = RunCosts::new(&spec, &fixed(), None).unwrap();
         (spec, costs)
     }
 

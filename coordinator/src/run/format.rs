@@ -1,5 +1,6 @@
 //! How the updates of a run are checked and counted, and the limits of what it keeps for that.
 
+use tributary_aggregator::ftrl::Strategy;
 use tributary_aggregator::{Codec, FixedPoint, LocalNoise, RobustSpec, UnknownCodec, UpdateError};
 use tributary_model::{ModelFile, Personalisation};
 
@@ -13,11 +14,16 @@ use crate::spec::{PrivacyMode, RunSpec};
 /// Memory that the updates of one robust round may take.
 const MAX_RESERVOIR: u64 = 1 << 30;
 
-/// How updates of a run are checked and counted, and what they cost.
+/// How updates of a run are checked and counted, and what they cost; `known` is the strategy of its
+/// correlated noise, where it has begun.
 ///
 /// # Errors
 /// When the codec, the clip, the personal layers or the rule don't fit the model.
-pub fn format(spec: &RunSpec, base: &ModelFile) -> Result<(Format, RunCosts), CoordinatorError> {
+pub fn format(
+    spec: &RunSpec,
+    base: &ModelFile,
+    known: Option<&Strategy>,
+) -> Result<(Format, RunCosts), CoordinatorError> {
     let graph = base.spec.graph()?;
     if let Some(personalisation) = &spec.training.personalisation {
         personalisation.check(&graph)?;
@@ -35,7 +41,7 @@ pub fn format(spec: &RunSpec, base: &ModelFile) -> Result<(Format, RunCosts), Co
     let fixed = grid(spec, spec.privacy.clip, payload.len())?;
     let robust = spec.aggregation.robust(spec.rounds.minimum());
     check_reservoir(spec, robust.as_ref(), payload.len())?;
-    let costs = RunCosts::new(spec, &fixed)?;
+    let costs = RunCosts::new(spec, &fixed, known)?;
     let format = Format {
         codec,
         fixed,

@@ -59,7 +59,7 @@ fn fewer_participations(spec: &RunSpec, fixed: &FixedPoint, left: u64) -> Option
     let fits = |most: u32| {
         let mut fewer = spec.clone();
         fewer.rounds.max_participations = most;
-        let costs = RunCosts::new(&fewer, fixed);
+        let costs = RunCosts::new(&fewer, fixed, None);
         costs.is_ok_and(|costs| costs.worst_case(&fewer) <= left)
     };
     if spec.privacy.mechanism != NoiseMechanism::Independent {
@@ -92,7 +92,7 @@ fn more_noise(spec: &RunSpec, fixed: &FixedPoint, wanted: u64, left: u64) -> Opt
         if noise > MAX_NOISE {
             return None;
         }
-        let costs = RunCosts::new(&noisier, fixed).ok()?;
+        let costs = RunCosts::new(&noisier, fixed, None).ok()?;
         if costs.worst_case(&noisier) <= left {
             return Some(noise);
         }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn costs(spec: &RunSpec) -> RunCosts {
-        RunCosts::new(spec, &fixed()).unwrap()
+        RunCosts::new(spec, &fixed(), None).unwrap()
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub async fn start_run(
         None => random_bytes()?,
     };
     let (model, base) = first_model(core, &spec, &id, key, &mut batch).await?;
-    let (format, costs) = format(&spec, &base)?;
+    let (format, costs) = format(&spec, &base, None)?;
     check_server_state(&spec, &costs, format.payload.len())?;
     let spent = core.ledger.worst_of(&spec.regions);
     check_budget(&spec, &costs, &format.fixed, spent)?;
@@ -67,6 +67,7 @@ pub async fn start_run(
     let mut state = RunState::new(id, spec, key, model, core.clock.now_ms());
     state.variants = variants;
     state.drift_id = origin.drift_id;
+    state.strategy = costs.strategy().cloned();
     if !origin.idempotency_key.is_empty() {
         let key = start_key(&origin.idempotency_key);
         batch.put_json(Table::Meta, key, &state.id, Expect::Absent)?;
@@ -123,7 +124,7 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
     core.registry.sweep(controls).await?;
     for (id, journal, state) in recovered {
         let bases = current_models(core, &state).await?;
-        let (mut format, costs) = format(&state.spec, &bases[0])?;
+        let (mut format, costs) = format(&state.spec, &bases[0], state.strategy.as_ref())?;
         if let Some(clip) = state.clip {
             format = format.with_clip(&state.spec, clip)?;
         }

@@ -9,6 +9,8 @@
 //! into it and only adds; mass above it is bounded by Chernoff and added to delta as well; so is the
 //! rounding of the transform, as a floor under every cell.
 
+use std::ops::Range;
+
 use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
 
@@ -123,8 +125,7 @@ impl StepLoss {
         let top = top.max(high);
         let first = (bottom / self.grid).floor();
         let points = (top / self.grid).ceil() - first + 1.0;
-        // written so that NaN is refused
-        if !(points <= MOST_POINTS) {
+        if !(..=MOST_POINTS).contains(&points) {
             let factor = points / MOST_POINTS;
             return Err(TooWide { factor });
         }
@@ -162,22 +163,28 @@ fn power(masses: &mut [f64], steps: u64) -> f64 {
     let mut planner = RealFftPlanner::<f64>::new();
     let forward = planner.plan_fft_forward(size);
     let inverse = planner.plan_fft_inverse(size);
+    let norm = masses.iter().map(|p| p * p).sum::<f64>().sqrt();
     let mut spectrum = forward.make_output_vec();
     // both calls fail on wrong lengths only, and on an imaginary part that is cleared below
     let _ = forward.process(masses, &mut spectrum);
-    let count = steps as f64;
-    let dropped = (2.0 * LN_DROPPED / count).exp();
-    let mut sum = 0.0;
+    let mut errors = Rounding::new(size, steps, norm);
+    let least = if steps == 1 {
+        0.0
+    } else {
+        (LN_DROPPED / steps as f64).exp()
+    };
+    let mut dropped = 0usize;
     for value in &mut spectrum {
         let squared = value.norm_sqr();
-        if squared < dropped {
+        if squared < least * least {
             *value = Complex::new(0.0, 0.0);
+            dropped += 1;
             continue;
         }
         *value = complex_power(*value, steps);
-        // |X|^(T - 1), by which an error of X is magnified T-fold
-        sum += value.norm() / squared.sqrt();
+        errors.add(squared.sqrt(), value.norm());
     }
+    errors.add_dropped(least, dropped);
     spectrum[0].im = 0.0;
     if let Some(last) = spectrum.last_mut() {
         last.im = 0.0;
@@ -187,10 +194,64 @@ fn power(masses: &mut [f64], steps: u64) -> f64 {
     for mass in masses.iter_mut() {
         *mass *= scale;
     }
-    // a transform errs by a few roundings per level, relative to the sum of its inputs
-    let rounding = f64::EPSILON * (4.0 * (size as f64).log2() + 8.0);
-    let kept = 2.0 * sum * scale * rounding * (count + 1.0);
-    kept + (LN_DROPPED * (count - 1.0).max(1.0) / count).exp()
+    errors.bound()
+}
+
+/// The rounding of a power taken through two transforms.
+///
+/// A transform of n = 2^l points errs in each output by at most about l roundings of the sum of all
+/// inputs, and in the Euclidean norm by about l roundings of the norm (Higham 2002, theorem 24.2,
+/// taken twice as large). An error of X becomes T |X|^(T - 1) times as large in X^T, to which the
+/// multiplications add T roundings. The smaller of both kinds of bound is taken for each transform.
+struct Rounding {
+    size: f64,
+    steps: f64,
+    norm: f64,
+    relative: f64,
+    /// Sum of |X|^(T - 1), and of its squares.
+    magnified: (f64, f64),
+    /// Sum of |X|^T, and of its squares.
+    powers: (f64, f64),
+}
+
+impl Rounding {
+    fn new(size: usize, steps: u64, norm: f64) -> Self {
+        let size = size as f64;
+        Self {
+            size,
+            steps: steps as f64,
+            norm,
+            relative: f64::EPSILON * (6.0 * size.log2() + 8.0),
+            magnified: (0.0, 0.0),
+            powers: (0.0, 0.0),
+        }
+    }
+
+    /// One kept frequency, which stands for itself and its mirror.
+    fn add(&mut self, magnitude: f64, power: f64) {
+        let magnified = power / magnitude.max(f64::MIN_POSITIVE);
+        self.magnified.0 += 2.0 * magnified;
+        self.magnified.1 += 2.0 * magnified * magnified;
+        self.powers.0 += 2.0 * power;
+        self.powers.1 += 2.0 * power * power;
+    }
+
+    /// Frequencies that were dropped for being smaller than `least`.
+    fn add_dropped(&mut self, least: f64, dropped: usize) {
+        let magnified = (least + self.relative).powf(self.steps - 1.0);
+        let twice = 2.0 * dropped as f64;
+        self.magnified.0 += twice * magnified;
+        self.magnified.1 += twice * magnified * magnified;
+    }
+
+    fn bound(&self) -> f64 {
+        let root = self.size.sqrt();
+        let forward =
+            (self.magnified.0 / self.size).min(self.norm * self.magnified.1.sqrt() / root);
+        let inverse = (self.powers.0 / self.size).min(self.powers.1.sqrt() / root);
+        let powering = self.relative + 4.0 * f64::EPSILON * self.steps;
+        self.steps * self.relative * forward + powering * inverse + LN_DROPPED.exp()
+    }
 }
 
 fn complex_power(mut base: Complex<f64>, mut exponent: u64) -> Complex<f64> {
@@ -222,22 +283,22 @@ impl Window {
         self.first as f64 * self.grid
     }
 
-    /// Tilted sums over the points from `cell` on: of c e^(-tilt (l - l_cell)), and of the same times
-    /// e^(-(l - l_cell)). They extend to the cell below by one step.
-    fn extend(&self, sums: (f64, f64), cell: usize) -> (f64, f64) {
-        let (first, second) = ((-self.tilt * self.grid).exp(), (-self.grid).exp());
-        let mass = self.mass[cell];
-        (mass + sums.0 * first, mass + sums.1 * first * second)
+    /// Tilted sums over the points from `cells.start` on, given those from `cells.end` on: of
+    /// c e^(-tilt (l - l_start)), and of the same times e^(-(l - l_start)).
+    fn extend(&self, mut sums: (f64, f64), cells: Range<usize>) -> (f64, f64) {
+        let first = (-self.tilt * self.grid).exp();
+        let second = first * (-self.grid).exp();
+        for mass in self.mass[cells].iter().rev() {
+            sums = (mass + sums.0 * first, mass + sums.1 * second);
+        }
+        sums
     }
 
     /// ln of sum_{l > epsilon} P(l) (1 - e^(epsilon - l)); `epsilon` not below the window.
     pub(super) fn ln_delta(&self, epsilon: f64) -> f64 {
         let start = (epsilon / self.grid).floor() as i64 + 1 - self.first;
-        let start = start.max(0) as usize;
-        let mut sums = (0.0, 0.0);
-        for cell in (start..self.mass.len()).rev() {
-            sums = self.extend(sums, cell);
-        }
+        let start = (start.max(0) as usize).min(self.mass.len());
+        let sums = self.extend((0.0, 0.0), start..self.mass.len());
         let lowest = (self.first + start as i64) as f64 * self.grid;
         self.ln_above(sums, lowest, epsilon)
     }
@@ -251,9 +312,21 @@ impl Window {
     /// The least epsilon in the window whose delta is at most e^`ln_delta`; `None` when that lies
     /// below the window.
     pub(super) fn epsilon(&self, ln_delta: f64) -> Option<f64> {
+        // strides down to the one in which delta passes the target, then single cells
+        const STRIDE: usize = 64;
         let mut sums = (0.0, 0.0);
-        for cell in (1..self.mass.len()).rev() {
-            sums = self.extend(sums, cell);
+        let mut cell = self.mass.len();
+        while cell > STRIDE {
+            let further = self.extend(sums, cell - STRIDE..cell);
+            let lowest = (self.first + (cell - STRIDE) as i64) as f64 * self.grid;
+            if self.ln_above(further, lowest, lowest - self.grid) > ln_delta {
+                break;
+            }
+            (sums, cell) = (further, cell - STRIDE);
+        }
+        while cell > 1 {
+            sums = self.extend(sums, cell - 1..cell);
+            cell -= 1;
             let lowest = (self.first + cell as i64) as f64 * self.grid;
             if self.ln_above(sums, lowest, lowest - self.grid) > ln_delta {
                 // between two grid points delta is a - b e^epsilon

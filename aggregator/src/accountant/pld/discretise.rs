@@ -216,12 +216,25 @@ impl StepLoss {
 
     /// ln E[e^(tilt L)] over the finite losses.
     pub(super) fn ln_moment(&self, tilt: f64) -> f64 {
-        // Horner's rule within blocks short enough for the powers to stay in range
+        // Horner's rule within blocks short enough for the powers to stay in range, on eight
+        // interleaved strands that don't wait for each other
         const BLOCK: usize = 256;
+        const STRANDS: usize = 8;
         let ratio = (tilt * self.grid).exp();
+        let strided = ratio.powi(STRANDS as i32);
         let mut sum = LogSum::EMPTY;
         for (block, masses) in self.mass.chunks(BLOCK).enumerate() {
-            let inner = masses.iter().rev().fold(0.0, |sum, p| sum * ratio + p);
+            let (whole, rest) = masses.as_chunks::<STRANDS>();
+            let mut strands = [0.0f64; STRANDS];
+            for (strand, &p) in strands.iter_mut().zip(rest) {
+                *strand = p;
+            }
+            for chunk in whole.iter().rev() {
+                for (strand, p) in strands.iter_mut().zip(chunk) {
+                    *strand = *strand * strided + p;
+                }
+            }
+            let inner = strands.iter().rev().fold(0.0, |sum, p| sum * ratio + p);
             if inner > 0.0 {
                 let start = (self.first + (block * BLOCK) as i64) as f64;
                 sum.add(tilt * start * self.grid + inner.ln());

@@ -129,8 +129,7 @@ impl LossDistribution {
             };
             // windows scale with the grid but for the deviations that the coarser grid adds
             let grid = grid * 2f64.powf(factor.log2().ceil().max(1.0));
-            // written so that NaN is refused
-            if !(grid <= GRIDS.1) {
+            if !(..=GRIDS.1).contains(&grid) {
                 return Err(AccountingError::LossTooWide { steps });
             }
             coarser = discretise(&self.step, grid);
@@ -205,7 +204,8 @@ fn delta(loss: &StepLoss, steps: u64, epsilon: f64) -> Result<f64, Stopped> {
     }
     let tilt = loss.tilt_for_epsilon(count, epsilon);
     let chernoff = count * loss.ln_moment(tilt) - tilt * epsilon;
-    let above = ln_above(chernoff.min(0.0));
+    // delta may be thousands of times smaller than Chernoff's bound, hence a share of a share
+    let above = ln_above(ln_above(chernoff.min(0.0)));
     let top = loss.rarely_passed(count, tilt, above);
     if top <= epsilon {
         return Ok((lost + above.exp()).min(1.0));

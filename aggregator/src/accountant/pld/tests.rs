@@ -126,7 +126,7 @@ fn a_finer_grid_is_tighter_where_steps_cost_less_than_the_grid() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(10))]
 
     #[test]
     fn one_step_is_the_larger_of_the_exact_curves_and_never_below(

@@ -97,8 +97,8 @@ mod tests {
 
     #[test]
     fn order_two_is_its_closed_form() {
-        for (q, z) in [(1e-6, 1.0), (0.01, 0.5), (0.3, 4.0), (0.999, 30.0)] {
-            let expected = (q * q * (1.0 / (z * z) as f64).exp_m1()).ln_1p();
+        for (q, z) in [(1e-6, 1.0f64), (0.01, 0.5), (0.3, 4.0), (0.999, 30.0)] {
+            let expected = (q * q * (1.0 / (z * z)).exp_m1()).ln_1p();
             let found = loss(&step(q, z), 2.0);
             assert!((found / expected - 1.0).abs() < 1e-12, "{found} {expected}");
         }

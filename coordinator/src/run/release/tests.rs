@@ -56,7 +56,7 @@ fn release(spec: &RunSpec, models: usize) -> Release {
         }),
         cohort: 4,
         regions: 2,
-        costs: RunCosts::new(spec, &FixedPoint::new(100.0, 6).unwrap()).unwrap(),
+        costs: RunCosts::new(spec, &FixedPoint::new(100.0, 6).unwrap(), None).unwrap(),
         bases: vec![base; models],
         server: ServerState::new(&shape(average, models)).unwrap(),
         control: None,
