@@ -172,7 +172,8 @@ fn canaries(outcome: &CanaryOutcome, colours: Palette) -> String {
         ]);
     }
     let note = format!(
-        "delta {:e}, confidence {}; a right build passes its claim in {} of {} simulated attacks",
+        "delta {:e}, confidence {}; {} of {} simulated attacks on exactly the claimed noise go above \
+         the claim",
         outcome.delta,
         percent(outcome.confidence),
         percent(outcome.simulated_above),
@@ -234,7 +235,9 @@ fn field(outcome: &FieldOutcome, colours: Palette) -> String {
             outcome.field_epsilon,
         ),
     ];
-    for (name, ours, theirs) in rows {
+    let clip = outcome.field_clip_ratio;
+    let clip = clip.map(|ratio| ("adaptive clip: noise over z clips, worst round", 1.0, ratio));
+    for (name, ours, theirs) in rows.into_iter().chain(clip) {
         table.row(vec![
             name.into(),
             Cell::toned(Tone::Strong, decimal(ours)),
@@ -242,7 +245,7 @@ fn field(outcome: &FieldOutcome, colours: Palette) -> String {
         ]);
     }
     let note = format!(
-        "{} devices, one with {} examples and the others with one, {} round(s), delta {:e}",
+        "{} devices, one with {} examples and the others with one, rounds: {}, delta {:e}",
         outcome.devices,
         count(outcome.examples as u64),
         outcome.rounds,

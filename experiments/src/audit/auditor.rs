@@ -1,6 +1,6 @@
 //! All parts of an audit, one after the other.
 
-use super::outcome::AuditOutcome;
+use super::outcome::{AdaptiveOutcome, AuditOutcome};
 use super::recipe::AuditRecipe;
 use super::{AuditError, adaptive, canary, noise, sensitivity};
 use crate::runner::Progress;
@@ -20,12 +20,13 @@ pub async fn run_audit(
         progress.stage(&format!("noise: {mechanism}"));
         laws.push(Box::pin(noise::audit(recipe, mechanism)).await?);
     }
-    let (sensitivity, field) = Box::pin(sensitivity::audit(recipe, progress)).await?;
+    let (sensitivity, mut field) = Box::pin(sensitivity::audit(recipe, progress)).await?;
     let canaries = Box::pin(canary::audit(recipe, progress)).await?;
     let adaptive = match &recipe.adaptive {
         Some(settings) => Some(Box::pin(adaptive::audit(recipe, settings, progress)).await?),
         None => None,
     };
+    field.field_clip_ratio = adaptive.as_ref().and_then(worst_ratio);
     let parts = [sensitivity.passed, canaries.passed];
     let passed = laws.iter().all(|law| law.passed)
         && parts.iter().all(|passed| *passed)
@@ -40,4 +41,13 @@ pub async fn run_audit(
         field,
         passed,
     })
+}
+
+/// The smallest ratio of a clip by the field's rule to the one before.
+fn worst_ratio(adaptive: &AdaptiveOutcome) -> Option<f64> {
+    let pairs = adaptive
+        .runs
+        .iter()
+        .flat_map(|run| run.field_clips.windows(2));
+    pairs.map(|pair| pair[1] / pair[0]).min_by(f64::total_cmp)
 }

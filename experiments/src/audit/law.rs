@@ -61,7 +61,8 @@ impl RoundLaw {
                     left / factor[column * rounds + column]
                 };
             }
-            if !(factor[row * rounds + row] > 0.0) {
+            let diagonal = factor[row * rounds + row];
+            if diagonal.is_nan() || diagonal <= 0.0 {
                 let mechanism = mechanism.to_owned();
                 return Err(AuditError::Covariance { mechanism });
             }

@@ -40,6 +40,7 @@ async fn independent(recipe: &AuditRecipe) -> Result<Measured, AuditError> {
         mechanism: "independent".to_owned(),
         law_in_words: format!("N(0, ({z} C)\u{b2}) on the sum, fresh in every round"),
         devices: plan.cohort,
+        parameters: plan.dimension()?,
         law: RoundLaw::independent(noise.len())?,
         charged: trace.spend.rho,
         due: noise.len() as f64 * longest(&plan)?.powi(2) / (2.0 * z * z),
@@ -92,8 +93,9 @@ async fn correlated(
     let (noise, rounding) = central_noise(&trace, plan.cohort, |_| recipe.clip, deviation);
     Ok(Measured {
         mechanism: mechanism.to_owned(),
-        law_in_words: format!("seeds of N(0, ({deviation:.4} C)\u{b2}), {words}"),
+        law_in_words: format!("Seeds of N(0, ({deviation:.4} C)\u{b2}), {words}"),
         devices: plan.cohort,
+        parameters: plan.dimension()?,
         law,
         charged: trace.spend.rho,
         due: 1.0 / (2.0 * z * z),
@@ -135,6 +137,7 @@ async fn adaptive_clip(recipe: &AuditRecipe) -> Result<Measured, AuditError> {
         mechanism: "adaptive clip".to_owned(),
         law_in_words: format!("N(0, ({split:.4} C_t)\u{b2}) with the clip C_t of the same round"),
         devices: plan.cohort,
+        parameters: plan.dimension()?,
         law: RoundLaw::independent(noise.len())?,
         charged: trace.spend.rho,
         due: noise.len() as f64 * rho,
@@ -160,6 +163,7 @@ async fn local(recipe: &AuditRecipe) -> Result<Measured, AuditError> {
         mechanism: "local".to_owned(),
         law_in_words: format!("N(0, ({z} C)\u{b2}) on every upload, by the device"),
         devices: plan.cohort,
+        parameters: plan.dimension()?,
         law: RoundLaw::independent(noise.len())?,
         charged: trace.spend.rho,
         // replacing one device moves its upload by twice the clip

@@ -32,8 +32,10 @@ pub(super) struct Measured {
     pub(super) mechanism: String,
     pub(super) law_in_words: String,
     pub(super) devices: usize,
+    /// Parameters of the model.
+    pub(super) parameters: usize,
     pub(super) law: RoundLaw,
-    /// By round and coordinate.
+    /// By round and coordinate; under local noise the coordinates of all devices, one after the other.
     pub(super) noise: Vec<Vec<f64>>,
     /// Largest error of any value.
     pub(super) rounding: f64,
@@ -63,7 +65,7 @@ pub(super) fn judge(measured: &Measured, false_alarm: f64) -> NoiseOutcome {
         mechanism: measured.mechanism.clone(),
         law: measured.law_in_words.clone(),
         devices: measured.devices,
-        parameters: measured.noise.first().map_or(0, Vec::len),
+        parameters: measured.parameters,
         samples: all.len(),
         rounds,
         passed: checks.iter().all(|check| check.passed),
@@ -175,7 +177,8 @@ fn worst(measured: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
     for (value, p_value) in measured {
         count += 1.0;
         // what is no number is the worst of all
-        if !(p_value >= worst.1) {
+        let p_value = if p_value.is_nan() { 0.0 } else { p_value };
+        if p_value < worst.1 {
             worst = (value, p_value);
         }
     }

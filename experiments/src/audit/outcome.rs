@@ -284,6 +284,9 @@ pub struct FieldOutcome {
     pub our_epsilon: f64,
     /// Epsilon of that, theirs.
     pub field_epsilon: f64,
+    /// Noise over z times the clip that updates were clipped to, in their worst round of part 4: their
+    /// noise follows the clip that was just updated. Ours is 1. None when the recipe leaves part 4 out.
+    pub field_clip_ratio: Option<f64>,
 }
 
 /// What an audit found.

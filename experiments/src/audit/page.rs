@@ -270,7 +270,7 @@ fn canaries(outcome: &CanaryOutcome) -> Markup {
                 (format!("{:.0} %", 100.0 * (1.0 - outcome.confidence)))
                 "; of " (count(outcome.simulations as u64)) " simulated attacks on Gaussian noise of \
                  exactly this size " (format!("{:.2} %", 100.0 * outcome.simulated_above))
-                " passed the claim, with a median bound of "
+                " went above the claim, with a median bound of "
                 (three_digits(outcome.simulated_bound))
                 ". The estimate is that of a Gaussian that fits the scores, and no bound."
             }
@@ -353,13 +353,16 @@ fn field(outcome: &FieldOutcome) -> Markup {
                         ))
                         (row(
                             &format!(
-                                "epsilon of that in {} round(s), delta {}",
+                                "epsilon of that, rounds: {}, delta {}",
                                 outcome.rounds,
                                 power_of_ten(outcome.delta)
                             ),
                             outcome.our_epsilon,
                             outcome.field_epsilon,
                         ))
+                        @if let Some(ratio) = outcome.field_clip_ratio {
+                            (row("adaptive clip: noise over z clips, worst round", 1.0, ratio))
+                        }
                     }
                 }
             }

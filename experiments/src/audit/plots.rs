@@ -19,7 +19,8 @@ pub(super) fn noise(law: &NoiseOutcome) -> Plot {
     let width = (WIDTH - GAP * (PANELS - 1.0)) / PANELS;
     let area = |panel: f64| Area {
         left: panel * (width + GAP) + 40.0,
-        right: panel * (width + GAP) + width,
+        // room for half a dot and half a number at the end
+        right: panel * (width + GAP) + width - 8.0,
         top: 26.0,
         bottom: 210.0,
     };
@@ -94,7 +95,7 @@ fn histogram(law: &NoiseOutcome, area: &Area) -> Markup {
     });
     html! {
         (caption(area, "Histogram and law"))
-        (grid(area, &y, &numbers(0.0, top, 4)))
+        (grid(area, &y, &numbers(0.0, top, 5)))
         g class="c0" {
             @for bin in &law.histogram {
                 @let (left, right) = (x.place(bin.from), x.place(bin.to));
@@ -118,7 +119,7 @@ fn quantiles(law: &NoiseOutcome, area: &Area) -> Markup {
     let diagonal = [-edge, edge].map(|end| Some((x.place(end), y.place(end))));
     html! {
         (caption(area, "Quantiles against the law\u{2019}s"))
-        (grid(area, &y, &numbers(-edge, edge, 4)))
+        (grid(area, &y, &numbers(-edge, edge, 6)))
         path class="mark" fill="none" d=(polyline(diagonal.into_iter())) {}
         g class="c0" {
             @for pair in &law.quantiles {
@@ -151,7 +152,7 @@ fn variances(law: &NoiseOutcome, area: &Area) -> Markup {
         .map(|round| place(round.round, round.running_predicted));
     html! {
         (caption(area, "Variance by round, in \u{3c3}\u{b2}"))
-        (grid(area, &y, &numbers(0.0, top, 4)))
+        (grid(area, &y, &numbers(0.0, top, 5)))
         path class="line c1" stroke-width="1.25" opacity="0.6" d=(polyline(own)) {}
         path class="line c2" stroke-width="1.25" opacity="0.6" d=(polyline(sum)) {}
         @for round in &law.rounds {

@@ -115,6 +115,7 @@ fn field_default(
         field_multiplier,
         our_epsilon: field::epsilon(our_multiplier, rounds, delta)?,
         field_epsilon: field::epsilon(field_multiplier, rounds, delta)?,
+        field_clip_ratio: None,
     })
 }
 

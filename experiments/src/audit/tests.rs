@@ -33,6 +33,25 @@ fn small() -> AuditRecipe {
 async fn the_pipeline_passes_its_audit() {
     let outcome = run_audit(&small(), &Silent).await.unwrap();
     assert!(outcome.passed, "{outcome:#?}");
+    let folder = tempfile::tempdir().unwrap();
+    let written = write_audit(&outcome, folder.path()).unwrap();
+    let json = std::fs::read_to_string(&written.json).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["noise"][0]["mechanism"], "independent");
+    assert_eq!(json["canaries"]["runs"][0]["must_be_refuted"], false);
+    let lines = |index: usize| {
+        let text = std::fs::read_to_string(&written.csv[index]).unwrap();
+        (
+            text.lines().next().unwrap().to_owned(),
+            text.lines().count(),
+        )
+    };
+    let header = "part,subject,check,measured,expected,p_value,passed";
+    assert_eq!(lines(0).0, header);
+    // five mechanisms and four rounds; three attacks on 100 canaries; 20 and 22 rounds
+    assert_eq!([lines(1).1, lines(2).1, lines(3).1], [21, 301, 43]);
+    let page = std::fs::read_to_string(&written.page).unwrap();
+    assert!(page.contains("field\u{2019}s default") && !page.contains("NaN"));
 }
 
 mod verdicts {
@@ -63,6 +82,7 @@ mod verdicts {
             mechanism: "by hand".to_owned(),
             law_in_words: String::new(),
             devices: 1,
+            parameters: PARAMETERS,
             law,
             noise,
             rounding: 1e-6,
