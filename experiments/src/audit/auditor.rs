@@ -1,6 +1,6 @@
-//! All parts of an audit, one after the other.
+//! All parts of an audit, side by side.
 
-use super::outcome::{AdaptiveOutcome, AuditOutcome};
+use super::outcome::{AdaptiveOutcome, AuditOutcome, NoiseOutcome};
 use super::recipe::AuditRecipe;
 use super::{AuditError, adaptive, canary, noise, sensitivity};
 use crate::runner::Progress;
@@ -15,17 +15,14 @@ pub async fn run_audit(
     progress: &dyn Progress,
 ) -> Result<AuditOutcome, AuditError> {
     recipe.check()?;
-    let mut laws = Vec::with_capacity(recipe.noise.mechanisms.len());
-    for &mechanism in &recipe.noise.mechanisms {
-        progress.stage(&format!("noise: {mechanism}"));
-        laws.push(Box::pin(noise::audit(recipe, mechanism)).await?);
-    }
-    let (sensitivity, mut field) = Box::pin(sensitivity::audit(recipe, progress)).await?;
-    let canaries = Box::pin(canary::audit(recipe, progress)).await?;
-    let adaptive = match &recipe.adaptive {
-        Some(settings) => Some(Box::pin(adaptive::audit(recipe, settings, progress)).await?),
-        None => None,
-    };
+    // most of the time is waiting for rounds: the parts have coordinators of their own and go on
+    // side by side
+    let (laws, (sensitivity, mut field), canaries, adaptive) = tokio::try_join!(
+        Box::pin(laws(recipe, progress)),
+        Box::pin(sensitivity::audit(recipe, progress)),
+        Box::pin(canary::audit(recipe, progress)),
+        Box::pin(clips(recipe, progress)),
+    )?;
     field.field_clip_ratio = adaptive.as_ref().and_then(worst_ratio);
     let parts = [sensitivity.passed, canaries.passed];
     let passed = laws.iter().all(|law| law.passed)
@@ -50,4 +47,26 @@ fn worst_ratio(adaptive: &AdaptiveOutcome) -> Option<f64> {
         .iter()
         .flat_map(|run| run.field_clips.windows(2));
     pairs.map(|pair| pair[1] / pair[0]).min_by(f64::total_cmp)
+}
+
+async fn laws(
+    recipe: &AuditRecipe,
+    progress: &dyn Progress,
+) -> Result<Vec<NoiseOutcome>, AuditError> {
+    let mut laws = Vec::with_capacity(recipe.noise.mechanisms.len());
+    for &mechanism in &recipe.noise.mechanisms {
+        progress.stage(&format!("noise: {mechanism}"));
+        laws.push(noise::audit(recipe, mechanism).await?);
+    }
+    Ok(laws)
+}
+
+async fn clips(
+    recipe: &AuditRecipe,
+    progress: &dyn Progress,
+) -> Result<Option<AdaptiveOutcome>, AuditError> {
+    match &recipe.adaptive {
+        Some(settings) => adaptive::audit(recipe, settings, progress).await.map(Some),
+        None => Ok(None),
+    }
 }
