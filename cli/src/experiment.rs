@@ -5,31 +5,36 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use tributary_experiments::attacks::AttackRecipe;
+use tributary_experiments::audit::AuditRecipe;
 use tributary_experiments::runner::{
     BUILT_IN, ExperimentOutcome, ExperimentRecipe, built_in, run_experiment,
 };
 
-use crate::attacks;
 use crate::exit::Exit;
 use crate::output::short_digest;
 use crate::output::{Align, Cell, Output, Palette, Table, Tone, bytes, count, decimal, percent};
 use crate::progress::Narrator;
+use crate::{attacks, audit};
 
 const RUN: &str = "\
 Examples:
   tributary experiment run digits-non-iid --out report
   tributary experiment run recipe.toml --out report --format json
   tributary experiment run attack-laboratory
+  tributary experiment run privacy-audit --out audit-report
 
 Compiled in: attack-laboratory, digits-codecs, digits-iid-dirichlet, digits-non-iid, digits-personal,
-digits-robust, watch-by-user.
+digits-privacy, digits-robust, privacy-audit, watch-by-user.
 
 Each variant gets a coordinator and a fleet of its own in this process, over real gRPC. The folder
 gets report.html, report.json, report.svg and CSV files.
 
 attack-laboratory (or a recipe with kind = \"attack_laboratory\") tries robust rules against lying
 devices. It trains in this process without a network; the folder is optional and gets report.html,
-report.json and attacks.csv.";
+report.json and attacks.csv.
+
+privacy-audit (or a recipe with kind = \"privacy_audit\") measures the noise, the sensitivity and the
+epsilon of real releases, and exits with 1 when a verdict fails. The folder is optional.";
 
 /// Verbs of `experiment`.
 #[derive(Debug, Subcommand)]
@@ -54,6 +59,10 @@ pub async fn dispatch(verb: ExperimentVerb, output: Output) -> Result<Exit> {
     if AttackRecipe::is_meant_by(&text) {
         let recipe = AttackRecipe::from_toml(&text).with_context(|| format!("recipe {name}"))?;
         return attacks::play(recipe, out, output).await;
+    }
+    if AuditRecipe::is_meant_by(&text) {
+        let recipe = AuditRecipe::from_toml(&text).with_context(|| format!("recipe {name}"))?;
+        return audit::play(&recipe, out, output).await;
     }
     let recipe = ExperimentRecipe::from_toml(&text).with_context(|| format!("recipe {name}"))?;
     let out = out.context("--out is missing: name the folder of the report")?;

@@ -19,6 +19,7 @@
 
 mod arguments;
 mod attacks;
+mod audit;
 mod client;
 mod demo;
 mod device;

@@ -9,12 +9,14 @@
 //! - [`partition`]: who holds which sample (IID, Dirichlet label skew, natural users).
 //! - [`runner`]: recipes in TOML, and the coordinator, fleet and operator in one process that run them.
 //! - [`attacks`]: the attack laboratory, robust rules against lying devices, in one process.
+//! - [`audit`]: the privacy audit, noise and sensitivity of real releases, measured.
 //! - [`demo`]: the main job end to end.
 //! - [`report`]: the [`report::Report`] of a run and its writers (HTML, JSON, CSV, SVG).
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod attacks;
+pub mod audit;
 pub mod data;
 pub mod demo;
 pub mod partition;

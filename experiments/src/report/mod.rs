@@ -15,9 +15,9 @@ pub mod picture;
 
 mod files;
 mod model;
-mod number;
+pub(crate) mod number;
 mod page;
-mod plot;
+pub(crate) mod plot;
 mod summary;
 mod tables;
 

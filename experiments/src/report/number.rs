@@ -39,7 +39,7 @@ pub(super) fn bytes_parts(value: u64) -> (String, &'static str) {
 }
 
 /// A non-negative number with about three significant digits: `7.31`, `42.6`, `118`.
-pub(super) fn three_digits(value: f64) -> String {
+pub(crate) fn three_digits(value: f64) -> String {
     match value.abs() {
         size if !size.is_finite() => ABSENT.into(),
         size if size >= 1e6 => power_of_ten(value),
@@ -60,7 +60,7 @@ pub(super) fn percent(share: Option<f64>) -> String {
 }
 
 /// A small number such as delta: `10⁻⁵`, `2.5 × 10⁻⁶`.
-pub(super) fn power_of_ten(value: f64) -> String {
+pub(crate) fn power_of_ten(value: f64) -> String {
     if !value.is_finite() {
         return ABSENT.into();
     }

@@ -1,9 +1,10 @@
 //! The recipes that are compiled in, by name.
 
 use crate::attacks::ATTACK_LABORATORY;
+use crate::audit::PRIVACY_AUDIT;
 
 /// Names and texts of the experiments that need no file.
-pub const BUILT_IN: [(&str, &str); 8] = [
+pub const BUILT_IN: [(&str, &str); 9] = [
     ("attack-laboratory", ATTACK_LABORATORY),
     (
         "digits-codecs",
@@ -29,6 +30,7 @@ pub const BUILT_IN: [(&str, &str); 8] = [
         "digits-robust",
         include_str!("../../recipes/digits-robust.toml"),
     ),
+    ("privacy-audit", PRIVACY_AUDIT),
     (
         "watch-by-user",
         include_str!("../../recipes/watch-by-user.toml"),

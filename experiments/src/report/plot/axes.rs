@@ -7,32 +7,32 @@ use super::scale::{Scale, whole_ticks};
 
 /// The rectangle that data are drawn in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Area {
-    pub(super) left: f64,
-    pub(super) right: f64,
-    pub(super) top: f64,
-    pub(super) bottom: f64,
+pub(crate) struct Area {
+    pub(crate) left: f64,
+    pub(crate) right: f64,
+    pub(crate) top: f64,
+    pub(crate) bottom: f64,
 }
 
 impl Area {
     /// Left to right.
-    pub(super) fn across(&self, low: f64, high: f64) -> Scale {
+    pub(crate) fn across(&self, low: f64, high: f64) -> Scale {
         Scale::linear(low, high, self.left, self.right)
     }
 
     /// Bottom to top.
-    pub(super) fn upward(&self, low: f64, high: f64) -> Scale {
+    pub(crate) fn upward(&self, low: f64, high: f64) -> Scale {
         Scale::linear(low, high, self.bottom, self.top)
     }
 
     /// Bottom to top, equal steps for equal ratios.
-    pub(super) fn upward_logarithmic(&self, low: f64, high: f64) -> Scale {
+    pub(crate) fn upward_logarithmic(&self, low: f64, high: f64) -> Scale {
         Scale::logarithmic(low, high, self.bottom, self.top)
     }
 }
 
 /// Horizontal lines with their numbers to the left.
-pub(super) fn grid(area: &Area, y: &Scale, ticks: &[(f64, String)]) -> Markup {
+pub(crate) fn grid(area: &Area, y: &Scale, ticks: &[(f64, String)]) -> Markup {
     html! {
         @for (value, label) in ticks {
             @let place = y.place(*value);
@@ -43,7 +43,7 @@ pub(super) fn grid(area: &Area, y: &Scale, ticks: &[(f64, String)]) -> Markup {
 }
 
 /// The line below the data with whole numbers and what they count.
-pub(super) fn whole_axis(area: &Area, x: &Scale, low: u64, high: u64, caption: &str) -> Markup {
+pub(crate) fn whole_axis(area: &Area, x: &Scale, low: u64, high: u64, caption: &str) -> Markup {
     let wanted = ((area.right - area.left) / 56.0).clamp(2.0, 9.0) as usize;
     html! {
         line class="base" x1=(px(area.left)) x2=(px(area.right))

@@ -30,7 +30,7 @@ pub(super) fn label_room<'n>(
 }
 
 /// Moves places apart until neighbours are at least `distance` away, keeping their order and mean.
-pub(super) fn spread(places: &mut [f64], distance: f64) {
+pub(crate) fn spread(places: &mut [f64], distance: f64) {
     let mut order: Vec<usize> = (0..places.len()).collect();
     order.sort_by(|&a, &b| places[a].total_cmp(&places[b]));
     for _ in 0..50 {

@@ -4,11 +4,11 @@
 //! Coordinates are in px at full size.
 
 mod accuracy;
-mod axes;
+pub(crate) mod axes;
 mod drift;
 mod epsilon;
-mod labels;
-mod scale;
+pub(crate) mod labels;
+pub(crate) mod scale;
 mod wire;
 
 pub(super) use accuracy::{accuracy, journey};
@@ -26,22 +26,22 @@ pub(super) const STYLE: &str = include_str!("plot.css");
 const COLOURS: usize = 6;
 
 /// A finished plot.
-pub(super) struct Plot {
+pub(crate) struct Plot {
     /// Unique in the page.
-    pub(super) id: &'static str,
+    pub(crate) id: &'static str,
     /// What it shows, for readers who can't see it.
-    pub(super) title: String,
+    pub(crate) title: String,
     /// Width in px.
-    pub(super) width: f64,
+    pub(crate) width: f64,
     /// Height in px.
-    pub(super) height: f64,
+    pub(crate) height: f64,
     /// SVG elements.
-    pub(super) body: Markup,
+    pub(crate) body: Markup,
 }
 
 impl Plot {
     /// The plot as an element of a page; scales with the page.
-    pub(super) fn inline(&self) -> Markup {
+    pub(crate) fn inline(&self) -> Markup {
         let (width, height) = (self.width, self.height);
         html! {
             svg class="plot" role="img" aria-labelledby=(format!("{}-title", self.id))
@@ -99,7 +99,7 @@ fn colour(report: &Report, region: &str) -> String {
 }
 
 /// A coordinate with one decimal.
-fn px(value: f64) -> String {
+pub(crate) fn px(value: f64) -> String {
     if value.is_finite() {
         format!("{value:.1}")
     } else {
@@ -108,7 +108,7 @@ fn px(value: f64) -> String {
 }
 
 /// Straight lines through the places given; `None` lifts the pen.
-fn polyline(places: impl Iterator<Item = Option<(f64, f64)>>) -> String {
+pub(crate) fn polyline(places: impl Iterator<Item = Option<(f64, f64)>>) -> String {
     let mut path = String::new();
     let mut drawing = false;
     for place in places {
