@@ -3,7 +3,10 @@
 //! Correlated noise (DP-FTRL) is accounted for devices that join at most k rounds, b rounds apart
 //! (Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization", section 2). The
 //! coordinator enforces (k, b); the device does so too, from a record of its own, so that a
-//! coordinator that was restored from an old backup, or lies, gets no more out of it.
+//! coordinator that forgot, for example one that was restored from an old backup, gets no further
+//! rounds out of it. The limits are those of the plan: a coordinator that sends a plan without them, or
+//! under another run's name, is believed. And the last round may come again (see below), so a backup of
+//! before a published round can have that one round's update twice.
 //!
 //! A participation begins when the coordinator has accepted an update's header and before the first
 //! byte of the update leaves. What is refused by its header (a goal that is met, a round that is

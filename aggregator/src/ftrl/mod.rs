@@ -26,7 +26,8 @@
 //!
 //! # Secrets
 //! A state is noise that outputs already carry: keep it as secret as the un-noised sums. `Debug`
-//! shows none of it and it is erased on drop.
+//! shows none of it, and the state itself is erased on drop; the bytes that it is stored as are the
+//! caller's to keep and to delete.
 
 mod blt;
 mod correlated;
