@@ -215,7 +215,8 @@ fn flags_that_are_no_plan_are_refused_by_name_with_the_exit_code_of_a_wrong_comm
 
 #[test]
 fn an_epsilon_that_no_noise_reaches_is_said_to_be_out_of_reach() {
-    let plan = noise(&flags("--rounds 1 --delta 1e-6"), 1e-9).unwrap();
+    // epsilon 0 at delta needs noise of about 0.4 / delta, which is beyond what is looked at here
+    let plan = noise(&flags("--rounds 1 --delta 1e-15"), 1e-9).unwrap();
     assert_eq!(
         (plan.epsilon, plan.noise_multiplier),
         (None, None),
