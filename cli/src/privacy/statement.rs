@@ -6,6 +6,15 @@ use crate::view::Spend;
 /// In place of an epsilon that would promise something.
 const NOT_PRIVATE: &str = "not private";
 
+/// A name as words: hyphens join the words of a name that has no spaces.
+fn words(name: &str) -> String {
+    if name.contains(' ') {
+        printable(name)
+    } else {
+        printable(&name.replace('-', " "))
+    }
+}
+
 /// A spend as a sentence with all of its conditions.
 pub fn statement(spend: &Spend, colours: Palette) -> String {
     if spend.has_no_noise() {
@@ -21,8 +30,8 @@ pub fn statement(spend: &Spend, colours: Palette) -> String {
         "epsilon {} at delta {:e} ({}, {}; rho {})",
         colours.paint(Tone::Accent, &decimal(spend.epsilon)),
         spend.delta,
-        printable(&spend.adjacency.replace('-', " ")),
-        printable(&spend.mechanism.replace('-', " ")),
+        words(&spend.adjacency),
+        words(&spend.mechanism),
         decimal(spend.rho),
     )
 }
