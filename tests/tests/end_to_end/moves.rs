@@ -21,8 +21,11 @@ async fn moved(
     Ok(answer.into_inner())
 }
 
+/// A number by region.
+type ByRegion<'r, N> = Vec<(&'r str, N)>;
+
 /// Regions of the first account with the devices that it charged, and of everything with their rho.
-fn by_region(privacy: &GetPrivacyResponse) -> (Vec<(&str, u64)>, Vec<(&str, f64)>) {
+fn by_region(privacy: &GetPrivacyResponse) -> (ByRegion<'_, u64>, ByRegion<'_, f64>) {
     let charged = privacy.accounts[0].regions.iter();
     let spent = privacy.regions.iter();
     (
