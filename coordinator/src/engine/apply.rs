@@ -210,7 +210,7 @@ impl RunState {
                 .leases
                 .entry(assigned.device.clone())
                 .or_insert(lease);
-            if self.is_charged_when_asked() {
+            if self.spec.privacy.is_charged_when_asked() {
                 self.take_part(assigned.device.clone(), until_ms, true);
             }
         }
@@ -329,7 +329,7 @@ impl RunState {
 
     /// Counts the contributors of the open round; under local noise they were when they were asked.
     fn count_contributors(&mut self, published: bool) {
-        if self.is_charged_when_asked() {
+        if self.spec.privacy.is_charged_when_asked() {
             return;
         }
         let until = |device: &DeviceId| {

@@ -31,6 +31,8 @@ pub use state::{
 #[cfg(test)]
 mod buffer_tests;
 #[cfg(test)]
+mod limit_tests;
+#[cfg(test)]
 mod model_test;
 #[cfg(test)]
 mod tests;

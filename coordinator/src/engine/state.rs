@@ -8,7 +8,7 @@ use tributary_model::{Digest, Personalisation};
 use tributary_proto::{DeviceId, RunId};
 
 use super::Segment;
-use crate::spec::{PrivacyMode, RunSpec};
+use crate::spec::RunSpec;
 
 /// Whether a run goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -320,9 +320,9 @@ impl RunState {
             return true;
         };
         let again = past.last_round == self.round.number;
-        if self.is_charged_when_asked() {
+        if self.spec.privacy.is_charged_when_asked() {
             // every ask is a release of its own
-            return past.count < self.spec.needed_participations()
+            return past.count < self.spec.rounds.needed_participations()
                 && (again || self.is_apart(past.last_round));
         }
         again
@@ -343,12 +343,6 @@ impl RunState {
 
     fn is_apart(&self, last_round: u32) -> bool {
         self.round.number >= last_round + self.spec.rounds.min_separation
-    }
-
-    /// True when being asked is a participation: what leaves a device under local noise is released,
-    /// whatever becomes of the round.
-    pub fn is_charged_when_asked(&self) -> bool {
-        self.spec.privacy.mode == PrivacyMode::Local
     }
 
     /// Notes that a device took part in the open round.

@@ -361,7 +361,7 @@ impl Actor {
     fn finish(&self) {
         self.core
             .tell(watch_response::Event::Run(self.view.borrow().run.clone()));
-        let most = self.state.spec.needed_participations();
+        let most = self.state.spec.rounds.needed_participations();
         tracing::info!(run = %self.state.id, status = ?self.state.status, most, "run is over");
         if self
             .state

@@ -1,6 +1,6 @@
 //! What the rounds of a run cost a device, and the noise that they buy.
 
-use tributary_aggregator::accountant::{AccountingError, Adjacency, Mechanism, Rho};
+use tributary_aggregator::accountant::{AccountingError, Rho};
 use tributary_aggregator::ftrl::{Blt, FtrlError, Participation as Pattern, Strategy};
 use tributary_aggregator::{
     AdaptiveClip, DiscreteGaussian, FixedPoint, LocalNoise, SCALE, rho_for_epsilon,
@@ -46,8 +46,6 @@ pub struct RunCosts {
     pub noise: SumNoise,
     /// How the clip moves; none when it stays.
     pub clip: Option<ClipCosts>,
-    /// What the devices add; none unless the mode is local.
-    pub local: Option<LocalNoise>,
     /// Spend of a device after its first, second... participation that trains, in units of 1e-12 of
     /// zCDP; beyond the end every further one costs what the last did.
     spent: Vec<u64>,
@@ -55,8 +53,6 @@ pub struct RunCosts {
     pub cap_pico_rho: Option<u64>,
     /// Rounds at the start that estimate the clip.
     estimation_rounds: u32,
-    /// Where the guarantee comes from, but for a seed.
-    mechanism: Mechanism,
 }
 
 impl RunCosts {
@@ -75,11 +71,9 @@ impl RunCosts {
         let mut costs = Self {
             noise: SumNoise::None,
             clip: None,
-            local: None,
             spent: vec![0],
             cap_pico_rho: None,
             estimation_rounds: privacy.estimation_rounds(),
-            mechanism: Mechanism::None,
         };
         if privacy.mode == PrivacyMode::None {
             return Ok(costs);
@@ -92,8 +86,6 @@ impl RunCosts {
         if privacy.mode == PrivacyMode::Local {
             let local = LocalNoise::new(privacy.clip, fixed.dimension(), privacy.noise_multiplier)?;
             costs.spent = vec![local.rho().pico()];
-            costs.local = Some(local);
-            costs.mechanism = Mechanism::LocalGaussian;
             return Ok(costs);
         }
         costs.set_clip(spec)?;
@@ -104,13 +96,9 @@ impl RunCosts {
                     Some(strategy) => strategy.clone(),
                     None => Strategy::Blt(Blt::optimise(&pattern(spec)?)?),
                 };
-                costs.mechanism = Mechanism::CorrelatedBlt;
                 costs.set_correlated(spec, fixed, strategy)?;
             }
-            NoiseMechanism::Tree => {
-                costs.mechanism = Mechanism::CorrelatedTree;
-                costs.set_correlated(spec, fixed, Strategy::Tree)?;
-            }
+            NoiseMechanism::Tree => costs.set_correlated(spec, fixed, Strategy::Tree)?,
         }
         Ok(costs)
     }
@@ -149,7 +137,6 @@ impl RunCosts {
                 .ok_or(AccountingError::RhoTooLarge)?,
         ];
         self.noise = SumNoise::Independent(noise);
-        self.mechanism = Mechanism::DiscreteGaussian;
         Ok(())
     }
 
@@ -211,38 +198,18 @@ impl RunCosts {
 
     /// The most that one device of a run can spend in it when it takes part in as many rounds as it may.
     pub fn worst_case(&self, spec: &RunSpec) -> u64 {
-        let most = spec.needed_participations();
-        let training = spec.participations_in(spec.rounds.count - self.estimation_rounds);
-        let estimating = spec.participations_in(self.estimation_rounds).min(most);
+        let most = spec.rounds.needed_participations();
+        let training = spec
+            .rounds
+            .participations_in(spec.rounds.count - self.estimation_rounds);
+        let estimating = spec
+            .rounds
+            .participations_in(self.estimation_rounds)
+            .min(most);
         // a vote may cost more or less than a round that trains
         let splits = 0..=estimating;
         let spends = splits.map(|votes| self.spent(votes, training.min(most - votes)));
         spends.max().unwrap_or(0)
-    }
-
-    /// True when devices are charged when they are asked: what a device sends under local noise is a
-    /// release already, whatever becomes of the round.
-    pub fn charged_when_asked(&self) -> bool {
-        self.local.is_some()
-    }
-
-    /// True when there is noise at all.
-    pub fn is_private(&self) -> bool {
-        self.mechanism != Mechanism::None
-    }
-
-    /// Where the guarantee comes from.
-    pub fn mechanism(&self, seeded: bool) -> Mechanism {
-        if seeded && self.is_private() {
-            Mechanism::SeededNotPrivate
-        } else {
-            self.mechanism
-        }
-    }
-
-    /// Which fleets the guarantee compares.
-    pub fn adjacency(&self) -> Adjacency {
-        adjacency(self.local.is_some())
     }
 
     /// How the rounds' noise hangs together; none when it does not.
@@ -251,15 +218,6 @@ impl RunCosts {
             SumNoise::Correlated { strategy, .. } => Some(strategy),
             _ => None,
         }
-    }
-}
-
-/// Under local noise any two updates are neighbours; else a device is there or not.
-pub fn adjacency(local: bool) -> Adjacency {
-    if local {
-        Adjacency::ReplaceDevice
-    } else {
-        Adjacency::AddOrRemoveDevice
     }
 }
 
@@ -275,12 +233,13 @@ fn gaussian(sigma: f64, z: f64) -> Result<DiscreteGaussian, AccountingError> {
 fn pattern(spec: &RunSpec) -> Result<Pattern, FtrlError> {
     let rounds = spec.rounds.count - spec.privacy.estimation_rounds();
     let separation = spec.rounds.min_separation.min(rounds);
-    Pattern::new(rounds, spec.participations_in(rounds), separation)
+    Pattern::new(rounds, spec.rounds.participations_in(rounds), separation)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tributary_aggregator::Adjacency;
 
     use super::*;
     use crate::fixtures::spec;
@@ -321,7 +280,7 @@ mod tests {
                 spec.privacy.mechanism = mechanism;
                 spec.privacy.noise_multiplier = 2.0;
             });
-            assert_eq!(spec.needed_participations(), 4);
+            assert_eq!(spec.rounds.needed_participations(), 4);
             let whole = rho(costs.spent(0, 4));
             assert!(
                 (0.124_999..=0.125).contains(&whole),
@@ -390,12 +349,13 @@ mod tests {
 
     #[test]
     fn local_noise_is_charged_for_any_two_updates() {
-        let (_, costs) = planned(|spec| {
+        let (spec, costs) = planned(|spec| {
             spec.privacy.mode = PrivacyMode::Local;
             spec.privacy.noise_multiplier = 4.0;
         });
         assert!((0.125..0.1251).contains(&rho(costs.spent(0, 1))));
-        assert!(costs.charged_when_asked() && costs.adjacency() == Adjacency::ReplaceDevice);
+        assert!(spec.privacy.is_charged_when_asked());
+        assert_eq!(spec.privacy.adjacency(), Adjacency::ReplaceDevice);
         assert_eq!(costs.noise, SumNoise::None);
     }
 

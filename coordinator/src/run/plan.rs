@@ -24,7 +24,7 @@ pub fn check_budget(
     let Some(cap) = costs.cap_pico_rho else {
         return Ok(());
     };
-    let most = spec.needed_participations();
+    let most = spec.rounds.needed_participations();
     let wanted = costs.worst_case(spec);
     let left = cap.saturating_sub(spent_pico_rho);
     if wanted <= left {
@@ -66,7 +66,7 @@ fn fewer_participations(spec: &RunSpec, fixed: &FixedPoint, left: u64) -> Option
         // z is in units of the whole run: fewer participations cost the same with less noise
         return None;
     }
-    let (mut low, mut high) = (0, spec.needed_participations());
+    let (mut low, mut high) = (0, spec.rounds.needed_participations());
     while high - low > 1 {
         let middle = low + (high - low) / 2;
         if fits(middle) {
@@ -109,6 +109,7 @@ mod tests {
 
     use tributary_aggregator::SCALE;
 
+    use super::super::costs::SumNoise;
     use super::*;
     use crate::fixtures::{plain_spec, spec};
 
@@ -135,7 +136,9 @@ mod tests {
     #[test]
     fn without_privacy_nothing_is_charged_and_nothing_is_capped() {
         let costs = costs(&plain_spec());
-        assert!(!costs.is_private() && costs.spent(9, 9) == 0 && costs.cap_pico_rho.is_none());
+        assert!(
+            costs.noise == SumNoise::None && costs.spent(9, 9) == 0 && costs.cap_pico_rho.is_none()
+        );
         check_budget(&plain_spec(), &costs, &fixed(), u64::MAX).unwrap();
     }
 
@@ -143,11 +146,11 @@ mod tests {
     fn participations_are_bounded_by_rounds_separation_and_the_limit() {
         let mut spec = spec();
         (spec.rounds.count, spec.rounds.max_participations) = (10, u32::MAX);
-        assert_eq!(spec.needed_participations(), 10);
+        assert_eq!(spec.rounds.needed_participations(), 10);
         spec.rounds.min_separation = 3;
-        assert_eq!(spec.needed_participations(), 4);
+        assert_eq!(spec.rounds.needed_participations(), 4);
         spec.rounds.max_participations = 2;
-        assert_eq!(spec.needed_participations(), 2);
+        assert_eq!(spec.rounds.needed_participations(), 2);
     }
 
     #[test]

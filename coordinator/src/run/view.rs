@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use tributary_aggregator::Mechanism;
 use tributary_proto::v1;
 
 use crate::engine::{AssignmentState, Phase, RoundRecord, RunState, RunStatus};
 use crate::ledger::spend;
-use crate::run::costs::adjacency;
 use crate::spec::{NoiseMechanism, PrivacyMode, PrivacySpec, RunSpec};
 
 /// A run as the control service shows it.
@@ -121,27 +119,13 @@ fn protection(privacy: &PrivacySpec) -> Option<String> {
 
 /// What a device of the run that spent so much has lost.
 fn statement(state: &RunState, pico_rho: u64) -> v1::PrivacySpend {
-    let adjacency = adjacency(state.spec.privacy.mode == PrivacyMode::Local);
+    let privacy = &state.spec.privacy;
     spend(
         pico_rho,
-        state.spec.privacy.delta,
-        mechanism(state),
-        adjacency,
+        privacy.delta,
+        privacy.mechanism(state.spec.is_seeded()),
+        privacy.adjacency(),
     )
-}
-
-/// What protects the devices of the run.
-pub(super) fn mechanism(state: &RunState) -> Mechanism {
-    match (state.spec.privacy.mode, state.spec.is_seeded()) {
-        (PrivacyMode::None, _) => Mechanism::None,
-        (_, true) => Mechanism::SeededNotPrivate,
-        (PrivacyMode::Local, false) => Mechanism::LocalGaussian,
-        (PrivacyMode::Dp, false) => match state.spec.privacy.mechanism {
-            NoiseMechanism::Independent => Mechanism::DiscreteGaussian,
-            NoiseMechanism::Blt => Mechanism::CorrelatedBlt,
-            NoiseMechanism::Tree => Mechanism::CorrelatedTree,
-        },
-    }
 }
 
 fn phase(state: &RunState) -> &'static str {

@@ -109,18 +109,6 @@ impl RunSpec {
         Ok(spec)
     }
 
-    /// Rounds that one device may be in at the most.
-    pub fn needed_participations(&self) -> u32 {
-        self.participations_in(self.rounds.count)
-    }
-
-    /// Of `count` rounds in a row, those that one device may be in at the most.
-    pub fn participations_in(&self, count: u32) -> u32 {
-        count
-            .div_ceil(self.rounds.min_separation)
-            .min(self.rounds.max_participations)
-    }
-
     /// True when the noise is predictable, so that nothing about the run is private.
     pub fn is_seeded(&self) -> bool {
         self.seed.is_some()

@@ -157,9 +157,7 @@ impl Method<'_> {
             .rounds
             .count
             .saturating_sub(self.privacy.estimation_rounds());
-        let most = trained
-            .div_ceil(self.rounds.min_separation)
-            .min(self.rounds.max_participations);
+        let most = self.rounds.participations_in(trained);
         self.refuse(
             most > MAX_CORRELATED,
             "rounds.max_participations",

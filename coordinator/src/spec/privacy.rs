@@ -1,6 +1,7 @@
 //! Clip, noise and budget of a run.
 
 use serde::{Deserialize, Serialize};
+use tributary_aggregator::{Adjacency, Mechanism};
 
 /// How a run protects its devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +96,35 @@ impl AdaptiveClipSpec {
 }
 
 impl PrivacySpec {
+    /// Where the guarantee comes from; a `seeded` run has none.
+    pub fn mechanism(&self, seeded: bool) -> Mechanism {
+        match (self.mode, seeded) {
+            (PrivacyMode::None, _) => Mechanism::None,
+            (_, true) => Mechanism::SeededNotPrivate,
+            (PrivacyMode::Local, false) => Mechanism::LocalGaussian,
+            (PrivacyMode::Dp, false) => match self.mechanism {
+                NoiseMechanism::Independent => Mechanism::DiscreteGaussian,
+                NoiseMechanism::Blt => Mechanism::CorrelatedBlt,
+                NoiseMechanism::Tree => Mechanism::CorrelatedTree,
+            },
+        }
+    }
+
+    /// Which fleets the guarantee compares: under local noise any two updates are neighbours, else a
+    /// device is there or not.
+    pub fn adjacency(&self) -> Adjacency {
+        match self.mode {
+            PrivacyMode::Local => Adjacency::ReplaceDevice,
+            PrivacyMode::Dp | PrivacyMode::None => Adjacency::AddOrRemoveDevice,
+        }
+    }
+
+    /// True when being asked is a participation and charged as one: what leaves a device under local
+    /// noise is released, whatever becomes of the round.
+    pub fn is_charged_when_asked(&self) -> bool {
+        self.mode == PrivacyMode::Local
+    }
+
     /// Rounds at the start that estimate the clip and release nothing else.
     pub fn estimation_rounds(&self) -> u32 {
         self.adaptive_clip

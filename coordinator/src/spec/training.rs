@@ -54,6 +54,18 @@ impl RoundSpec {
         self.population.unwrap_or(self.cohort)
     }
 
+    /// Rounds that one device may be in at the most.
+    pub fn needed_participations(&self) -> u32 {
+        self.participations_in(self.count)
+    }
+
+    /// Of `count` rounds in a row, those that one device may be in at the most.
+    pub fn participations_in(&self, count: u32) -> u32 {
+        count
+            .div_ceil(self.min_separation)
+            .min(self.max_participations)
+    }
+
     /// Rounds that an update may be late.
     pub fn staleness_cap(&self) -> u32 {
         self.staleness_cap.unwrap_or(0)

@@ -12,7 +12,7 @@ impl Actor {
     /// Charges every contributor and moves the round on, in one commit.
     pub(super) async fn charge(&mut self) -> Result<(), CoordinatorError> {
         let round = self.state.round.number;
-        if self.costs.charged_when_asked() {
+        if self.state.spec.privacy.is_charged_when_asked() {
             let charged = Event::Charged {
                 round,
                 pico_rho: 0,
@@ -29,18 +29,13 @@ impl Actor {
             pico_rho: devices.iter().map(|one| one.pico_rho).max().unwrap_or(0),
             worst_pico_rho: self.worst_after(),
         }];
-        self.state.check_all(&events)?;
-        let mut batch = Batch::new();
-        self.journal.put(&events, &mut batch)?;
-        let charge = self.entry(0);
-        let charged = self.core.ledger.charge(charge, &devices, batch).await;
-        if let Err(CoordinatorError::Budget(reason)) = charged {
+        match self.commit_charged(0, &devices, events).await {
             // another run or monitor spent what selection still saw: nothing is released
-            return self.commit(vec![Event::Aborted { round, reason }]).await;
+            Err(CoordinatorError::Budget(reason)) => {
+                self.commit(vec![Event::Aborted { round, reason }]).await
+            }
+            outcome => outcome,
         }
-        charged?;
-        self.journal.committed(events.len());
-        self.applied(&events).await
     }
 
     /// Charges the devices that are asked and makes the selection durable, in one commit: under local
@@ -63,17 +58,30 @@ impl Actor {
         if devices.is_empty() {
             return self.commit(events).await;
         }
+        let attempt = self.state.round.attempt;
+        match self.commit_charged(attempt.into(), &devices, events).await {
+            // another run or monitor spent what selection saw: nobody is asked, and others are chosen
+            Err(CoordinatorError::Budget(reason)) => {
+                self.reason = reason;
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Persists events together with what the devices pay for them, then applies them. A budget that
+    /// refuses comes before anything is persisted.
+    async fn commit_charged(
+        &mut self,
+        part: u64,
+        devices: &[DeviceCharge],
+        events: Vec<Event>,
+    ) -> Result<(), CoordinatorError> {
+        self.state.check_all(&events)?;
         let mut batch = Batch::new();
         self.journal.put(&events, &mut batch)?;
-        self.state.check_all(&events)?;
-        let charge = self.entry(self.state.round.attempt.into());
-        let charged = self.core.ledger.charge(charge, &devices, batch).await;
-        if let Err(CoordinatorError::Budget(reason)) = &charged {
-            // another run or monitor spent what selection saw: nobody is asked, and others are chosen
-            self.reason.clone_from(reason);
-            return Ok(());
-        }
-        charged?;
+        let charge = self.entry(part);
+        self.core.ledger.charge(charge, devices, batch).await?;
         self.journal.committed(events.len());
         self.applied(&events).await
     }
@@ -81,7 +89,7 @@ impl Actor {
     /// Spend in this run of the device that spent most once these are asked; 0 where being asked costs
     /// nothing.
     pub(super) fn worst_when_asked(&self, chosen: &[Assigned]) -> u64 {
-        if !self.costs.charged_when_asked() {
+        if !self.state.spec.privacy.is_charged_when_asked() {
             return 0;
         }
         let asked = |assigned: &Assigned| {
@@ -122,10 +130,11 @@ impl Actor {
     /// The ledger's entry for the open round; the ledger fills in what depends on the devices.
     fn entry(&self, part: u64) -> Charge {
         let round = self.state.round.number;
+        let spec = &self.state.spec;
         Charge {
             part,
-            mechanism: self.costs.mechanism(self.state.spec.is_seeded()),
-            adjacency: self.costs.adjacency(),
+            mechanism: spec.privacy.mechanism(spec.is_seeded()),
+            adjacency: spec.privacy.adjacency(),
             cap_pico_rho: self.costs.cap_pico_rho.unwrap_or(0),
             unix_ms: self.core.clock.now_ms(),
             ..Charge::new(self.state.id.as_str(), ChargeKind::Training, round.into())

@@ -197,7 +197,7 @@ impl Actor {
             // enough are at work from before: the buffer opens for them
             events.push(event((last, &[])));
         }
-        let committed = if self.costs.charged_when_asked() {
+        let committed = if self.state.spec.privacy.is_charged_when_asked() {
             self.charge_asked(&chosen, events).await
         } else {
             self.commit(events).await
