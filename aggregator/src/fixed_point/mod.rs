@@ -15,9 +15,9 @@ mod update;
 mod tests;
 
 pub use contribution::Contribution;
-pub(crate) use norm::{Squares, stride};
-pub(crate) use rounding::{BIAS, SIDE_BY_SIDE};
-pub(crate) use update::{EncodedBlocks, add_four};
+pub(crate) use norm::Squares;
+pub(crate) use rounding::BIAS;
+pub(crate) use update::{EncodedBlocks, add_together};
 
 use crate::error::UpdateError;
 

@@ -1,40 +1,21 @@
 //! The norm check: decided in floats where their error can't matter, else in integers.
 
 use super::FixedPoint;
+use super::rounding::STEPS_AT_ONCE;
 use super::update::EncodedBlocks;
 use crate::codec::BLOCK;
 use crate::error::UpdateError;
 
-/// Relative error of the sum of squares of an update of fewer than [`LONG`] values.
+/// Relative error of the sum of squares of `dimension` integers.
 ///
-/// A call of the inner loops adds at most 1024 / 4 squares per lane in `f32`. Each square and each
-/// partial sum is off by at most 2^-24 of itself, and nothing is negative, so the result is off by
-/// at most 258 * 2^-24 / (1 - 258 * 2^-24) < 2^-15 (Higham, Accuracy and Stability of Numerical
-/// Algorithms, section 4.2). Calls are added in `f64`, whose error disappears in what is left.
-const SQUARES_ERROR: f64 = 1.0 / 32_768.0;
-
-/// Blocks that several waiting updates of [`LONG`] values or more go through per call. The loop's
-/// start and end cost what many values do, and every block is a new page of every stream.
-const LONG_STRIDE: usize = 16;
-
-/// [`SQUARES_ERROR`] where a call adds up to sixteen blocks: 4098 * 2^-24 and its like.
-const LONG_SQUARES_ERROR: f64 = 1.0 / 4_090.0;
-
-/// From this many values on B^2 is 3.4e-4 above S^2, so that the error of long calls still leaves a
-/// clipped update within its bound without a look at its integers.
-const LONG: usize = 1 << 17;
-
-/// Blocks per call for updates of `dimension` values.
-pub(crate) fn stride(dimension: usize) -> usize {
-    if dimension < LONG { 1 } else { LONG_STRIDE }
-}
-
+/// The inner loops square in `f32`, add the four squares of a step, and add at most
+/// [`STEPS_AT_ONCE`] steps of 16 values or more before they go on in `f64`. Each of these operations
+/// is off by at most 2^-24 of its result and nothing is negative, so n of them are off by at most
+/// n 2^-24 / (1 - n 2^-24) (Higham, Accuracy and Stability of Numerical Algorithms, section 4.2). The
+/// error of `f64` disappears in what is added here.
 fn squares_error(dimension: usize) -> f64 {
-    if dimension < LONG {
-        SQUARES_ERROR
-    } else {
-        LONG_SQUARES_ERROR
-    }
+    let operations = (dimension / 16).min(STEPS_AT_ONCE) + 6;
+    operations as f64 / 16_777_216.0 * 1.001
 }
 
 /// Relative error of the norm of values `scale * level`, rounded once to `f32` each, against the

@@ -1,7 +1,7 @@
 //! An update as blocks that can be rounded and added one at a time.
 
 use super::norm::Squares;
-use super::rounding::{self, BIAS, SIDE_BY_SIDE};
+use super::rounding::{self, BIAS, Decoded, LittleEndian};
 use crate::codec::{BLOCK, BlockScheme, Codec};
 use crate::error::UpdateError;
 
@@ -47,40 +47,26 @@ impl<'b> EncodedBlocks<'b> {
         }
     }
 
-    /// Rounds block `number` and adds it to `sums`, one lane per value of the block, [`BIAS`]
-    /// included; or takes the same away. Whatever the bytes are, a block that was added and then
-    /// subtracted leaves no trace.
+    /// Rounds the blocks from `first` on and adds them to `sums`, one lane per value, [`BIAS`]
+    /// included; or takes the same away. Whatever the bytes are, what was added and then subtracted
+    /// leaves no trace.
     pub(crate) fn add<const SUBTRACT: bool>(
         &self,
-        number: usize,
+        first: usize,
         factor: f32,
         sums: &mut [i32],
         squares: &mut Squares,
     ) {
-        let added = match self {
-            Self::F32(values) => {
-                let values = block(values, number, BLOCK, sums.len());
-                rounding::add::<_, SUBTRACT>(values, f32::from_le_bytes, factor, sums)
-            }
-            Self::Whole(values) => {
-                let values = block(values, number, BLOCK, sums.len());
-                rounding::add::<f32, SUBTRACT>(values, |value| value, factor, sums)
-            }
-            Self::Blocks(BlockScheme::Int8, bytes) => {
-                let length = BlockScheme::Int8.block_len(BLOCK);
-                let block = block(bytes, number, length, length);
-                let (scale, levels) = block.split_first_chunk().unwrap_or((&[0; 4], &[]));
-                let factor = f32::from_le_bytes(*scale) * factor;
-                rounding::add_levels::<SUBTRACT>(levels, factor, sums)
-            }
-            Self::Blocks(..) => {
-                let mut floats = [0.0; BLOCK];
-                let floats = &mut floats[..sums.len()];
-                self.decode(number, floats);
-                rounding::add::<f32, SUBTRACT>(floats, |value| value, factor, sums)
-            }
-        };
-        squares.add(added);
+        if add_together::<1, SUBTRACT>([self], first, [factor], sums, [squares]) {
+            return;
+        }
+        for (sums, number) in sums.chunks_mut(BLOCK).zip(first..) {
+            let mut floats = [0.0; BLOCK];
+            let floats = &mut floats[..sums.len()];
+            self.decode(number, floats);
+            let [added] = rounding::add::<Decoded, 1, SUBTRACT>([floats], [factor], sums);
+            squares.add(added);
+        }
     }
 
     /// The integers of block `number`.
@@ -110,25 +96,43 @@ impl<'b> EncodedBlocks<'b> {
     }
 }
 
-/// Adds block `number` of four updates at once where their codec allows it; false when not.
-pub(crate) fn add_four(
-    updates: [&EncodedBlocks<'_>; SIDE_BY_SIDE],
-    number: usize,
-    factors: [f32; SIDE_BY_SIDE],
+/// Adds the blocks from `first` on of `S` updates side by side, or takes them away, where their codec
+/// is read in place; does nothing and returns false where it is not.
+pub(crate) fn add_together<const S: usize, const SUBTRACT: bool>(
+    updates: [&EncodedBlocks<'_>; S],
+    first: usize,
+    factors: [f32; S],
     sums: &mut [i32],
-    squares: [&mut Squares; SIDE_BY_SIDE],
+    squares: [&mut Squares; S],
 ) -> bool {
-    let [
-        EncodedBlocks::F32(a),
-        EncodedBlocks::F32(b),
-        EncodedBlocks::F32(c),
-        EncodedBlocks::F32(d),
-    ] = updates
-    else {
-        return false;
+    let added = match updates[0] {
+        EncodedBlocks::F32(_) => {
+            let values = updates.map(|update| match update {
+                EncodedBlocks::F32(values) => block(values, first, BLOCK, sums.len()),
+                _ => &[],
+            });
+            rounding::add::<LittleEndian, S, SUBTRACT>(values, factors, sums)
+        }
+        EncodedBlocks::Whole(_) => {
+            let values = updates.map(|update| match update {
+                EncodedBlocks::Whole(values) => block(values, first, BLOCK, sums.len()),
+                _ => &[],
+            });
+            rounding::add::<Decoded, S, SUBTRACT>(values, factors, sums)
+        }
+        EncodedBlocks::Blocks(BlockScheme::Int8, _) => {
+            let bytes = updates.map(|update| match update {
+                EncodedBlocks::Blocks(scheme, bytes) => {
+                    let size = scheme.block_len(BLOCK);
+                    let length = scheme.encoded_len(sums.len());
+                    block(bytes, first, size, length)
+                }
+                _ => &[],
+            });
+            rounding::add_levels::<S, SUBTRACT>(bytes, factors, sums)
+        }
+        EncodedBlocks::Blocks(..) => return false,
     };
-    let values = [a, b, c, d].map(|values| block(values, number, BLOCK, sums.len()));
-    let added = rounding::add_four(values, factors, sums);
     for (squares, added) in squares.into_iter().zip(added) {
         squares.add(added);
     }

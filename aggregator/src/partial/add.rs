@@ -3,7 +3,7 @@
 use super::totals::Totals;
 use super::{Partial, PartialError, WEIGHT_ONE};
 use crate::codec::{BLOCK, Codec};
-use crate::fixed_point::{EncodedBlocks, FixedPoint, SIDE_BY_SIDE, Squares, add_four, stride};
+use crate::fixed_point::{EncodedBlocks, FixedPoint, Squares, add_together};
 
 /// Updates that pass through a span of sums before the next span is fetched.
 const GROUP: usize = 16;
@@ -11,6 +11,9 @@ const GROUP: usize = 16;
 /// Blocks in a span: 256 KiB of sums, which stay in the second-level cache, and a stretch of every
 /// update that is long enough for the prefetcher.
 const SPAN: usize = 64;
+
+/// Updates that are read side by side.
+const SIDE_BY_SIDE: usize = 8;
 
 /// One update that waits to be added.
 ///
@@ -193,46 +196,58 @@ fn pass_in_shards(waiting: &[Waiting<'_>], lanes: &mut [i32], shards: usize) -> 
 
 /// Takes all updates through the blocks of `lanes`, the first of which is block `start`.
 fn pass(waiting: &[Waiting<'_>], start: usize, lanes: &mut [i32], squares: &mut [Squares]) {
-    let stride = waiting
-        .first()
-        .map_or(1, |update| stride(update.grid.dimension()));
-    for (span, first) in lanes.chunks_mut(SPAN * BLOCK).zip((start..).step_by(SPAN)) {
-        let fours = waiting.chunks(SIDE_BY_SIDE);
-        for (updates, squares) in fours.zip(squares.chunks_mut(SIDE_BY_SIDE)) {
-            for (sums, number) in span
-                .chunks_mut(stride * BLOCK)
-                .zip((first..).step_by(stride))
-            {
-                add_blocks(updates, number, sums, squares);
-            }
+    let blocks = match waiting.len() {
+        // a single pass over the sums, none of which is needed again
+        1 | SIDE_BY_SIDE => lanes.len().div_ceil(BLOCK).max(1),
+        _ => SPAN,
+    };
+    for (sums, first) in lanes
+        .chunks_mut(blocks * BLOCK)
+        .zip((start..).step_by(blocks))
+    {
+        let groups = waiting.chunks(SIDE_BY_SIDE);
+        for (updates, squares) in groups.zip(squares.chunks_mut(SIDE_BY_SIDE)) {
+            add_span(updates, first, sums, squares);
         }
     }
 }
 
-/// Adds one stride of blocks, from block `first` on, of up to four updates.
-fn add_blocks(updates: &[Waiting<'_>], first: usize, sums: &mut [i32], squares: &mut [Squares]) {
-    if let ([a, b, c, d], [p, q, r, s]) = (updates, &mut *squares) {
-        let blocks = [&a.blocks, &b.blocks, &c.blocks, &d.blocks];
-        let factors = [a, b, c, d].map(|update| update.grid.factor());
-        if add_four(blocks, first, factors, sums, [p, q, r, s]) {
-            return;
-        }
+/// Adds the blocks from `first` on of up to eight updates: eight side by side, else four, and what
+/// is left one after another.
+fn add_span(updates: &[Waiting<'_>], first: usize, sums: &mut [i32], squares: &mut [Squares]) {
+    let done = if together::<SIDE_BY_SIDE>(updates, first, sums, squares) {
+        SIDE_BY_SIDE
+    } else if together::<4>(updates, first, sums, squares) {
+        4
+    } else {
+        0
+    };
+    for (update, squares) in updates.iter().zip(squares).skip(done) {
+        let factor = update.grid.factor();
+        update.blocks.add::<false>(first, factor, sums, squares);
     }
-    for (sums, number) in sums.chunks_mut(BLOCK).zip(first..) {
-        for (update, squares) in updates.iter().zip(&mut *squares) {
-            let factor = update.grid.factor();
-            update.blocks.add::<false>(number, factor, sums, squares);
-        }
-    }
+}
+
+/// Adds the first `S` updates; false when there are fewer, or when their codec needs decoding.
+fn together<const S: usize>(
+    updates: &[Waiting<'_>],
+    first: usize,
+    sums: &mut [i32],
+    squares: &mut [Squares],
+) -> bool {
+    let (Some(updates), Some(squares)) =
+        (updates.first_chunk::<S>(), squares.first_chunk_mut::<S>())
+    else {
+        return false;
+    };
+    let blocks = updates.each_ref().map(|update| &update.blocks);
+    let factors = updates.each_ref().map(|update| update.grid.factor());
+    add_together::<S, false>(blocks, first, factors, sums, squares.each_mut())
 }
 
 /// Subtracts what [`pass`] added for one update.
 fn take_back(update: &Waiting<'_>, lanes: &mut [i32]) {
     let mut squares = update.blocks.no_squares();
     let factor = update.grid.factor();
-    for (number, sums) in lanes.chunks_mut(BLOCK).enumerate() {
-        update
-            .blocks
-            .add::<true>(number, factor, sums, &mut squares);
-    }
+    update.blocks.add::<true>(0, factor, lanes, &mut squares);
 }
