@@ -1,6 +1,7 @@
 //! `tributary serve`: a coordinator, until it is told to stop.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -20,12 +21,14 @@ Examples:
   tributary serve --data /var/lib/tributary --listen 127.0.0.1:7070 --admin 127.0.0.1:7071
   tributary serve --config tributary.toml --log-format json
 
-A flag wins over TRIBUTARY__SERVE__DATA (LISTEN, ADMIN, LOG_FORMAT), which wins over the file:
+A flag wins over TRIBUTARY__SERVE__DATA (LISTEN, ADMIN, SUM_THREADS, LOG_FORMAT), which wins over
+the file:
 
   [serve]
   data = \"tributary-data\"
   listen = \"127.0.0.1:7070\"
   admin = \"127.0.0.1:7071\"
+  sum_threads = 1
   log_format = \"text\"
 
 It serves plain text on loopback only. SIGINT or SIGTERM stops it; after `kill -9` the same rounds
@@ -59,6 +62,14 @@ pub struct ServeArguments {
         hide_env = true
     )]
     admin: Option<SocketAddr>,
+    /// Threads that sum large updates; any number gives the same bits [default: 1]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "TRIBUTARY__SERVE__SUM_THREADS",
+        hide_env = true
+    )]
+    sum_threads: Option<NonZeroUsize>,
     /// How log lines look on standard error [default: text]
     #[arg(
         long,
@@ -86,6 +97,7 @@ struct ServeSettings {
     data: Option<PathBuf>,
     listen: Option<SocketAddr>,
     admin: Option<SocketAddr>,
+    sum_threads: Option<NonZeroUsize>,
     log_format: Option<LogFormat>,
 }
 
@@ -150,6 +162,10 @@ fn settle(arguments: ServeArguments) -> Result<(ServerConfig, LogFormat)> {
                 .or(file.admin)
                 .unwrap_or_else(|| loopback(7071)),
         ),
+        sum_threads: arguments
+            .sum_threads
+            .or(file.sum_threads)
+            .unwrap_or(NonZeroUsize::MIN),
     };
     Ok((
         config,

@@ -1,6 +1,7 @@
 //! What all parts of a coordinator share: the stores, the fleet, the ledger, the registry, the runs.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,6 +51,8 @@ pub struct Core {
     pub telemetry: Arc<Telemetry>,
     /// Signs builds.
     pub build_key: SigningKey,
+    /// Threads that sum large updates.
+    pub sum_threads: NonZeroUsize,
     /// Held while a run is started, so that ids and idempotency keys are taken one after the other.
     pub starting: tokio::sync::Mutex<()>,
     runs: Mutex<BTreeMap<RunId, RunHandle>>,
@@ -67,11 +70,15 @@ impl Core {
     ///
     /// # Errors
     /// When it can't be read, is another version's, or is in use.
-    pub async fn open(folder: &Path, clock: SharedClock) -> Result<Arc<Self>, CoordinatorError> {
+    pub async fn open(
+        folder: &Path,
+        clock: SharedClock,
+        sum_threads: NonZeroUsize,
+    ) -> Result<Arc<Self>, CoordinatorError> {
         let store: Arc<dyn Store> = Arc::new(SledStore::open(folder.join("meta"))?);
         let blobs = BlobStore::open(folder.join("blobs"))?;
         let vault = BlobStore::open(folder.join("vault"))?;
-        Self::with_stores(store, blobs, vault, clock).await
+        Self::with_stores(store, blobs, vault, clock, sum_threads).await
     }
 
     /// Opens given stores.
@@ -83,6 +90,7 @@ impl Core {
         blobs: BlobStore,
         vault: BlobStore,
         clock: SharedClock,
+        sum_threads: NonZeroUsize,
     ) -> Result<Arc<Self>, CoordinatorError> {
         let build_key = build_key(&*store).await?;
         Ok(Arc::new(Self {
@@ -91,6 +99,7 @@ impl Core {
             registry: Registry::new(store.clone(), blobs.clone()),
             telemetry: Arc::default(),
             build_key,
+            sum_threads,
             starting: tokio::sync::Mutex::default(),
             runs: Mutex::default(),
             monitors: Mutex::default(),

@@ -110,5 +110,7 @@ pub async fn core() -> Arc<Core> {
 pub async fn core_on(store: Arc<dyn Store>) -> Arc<Core> {
     let clock = Arc::new(ManualClock::default());
     let (blobs, vault) = (BlobStore::in_memory(), BlobStore::in_memory());
-    Core::with_stores(store, blobs, vault, clock).await.unwrap()
+    let one = std::num::NonZeroUsize::MIN;
+    let core = Core::with_stores(store, blobs, vault, clock, one).await;
+    core.unwrap()
 }

@@ -1,6 +1,7 @@
 //! Opening a data folder and serving it.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,21 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where metrics and health are served; none for no admin page.
     pub admin: Option<SocketAddr>,
+    /// Threads that sum updates of 256 KiB and more together, each a part of the parameters. The sums
+    /// are the same bit for bit.
+    pub sum_threads: NonZeroUsize,
+}
+
+impl ServerConfig {
+    /// Without an admin page, summing on one thread.
+    pub fn new(data: PathBuf, listen: SocketAddr) -> Self {
+        Self {
+            data,
+            listen,
+            admin: None,
+            sum_threads: NonZeroUsize::MIN,
+        }
+    }
 }
 
 /// Why a server does not start.
@@ -102,7 +118,7 @@ impl Server {
             folder: folder.clone(),
             source,
         };
-        let core = Core::open(&config.data, Arc::new(SystemClock))
+        let core = Core::open(&config.data, Arc::new(SystemClock), config.sum_threads)
             .await
             .map_err(open)?;
         crate::run::recover_runs(&core).await.map_err(open)?;

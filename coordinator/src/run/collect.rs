@@ -4,6 +4,7 @@
 mod open;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -157,12 +158,16 @@ impl Collection {
         self.pending.len()
     }
 
-    /// Checks and adds updates; several of one region and cluster go through the sums together. Each
-    /// that is refused is told so, and leaves no trace; returns whose were.
+    /// Checks and adds updates; several of one region and cluster go through the sums together, large
+    /// ones on `threads`. Each that is refused is told so, and leaves no trace; returns whose were.
     ///
     /// # Errors
     /// When the coordinator stops.
-    pub async fn add(&mut self, arrivals: Vec<Arrival>) -> Result<Vec<DeviceId>, CoordinatorError> {
+    pub async fn add(
+        &mut self,
+        arrivals: Vec<Arrival>,
+        threads: NonZeroUsize,
+    ) -> Result<Vec<DeviceId>, CoordinatorError> {
         let mut refused = Vec::new();
         let clusters = self.format.payload.clusters();
         let mut by_slot: BTreeMap<usize, Vec<Arrival>> = BTreeMap::new();
@@ -172,7 +177,9 @@ impl Collection {
         }
         for (slot, arrivals) in by_slot {
             let open = &mut self.open[slot];
-            let added = open.add(&self.format, arrivals, &mut refused).await?;
+            let added = open
+                .add(&self.format, arrivals, threads, &mut refused)
+                .await?;
             let pending = added
                 .into_iter()
                 .map(|(device, index)| (device, (slot, index)));

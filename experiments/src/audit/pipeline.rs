@@ -85,11 +85,7 @@ pub(super) async fn run(plan: &Plan, devices: &[Scripted]) -> Result<Trace, Audi
     let folder = tempfile::Builder::new().prefix("tributary-").tempdir();
     let folder = folder.map_err(|error| AuditError::in_run(&plan.name)(error.into()))?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let config = ServerConfig {
-        data: folder.path().join("data"),
-        listen,
-        admin: None,
-    };
+    let config = ServerConfig::new(folder.path().join("data"), listen);
     let server = Server::start(config).await?;
     let endpoint = format!("http://{}", server.listen_addr());
     let sent = Arc::new(Sent::default());

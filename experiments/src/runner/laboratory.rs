@@ -41,11 +41,7 @@ impl Laboratory {
         progress.stage("starting the coordinator");
         let folder = tempfile::Builder::new().prefix("tributary-").tempdir()?;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let config = ServerConfig {
-            data: folder.path().join("data"),
-            listen,
-            admin: None,
-        };
+        let config = ServerConfig::new(folder.path().join("data"), listen);
         let server = Server::start(config).await?;
         let endpoint = format!("http://{}", server.listen_addr());
         let operator = Operator::connect(&endpoint).await?;

@@ -65,11 +65,7 @@ async fn main() {
 
 /// The coordinator's process: prints its address and ends with its standard input.
 async fn serve(folder: &Path) {
-    let config = ServerConfig {
-        data: folder.join("data"),
-        listen: ([127, 0, 0, 1], 0).into(),
-        admin: None,
-    };
+    let config = ServerConfig::new(folder.join("data"), ([127, 0, 0, 1], 0).into());
     let server = Server::start(config).await.unwrap();
     println!("http://{}", server.listen_addr());
     let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));

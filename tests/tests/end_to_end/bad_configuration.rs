@@ -25,9 +25,8 @@ fn assert_words(error: &ServerError, words: &[&str]) {
 async fn invariant_10_addresses_that_can_not_be_served_are_refused_by_flag() {
     let folder = tempfile::tempdir().unwrap();
     let config = |listen: &str, admin: &str| ServerConfig {
-        data: folder.path().join("data"),
-        listen: listen.parse().unwrap(),
         admin: Some(admin.parse().unwrap()),
+        ..ServerConfig::new(folder.path().join("data"), listen.parse().unwrap())
     };
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().to_string();
@@ -61,11 +60,7 @@ async fn invariant_10_folders_of_others_are_refused_and_left_as_they_are() {
     let operator = coordinator.operator().await;
     let run = operator.start(&Recipe::new()).await;
     let data = coordinator.data();
-    let config = || ServerConfig {
-        data: data.clone(),
-        listen: any_port(),
-        admin: None,
-    };
+    let config = || ServerConfig::new(data.clone(), any_port());
     let error = refused(config()).await;
     assert_words(
         &error,

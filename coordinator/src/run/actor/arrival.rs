@@ -94,7 +94,7 @@ impl Actor {
     }
 
     async fn sum(&mut self, arrivals: Vec<Arrival>) -> Result<(), CoordinatorError> {
-        let refused = self.collection.add(arrivals).await?;
+        let refused = self.collection.add(arrivals, self.core.sum_threads).await?;
         if self.state.spec.is_seeded() {
             // a seeded round closes when all have answered, and this was their answer: the same
             // training would only give the same bytes

@@ -1,5 +1,6 @@
 //! One region's contributions, of one cluster, that are not durable yet.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -47,7 +48,7 @@ impl Open {
         }
     }
 
-    /// Checks and adds updates, [`TOGETHER`] at a time; returns whose are in, with their places, and
+    /// Checks and adds updates, [`TOGETHER`] at a time, [`HEAVY`] ones on `threads`; returns whose are in, with their places, and
     /// adds to `refused` whose are not.
     ///
     /// # Errors
@@ -56,6 +57,7 @@ impl Open {
         &mut self,
         format: &Arc<Format>,
         arrivals: Vec<Arrival>,
+        threads: NonZeroUsize,
         refused: &mut Vec<DeviceId>,
     ) -> Result<Vec<(DeviceId, usize)>, CoordinatorError> {
         let before = self.contributors.len();
@@ -65,8 +67,9 @@ impl Open {
             let heavy = group.iter().map(|one| one.bytes.len()).sum::<usize>() >= HEAVY;
             let mut partial = std::mem::replace(&mut self.partial, Partial::new(0));
             let format = format.clone();
+            let shards = if heavy { threads.get() } else { 1 };
             let sum = move || {
-                let outcomes = add_group(&mut partial, &format, &group);
+                let outcomes = add_group(&mut partial, &format, &group, shards);
                 (partial, format, group, outcomes)
             };
             let (partial, format, group, outcomes) = if heavy {
@@ -197,6 +200,7 @@ fn add_group(
     partial: &mut Partial,
     format: &Format,
     group: &[Arrival],
+    shards: usize,
 ) -> Vec<Result<(), PartialError>> {
     let contributions: Vec<EncodedContribution<'_>> = group
         .iter()
@@ -207,5 +211,5 @@ fn add_group(
             share: arrival.share,
         })
         .collect();
-    partial.add_many(&format.fixed, format.codec, &contributions)
+    partial.add_in_shards(&format.fixed, format.codec, &contributions, shards)
 }

@@ -12,6 +12,7 @@ use crate::fixtures::{core, device, plain_spec};
 
 /// One input, two classes.
 const DIMENSION: usize = 4;
+const ONE: NonZeroUsize = NonZeroUsize::MIN;
 
 fn format(robust: Option<RobustSpec>) -> Arc<Format> {
     let graph = ModelSpec::perceptron("tiny", 1, &[], 2).graph().unwrap();
@@ -62,7 +63,7 @@ fn arrival(region: usize, number: usize, bytes: Bytes) -> (Arrival, Receipt) {
 
 async fn add(collection: &mut Collection, region: usize, number: usize, value: f32) -> Receipt {
     let (arrival, answer) = arrival(region, number, bytes(value));
-    collection.add(vec![arrival]).await.unwrap();
+    collection.add(vec![arrival], ONE).await.unwrap();
     answer
 }
 
@@ -135,7 +136,10 @@ async fn one_bad_update_among_several_is_told_so_and_changes_nothing() {
     let (short, mut second) = arrival(0, 2, bytes(0.1).slice(1..));
     let (huge, mut third) = arrival(0, 3, bytes(9.0));
     let (last, mut fourth) = arrival(0, 4, bytes(0.2));
-    collection.add(vec![good, short, huge, last]).await.unwrap();
+    collection
+        .add(vec![good, short, huge, last], ONE)
+        .await
+        .unwrap();
     assert_eq!(collection.pending(), 2);
     assert!(first.try_recv().is_err() && fourth.try_recv().is_err());
     for refused in [&mut second, &mut third] {
@@ -148,6 +152,47 @@ async fn one_bad_update_among_several_is_told_so_and_changes_nothing() {
     let _two = add(&mut expected, 0, 4, 0.2).await;
     seal(&mut expected, &core).await;
     assert_eq!(total(&collection), total(&expected));
+}
+
+#[tokio::test]
+async fn large_updates_sum_to_the_same_bits_on_any_number_of_threads() {
+    const LARGE: usize = 100_000;
+    let format = || {
+        Arc::new(Format {
+            fixed: FixedPoint::new(1.0, LARGE).unwrap(),
+            ..(*self::format(None)).clone()
+        })
+    };
+    let update = |number: usize| {
+        let values = (0..LARGE).map(|index| (index * number % 97) as f32 * 1e-5);
+        let bytes: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
+        Bytes::from(bytes)
+    };
+    let mut sums = Vec::new();
+    for threads in [1, 3] {
+        let mut collection = Collection::new(format(), 1);
+        // nine, so that one is summed alone, and one of them with a value that is refused
+        let mut bad = update(5).to_vec();
+        bad[399_996..].copy_from_slice(&f32::NAN.to_le_bytes());
+        let updates = (1..9).map(update).chain([bad.into()]);
+        let (arrivals, receipts): (Vec<_>, Vec<_>) = updates
+            .zip(1..)
+            .map(|(bytes, number)| arrival(0, number, bytes))
+            .unzip();
+        let threads = NonZeroUsize::new(threads).unwrap();
+        let refused = collection.add(arrivals, threads).await.unwrap();
+        assert_eq!(refused, [device(9)]);
+        assert_eq!(collection.pending(), 8);
+        drop(receipts);
+        let core = core().await;
+        seal(&mut collection, &core).await;
+        let Sealed::Sums(sealed) = &*collection.total() else {
+            panic!("a round of sums")
+        };
+        sums.push(sealed[0].clone());
+    }
+    assert_eq!(sums[0].count(), 8);
+    assert_eq!(sums[0], sums[1]);
 }
 
 #[tokio::test]

@@ -50,9 +50,8 @@ impl Coordinator {
     /// Tries to open a folder.
     pub async fn try_open(folder: Arc<TempDir>, threads: usize) -> Result<Self, ServerError> {
         let config = ServerConfig {
-            data: folder.path().join("data"),
-            listen: any_port(),
             admin: Some(any_port()),
+            ..ServerConfig::new(folder.path().join("data"), any_port())
         };
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder
