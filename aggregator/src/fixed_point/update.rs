@@ -1,4 +1,4 @@
-//! An update as blocks that can be rounded and added one at a time.
+//! An update as blocks that can be rounded and added from any one on.
 
 use super::norm::Squares;
 use super::rounding::{self, BIAS, Decoded, LittleEndian};
@@ -96,8 +96,8 @@ impl<'b> EncodedBlocks<'b> {
     }
 }
 
-/// Adds the blocks from `first` on of `S` updates side by side, or takes them away, where their codec
-/// is read in place; does nothing and returns false where it is not.
+/// Adds the blocks from `first` on of `S` updates of one codec side by side, or takes them away, where
+/// the codec is read in place; does nothing and returns false where it is not.
 pub(crate) fn add_together<const S: usize, const SUBTRACT: bool>(
     updates: [&EncodedBlocks<'_>; S],
     first: usize,
