@@ -251,6 +251,7 @@ impl Actor {
                 let (playbook, acts) = plan(&self.record.header.spec, region, &report.evidence);
                 if acts {
                     region.monitor.begin_mitigation(&drift)?;
+                    region.begun += 1;
                 }
                 Ok(playbook)
             }

@@ -21,8 +21,8 @@ const NAME: usize = 40;
 
 /// What a drift calls for, and whether the monitor does it by itself.
 ///
-/// Retraining and personalising are done when the recipe has a `[playbook]`; everything else is
-/// advice that an operator sees beside the verdict.
+/// Retraining and personalising are done when the recipe has a `[playbook]` whose `most_runs` are not
+/// used up in this region; everything else is advice that an operator sees beside the verdict.
 pub fn plan(spec: &RunSpec, region: &RegionRecord, evidence: &Evidence) -> (String, bool) {
     let circumstances = Circumstances {
         failed_attempts: region.failed,
@@ -33,7 +33,11 @@ pub fn plan(spec: &RunSpec, region: &RegionRecord, evidence: &Evidence) -> (Stri
         playbook,
         Playbook::RetrainRegion | Playbook::PersonaliseRegion
     );
-    let acts = retrains && spec.playbook.is_some() && region.failed < MAX_FAILED;
+    let most_runs = spec
+        .playbook
+        .as_ref()
+        .map_or(0, |playbook| playbook.most_runs);
+    let acts = retrains && region.begun < most_runs && region.failed < MAX_FAILED;
     let name = match playbook {
         Playbook::Log => "log",
         Playbook::Reweight => "reweight",

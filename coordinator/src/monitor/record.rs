@@ -42,6 +42,9 @@ pub struct RegionRecord {
     pub since_mitigation: u32,
     /// Mitigations of the open drift that failed.
     pub failed: u32,
+    /// Mitigations begun since the monitor is there: each starts one run.
+    #[serde(default)]
+    pub begun: u32,
 }
 
 /// A monitor as on disk.
@@ -93,6 +96,7 @@ impl MonitorRecord {
                     mitigation: None,
                     since_mitigation: 0,
                     failed: 0,
+                    begun: 0,
                 });
             }
         }

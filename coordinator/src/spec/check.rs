@@ -161,6 +161,8 @@ impl RunSpec {
             "has no monitor that could trigger it",
             "add a [drift] section or remove [playbook]",
         )?;
+        let most_runs = f64::from(playbook.most_runs);
+        in_range("playbook.most_runs", most_runs, 1.0, 1_000.0)?;
         check_rounds("playbook.rounds", &playbook.rounds, self.is_seeded())?;
         check_training("playbook.training", &playbook.training)?;
         check_server("playbook.server", &playbook.server)?;
@@ -336,6 +338,9 @@ fn check_drift(drift: &DriftSpec, mode: PrivacyMode) -> Result<(), SpecError> {
         100.0,
         604_800_000.0,
     )?;
+    if let Some(windows) = drift.windows {
+        in_range("drift.windows", windows as f64, 1.0, 1e9)?;
+    }
     in_range("drift.warm_up", f64::from(drift.warm_up), 1.0, 1_000.0)?;
     in_range(
         "drift.minimum_devices",

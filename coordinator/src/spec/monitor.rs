@@ -11,7 +11,8 @@ use super::training::{RoundSpec, ServerSpec, TrainingSpec};
 pub struct DriftSpec {
     /// Milliseconds between the starts of two windows.
     pub interval_ms: u64,
-    /// Windows after which the monitor stops; absent for no end.
+    /// Windows after which the monitor ends, 1 to 10^9; absent for a monitor that goes on until
+    /// `tributary monitor stop`. A window that asks nobody is not counted.
     #[serde(default)]
     pub windows: Option<u64>,
     /// First windows of a region, summed to its reference.
@@ -47,6 +48,10 @@ pub struct QuantityRecipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlaybookSpec {
+    /// Most runs that the playbook starts in one region while the monitor lives, 1 to 1,000. What
+    /// drifts after them is advice to the operator.
+    #[serde(default = "default_most_runs")]
+    pub most_runs: u32,
     /// Rounds of the retraining.
     pub rounds: RoundSpec,
     /// What a device does in them.
@@ -70,6 +75,10 @@ pub struct BuildSpec {
     /// Milliseconds that devices have to install.
     #[serde(default = "default_install")]
     pub deadline_ms: u64,
+}
+
+fn default_most_runs() -> u32 {
+    1
 }
 
 fn default_warm_up() -> u32 {
