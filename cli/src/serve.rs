@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use tributary_coordinator::store::EngineKind;
 use tributary_coordinator::{Server, ServerConfig, ServerError};
 
 use crate::exit::{Exit, Failure};
@@ -21,8 +22,8 @@ Examples:
   tributary serve --data /var/lib/tributary --listen 127.0.0.1:7070 --admin 127.0.0.1:7071
   tributary serve --config tributary.toml --log-format json
 
-A flag wins over TRIBUTARY__SERVE__DATA (LISTEN, ADMIN, SUM_THREADS, LOG_FORMAT), which wins over
-the file:
+A flag wins over TRIBUTARY__SERVE__DATA (LISTEN, ADMIN, SUM_THREADS, LOG_FORMAT) and
+TRIBUTARY__STORE__ENGINE, which win over the file:
 
   [serve]
   data = \"tributary-data\"
@@ -30,6 +31,12 @@ the file:
   admin = \"127.0.0.1:7071\"
   sum_threads = 1
   log_format = \"text\"
+
+  [store]
+  engine = \"sled\"
+
+Without an engine it takes the one that holds the data folder. `tributary store migrate` moves a
+folder from one to the other.
 
 It serves plain text on loopback only. SIGINT or SIGTERM stops it; after `kill -9` the same rounds
 go on at the next start.";
@@ -70,6 +77,14 @@ pub struct ServeArguments {
         hide_env = true
     )]
     sum_threads: Option<NonZeroUsize>,
+    /// Engine that holds the metadata: sled or redb [default: what the folder holds]
+    #[arg(
+        long,
+        value_name = "ENGINE",
+        env = "TRIBUTARY__STORE__ENGINE",
+        hide_env = true
+    )]
+    store_engine: Option<EngineKind>,
     /// How log lines look on standard error [default: text]
     #[arg(
         long,
@@ -88,6 +103,14 @@ pub struct ServeArguments {
 #[serde(deny_unknown_fields, default)]
 struct SettingsFile {
     serve: ServeSettings,
+    store: StoreSettings,
+}
+
+/// Its section `store`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct StoreSettings {
+    engine: Option<EngineKind>,
 }
 
 /// Its section `serve`.
@@ -146,8 +169,9 @@ fn announce(server: &Server, data: &Path, output: Output) -> Result<()> {
 fn settle(arguments: ServeArguments) -> Result<(ServerConfig, LogFormat)> {
     let file = match &arguments.config {
         Some(path) => read_settings(path)?,
-        None => ServeSettings::default(),
+        None => SettingsFile::default(),
     };
+    let (file, store) = (file.serve, file.store);
     let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let data = arguments.data.or(file.data);
     let config = ServerConfig {
@@ -166,6 +190,7 @@ fn settle(arguments: ServeArguments) -> Result<(ServerConfig, LogFormat)> {
             .sum_threads
             .or(file.sum_threads)
             .unwrap_or(NonZeroUsize::MIN),
+        engine: arguments.store_engine.or(store.engine),
     };
     Ok((
         config,
@@ -173,12 +198,11 @@ fn settle(arguments: ServeArguments) -> Result<(ServerConfig, LogFormat)> {
     ))
 }
 
-fn read_settings(path: &Path) -> Result<ServeSettings> {
+fn read_settings(path: &Path) -> Result<SettingsFile> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("--config {}: it can't be read", path.display()))?;
-    let file: SettingsFile = toml::from_str(&text)
-        .with_context(|| format!("--config {}: it is not a settings file", path.display()))?;
-    Ok(file.serve)
+    toml::from_str(&text)
+        .with_context(|| format!("--config {}: it is not a settings file", path.display()))
 }
 
 fn failure(error: &ServerError) -> Failure {
@@ -242,12 +266,27 @@ mod tests {
     }
 
     #[test]
+    fn the_engine_is_a_flag_over_the_file_over_what_the_folder_holds() {
+        let file = "[store]\nengine = \"redb\"";
+        let of = |flag: Option<EngineKind>| ServeArguments {
+            store_engine: flag,
+            ..Default::default()
+        };
+        let engine = |text, flag| with_file(text, of(flag)).unwrap().0.engine;
+        assert_eq!(engine("", None), None);
+        assert_eq!(engine(file, None), Some(EngineKind::Redb));
+        assert_eq!(engine(file, Some(EngineKind::Sled)), Some(EngineKind::Sled));
+    }
+
+    #[test]
     fn unknown_keys_and_wrong_types_in_the_file_are_refused_by_name() {
         for (text, word) in [
             ("[serve]\nlissten = \"127.0.0.1:8\"", "lissten"),
             ("[other]\n", "other"),
             ("[serve]\nlisten = 7070", "listen"),
             ("[serve]\nlog_format = \"xml\"", "xml"),
+            ("[store]\nengine = \"rocks\"", "rocks"),
+            ("[store]\nengines = \"sled\"", "engines"),
         ] {
             let error = format!(
                 "{:#}",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use crate::ledger::Ledger;
 use crate::monitor::MonitorHandle;
 use crate::registry::Registry;
 use crate::run::RunHandle;
-use crate::store::{Batch, Expect, SledStore, Store, Table};
+use crate::store::{Batch, EmbeddedStore, EngineKind, Expect, Store, StoreError, Table};
 use crate::telemetry::Telemetry;
 
 /// Events that a slow watcher may fall behind before it loses some.
@@ -66,16 +66,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Core {
-    /// Opens a data folder.
+    /// Opens a data folder. `engine` is what its metadata must be held by, `None` for what is there.
     ///
     /// # Errors
-    /// When it can't be read, is another version's, or is in use.
+    /// When it can't be read, is damaged or rolled back, is another version's or engine's, or is in
+    /// use. Nothing was changed then.
     pub async fn open(
         folder: &Path,
+        engine: Option<EngineKind>,
         clock: SharedClock,
         sum_threads: NonZeroUsize,
     ) -> Result<Arc<Self>, CoordinatorError> {
-        let store: Arc<dyn Store> = Arc::new(SledStore::open(folder.join("meta"))?);
+        let meta = folder.join("meta");
+        refuse_lost_metadata(&meta, [folder.join("blobs"), folder.join("vault")])?;
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(meta, engine)?);
         let blobs = BlobStore::open(folder.join("blobs"))?;
         let vault = BlobStore::open(folder.join("vault"))?;
         Self::with_stores(store, blobs, vault, clock, sum_threads).await
@@ -257,6 +261,25 @@ impl OpenObject {
             Self::Stored { size, .. } => *size,
         }
     }
+}
+
+/// Refuses to start afresh beside blobs: without the records that name them the first sweep would
+/// remove them all.
+fn refuse_lost_metadata(meta: &Path, blobs: [PathBuf; 2]) -> Result<(), CoordinatorError> {
+    if EmbeddedStore::exists(meta)? {
+        return Ok(());
+    }
+    for folder in blobs {
+        if BlobStore::is_used(&folder)? {
+            let detail = format!(
+                "it is missing or empty, while {} holds files",
+                folder.display()
+            );
+            let folder = meta.to_owned();
+            return Err(StoreError::Lost { folder, detail }.into());
+        }
+    }
+    Ok(())
 }
 
 /// The key that signs builds, made at the first start.

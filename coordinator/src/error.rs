@@ -137,7 +137,7 @@ impl CoordinatorError {
                 "TRB-0410"
             }
             Self::Drift(_) => "TRB-0420",
-            Self::Store(_) => "TRB-0500",
+            Self::Store(error) => error.code(),
             Self::Blob(_) => "TRB-0510",
             Self::Crashed(_) => "TRB-0610",
             Self::Stopping => "TRB-0600",

@@ -19,6 +19,7 @@ use crate::clock::SystemClock;
 use crate::core::Core;
 use crate::error::CoordinatorError;
 use crate::service::{Control, Enrolment, Orchestration, Transfer};
+use crate::store::EngineKind;
 use crate::telemetry::admin;
 
 /// Streams that one connection may carry: a gateway speaks for thousands of devices.
@@ -45,6 +46,9 @@ pub struct ServerConfig {
     /// Threads that sum updates of 256 KiB and more together, each a part of the parameters. The sums
     /// are the same bit for bit.
     pub sum_threads: NonZeroUsize,
+    /// The engine that holds the metadata. `None` takes what the folder holds, and
+    /// [`crate::store::DEFAULT_ENGINE`] for a new one.
+    pub engine: Option<EngineKind>,
 }
 
 impl ServerConfig {
@@ -55,6 +59,7 @@ impl ServerConfig {
             listen,
             admin: None,
             sum_threads: NonZeroUsize::MIN,
+            engine: None,
         }
     }
 }
@@ -118,9 +123,14 @@ impl Server {
             folder: folder.clone(),
             source,
         };
-        let core = Core::open(&config.data, Arc::new(SystemClock), config.sum_threads)
-            .await
-            .map_err(open)?;
+        let core = Core::open(
+            &config.data,
+            config.engine,
+            Arc::new(SystemClock),
+            config.sum_threads,
+        )
+        .await
+        .map_err(open)?;
         crate::run::recover_runs(&core).await.map_err(open)?;
         crate::monitor::recover(&core).await.map_err(open)?;
         let stop = CancellationToken::new();

@@ -1,24 +1,39 @@
-//! One suite for every [`Store`]: each test runs on the memory store and on sled.
+//! One suite for every [`Store`]: each test runs on the memory store, on sled and on redb.
 
 #![allow(clippy::unwrap_used)] // clippy.toml covers test functions, not what they call
 
 mod support;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use support::block_on;
 use tributary_coordinator::store::{
-    Batch, Expect, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_VALUE_BYTES, MemoryStore,
-    Operation, SledStore, Store, StoreError, Table, Versioned,
+    Batch, EmbeddedStore, EngineKind, Expect, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_OPERATIONS,
+    MAX_VALUE_BYTES, MemoryStore, Operation, Store, StoreError, Table, Versioned,
 };
 
 /// Runs a check on an empty store of each kind.
 fn on_every_store(check: impl Fn(Arc<dyn Store>)) {
-    check(Arc::new(MemoryStore::new()));
     let folder = tempfile::tempdir().unwrap();
-    check(Arc::new(SledStore::open(folder.path()).unwrap()));
+    for store in every_store(folder.path()) {
+        check(store);
+    }
+}
+
+/// An empty store of each kind; the embedded ones in folders of their own below `folder`.
+fn every_store(folder: &Path) -> Vec<Arc<dyn Store>> {
+    let mut stores: Vec<Arc<dyn Store>> = vec![Arc::new(MemoryStore::new())];
+    for engine in EngineKind::ALL {
+        stores.push(Arc::new(open(&folder.join(engine.name()), engine)));
+    }
+    stores
+}
+
+fn open(folder: &Path, engine: EngineKind) -> EmbeddedStore {
+    EmbeddedStore::open(folder, Some(engine)).unwrap()
 }
 
 fn put(table: Table, key: &str, value: &str, expect: Expect) -> Batch {
@@ -287,11 +302,7 @@ async fn concurrent_committers_lose_no_increment() {
     const TASKS: u64 = 8;
     const INCREMENTS: u64 = 25;
     let folder = tempfile::tempdir().unwrap();
-    let stores: [Arc<dyn Store>; 2] = [
-        Arc::new(MemoryStore::new()),
-        Arc::new(SledStore::open(folder.path()).unwrap()),
-    ];
-    for store in stores {
+    for store in every_store(folder.path()) {
         let tasks = (0..TASKS).map(|task| {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
@@ -342,11 +353,7 @@ async fn increment(store: &dyn Store, note: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scan_never_shows_half_a_batch() {
     let folder = tempfile::tempdir().unwrap();
-    let stores: [Arc<dyn Store>; 2] = [
-        Arc::new(MemoryStore::new()),
-        Arc::new(SledStore::open(folder.path()).unwrap()),
-    ];
-    for store in stores {
+    for store in every_store(folder.path()) {
         let writer = Arc::clone(&store);
         let writing = tokio::spawn(async move {
             for round in 0..60_u64 {
@@ -447,19 +454,21 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn sled_and_memory_answer_every_sequence_of_batches_alike(batches in steps(), reopen in 0_usize..20) {
-        let folder = tempfile::tempdir().unwrap();
-        let memory = MemoryStore::new();
-        let mut sled = SledStore::open(folder.path()).unwrap();
-        for (number, steps) in batches.iter().enumerate() {
-            if number == reopen {
-                drop(sled);
-                sled = SledStore::open(folder.path()).unwrap();
+    fn every_store_answers_every_sequence_of_batches_alike(batches in steps(), reopen in 0_usize..20) {
+        for engine in EngineKind::ALL {
+            let folder = tempfile::tempdir().unwrap();
+            let memory = MemoryStore::new();
+            let mut store = open(folder.path(), engine);
+            for (number, steps) in batches.iter().enumerate() {
+                if number == reopen {
+                    drop(store);
+                    store = open(folder.path(), engine);
+                }
+                let batch = batch_of(steps, &memory);
+                let expected = block_on(memory.commit(batch.clone()));
+                prop_assert_eq!(block_on(store.commit(batch)), expected);
             }
-            let batch = batch_of(steps, &memory);
-            let expected = block_on(memory.commit(batch.clone()));
-            prop_assert_eq!(block_on(sled.commit(batch)), expected);
+            prop_assert_eq!(contents(&store), contents(&memory));
         }
-        prop_assert_eq!(contents(&sled), contents(&memory));
     }
 }

@@ -1,8 +1,8 @@
 //! The content-addressed store.
 
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::{fmt, fs, io};
+use std::{fmt, io};
 
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
@@ -12,7 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use tokio::runtime::Handle;
 use tributary_model::DigestBuilder;
 
-use super::{BlobError, Digest, leftovers};
+use super::{BlobError, Digest, leftovers, local};
 
 /// Most bytes of a blob: the f32 weights, or the i64 sums, of the largest model, with room to spare.
 pub const MAX_BLOB_BYTES: u64 = 1 << 30;
@@ -42,13 +42,18 @@ pub trait Source: Send + 'static {
 #[derive(Clone)]
 pub struct BlobStore {
     objects: Arc<dyn ObjectStore>,
+    /// The folder `blobs`, when it is on the local disk.
+    local: Option<Arc<FilePath>>,
 }
 
 impl BlobStore {
     /// Blobs on any object store, below `blobs/`.
     #[must_use]
     pub fn new(objects: Arc<dyn ObjectStore>) -> Self {
-        Self { objects }
+        Self {
+            objects,
+            local: None,
+        }
     }
 
     /// The storage below.
@@ -62,7 +67,7 @@ impl BlobStore {
         Self::new(Arc::new(InMemory::new()))
     }
 
-    /// Blobs in `folder/blobs`, created if missing. Removes unfinished files of an earlier process,
+    /// Blobs in `folder/blobs`, created if missing, readable by their owner alone. Removes unfinished files of an earlier process,
     /// so no other process may be writing there: open the metadata store, which holds the lock,
     /// first. Blocks.
     ///
@@ -80,7 +85,7 @@ impl BlobStore {
         };
         let folder = folder.as_ref();
         let blobs = folder.join(FOLDER);
-        fs::create_dir_all(&blobs).map_err(opening)?;
+        local::prepare(folder, &blobs).map_err(opening)?;
         let removed = leftovers::remove(&blobs).map_err(opening)?;
         if removed > 0 {
             tracing::info!(removed, "removed unfinished blobs of an earlier process");
@@ -89,11 +94,25 @@ impl BlobStore {
             during: "opening the blob folder",
             message: error.to_string(),
         })?;
-        Ok(Self::new(Arc::new(objects)))
+        Ok(Self {
+            objects: Arc::new(objects.with_fsync(true)),
+            local: Some(blobs.into()),
+        })
     }
 
-    /// Stores `bytes` and returns their digest. If they are stored already, nothing is written; a
-    /// damaged blob of that digest is replaced.
+    /// Whether `folder` holds any blob. Changes nothing. Blocks.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub fn is_used(folder: impl AsRef<FilePath>) -> Result<bool, BlobError> {
+        local::has_files(&folder.as_ref().join(FOLDER)).map_err(|error| BlobError::Io {
+            during: "looking into the blob folder",
+            message: error.to_string(),
+        })
+    }
+
+    /// Stores `bytes` and returns their digest; they survive a power failure then. If they are stored
+    /// already, nothing is written; a damaged blob of that digest is replaced.
     ///
     /// # Errors
     /// [`BlobError::TooLarge`], [`BlobError::Full`], [`BlobError::Io`]. Nothing is kept then.
@@ -108,12 +127,15 @@ impl BlobStore {
         }
         let digest = digest_of(bytes.clone()).await;
         if self.holds(&digest, needed).await? {
+            // whoever wrote it may not have come to syncing it
+            self.settle(digest, local::sync).await?;
             return Ok(digest);
         }
         self.objects
             .put(&path_of(&digest), bytes.into())
             .await
             .map_err(|error| BlobError::writing(needed, &error))?;
+        self.settle(digest, local::make_private).await?;
         Ok(digest)
     }
 
@@ -162,6 +184,7 @@ impl BlobStore {
         });
         let (writer, source) = written.await.map_err(stopped)??;
         writer.finish().await.map_err(writing)?;
+        self.settle(digest, local::make_private).await?;
         Ok((digest, source))
     }
 
@@ -260,6 +283,36 @@ impl BlobStore {
         }
     }
 
+    /// Does something to the file of a blob that was just found or written, if it is a file.
+    async fn settle(
+        &self,
+        digest: Digest,
+        action: fn(&FilePath) -> io::Result<()>,
+    ) -> Result<(), BlobError> {
+        let Some(blobs) = &self.local else {
+            return Ok(());
+        };
+        let file = file_of(blobs, &digest);
+        let run = move || match action(&file) {
+            // deleted meanwhile
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome,
+        };
+        let done = match Handle::try_current() {
+            // fails only while the runtime shuts down
+            Ok(runtime) => runtime
+                .spawn_blocking(run)
+                .await
+                .map_err(io::Error::other)
+                .flatten(),
+            Err(_) => run(),
+        };
+        done.map_err(|error| BlobError::Io {
+            during: "writing a blob",
+            message: error.to_string(),
+        })
+    }
+
     /// Whether exactly these bytes are stored.
     async fn holds(&self, digest: &Digest, size: u64) -> Result<bool, BlobError> {
         match self.size(digest).await {
@@ -286,6 +339,12 @@ fn path_of(digest: &Digest) -> Path {
     let digits = digest.to_string();
     let (shard, rest) = digits.split_at(2);
     Path::from_iter([FOLDER, shard, rest])
+}
+
+fn file_of(blobs: &FilePath, digest: &Digest) -> PathBuf {
+    let digits = digest.to_string();
+    let (shard, rest) = digits.split_at(2);
+    blobs.join(shard).join(rest)
 }
 
 /// Digests large blobs on the blocking pool of the runtime, if there is one.

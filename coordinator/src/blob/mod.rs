@@ -9,8 +9,8 @@
 //! 1. When [`BlobStore::put`] returns, the whole blob is stored: it was written beside its place
 //!    and renamed. A full disk or a killed process leaves no half blob under a digest.
 //! 2. [`BlobStore::get`] returns the bytes of that digest or a typed error, never other bytes.
-//! 3. Like the metadata store, a local folder survives the death of the process; after a power
-//!    failure a recent blob may be damaged, which `get` reports.
+//! 3. Like the metadata, what `put` stored survives a power failure: on a local disk the file and
+//!    its folder are synced before it returns. A local folder is readable by its owner alone.
 //!
 //! Write a blob before the record that names it: a crash between the two leaves an unnamed blob,
 //! never a name without its blob. [`BlobStore::keep_only`] sweeps such blobs at the next start.
@@ -18,12 +18,14 @@
 //! # Modules
 //! - `content`: the store itself
 //! - `error`: why it refused
+//! - `local`: blobs as private, synced files
 //! - `leftovers`: removes what a killed process left in a local folder
 //! - `sweep`: removes blobs that no record names
 
 mod content;
 mod error;
 mod leftovers;
+mod local;
 mod sweep;
 
 pub use tributary_model::Digest;

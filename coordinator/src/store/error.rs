@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Expect, Table};
+use super::anchor::Doubt;
+use super::{EngineKind, Expect, Table};
 
 /// Everything that can go wrong in the store. Cloneable, because one failed flush answers every
 /// commit that shared it.
@@ -68,8 +69,9 @@ pub enum StoreError {
         /// What the JSON reader or writer said.
         message: String,
     },
-    /// The disk has no room left.
-    #[error("disk full while {during}: free space and start the coordinator again")]
+    /// The disk has no room left. Nothing was changed, and the store goes on: try again once there
+    /// is room.
+    #[error("disk full while {during}: nothing of it was kept; free space and try again")]
     Full {
         /// What the store was doing.
         during: &'static str,
@@ -85,12 +87,35 @@ pub enum StoreError {
         message: String,
     },
     /// Stored bytes are not what this program wrote.
-    #[error("the store in {} is damaged: {detail}; restore it from a backup", folder.display())]
+    #[error("the store in {} is damaged: {detail}. Nothing was changed. {}", folder.display(), remedy(folder))]
     Corrupt {
         /// The data folder (empty for the memory store).
         folder: PathBuf,
         /// What was found.
         detail: String,
+    },
+    /// What was acknowledged is not all there, or can't be proven to be.
+    #[error("the store in {} can't be trusted: {detail}. Nothing was changed. {}", folder.display(), remedy(folder))]
+    Lost {
+        /// The store's folder.
+        folder: PathBuf,
+        /// What is missing.
+        detail: String,
+    },
+    /// Another engine holds the folder's records.
+    #[error(
+        "the store in {} is held by {found}, not {wanted}: start without naming an engine, or run \
+         `tributary store migrate --data {} --to {wanted}`",
+        folder.display(),
+        data_folder(folder).display()
+    )]
+    OtherEngine {
+        /// The store's folder.
+        folder: PathBuf,
+        /// The engine found.
+        found: EngineKind,
+        /// The engine asked for.
+        wanted: EngineKind,
     },
     /// The folder holds something else.
     #[error(
@@ -138,7 +163,32 @@ pub enum StoreError {
     Closed,
 }
 
+/// The data folder of a store's folder.
+fn data_folder(store: &Path) -> &Path {
+    store.parent().unwrap_or(store)
+}
+
+/// What an operator does about a store that was damaged or rolled back.
+fn remedy(store: &Path) -> String {
+    let data = data_folder(store).display();
+    format!(
+        "Look with `tributary store check --data {data}`; then put a backup back and run `tributary \
+         restore --data {data}`, or save what is left with `tributary store repair --data {data}`"
+    )
+}
+
 impl StoreError {
+    /// The stable code; `docs/errors.md` explains each.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Corrupt { .. } | Self::Lost { .. } => "TRB-0501",
+            Self::OtherEngine { .. } => "TRB-0502",
+            Self::Full { .. } => "TRB-0503",
+            _ => "TRB-0500",
+        }
+    }
+
     /// Whether the caller may read again and retry: true for conflicts only.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
@@ -169,9 +219,21 @@ impl StoreError {
         }
     }
 
+    /// Names why engine and anchor don't fit.
+    pub(super) fn in_doubt(folder: &Path, doubt: &Doubt) -> Self {
+        Self::Lost {
+            folder: folder.to_owned(),
+            detail: doubt.to_string(),
+        }
+    }
+
+    /// The store stopped because of `cause`.
     pub(super) fn unavailable(cause: &Self) -> Self {
-        Self::Unavailable {
-            reason: cause.to_string(),
+        match cause {
+            Self::Unavailable { .. } => cause.clone(),
+            _ => Self::Unavailable {
+                reason: cause.to_string(),
+            },
         }
     }
 }

@@ -2,61 +2,83 @@
 //!
 //! ```text
 //! FOLDER/LOCK     held by the process that uses the folder
-//! FOLDER/FORMAT   "tributary-store 1", written once the database is initialised
+//! FOLDER/FORMAT   which layout and which engine, see `format`
+//! FOLDER/anchor   what was acknowledged last, see `anchor`
 //! FOLDER/db/      sled's files
+//! FOLDER/redb/    redb's file
+//! FOLDER/probe/, FOLDER/probe-source/   copies that are being looked at; removed by the next open
+//! FOLDER/building/   a database that is being built by an upgrade, a migration or a repair
+//! FOLDER/db.format-1/   the files of format 1, until its upgrade is proven
 //! ```
-//! `FORMAT` is read before sled touches anything, so that a folder of another program or another
-//! version is left exactly as it was.
+//! `FORMAT` is read before an engine touches anything, so that a folder of another program or
+//! another version is left exactly as it was.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
-use super::schema::SCHEMA_VERSION;
+use super::engine::EngineKind;
+use super::files::{self, LocalAnchor};
+use super::format::{FORMAT, Format, NEW_FORMAT};
 
 const LOCK: &str = "LOCK";
-const FORMAT: &str = "FORMAT";
-const NEW_FORMAT: &str = "FORMAT.new";
-const DATABASE: &str = "db";
-const MAGIC: &str = "tributary-store ";
-/// A format file is a few bytes; a longer one is not ours.
-const MAX_FORMAT_BYTES: u64 = 64;
+const ANCHOR: &str = "anchor";
+const PROBE: &str = "probe";
+const SECOND_PROBE: &str = "probe-source";
+const BUILDING: &str = "building";
+const FIRST_FORMAT: &str = "db.format-1";
+/// Everything that this module puts into a store's folder.
+const OURS: [&str; 10] = [
+    LOCK,
+    FORMAT,
+    NEW_FORMAT,
+    ANCHOR,
+    PROBE,
+    SECOND_PROBE,
+    BUILDING,
+    FIRST_FORMAT,
+    EngineKind::Sled.folder(),
+    EngineKind::Redb.folder(),
+];
 
 /// A folder that is ours and that no other process uses. The lock lasts as long as the value.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    has_format: bool,
+    format: Format,
     _lock: File,
 }
 
 impl Folder {
     /// Creates the folder if needed and claims it.
     pub(super) fn claim(path: &Path) -> Result<Self, StoreError> {
-        let opening = |error: io::Error| StoreError::from_io("opening the data folder", &error);
         refuse_foreign(path)?;
-        fs::create_dir_all(path).map_err(opening)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join(LOCK))
-            .map_err(opening)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => StoreError::Locked {
-                folder: path.to_owned(),
-            },
-            TryLockError::Error(error) => opening(error),
-        })?;
-        let has_format = read_format(path)?;
-        if has_format && !path.join(DATABASE).is_dir() {
-            return Err(corrupt(path, "its folder db is missing".to_owned()));
-        }
+        files::private_folder(path).map_err(|error| opening(&error))?;
+        Self::claim_existing(path)
+    }
+
+    /// Claims a folder that is there.
+    pub(super) fn claim_existing(path: &Path) -> Result<Self, StoreError> {
+        refuse_foreign(path)?;
+        let lock = lock(path)?;
+        let folder = Self {
+            path: path.to_owned(),
+            format: Format::read(path)?,
+            _lock: lock,
+        };
+        folder.refuse_without_format()?;
+        Ok(folder)
+    }
+
+    /// Claims a folder whose format may be damaged or gone.
+    pub(super) fn claim_damaged(path: &Path) -> Result<Self, StoreError> {
+        refuse_foreign(path)?;
+        let lock = lock(path)?;
         Ok(Self {
             path: path.to_owned(),
-            has_format,
+            format: Format::read(path).unwrap_or(Format::Absent),
             _lock: lock,
         })
     }
@@ -65,29 +87,85 @@ impl Folder {
         &self.path
     }
 
-    /// Where sled keeps its files.
-    pub(super) fn database(&self) -> PathBuf {
-        self.path.join(DATABASE)
+    /// What it says it holds.
+    pub(super) fn format(&self) -> Format {
+        self.format
     }
 
-    /// Whether an earlier open got as far as initialising the database.
-    pub(super) fn is_initialised(&self) -> bool {
-        self.has_format
-    }
-
-    /// Records that the database is initialised.
-    pub(super) fn mark_initialised(&mut self) -> Result<(), StoreError> {
-        let temporary = self.path.join(NEW_FORMAT);
-        File::create(&temporary)
-            .and_then(|mut file| {
-                writeln!(file, "{MAGIC}{SCHEMA_VERSION}")?;
-                file.sync_all()
-            })
-            .and_then(|()| fs::rename(&temporary, self.path.join(FORMAT)))
-            .map_err(|error| StoreError::from_io("writing the format of the folder", &error))?;
-        self.has_format = true;
+    /// Says what it holds from now on.
+    pub(super) fn set_format(&mut self, format: Format) -> Result<(), StoreError> {
+        format.write(&self.path)?;
+        self.format = format;
         Ok(())
     }
+
+    /// Where an engine keeps its files.
+    pub(super) fn database(&self, engine: EngineKind) -> PathBuf {
+        self.path.join(engine.folder())
+    }
+
+    /// Where a copy goes that is only looked at.
+    pub(super) fn probe(&self) -> PathBuf {
+        self.path.join(PROBE)
+    }
+
+    /// Where a second copy goes, while another one is looked at.
+    pub(super) fn second_probe(&self) -> PathBuf {
+        self.path.join(SECOND_PROBE)
+    }
+
+    /// Where a database is built before it takes its place.
+    pub(super) fn building(&self) -> PathBuf {
+        self.path.join(BUILDING)
+    }
+
+    /// Where the files of format 1 stay while they are upgraded.
+    pub(super) fn first_format(&self) -> PathBuf {
+        self.path.join(FIRST_FORMAT)
+    }
+
+    /// The anchor's file.
+    pub(super) fn anchor_path(&self) -> PathBuf {
+        self.path.join(ANCHOR)
+    }
+
+    /// The anchor's file, as a medium.
+    pub(super) fn anchor(&self) -> Box<LocalAnchor> {
+        Box::new(LocalAnchor::new(self.anchor_path()))
+    }
+
+    /// A store writes `FORMAT` before anything else, so without it there can be nothing else.
+    fn refuse_without_format(&self) -> Result<(), StoreError> {
+        if self.format != Format::Absent {
+            return Ok(());
+        }
+        for name in OURS {
+            let is_data = ![LOCK, NEW_FORMAT].contains(&name);
+            if is_data && self.path.join(name).exists() {
+                return Err(corrupt(
+                    &self.path,
+                    format!("it has {name:?} but no file {FORMAT:?}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the lock of a folder; it lasts as long as the file.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let file = files::private_file(&path.join(LOCK)).map_err(|error| opening(&error))?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => StoreError::Locked {
+            folder: path.to_owned(),
+        },
+        TryLockError::Error(error) => opening(&error),
+    })?;
+    Ok(file)
+}
+
+fn opening(error: &io::Error) -> StoreError {
+    StoreError::from_io("opening the data folder", error)
 }
 
 pub(super) fn corrupt(folder: &Path, detail: String) -> StoreError {
@@ -114,42 +192,9 @@ fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
     };
     for entry in entries {
         let name = entry.map_err(reading)?.file_name();
-        if ![LOCK, FORMAT, NEW_FORMAT, DATABASE]
-            .iter()
-            .any(|known| name == *known)
-        {
+        if !OURS.iter().any(|known| name == *known) {
             return Err(foreign(&name));
         }
     }
     Ok(())
-}
-
-/// Whether the folder says that it has our format; an error if it says anything else.
-fn read_format(path: &Path) -> Result<bool, StoreError> {
-    let file = path.join(FORMAT);
-    let reading =
-        |error: io::Error| StoreError::from_io("reading the format of the folder", &error);
-    let foreign = || StoreError::Foreign {
-        folder: path.to_owned(),
-        found: FORMAT.to_owned(),
-    };
-    match fs::metadata(&file) {
-        Ok(metadata) if metadata.len() > MAX_FORMAT_BYTES => return Err(foreign()),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(reading(error)),
-    }
-    let text = String::from_utf8(fs::read(&file).map_err(reading)?).map_err(|_| foreign())?;
-    let found = text
-        .strip_prefix(MAGIC)
-        .and_then(|version| version.trim_end().parse().ok());
-    match found {
-        Some(SCHEMA_VERSION) => Ok(true),
-        Some(found) => Err(StoreError::OtherVersion {
-            folder: path.to_owned(),
-            found,
-            supported: SCHEMA_VERSION,
-        }),
-        None => Err(foreign()),
-    }
 }

@@ -3,8 +3,9 @@
 //! ```text
 //!  engine, services --- Batch ---> commit() --> bounded queue --> writer thread (one)
 //!        |                                                          | checks every expectation
-//!        |                                                          | one transaction per batch
-//!        +--- get(), scan() <--- tables <---------------------------+ one flush per group
+//!        |                                                          | one transaction per group
+//!        +--- get(), scan() <--- tables <---------------------------+ one sync per group
+//!                                                                   | then the anchor
 //!                                                                   +--> receipts
 //! ```
 //!
@@ -16,15 +17,16 @@
 //! 3. **Versions never repeat.** A commit has a number, larger than every earlier one, and gives it
 //!    to all the records it puts. A record deleted and put again has another version.
 //! 4. **Durable when answered.** Once the future of [`Store::commit`] resolves to a receipt, the
-//!    batch survives the death of the process (`kill -9` included). [`SledStore`] does **not**
-//!    promise to survive a power failure or a kernel crash: sled 0.34 asks the kernel to write
-//!    (`sync_file_range`) without waiting for the disk's own cache.
+//!    batch survives `kill -9`, a kernel crash and a power failure: the engine's files were synced
+//!    and the anchor after them. What a failing disk takes nevertheless is recognised at the next
+//!    open, which then refuses and changes nothing (see `anchor` and `embedded`).
 //! 5. **Reads may run ahead.** `get` and `scan` may show a batch a moment before it is durable.
 //!    Batches become durable in the order in which they were applied, so a decision that is itself
 //!    committed is safe; don't act outside the process on a read alone.
-//! 6. **Every call is answered.** Bad input, a full disk and a stopped writer are typed errors. After
-//!    a failed read or write of the disk [`SledStore`] answers only [`StoreError::Unavailable`], and
-//!    its folder can be opened again once the process has ended.
+//! 6. **Every call is answered.** Bad input, a full disk and a stopped writer are typed errors. A full
+//!    disk changes nothing and later commits are tried again. After any other failed read or write of
+//!    the disk [`EmbeddedStore`] answers only [`StoreError::Unavailable`], and its folder can be
+//!    opened again once the process has ended.
 //!
 //! Keys are built with [`key::Key`]: they sort by their parts, numbers big-endian. Values are at
 //! most [`MAX_VALUE_BYTES`]; anything larger belongs in the blob store.
@@ -36,32 +38,60 @@
 //! - `records`: an iterator that pages through a prefix
 //! - `error`: why the store refused
 //! - `memory`: the implementation for tests and simulations
-//! - `sled`, `writer`, `folder`, `schema`: the embedded implementation, its writer thread, its
-//!   data folder, and its encoding
+//! - `embedded`: the implementation on a local disk, and what an open proves
+//! - `engine`, `sled`, `redb`, `redb_disk`: what holds the bytes
+//! - `anchor`: what was acknowledged last, kept outside the engine
+//! - `checksum`, `schema`: checksums, and how records and the header are written
+//! - `staging`, `writer`: groups of commits, and the thread that writes them
+//! - `proof`: reads everything and compares it with the anchor
+//! - `folder`, `format`, `files`: the data folder, and files that are private and synced
+//! - `check`, `repair`, `migrate`, `upgrade`: what an operator does, and folders of format 1
+//! - `build`: a database that is made beside the one in use
 
+mod anchor;
 mod batch;
+mod build;
+mod check;
+mod checksum;
+mod embedded;
+mod engine;
 mod error;
+pub(crate) mod files;
 mod folder;
+mod format;
 pub mod key;
 mod memory;
+mod migrate;
+mod proof;
 mod records;
+mod redb;
+mod redb_disk;
+mod repair;
 mod schema;
 mod sled;
+mod staging;
 mod table;
+mod upgrade;
 mod writer;
 
 use std::future::Future;
 use std::pin::Pin;
 
+pub use self::anchor::AnchorFile;
 pub use self::batch::{
     Batch, CommitReceipt, Expect, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_VALUE_BYTES,
     Operation, Versioned,
 };
+pub use self::check::{DamagedRecord, Inspected, StoreReport, inspect};
+pub use self::embedded::EmbeddedStore;
+pub use self::engine::{DEFAULT_ENGINE, EngineKind, UnknownEngine};
 pub use self::error::StoreError;
 pub use self::memory::MemoryStore;
+pub use self::migrate::{Migration, migrate};
 pub use self::records::Records;
+pub use self::redb_disk::RedbDisk;
+pub use self::repair::{REPAIR_KEY, Repair, RepairNote, repair};
 pub use self::schema::SCHEMA_VERSION;
-pub use self::sled::SledStore;
 pub use self::table::Table;
 
 /// One row of a scan: a key and its record.
@@ -98,8 +128,9 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if an expectation failed, the limit errors if the batch is not
-    /// acceptable, otherwise as [`Store::get`]. After [`StoreError::Io`] or [`StoreError::Full`]
-    /// the outcome of the batch is unknown until the store is opened again.
+    /// acceptable, [`StoreError::Full`] if the disk has no room (nothing was changed), otherwise as
+    /// [`Store::get`]. After [`StoreError::Unavailable`] the outcome of the batch is unknown until
+    /// the store is opened again.
     fn commit(&self, batch: Batch) -> CommitFuture;
 }
 

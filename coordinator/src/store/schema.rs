@@ -1,104 +1,203 @@
 //! How records and the store's own header are written, and which keys a scan covers.
 //!
 //! ```text
-//! record   tag 1 | commit number, u64 | value
-//! header   format, u32 | last commit number, u64 | records of each table, 12 x u64
+//! record   tag 2 | commit number, u64 | checksum, u128 | value
+//! header   format, u32 | store id, 16 bytes | last commit, u64 | its chain digest, 32 bytes |
+//!          commit before the last group, u64 | its chain digest, 32 bytes |
+//!          sum of all checksums, u128 | number of tables, u32 | records of each, u64 |
+//!          checksum of all this, u128
 //! ```
-//! All numbers are big-endian. The header is rewritten by every commit in the same transaction, so
-//! an open can tell whether all that was committed is still there.
+//! All numbers are big-endian. The header is rewritten by every group of commits in the same
+//! transaction, so an open can tell whether all that was committed is there, and nothing else. The
+//! tables are counted in the order of [`Table::ALL`], which only ever grows at its end.
 
 use std::ops::Bound;
 
+use super::checksum::{self, ChainDigest, Checksum};
 use super::{Table, Versioned};
 
-/// The format this program reads and writes. Another format is refused when a folder is opened.
-pub const SCHEMA_VERSION: u32 = 1;
+/// The format this program reads and writes. Format 1, without checksums and anchor, is upgraded
+/// when it is opened; any other is refused.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// First byte of every record; changes with its layout.
-const RECORD_TAG: u8 = 1;
-const RECORD_PREFIX: usize = 1 + 8;
+const RECORD_TAG: u8 = 2;
+const RECORD_PREFIX: usize = 1 + 8 + 16;
 
-/// The bytes of a record.
-pub(super) fn encode_record(version: u64, value: &[u8]) -> Vec<u8> {
+/// The 16 random bytes that tell one store from another.
+pub(super) type StoreId = [u8; 16];
+
+/// The bytes of a record, and its checksum.
+pub(super) fn encode_record(
+    table: Table,
+    key: &[u8],
+    version: u64,
+    value: &[u8],
+) -> (Vec<u8>, Checksum) {
+    let checksum = checksum::of_record(table, key, version, value);
     let mut bytes = Vec::with_capacity(RECORD_PREFIX + value.len());
     bytes.push(RECORD_TAG);
     bytes.extend_from_slice(&version.to_be_bytes());
+    bytes.extend_from_slice(&checksum.to_be_bytes());
     bytes.extend_from_slice(value);
-    bytes
+    (bytes, checksum)
 }
 
-/// The version of a record, or `None` if the bytes are not one.
-pub(super) fn record_version(bytes: &[u8]) -> Option<u64> {
+/// A record that was read and checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StoredRecord<'b> {
+    /// Number of the commit that put it.
+    pub(super) version: u64,
+    /// Its checksum.
+    pub(super) checksum: Checksum,
+    /// What was put.
+    pub(super) value: &'b [u8],
+}
+
+impl StoredRecord<'_> {
+    pub(super) fn to_versioned(self) -> Versioned {
+        Versioned {
+            version: self.version,
+            value: self.value.to_vec(),
+        }
+    }
+}
+
+/// A record, or `None` if the bytes are not the record that was put at this key.
+pub(super) fn decode_record<'b>(
+    table: Table,
+    key: &[u8],
+    bytes: &'b [u8],
+) -> Option<StoredRecord<'b>> {
     let (tag, rest) = bytes.split_first()?;
-    let (version, _) = rest.split_first_chunk::<8>()?;
-    (*tag == RECORD_TAG).then(|| u64::from_be_bytes(*version))
+    let (version, rest) = rest.split_first_chunk::<8>()?;
+    let (stated, value) = rest.split_first_chunk::<16>()?;
+    let version = u64::from_be_bytes(*version);
+    let checksum = checksum::of_record(table, key, version, value);
+    let is_whole = *tag == RECORD_TAG && checksum == Checksum::from_be_bytes(*stated);
+    is_whole.then_some(StoredRecord {
+        version,
+        checksum,
+        value,
+    })
 }
 
-/// A record, or `None` if the bytes are not one.
-pub(super) fn decode_record(bytes: &[u8]) -> Option<Versioned> {
-    let version = record_version(bytes)?;
-    Some(Versioned {
-        version,
-        value: bytes[RECORD_PREFIX..].to_vec(),
-    })
+/// A point in the history of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Number of the last commit; 0 before the first.
+    pub(super) commit: u64,
+    /// The chain over all batches up to it.
+    pub(super) chain: ChainDigest,
+}
+
+impl Position {
+    /// Before the first commit of a store.
+    pub(super) fn start_of(store: &StoreId) -> Self {
+        Self {
+            commit: 0,
+            chain: checksum::genesis(store),
+        }
+    }
 }
 
 /// What the store knows about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    /// Format of the folder.
-    pub(super) format: u32,
-    /// Number of the last commit; 0 before the first.
-    pub(super) last_commit: u64,
+    /// Which store this is.
+    pub(super) store: StoreId,
+    /// After the last commit.
+    pub(super) at: Position,
+    /// Before the group of commits that wrote this header.
+    pub(super) before: Position,
+    /// Sum of the checksums of all records, modulo 2^128.
+    pub(super) contents: Checksum,
     /// Records of each table, by [`Table::index`].
     pub(super) records: [u64; Table::ALL.len()],
 }
 
+const HEADER_PURPOSE: &[u8] = b"tributary-store-header";
+
 impl Header {
-    pub(super) const fn new() -> Self {
+    /// The header of a store without records.
+    pub(super) fn new(store: StoreId) -> Self {
+        let start = Position::start_of(&store);
         Self {
-            format: SCHEMA_VERSION,
-            last_commit: 0,
+            store,
+            at: start,
+            before: start,
+            contents: 0,
             records: [0; Table::ALL.len()],
         }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = self.format.to_be_bytes().to_vec();
-        bytes.extend_from_slice(&self.last_commit.to_be_bytes());
+        let mut bytes = SCHEMA_VERSION.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&self.store);
+        for position in [&self.at, &self.before] {
+            bytes.extend_from_slice(&position.commit.to_be_bytes());
+            bytes.extend_from_slice(&position.chain);
+        }
+        bytes.extend_from_slice(&self.contents.to_be_bytes());
+        bytes.extend_from_slice(&(Table::ALL.len() as u32).to_be_bytes());
         for count in self.records {
             bytes.extend_from_slice(&count.to_be_bytes());
         }
+        let checksum = checksum::of_bytes(HEADER_PURPOSE, &bytes);
+        bytes.extend_from_slice(&checksum.to_be_bytes());
         bytes
     }
 
-    /// The format that the first bytes of a header name; later formats keep it there.
-    pub(super) fn format_of(bytes: &[u8]) -> Option<u32> {
-        bytes
-            .first_chunk::<4>()
-            .map(|format| u32::from_be_bytes(*format))
-    }
-
+    /// The header, or `None` if the bytes are not one that [`Header::encode`] made. Tables that
+    /// were added since have no records.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let format = Self::format_of(bytes)?;
-        let (numbers, rest) = bytes.get(4..)?.as_chunks::<8>();
-        let (last_commit, counts) = numbers.split_first()?;
-        if !rest.is_empty() || counts.len() != Table::ALL.len() {
+        let (body, stated) = bytes.split_last_chunk::<16>()?;
+        if checksum::of_bytes(HEADER_PURPOSE, body) != Checksum::from_be_bytes(*stated) {
             return None;
         }
-        let mut records = [0; Table::ALL.len()];
-        for (count, bytes) in records.iter_mut().zip(counts) {
-            *count = u64::from_be_bytes(*bytes);
+        let mut reader = Reader(body);
+        if u32::from_be_bytes(reader.take()?) != SCHEMA_VERSION {
+            return None;
         }
-        Some(Self {
-            format,
-            last_commit: u64::from_be_bytes(*last_commit),
+        let store = reader.take()?;
+        let at = reader.position()?;
+        let before = reader.position()?;
+        let contents = Checksum::from_be_bytes(reader.take()?);
+        let tables = u32::from_be_bytes(reader.take()?) as usize;
+        let mut records = [0; Table::ALL.len()];
+        for count in records.get_mut(..tables)? {
+            *count = u64::from_be_bytes(reader.take()?);
+        }
+        reader.0.is_empty().then_some(Self {
+            store,
+            at,
+            before,
+            contents,
             records,
         })
     }
 }
 
-type Limits = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+/// Reads fields of fixed size one after the other.
+struct Reader<'b>(&'b [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*field)
+    }
+
+    fn position(&mut self) -> Option<Position> {
+        Some(Position {
+            commit: u64::from_be_bytes(self.take()?),
+            chain: self.take()?,
+        })
+    }
+}
+
+/// First and last key of a range.
+pub(super) type Limits = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// The keys that start with `prefix` and sort after `after`; `None` if there can be none.
 pub(super) fn key_range(prefix: &[u8], after: Option<&[u8]>) -> Option<Limits> {
@@ -128,33 +227,57 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_reads_back_and_any_other_length_is_refused() {
-        let mut header = Header::new();
-        header.last_commit = 77;
+    fn a_header_reads_back_and_any_other_bytes_are_refused() {
+        let mut header = Header::new([3; 16]);
+        header.at.commit = 77;
+        header.contents = u128::MAX - 5;
         header.records[3] = 5;
         let bytes = header.encode();
         assert_eq!(Header::decode(&bytes), Some(header));
         for length in 0..bytes.len() {
             assert_eq!(Header::decode(&bytes[..length]), None);
         }
-        assert_eq!(Header::decode(&[bytes, vec![0]].concat()), None);
+        assert_eq!(Header::decode(&[bytes.as_slice(), &[0]].concat()), None);
+        for position in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[position] ^= 0x10;
+            assert_eq!(Header::decode(&flipped), None, "byte {position}");
+        }
     }
 
     #[test]
-    fn a_record_reads_back_and_foreign_bytes_are_refused() {
-        let bytes = encode_record(9, b"abc");
-        assert_eq!(
-            decode_record(&bytes),
-            Some(Versioned {
-                version: 9,
-                value: b"abc".to_vec()
-            })
-        );
-        assert_eq!(decode_record(&bytes[..8]), None);
-        assert_eq!(
-            decode_record(&[vec![2], bytes[1..].to_vec()].concat()),
-            None
-        );
+    fn a_header_of_a_program_with_fewer_tables_reads_back() {
+        let header = Header::new([3; 16]);
+        let full = header.encode();
+        let counts = 8 * Table::ALL.len();
+        let counted = full.len() - 16 - counts - 4;
+        let mut fewer = full[..counted].to_vec();
+        fewer.extend_from_slice(&2_u32.to_be_bytes());
+        fewer.extend_from_slice(&[0; 16]);
+        let checksum = checksum::of_bytes(HEADER_PURPOSE, &fewer);
+        fewer.extend_from_slice(&checksum.to_be_bytes());
+        assert_eq!(Header::decode(&fewer), Some(header));
+    }
+
+    #[test]
+    fn a_record_reads_back_at_its_own_key_only_and_any_flipped_byte_is_found() {
+        let (bytes, checksum) = encode_record(Table::Runs, b"k", 9, b"abc");
+        let expected = StoredRecord {
+            version: 9,
+            checksum,
+            value: b"abc",
+        };
+        assert_eq!(decode_record(Table::Runs, b"k", &bytes), Some(expected));
+        assert_eq!(decode_record(Table::Runs, b"l", &bytes), None);
+        assert_eq!(decode_record(Table::Models, b"k", &bytes), None);
+        for position in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[position] ^= 1 << bit;
+                assert_eq!(decode_record(Table::Runs, b"k", &flipped), None);
+            }
+            assert_eq!(decode_record(Table::Runs, b"k", &bytes[..position]), None);
+        }
     }
 
     #[test]

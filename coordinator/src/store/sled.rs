@@ -1,349 +1,296 @@
-//! The embedded store on sled 0.34.
+//! The engine on sled 0.34: one tree per table, values inline.
 //!
-//! One process per folder, one writer thread, one tree per table, values inline. Reads go to sled's
-//! cache from any thread. Why not call sled directly: its `flush_async` deadlocks, its writes are
-//! durable only after a flush, and a flush per write would cost a hundred times the group commit.
+//! Why sled is not called directly: its `flush_async` deadlocks, its own flush
+//! (`sync_file_range`) does not reach the disk's cache, and it reads a half-written
+//! `snap.N.generating` as its newest snapshot. So leftovers are removed before it opens, and every
+//! group of commits is followed by `fdatasync` of its log and of the files it spilled values to.
 
-use std::fmt;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use ::sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
-use ::sled::{Db, IVec, Tree};
+use ::sled::{Db, Tree};
+use rustix::fs::FallocateFlags;
 
-use super::folder::{Folder, corrupt};
-use super::schema::{
-    Header, SCHEMA_VERSION, decode_record, encode_record, key_range, record_version,
-};
-use super::writer::Writer;
-use super::{
-    Batch, CommitFuture, CommitReceipt, Operation, Row, Store, StoreError, Table, Versioned,
-};
+use super::engine::{Engine, RawRows, Writes};
+use super::files;
+use super::folder::corrupt;
+use super::schema::Limits;
+use super::{StoreError, Table};
 
 /// Bytes of sled's page cache.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-/// How often sled's own thread syncs the file: bounds what a power failure can take.
-const SYNC_INTERVAL_MS: u64 = 100;
+/// How often sled's own thread flushes and tidies up. Commits don't wait for it.
+const FLUSH_INTERVAL_MS: u64 = 500;
 const HEADER_TREE: &str = "header";
 const HEADER_KEY: &[u8] = b"header";
+/// Where sled puts values that are too long for its log.
+const SPILLED: &str = "blobs";
+const LOG: &str = "db";
+/// sled's name for a snapshot that is being written.
+const UNFINISHED: &str = ".generating";
+/// Room that sled may need beside the bytes of a group: log segments that are open, and pages that
+/// it moves.
+const MARGIN_BYTES: u64 = 2 * 1024 * 1024;
+/// Pages that a write may move, in bytes per byte written.
+const AMPLIFICATION: u64 = 4;
+/// Room that is claimed at a time.
+const CLAIM_BYTES: u64 = 2 * 1024 * 1024;
 
-/// The [`Store`] of one coordinator, in a folder on the local disk.
-///
-/// Survives the death of the process, not a power failure. Dropping it writes what is queued and
-/// ends the writer thread, which may block for the duration of a flush.
-#[derive(Debug)]
-pub struct SledStore {
-    // dropped in this order: the writer ends, the trees close, the folder is unlocked
-    writer: Writer,
-    trees: Arc<Trees>,
-    _folder: Folder,
-}
-
-impl SledStore {
-    /// Opens the store in `folder`, creating it if the folder is missing or empty, and checks that
-    /// all records that were committed are there. Blocks; takes about a second per million records.
-    ///
-    /// # Errors
-    /// [`StoreError::Locked`] if another process uses the folder, [`StoreError::Foreign`] if it
-    /// holds anything else, [`StoreError::OtherVersion`], [`StoreError::Corrupt`],
-    /// [`StoreError::Full`] or [`StoreError::Io`].
-    pub fn open(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let mut folder = Folder::claim(folder.as_ref())?;
-        let trees = Arc::new(Trees::open(&folder)?);
-        if !folder.is_initialised() {
-            folder.mark_initialised()?;
-        }
-        let writer = Writer::start(Arc::clone(&trees))?;
-        Ok(Self {
-            writer,
-            trees,
-            _folder: folder,
-        })
-    }
-}
-
-impl Store for SledStore {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
-        self.trees.available()?;
-        let Some(bytes) = self.trees.read(table, key)? else {
-            return Ok(None);
-        };
-        self.trees.decode(table, &bytes).map(Some)
-    }
-
-    fn scan(
-        &self,
-        table: Table,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.trees.available()?;
-        self.trees.scan(table, prefix, after, limit)
-    }
-
-    fn commit(&self, batch: Batch) -> CommitFuture {
-        self.writer.commit(batch)
-    }
-}
-
-/// sled's trees and what the writer keeps about them.
-pub(super) struct Trees {
-    folder: std::path::PathBuf,
-    database: Db,
+/// An open sled database.
+pub(super) struct SledEngine {
+    /// The store's folder, for messages.
+    store: PathBuf,
+    folder: PathBuf,
     tables: Vec<Tree>,
-    header_tree: Tree,
-    /// Changed by the writer thread only.
-    header: Mutex<Header>,
-    /// Held for writing while a transaction is applied, so that a scan sees whole batches.
-    whole_batches: RwLock<()>,
-    /// The first failure that left the outcome of a write unknown.
-    failure: OnceLock<StoreError>,
+    header: Tree,
+    /// Held for writing while a group is applied, so that a scan sees whole groups.
+    whole_groups: RwLock<()>,
+    log: File,
+    spilled: Mutex<HashSet<OsString>>,
+    // dropped last: closing it waits for its threads
+    database: Db,
 }
 
-impl fmt::Debug for Trees {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for SledEngine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
-            .debug_struct("Trees")
+            .debug_struct("SledEngine")
             .field("folder", &self.folder)
             .finish_non_exhaustive()
     }
 }
 
-impl Trees {
-    fn open(folder: &Folder) -> Result<Self, StoreError> {
-        let opening = |error: ::sled::Error| {
-            StoreError::from_sled(folder.path(), "opening the database", &error)
-        };
-        let database = open_database(folder)?;
-        let header_tree = database.open_tree(HEADER_TREE).map_err(opening)?;
-        let tables = Table::ALL
-            .iter()
-            .map(|table| database.open_tree(table.name()).map_err(opening))
-            .collect::<Result<Vec<_>, _>>()?;
-        let trees = Self {
-            folder: folder.path().to_owned(),
+/// Removes every snapshot: sled then reads its whole log.
+pub(super) fn remove_snapshots(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the half-written snapshots of a killed process, which sled would take for its newest.
+/// None is ever needed: sled renames a snapshot once it is whole.
+pub(super) fn remove_leftovers(folder: &Path) -> io::Result<usize> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut removed = 0;
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().ends_with(UNFINISHED) {
+            fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+impl SledEngine {
+    /// Opens the database in `folder`, creating it if it is not there, and syncs it: opening it
+    /// repairs it. `store` is named in errors.
+    pub(super) fn open(store: &Path, folder: &Path) -> Result<Self, StoreError> {
+        let engine = Self::open_copy(store, folder)?;
+        engine.flush()?;
+        files::make_private(folder)
+            .and_then(|()| files::sync_tree(folder))
+            .map_err(|error| StoreError::from_io("opening the database", &error))?;
+        Ok(engine)
+    }
+
+    /// Opens a database that need not survive.
+    pub(super) fn open_copy(store: &Path, folder: &Path) -> Result<Self, StoreError> {
+        let opening_file = |error: io::Error| StoreError::from_io("opening the database", &error);
+        files::private_folder(folder).map_err(opening_file)?;
+        remove_leftovers(folder).map_err(opening_file)?;
+        let database = open_database(store, folder)?;
+        let opening =
+            |error: ::sled::Error| StoreError::from_sled(store, "opening the database", &error);
+        let tree = |name: &str| database.open_tree(name).map_err(opening);
+        let tables = Table::ALL.iter().map(|table| tree(table.name()));
+        Ok(Self {
+            store: store.to_owned(),
+            folder: folder.to_owned(),
+            tables: tables.collect::<Result<_, _>>()?,
+            header: tree(HEADER_TREE)?,
+            whole_groups: RwLock::new(()),
+            log: File::options()
+                .read(true)
+                .write(true)
+                .open(folder.join(LOG))
+                .map_err(opening_file)?,
+            spilled: Mutex::default(),
             database,
-            tables,
-            header_tree,
-            header: Mutex::new(Header::new()),
-            whole_batches: RwLock::new(()),
-            failure: OnceLock::new(),
-        };
-        let header = trees.load_header(folder.is_initialised())?;
-        trees.verify(&header)?;
-        *trees.header() = header;
-        Ok(trees)
+        })
     }
 
-    /// The header on disk; writes the first one into a new database.
-    fn load_header(&self, initialised: bool) -> Result<Header, StoreError> {
-        let stored = self
-            .header_tree
-            .get(HEADER_KEY)
-            .map_err(|error| self.sled_error("reading the header", &error))?;
-        let Some(bytes) = stored else {
-            if initialised {
-                return Err(corrupt(&self.folder, "its header is missing".to_owned()));
-            }
-            let header = Header::new();
-            self.header_tree
-                .insert(HEADER_KEY, header.encode())
-                .map_err(|error| self.sled_error("writing the header", &error))?;
-            self.flush()?;
-            return Ok(header);
-        };
-        match Header::format_of(&bytes) {
-            Some(SCHEMA_VERSION) => Header::decode(&bytes)
-                .ok_or_else(|| corrupt(&self.folder, "its header is damaged".to_owned())),
-            Some(found) => Err(StoreError::OtherVersion {
-                folder: self.folder.clone(),
-                found,
-                supported: SCHEMA_VERSION,
-            }),
-            None => Err(corrupt(&self.folder, "its header is damaged".to_owned())),
+    fn error(&self, during: &'static str, error: &::sled::Error) -> StoreError {
+        StoreError::from_sled(&self.store, during, error)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        match self.database.flush() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.error("flushing", &error)),
         }
     }
 
-    /// Checks that every table has the records the header counts, none newer than the last commit.
-    fn verify(&self, header: &Header) -> Result<(), StoreError> {
-        for table in Table::ALL {
-            let mut found = 0;
-            for row in &self.tables[table.index()] {
-                let (_, bytes) = row.map_err(|error| self.sled_error("checking it", &error))?;
-                match record_version(&bytes) {
-                    Some(version) if version <= header.last_commit => found += 1,
-                    _ => return Err(self.damaged(table)),
+    /// Makes what was flushed survive a power failure: the log, and values that were spilled.
+    fn sync(&self) -> io::Result<()> {
+        self.sync_spilled()?;
+        self.log.sync_data()
+    }
+
+    fn sync_spilled(&self) -> io::Result<()> {
+        let folder = self.folder.join(SPILLED);
+        let mut synced = self.spilled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut present = HashSet::with_capacity(synced.len());
+        let mut has_new = false;
+        for entry in fs::read_dir(&folder)? {
+            let name = entry?.file_name();
+            if !synced.contains(&name) {
+                match sync_new_file(&folder.join(&name)) {
+                    // removed meanwhile: nothing names it any more
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    outcome => outcome?,
                 }
+                has_new = true;
             }
-            let expected = header.records[table.index()];
-            if found != expected {
-                let detail = format!("table {table} has {found} of {expected} records");
-                return Err(corrupt(&self.folder, detail));
-            }
+            present.insert(name);
         }
+        if has_new {
+            files::sync_folder(&folder)?;
+        }
+        *synced = present;
         Ok(())
     }
+}
 
-    fn read(&self, table: Table, key: &[u8]) -> Result<Option<IVec>, StoreError> {
-        self.tables[table.index()]
-            .get(key)
-            .map_err(|error| self.sled_error("reading a record", &error))
+fn sync_new_file(path: &Path) -> io::Result<()> {
+    files::set_mode(path, files::FILE_MODE)?;
+    File::open(path)?.sync_all()
+}
+
+impl Engine for SledEngine {
+    fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = self.tables[table.index()].get(key);
+        let bytes = read.map_err(|error| self.error("reading a record", &error))?;
+        Ok(bytes.map(|bytes| bytes.to_vec()))
     }
 
-    fn decode(&self, table: Table, bytes: &[u8]) -> Result<Versioned, StoreError> {
-        decode_record(bytes).ok_or_else(|| self.damaged(table))
-    }
-
-    fn scan(
-        &self,
-        table: Table,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        let Some(range) = key_range(prefix, after) else {
-            return Ok(Vec::new());
-        };
-        let _whole_batches = self
-            .whole_batches
+    fn scan(&self, table: Table, limits: Limits, limit: usize) -> Result<RawRows, StoreError> {
+        let _whole_groups = self
+            .whole_groups
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         self.tables[table.index()]
-            .range(range)
+            .range(limits)
             .take(limit)
             .map(|row| {
-                let (key, bytes) =
-                    row.map_err(|error| self.sled_error("reading a table", &error))?;
-                Ok((key.to_vec(), self.decode(table, &bytes)?))
+                let (key, bytes) = row.map_err(|error| self.error("reading a table", &error))?;
+                Ok((key.to_vec(), bytes.to_vec()))
             })
             .collect()
     }
 
-    /// Checks and applies one batch. Called by the writer thread only, so that nothing changes
-    /// between the checks and the transaction. Not durable before [`Trees::flush`].
-    pub(super) fn apply(&self, batch: &Batch) -> Result<CommitReceipt, StoreError> {
-        let mut header = self.header().clone();
-        let version = header.last_commit + 1;
-        let mut writes = Vec::with_capacity(batch.len());
-        for operation in batch.operations() {
-            let (table, key, _) = operation.target();
-            let stored = self.read(table, key)?;
-            let found = match &stored {
-                Some(bytes) => Some(record_version(bytes).ok_or_else(|| self.damaged(table))?),
-                None => None,
-            };
-            operation.check(found)?;
-            let count = &mut header.records[table.index()];
-            match operation {
-                Operation::Put { value, .. } => {
-                    *count += u64::from(found.is_none());
-                    writes.push((table, key, Some(encode_record(version, value))));
-                }
-                Operation::Delete { .. } if found.is_some() => {
-                    *count = count.saturating_sub(1);
-                    writes.push((table, key, None));
-                }
-                Operation::Delete { .. } | Operation::Check { .. } => {}
-            }
-        }
-        if writes.is_empty() {
-            return Ok(CommitReceipt {
-                version: header.last_commit,
-            });
-        }
-        header.last_commit = version;
-        self.write(&writes, &header)?;
-        *self.header() = header;
-        Ok(CommitReceipt { version })
+    fn header(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = self.header.get(HEADER_KEY);
+        let bytes = read.map_err(|error| self.error("reading the header", &error))?;
+        Ok(bytes.map(|bytes| bytes.to_vec()))
     }
 
-    /// One sled transaction over the header and all tables.
-    fn write(&self, writes: &[Write<'_>], header: &Header) -> Result<(), StoreError> {
-        let mut trees: Vec<&Tree> = self.tables.iter().collect();
-        trees.push(&self.header_tree);
-        let header = header.encode();
-        let _whole_batches = self
-            .whole_batches
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        // sled may run the closure again, so it only stages
-        let outcome: Result<(), TransactionError<()>> = trees[..].transaction(|views| {
-            for (table, key, record) in writes {
-                let view = &views[table.index()];
-                match record {
-                    Some(record) => view.insert(*key, record.as_slice())?,
-                    None => view.remove(*key)?,
-                };
+    /// Claims room for the log beforehand: a write that fails half-way stops sled for good.
+    fn reserve(&self, bytes: u64) -> Result<(), StoreError> {
+        const DURING: &str = "making room for a commit";
+        let io = |error: io::Error| StoreError::from_io(DURING, &error);
+        let full = || StoreError::Full { during: DURING };
+        let log = self.log.metadata().map_err(io)?;
+        let wanted = log.len() + MARGIN_BYTES + AMPLIFICATION * bytes;
+        if log.blocks() * 512 < wanted {
+            match claim(&self.log, wanted + CLAIM_BYTES).or_else(|_| claim(&self.log, wanted)) {
+                // this file system can't claim: all that is left is to look
+                Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+                Err(error) => return Err(io(error.into())),
             }
-            views[Table::ALL.len()].insert(HEADER_KEY, header.as_slice())?;
-            Ok::<(), ConflictableTransactionError<()>>(())
-        });
-        outcome.map_err(|error| match error {
-            TransactionError::Storage(error) => self.sled_error("writing a batch", &error),
-            // the closure never aborts
-            TransactionError::Abort(()) => StoreError::Closed,
+        }
+        let disk = rustix::fs::fstatvfs(&self.log).map_err(|error| io(error.into()))?;
+        let is_claimed = self.log.metadata().map_err(io)?.blocks() * 512 >= wanted;
+        let needed = if is_claimed {
+            bytes
+        } else {
+            wanted - log.len()
+        };
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < needed {
+            return Err(full());
+        }
+        Ok(())
+    }
+
+    fn write(&self, writes: &Writes, header: &[u8]) -> Result<(), StoreError> {
+        let mut trees: Vec<&Tree> = self.tables.iter().collect();
+        trees.push(&self.header);
+        {
+            let _whole_groups = self
+                .whole_groups
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            // sled may run the closure again, so it only stages
+            let outcome: Result<(), TransactionError<()>> = trees[..].transaction(|views| {
+                for ((table, key), record) in writes {
+                    let view = &views[table.index()];
+                    match record {
+                        Some(record) => view.insert(key.as_slice(), record.as_slice())?,
+                        None => view.remove(key.as_slice())?,
+                    };
+                }
+                views[Table::ALL.len()].insert(HEADER_KEY, header)?;
+                Ok::<(), ConflictableTransactionError<()>>(())
+            });
+            outcome.map_err(|error| match error {
+                TransactionError::Storage(error) => self.error("writing a batch", &error),
+                // the closure never aborts
+                TransactionError::Abort(()) => StoreError::Closed,
+            })?;
+        }
+        self.flush()?;
+        self.sync()
+            .map_err(|error| StoreError::from_io("syncing the database", &error))
+    }
+
+    /// sled keeps its first error for ever, and closing it then can wait for ever: only a new
+    /// process can open the folder again.
+    fn reopen(&self) -> Result<(), StoreError> {
+        Err(StoreError::Unavailable {
+            reason: "sled can't go on after a failed write".to_owned(),
         })
     }
+}
 
-    /// Makes everything applied so far survive the death of the process.
-    pub(super) fn flush(&self) -> Result<(), StoreError> {
-        match self.database.flush() {
-            Ok(_) => Ok(()),
-            Err(error) => Err(self.sled_error("flushing", &error)),
-        }
-    }
-
-    /// Refuses once the store has stopped.
-    pub(super) fn available(&self) -> Result<(), StoreError> {
-        self.failure
-            .get()
-            .map_or(Ok(()), |cause| Err(StoreError::unavailable(cause)))
-    }
-
-    /// Stops the store: what the disk holds is not known until the next open.
-    pub(super) fn stop(&self, cause: &StoreError) {
-        let _ = self.failure.set(cause.clone());
-    }
-
-    pub(super) fn last_commit(&self) -> u64 {
-        self.header().last_commit
-    }
-
-    fn header(&self) -> MutexGuard<'_, Header> {
-        self.header.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Names the failure and stops the store: sled's errors mean damage or a failed write, even
-    /// those of a read, which may have had to write pages out to make room.
-    fn sled_error(&self, during: &'static str, error: &::sled::Error) -> StoreError {
-        let error = StoreError::from_sled(&self.folder, during, error);
-        self.stop(&error);
-        error
-    }
-
-    fn damaged(&self, table: Table) -> StoreError {
-        corrupt(
-            &self.folder,
-            format!("table {table} holds a record that is not ours"),
-        )
-    }
+/// Gives the file blocks for its first `bytes`, beyond its end too, without changing its length.
+fn claim(file: &File, bytes: u64) -> Result<(), rustix::io::Errno> {
+    rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes)
 }
 
 /// How long to wait between tries while a dropped database closes, and how often.
 const CLOSING_WAIT: std::time::Duration = std::time::Duration::from_millis(25);
 const CLOSING_WAITS: u32 = 200;
 
-/// Table, key, and the record to put or `None` to delete.
-type Write<'a> = (Table, &'a [u8], Option<Vec<u8>>);
-
 /// Opens sled's files. Our own lock on the folder is held, so a lock on them can only be that of a
 /// database which this process has just dropped and whose threads have not ended yet: wait for it.
-fn open_database(folder: &Folder) -> Result<Db, StoreError> {
+fn open_database(store: &Path, folder: &Path) -> Result<Db, StoreError> {
     let mut waits = 0;
     loop {
-        match try_open_database(folder) {
+        match try_open_database(store, folder) {
             Err(StoreError::Io { message, .. })
                 if message.contains("could not acquire lock") && waits < CLOSING_WAITS =>
             {
@@ -356,17 +303,15 @@ fn open_database(folder: &Folder) -> Result<Db, StoreError> {
 }
 
 /// One try. sled panics on some kinds of damage; that is a typed error here.
-fn try_open_database(folder: &Folder) -> Result<Db, StoreError> {
+fn try_open_database(store: &Path, folder: &Path) -> Result<Db, StoreError> {
     let config = ::sled::Config::new()
-        .path(folder.database())
+        .path(folder)
         .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(Some(SYNC_INTERVAL_MS));
+        .flush_every_ms(Some(FLUSH_INTERVAL_MS));
     match panic::catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(opened) => opened
-            .map_err(|error| StoreError::from_sled(folder.path(), "opening the database", &error)),
-        Err(_) => Err(corrupt(
-            folder.path(),
-            "its database can't be read".to_owned(),
-        )),
+        Ok(opened) => {
+            opened.map_err(|error| StoreError::from_sled(store, "opening the database", &error))
+        }
+        Err(_) => Err(corrupt(store, "its database can't be read".to_owned())),
     }
 }

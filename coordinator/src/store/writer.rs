@@ -1,12 +1,13 @@
 //! The writer thread of the embedded store: group commit.
 //!
-//! Commits wait in one queue. The thread takes all that wait, applies each as one transaction,
-//! flushes once, and answers them together; under load a flush is shared by many commits, and an
-//! idle store answers after one flush. The queue is bounded in bytes by a semaphore whose permits
+//! Commits wait in one queue. The thread takes all that wait, checks each, writes them as one
+//! transaction, syncs once, and answers them together; under load a sync is shared by many commits,
+//! and an idle store answers after one. The queue is bounded in bytes by a semaphore whose permits
 //! travel with the requests.
 //!
-//! After a failed write or flush nobody knows what reached the disk, so the thread stops writing:
-//! that failure answers the group, and every later call gets [`StoreError::Unavailable`].
+//! A full disk refuses the group and changes nothing; later commits are tried again. After any other
+//! failed write or sync nobody knows what reached the disk, so the thread stops writing: the group
+//! and every later call get [`StoreError::Unavailable`].
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -14,11 +15,12 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::sled::Trees;
+use super::embedded::Shared;
 use super::{Batch, CommitFuture, CommitReceipt, MAX_BATCH_BYTES, StoreError};
 
-/// Most batches that share a flush.
+/// Most batches that share a sync, and bytes of queue permits after which no more are taken.
 const GROUP: usize = 256;
+const GROUP_PERMITS: usize = MAX_BATCH_BYTES / PERMIT_BYTES;
 /// Room in the queue, in permits of 1 KiB: four of the largest batches.
 const QUEUE_PERMITS: usize = 4 * MAX_BATCH_BYTES / PERMIT_BYTES;
 const PERMIT_BYTES: usize = 1024;
@@ -36,7 +38,7 @@ struct Request {
     batch: Batch,
     answer: oneshot::Sender<Answer>,
     /// Gives its room in the queue back when the request is dropped.
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 /// The handle of the writer thread. Dropping it commits what is queued and ends the thread.
@@ -48,11 +50,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(trees: Arc<Trees>) -> Result<Self, StoreError> {
+    pub(super) fn start(shared: Arc<Shared>) -> Result<Self, StoreError> {
         let (queue, requests) = mpsc::unbounded_channel();
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(trees, requests))
+            .spawn(move || run(shared, requests))
             .map_err(|error| StoreError::from_io("starting the writer thread", &error))?;
         let room = Arc::new(Semaphore::new(QUEUE_PERMITS));
         Ok(Self {
@@ -73,7 +75,7 @@ impl Writer {
             let request = Request {
                 batch,
                 answer,
-                _room: permit,
+                room: permit,
             };
             queue
                 .send(Message::Commit(request))
@@ -101,69 +103,59 @@ fn permits(batch: &Batch) -> u32 {
     u32::try_from(permits).unwrap_or(u32::MAX)
 }
 
-fn run(trees: Arc<Trees>, mut requests: UnboundedReceiver<Message>) {
+fn run(shared: Arc<Shared>, mut requests: UnboundedReceiver<Message>) {
     let _end = End {
-        trees: Arc::clone(&trees),
+        shared: Arc::clone(&shared),
     };
     let mut group = Vec::with_capacity(GROUP);
     while let Some(message) = requests.blocking_recv() {
         let mut next = Some(message);
+        let mut room = 0;
         while let Some(message) = next {
             match message {
-                Message::Commit(request) => group.push(request),
+                Message::Commit(request) => {
+                    room += request.room.num_permits();
+                    group.push(request);
+                }
                 // what is queued is still delivered
                 Message::Stop => requests.close(),
             }
-            next = if group.len() < GROUP {
+            next = if group.len() < GROUP && room < GROUP_PERMITS {
                 requests.try_recv().ok()
             } else {
                 None
             };
         }
-        commit_group(&trees, &mut group);
+        commit_group(&shared, &mut group);
     }
 }
 
-/// Applies the batches one by one, flushes once, then answers. Leaves `group` empty.
-fn commit_group(trees: &Trees, group: &mut Vec<Request>) {
-    let mut wrote = false;
-    let mut answers: Vec<Answer> = group
-        .iter()
-        .map(|request| {
-            trees.available()?;
-            let before = trees.last_commit();
-            let answer = trees.apply(&request.batch);
-            wrote |= trees.last_commit() != before;
-            answer
-        })
-        .collect();
-    if wrote && let Err(error) = trees.flush() {
-        for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
-            *answer = Err(error.clone());
-        }
-    }
+/// Commits the group and answers. Leaves `group` empty.
+fn commit_group(shared: &Shared, group: &mut Vec<Request>) {
+    let batches: Vec<&Batch> = group.iter().map(|request| &request.batch).collect();
+    let answers = shared.commit(&batches);
     for (request, answer) in group.drain(..).zip(answers) {
         // the caller may have stopped waiting
         let _ = request.answer.send(answer);
     }
 }
 
-/// What happens when the thread ends, be it by a panic inside sled.
+/// What happens when the thread ends, be it by a panic inside the engine.
 struct End {
-    trees: Arc<Trees>,
+    shared: Arc<Shared>,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.trees.stop(&StoreError::Unavailable {
+            self.shared.stop(StoreError::Unavailable {
                 reason: "the writer panicked".to_owned(),
             });
         }
-        if self.trees.available().is_err() {
+        if self.shared.available().is_err() {
             // closing sled flushes, and after a failed write that flush can wait for ever; the
             // process has to end anyway before the folder can be opened again
-            std::mem::forget(Arc::clone(&self.trees));
+            std::mem::forget(Arc::clone(&self.shared));
         }
     }
 }

@@ -1,7 +1,10 @@
-//! What the storage tests share: a way to wait for one future, and a tiny disk that fills up.
+//! What the storage tests share: a way to wait for one future, a look at all files of a folder, and
+//! a tiny disk that fills up.
 
 #![allow(dead_code)] // each test file uses a part
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::future::Future;
 use std::path::Path;
 use std::process::Command;
@@ -12,6 +15,20 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
         .build()
         .unwrap()
         .block_on(future)
+}
+
+/// Every file and folder below `folder`, with the contents of the files.
+pub fn snapshot(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let content = (!path.is_dir()).then(|| fs::read(&path).unwrap());
+        if path.is_dir() {
+            all.extend(snapshot(&path));
+        }
+        all.insert(path.display().to_string(), content);
+    }
+    all
 }
 
 /// A file system of a few mebibytes, mounted for one test. Needs root.

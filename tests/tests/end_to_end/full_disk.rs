@@ -153,7 +153,7 @@ async fn invariant_10_a_full_disk_is_a_typed_answer_and_nothing_is_lost() {
         let (status, file) = import_until_full(&operator, hidden, &mut kept).await;
         let stable = match status.message().contains("for a blob") {
             true => "TRB-0510",
-            false => "TRB-0500",
+            false => "TRB-0503",
         };
         let words = ["disk full", "free space"];
         assert_refusal(&status, Code::Unavailable, stable, &words);
@@ -163,8 +163,8 @@ async fn invariant_10_a_full_disk_is_a_typed_answer_and_nothing_is_lost() {
     assert!(kept.len() > 10, "only {} models fit", kept.len());
     disk.fill();
     let (status, enrolled) = enrol_until_full(&process.endpoint()).await;
-    let words = ["disk full", "free space", "start the coordinator again"];
-    assert_refusal(&status, Code::Unavailable, "TRB-0500", &words);
+    let words = ["disk full", "free space", "try again"];
+    assert_refusal(&status, Code::Unavailable, "TRB-0503", &words);
     assert_intact(&operator, &kept).await;
     assert!(process.is_alive());
     process.kill();
