@@ -16,11 +16,12 @@ use tributary_proto::{MonitorId, RunId};
 use crate::CoordinatorError;
 use crate::blob::BlobStore;
 use crate::clock::SharedClock;
+use crate::epoch::{Epoch, GuardedStore, Halt};
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::monitor::MonitorHandle;
 use crate::registry::Registry;
-use crate::run::RunHandle;
+use crate::run::{Controls, RunHandle};
 use crate::store::{Batch, EmbeddedStore, EngineKind, Expect, Store, StoreError, Table};
 use crate::telemetry::Telemetry;
 
@@ -33,8 +34,14 @@ const HOT_BYTES: usize = 8 * 1024 * 1024;
 
 /// The shared parts of one coordinator.
 pub struct Core {
-    /// Durable metadata.
+    /// Durable metadata, behind the halt.
     pub store: Arc<dyn Store>,
+    /// The same without it, for the note that the coordinator is halted.
+    pub(crate) unguarded: Arc<dyn Store>,
+    /// Whether anything may be assigned, charged or released.
+    pub halt: Arc<Halt>,
+    /// What proves later what was ordered and counted.
+    pub epoch: Epoch,
     /// Models and builds: what anyone may download.
     pub blobs: BlobStore,
     /// Partial sums, snapshots and optimiser states: never served.
@@ -47,6 +54,8 @@ pub struct Core {
     pub ledger: Ledger,
     /// Models and builds.
     pub registry: Registry,
+    /// The server's control variates.
+    pub controls: Controls,
     /// Counters.
     pub telemetry: Arc<Telemetry>,
     /// Signs builds.
@@ -96,12 +105,26 @@ impl Core {
         clock: SharedClock,
         sum_threads: NonZeroUsize,
     ) -> Result<Arc<Self>, CoordinatorError> {
-        let build_key = build_key(&*store).await?;
+        let (build_key, new) = build_key(&*store).await?;
+        let now_ms = clock.now_ms();
+        let epoch = Epoch::open(&*store, build_key.as_bytes(), new, now_ms).await?;
+        let halt = Halt::open(&*store)?;
+        let telemetry = Arc::<Telemetry>::default();
+        if let Some(reason) = halt.reason() {
+            tracing::error!("{reason}");
+            telemetry.set_halted(reason);
+        }
+        let unguarded = store;
+        let store: Arc<dyn Store> = Arc::new(GuardedStore::new(unguarded.clone(), halt.clone()));
         Ok(Arc::new(Self {
+            unguarded,
+            halt,
+            epoch,
             fleet: Fleet::open(store.clone())?,
             ledger: Ledger::open(store.clone())?,
             registry: Registry::new(store.clone(), blobs.clone()),
-            telemetry: Arc::default(),
+            controls: Controls::default(),
+            telemetry,
             build_key,
             sum_threads,
             starting: tokio::sync::Mutex::default(),
@@ -282,18 +305,18 @@ fn refuse_lost_metadata(meta: &Path, blobs: [PathBuf; 2]) -> Result<(), Coordina
     Ok(())
 }
 
-/// The key that signs builds, made at the first start.
-async fn build_key(store: &dyn Store) -> Result<SigningKey, CoordinatorError> {
+/// The key that signs builds, made at the first start; and whether that was now.
+async fn build_key(store: &dyn Store) -> Result<(SigningKey, bool), CoordinatorError> {
     const KEY: &str = "build-signing-key";
     if let Some(record) = store.get(Table::Meta, KEY.as_bytes())? {
         let secret: [u8; 32] = record.json()?;
-        return Ok(SigningKey::from_bytes(&secret));
+        return Ok((SigningKey::from_bytes(&secret), false));
     }
     let secret = random_bytes()?;
     let mut batch = Batch::new();
     batch.put_json(Table::Meta, KEY, &secret, Expect::Absent)?;
     store.commit(batch).await?;
-    Ok(SigningKey::from_bytes(&secret))
+    Ok((SigningKey::from_bytes(&secret), true))
 }
 
 /// 32 bytes from the operating system.

@@ -148,6 +148,7 @@ impl CoordinatorError {
     pub fn retry_after_ms(&self) -> u64 {
         match self {
             Self::Stopping => 1_000,
+            Self::Store(StoreError::Halted { .. }) => 60_000,
             Self::Store(_) | Self::Blob(_) | Self::AtWork(_) => 5_000,
             _ => 0,
         }
@@ -247,6 +248,15 @@ mod tests {
                 0,
             ),
             (store.into(), "TRB-0500", Code::Unavailable, 5_000),
+            (
+                StoreError::Halted {
+                    reason: String::new(),
+                }
+                .into(),
+                "TRB-0520",
+                Code::Unavailable,
+                60_000,
+            ),
             (blob.into(), "TRB-0510", Code::NotFound, 5_000),
             (
                 CoordinatorError::Stopping,

@@ -1,22 +1,28 @@
 //! The fleet: enrolled devices, their open sessions, and mailboxes for those that poll.
 //!
+//! - `enrolment`: who becomes known, and what of it changes
+//! - `mailbox`: what waits for a device that polls
 //! - `relocation`: a device that moves to another region
 
+mod enrolment;
+mod mailbox;
 mod relocation;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tributary_proto::v1::directive::Directive as Order;
 use tributary_proto::v1::{Credentials, DeviceProfile, Directive, FleetGroup};
 use tributary_proto::{DeviceId, RegionId};
 
+use self::mailbox::Mailbox;
 use crate::CoordinatorError;
-use crate::store::{Batch, Expect, Store, Table};
+use crate::core::random_bytes;
+use crate::store::{Store, Table};
 
 /// Directives that may wait for one device.
 pub const MAILBOX: usize = 16;
@@ -39,6 +45,20 @@ pub struct Device {
     pub tasks: Vec<String>,
     /// SHA-256 of its token.
     token: [u8; 32],
+    /// What it said of itself before, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Former>,
+}
+
+/// What a device said of itself until it enrolled again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Former {
+    /// Its hardware.
+    pub profile: Profile,
+    /// The tasks whose data it held.
+    pub tasks: Vec<String>,
+    /// Until when, in milliseconds since 1970.
+    pub until_ms: u64,
 }
 
 /// A device's hardware, as kept.
@@ -73,19 +93,6 @@ struct Session {
     outbox: mpsc::Sender<Directive>,
 }
 
-/// What waits for a device that polls.
-struct Mailbox {
-    waiting: VecDeque<Directive>,
-    polled: Instant,
-}
-
-impl Mailbox {
-    /// True while the device can be expected to poll again.
-    fn is_fresh(&self) -> bool {
-        self.polled.elapsed() < POLLER_GONE
-    }
-}
-
 #[derive(Default)]
 struct Inner {
     devices: HashMap<DeviceId, Arc<Device>>,
@@ -99,6 +106,9 @@ struct Inner {
 pub struct Fleet {
     store: Arc<dyn Store>,
     inner: Mutex<Inner>,
+    /// Answers to polls are numbered from here on: at random, so that no number is one that a device
+    /// got before a restart.
+    first_answer: u64,
 }
 
 impl Fleet {
@@ -113,64 +123,18 @@ impl Fleet {
             let id = DeviceId::try_from(String::from_utf8_lossy(&key).into_owned())?;
             inner.devices.insert(id, Arc::new(record.json()?));
         }
+        let [a, b, c, d, e, f, g, ..] = random_bytes()?;
+        let first = [0, a, b, c, d, e, f, g];
         Ok(Self {
             store,
             inner: Mutex::new(inner),
+            first_answer: u64::from_be_bytes(first),
         })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // no code panics while it holds the lock; if some day one does, the maps are still whole
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Enrols a device, durably. Repeating it with the same token and region is harmless.
-    ///
-    /// # Errors
-    /// When a field is wrong or the id is taken.
-    pub async fn enrol(
-        &self,
-        id: DeviceId,
-        token: &[u8],
-        region: RegionId,
-        profile: DeviceProfile,
-        tasks: Vec<String>,
-    ) -> Result<Arc<Device>, CoordinatorError> {
-        if token.len() != TOKEN_BYTES {
-            return Err(CoordinatorError::Invalid {
-                field: "token",
-                problem: format!("has {} bytes", token.len()),
-                remedy: "send 32 random bytes",
-            });
-        }
-        check_profile(&profile, &tasks)?;
-        let device = Device {
-            region,
-            enrolled_in: None,
-            profile: profile.into(),
-            tasks,
-            token: hash(token),
-        };
-        let known = self.lock().devices.get(&id).cloned();
-        if let Some(known) = known {
-            return same_device(&id, &device, known);
-        }
-        let mut batch = Batch::new();
-        batch.put_json(Table::Devices, id.as_str(), &device, Expect::Absent)?;
-        match self.store.commit(batch).await {
-            Ok(_) => {}
-            Err(crate::store::StoreError::Conflict { .. }) => {
-                // somebody enrolled it a moment ago, perhaps the same device over another call
-                let record = self.store.get(Table::Devices, id.as_str().as_bytes())?;
-                let known = record.map(|record| record.json::<Device>()).transpose()?;
-                let known = known.ok_or_else(|| CoordinatorError::Taken(id.to_string()))?;
-                return same_device(&id, &device, Arc::new(known));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        let device = Arc::new(device);
-        self.lock().devices.insert(id, device.clone());
-        Ok(device)
     }
 
     /// The device behind these credentials.
@@ -217,24 +181,28 @@ impl Fleet {
         }
     }
 
-    /// Notes a poll and takes what waits for the device.
-    pub fn poll(&self, id: &DeviceId) -> Vec<Directive> {
-        let polled = Instant::now();
+    /// Notes a poll of a device that got the answer with the number `received` last. Returns the number
+    /// of the new answer, and what waits for the device or was in an answer that it did not get.
+    pub fn poll(&self, id: &DeviceId, received: u64) -> (u64, Vec<Directive>) {
         let mut inner = self.lock();
-        let mailbox = inner
-            .mailboxes
-            .entry(id.clone())
-            .or_insert_with(|| Mailbox {
-                waiting: VecDeque::new(),
-                polled,
-            });
-        mailbox.polled = polled;
-        mailbox.waiting.drain(..).collect()
+        let mailbox = inner.mailboxes.entry(id.clone());
+        let mailbox = mailbox.or_insert_with(|| Mailbox::new(self.first_answer));
+        mailbox.poll(received)
     }
 
-    /// True when the device has polled lately.
-    pub fn is_polling(&self, id: &DeviceId) -> bool {
-        self.lock().mailboxes.get(id).is_some_and(Mailbox::is_fresh)
+    /// Forgets orders that a device that polls has answered.
+    pub fn answered(&self, id: &DeviceId, is_answered: impl Fn(&Order) -> bool) {
+        if let Some(mailbox) = self.lock().mailboxes.get_mut(id) {
+            mailbox.answered(is_answered);
+        }
+    }
+
+    /// True when a device that got the answer with the number `received` last has polled lately, and has
+    /// not started anew since.
+    pub fn is_polling(&self, id: &DeviceId, received: u64) -> bool {
+        let inner = self.lock();
+        let mailbox = inner.mailboxes.get(id);
+        mailbox.is_some_and(|mailbox| mailbox.is_fresh() && !mailbox.has_restarted(received))
     }
 
     /// Devices that have polled lately.
@@ -257,13 +225,8 @@ impl Fleet {
             }
             return sent;
         }
-        match inner.mailboxes.get_mut(id) {
-            Some(mailbox) if mailbox.waiting.len() < MAILBOX => {
-                mailbox.waiting.push_back(directive);
-                true
-            }
-            _ => false,
-        }
+        let mailbox = inner.mailboxes.get_mut(id);
+        mailbox.is_some_and(|mailbox| mailbox.push(directive))
     }
 
     /// Reachable devices of a region that hold data of the task.
@@ -333,42 +296,8 @@ impl Fleet {
     }
 }
 
-/// The device as it is known, if it is the one that asks.
-fn same_device(
-    id: &DeviceId,
-    asking: &Device,
-    known: Arc<Device>,
-) -> Result<Arc<Device>, CoordinatorError> {
-    let is_home =
-        known.region == asking.region || known.enrolled_in.as_ref() == Some(&asking.region);
-    if known.token == asking.token && is_home {
-        Ok(known)
-    } else {
-        Err(CoordinatorError::Taken(id.to_string()))
-    }
-}
-
 fn hash(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
-}
-
-fn check_profile(profile: &DeviceProfile, tasks: &[String]) -> Result<(), CoordinatorError> {
-    let long = |text: &String| text.len() > 64;
-    let wrong = long(&profile.name)
-        || profile.name.is_empty()
-        || long(&profile.core)
-        || profile.formats.len() > 16
-        || profile.formats.iter().any(long)
-        || tasks.len() > 64
-        || tasks.iter().any(long);
-    if wrong {
-        return Err(CoordinatorError::Invalid {
-            field: "profile",
-            problem: "has no name, or a name, format or task list that is too long".to_owned(),
-            remedy: "use names of 1 to 64 bytes, at most 16 formats and 64 tasks",
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

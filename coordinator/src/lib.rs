@@ -10,6 +10,7 @@
 //! | [`engine`] | the pure state machine of a run |
 //! | [`run`] | the actor that owns one run's state: admission, sealing, release, recovery |
 //! | [`fleet`] | enrolled devices, their sessions and mailboxes |
+//! | [`epoch`] | proofs that devices keep, by which a folder that was put back from a copy is recognised |
 //! | [`ledger`] | privacy accounts per device, charged before a release |
 //! | [`registry`] | model versions and builds |
 //! | [`monitor`] | drift windows, verdicts and the playbook |
@@ -27,6 +28,7 @@ pub mod blob;
 pub mod clock;
 mod core;
 pub mod engine;
+pub mod epoch;
 mod error;
 #[cfg(test)]
 mod fixtures;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -31,6 +31,7 @@ pub struct Telemetry {
     /// Sessions opened.
     pub sessions: AtomicU64,
     ready: AtomicBool,
+    halted: OnceLock<String>,
 }
 
 impl Telemetry {
@@ -71,6 +72,11 @@ impl Telemetry {
     /// Says whether the coordinator serves.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::SeqCst);
+    }
+
+    /// Says that the coordinator is halted, and why; the first reason stays.
+    pub fn set_halted(&self, reason: String) {
+        let _ = self.halted.set(reason);
     }
 
     /// The counters as Prometheus text.
@@ -135,13 +141,16 @@ pub fn admin(telemetry: Arc<Telemetry>) -> Router {
         .route(
             "/readyz",
             get(move || async move {
-                if ready.ready.load(Ordering::SeqCst) {
-                    (StatusCode::OK, "ok\n")
-                } else {
-                    (
+                match (ready.halted.get(), ready.ready.load(Ordering::SeqCst)) {
+                    (Some(reason), _) => (
                         StatusCode::SERVICE_UNAVAILABLE,
-                        "not ready: still recovering or stopping\n",
-                    )
+                        format!("not ready: {reason}\n"),
+                    ),
+                    (None, true) => (StatusCode::OK, "ok\n".to_owned()),
+                    (None, false) => (
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "not ready: still recovering or stopping\n".to_owned(),
+                    ),
                 }
             }),
         )

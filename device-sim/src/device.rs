@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tributary_device::{
-    DeviceMemory, Hardware, ParticipationRecord, SessionMode, StateFolder, Token, VolatileMemory,
-    VolatileRecord,
+    DeviceMemory, Hardware, ParticipationRecord, SessionMode, StateFolder, TicketRecord, Token,
+    VolatileMemory, VolatileRecord, VolatileTickets,
 };
 use tributary_proto::{DeviceId, RegionId};
 
@@ -68,18 +68,21 @@ impl SimDevice {
             return Ok(Kept {
                 memory: Arc::new(VolatileMemory::default()),
                 record: Arc::new(VolatileRecord::default()),
+                tickets: Arc::new(VolatileTickets::default()),
             });
         };
         let folder = StateFolder::open(folder)?;
         Ok(Kept {
             memory: Arc::new(folder.memory()?),
             record: Arc::new(folder.record()?),
+            tickets: Arc::new(folder.tickets()?),
         })
     }
 }
 
-/// State of runs, and the count of participations in them.
+/// State of runs, the count of participations in them, and what was answered.
 pub(crate) struct Kept {
     pub(crate) memory: Arc<dyn DeviceMemory>,
     pub(crate) record: Arc<dyn ParticipationRecord>,
+    pub(crate) tickets: Arc<dyn TicketRecord>,
 }

@@ -12,7 +12,7 @@ use tributary_device::agent::AgentView;
 use tributary_device::{
     Agent, AgentError, AgentOptions, Clock, Connections, ConnectionsError, Environment, Identity,
     IdentityError, LoadedBuild, MemoryError, MemorySlots, Participations, Purposes, RecordError,
-    SystemClock, TallySnapshot, Timing, Token, seeded,
+    SystemClock, TallySnapshot, TicketError, Timing, Token, seeded,
 };
 use tributary_proto::RegionId;
 
@@ -93,6 +93,9 @@ pub enum FleetError {
     /// A device's record of participations can't be opened.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// A device's record of what it answered can't be opened.
+    #[error(transparent)]
+    Tickets(#[from] TicketError),
 }
 
 /// Starts fleets.
@@ -218,6 +221,7 @@ fn agent(
         slots: Box::new(MemorySlots::default()),
         memory: kept.memory,
         record: kept.record,
+        tickets: kept.tickets,
         simulated: true,
         conduct: Arc::new(SimConduct {
             behaviour: device.behaviour,

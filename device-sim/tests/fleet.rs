@@ -271,7 +271,7 @@ async fn each_fault_is_refused_for_its_own_reason() {
             model_digest: digest.clone(),
             lease_ms,
             attempt: 1,
-            auxiliary_digests: Vec::new(),
+            ..Assignment::default()
         });
         server.world.order(&name(number), order).await;
         until(&fleet, reason, 1).await;
@@ -331,6 +331,7 @@ async fn an_injected_drift_shifts_one_region_from_its_window_on() {
                 }],
                 deadline_ms: 60_000,
                 simulation_seed: vec![1; 32].into(),
+                ..SummaryRequest::default()
             };
             server
                 .world

@@ -25,6 +25,7 @@ use crate::randomness;
 use crate::record::{ParticipationRecord, RecordError};
 use crate::shape::SessionShape;
 use crate::slots::{SlotError, SlotStore};
+use crate::ticket_record::TicketRecord;
 
 /// Most directives that wait; a coordinator that sends more loses the newest.
 const INBOX_LIMIT: usize = 64;
@@ -53,6 +54,8 @@ pub struct AgentOptions {
     pub memory: Arc<dyn DeviceMemory>,
     /// Where it counts its participations in runs that limit them.
     pub record: Arc<dyn ParticipationRecord>,
+    /// Where it keeps what it has answered.
+    pub tickets: Arc<dyn TicketRecord>,
     /// Whether it is simulated. Such a device follows a seeded plan to the letter: the pause between
     /// participations is void, for virtual time does not pass, and its own noise comes from the seed.
     /// A real one keeps the pause, and refuses noise that the coordinator could predict.
@@ -103,6 +106,7 @@ pub(crate) struct Core {
     pub(crate) installer: Installer,
     pub(crate) memory: Arc<dyn DeviceMemory>,
     pub(crate) record: Arc<dyn ParticipationRecord>,
+    pub(crate) tickets: Arc<dyn TicketRecord>,
     pub(crate) simulated: bool,
     /// What personalised runs were last trained from.
     pub(crate) seen: SeenRuns,
@@ -133,6 +137,7 @@ impl Agent {
             installer,
             memory: options.memory,
             record: options.record,
+            tickets: options.tickets,
             simulated: options.simulated,
             seen: SeenRuns::default(),
             outbox: Queue::new(OUTBOX_LIMIT),
@@ -233,6 +238,7 @@ impl Core {
         Hello {
             credentials: Some(self.identity.credentials()),
             model_digest,
+            tickets: self.shown_tickets(),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::data::Purpose;
 use crate::library::LoadedModel;
 use crate::memory::RunState;
 use crate::plan::LocalPlan;
+use crate::ticket::{self, Place};
 use crate::training::{EncodedUpdate, Finished, TrainingError, TrainingJob};
 use crate::turns::Pass;
 use crate::upload::Delivery;
@@ -27,7 +28,8 @@ pub(crate) struct Memory {
     /// The last update that was made, until it is counted.
     finished: Option<(Origin, Finished)>,
     counted: Option<Counted>,
-    pub(crate) votes: Option<SummaryReport>,
+    /// The last votes, and what they answer.
+    pub(crate) votes: Option<(Place, SummaryReport)>,
 }
 
 /// What an update was trained for and from. It answers every attempt of its round that starts from
@@ -100,6 +102,12 @@ impl Core {
             self.finish_shape();
             return;
         }
+        let ordered = ticket::Order::of_round(&order);
+        if let Err(abandoned) = self.check_order(&ordered).await {
+            self.abandon(&order, &abandoned);
+            self.finish_shape();
+            return;
+        }
         let origin = Origin::of(&order);
         let kept = memory.finished.take();
         let finished = match kept.filter(|(kept, _)| *kept == origin) {
@@ -116,7 +124,8 @@ impl Core {
             },
         };
         if let Some(finished) = finished {
-            self.answer(&order, origin, finished, deadline, memory)
+            let answer = (origin, finished);
+            self.answer(&order, &ordered, answer, deadline, memory)
                 .await;
         }
         self.finish_shape();
@@ -127,24 +136,39 @@ impl Core {
     async fn answer(
         self: &Arc<Self>,
         order: &Assignment,
-        origin: Origin,
-        mut finished: Finished,
+        ordered: &ticket::Order,
+        (origin, mut finished): (Origin, Finished),
         deadline: Instant,
         memory: &mut Memory,
     ) {
+        let digest = finished.update.digest;
+        if let Err(abandoned) = self.stand_by(ordered, digest).await {
+            self.abandon(order, &abandoned);
+            return;
+        }
         let delivery = self
             .report(&finished.update, &mut finished.pass, deadline)
             .await;
-        if delivery == Delivery::Counted {
-            memory.counted = Some(Counted {
-                run_id: origin.run_id.clone(),
-                round: origin.round,
-                attempt: order.attempt,
-            });
-            let changes = finished.on_receipt;
-            drop(finished.update);
-            self.counted(origin.run_id, changes).await;
-            return;
+        let counted = Counted {
+            run_id: origin.run_id.clone(),
+            round: origin.round,
+            attempt: order.attempt,
+        };
+        match delivery {
+            Delivery::Counted(receipt) => {
+                memory.counted = Some(counted);
+                self.counted_by(ordered, digest, receipt).await;
+                let changes = finished.on_receipt;
+                drop(finished.update);
+                self.counted(origin.run_id, changes).await;
+                return;
+            }
+            Delivery::CountedOtherwise => {
+                // one that was made before the device was restarted; this one is in no sum
+                memory.counted = Some(counted);
+                return;
+            }
+            Delivery::Refused(_) | Delivery::Expired | Delivery::Barred(_) => {}
         }
         memory.finished = Some((origin, finished));
         // the tally has it as refused or expired
@@ -163,7 +187,7 @@ impl Core {
         let mut outcome = self.deliver(update, pass, deadline).await;
         for _ in 1..self.conduct.copies() {
             let copy = self.deliver(update, pass, deadline).await;
-            if outcome != Delivery::Counted {
+            if !matches!(outcome, Delivery::Counted(_)) {
                 outcome = copy;
             }
         }

@@ -6,13 +6,14 @@
 //! | dynamic gradient | FedDyn's g_i | when the update was counted |
 //! | momentum | worker momentum m | when the update was counted |
 //! | residual | what a sparse codec left out | when the update was counted |
-//! | personal, alpha | personal parameters and their share | at the end of training |
+//! | personal, alpha | personal parameters and their share | when the update was counted |
 //!
 //! The first four mirror sums that the coordinator holds, so they may only move with an update that
-//! is in those sums: an update that was refused, came late or was lost leaves them as they are. A
-//! device that dies between the receipt and the write keeps the old ones, and when the coordinator
-//! gives up a round after its receipts the devices keep the new ones; both cost accuracy for some
-//! rounds, not correctness. Personal parameters are the device's own and count from when they exist.
+//! is in those sums: an update that was refused, came late or was lost leaves them as they are, and so
+//! does a receipt for another update of the device. Personal parameters move with the shared ones that
+//! they were trained beside. A device that dies between the receipt and the write keeps the old ones,
+//! and when the coordinator gives up a round after its receipts the devices keep the new ones; both
+//! cost accuracy for some rounds, not correctness.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

@@ -188,10 +188,13 @@ impl Core {
     /// Polls until a call fails or the outbox is closed.
     async fn poll(self: &Arc<Self>, enrolled: &mut bool) -> Result<(), Lost> {
         let mut open = None;
+        let mut received = 0;
         while !self.outbox.is_closed() {
             let leased = self.environment.connections.lease(self.number);
             self.enrol_once(&leased, enrolled).await?;
-            let answer = self.check_in(&leased).await.map_err(Lost::Call)?;
+            let answer = self.check_in(&leased, received).await;
+            let answer = answer.map_err(Lost::Call)?;
+            received = answer.number;
             open.get_or_insert_with(|| {
                 self.step('-');
                 self.environment.tally.count("session", "welcomed");
@@ -206,12 +209,14 @@ impl Core {
         Ok(())
     }
 
-    /// One poll. What could not be told is kept for the next.
-    async fn check_in(&self, leased: &Leased) -> Result<CheckInResponse, Status> {
+    /// One poll, of a device that got the answer with the number `received` last. What could not be
+    /// told is kept for the next.
+    async fn check_in(&self, leased: &Leased, received: u64) -> Result<CheckInResponse, Status> {
         let events = self.outbox.drain();
         let request = CheckInRequest {
             hello: Some(self.hello()),
             events: events.clone(),
+            received,
         };
         let mut client = OrchestrationServiceClient::new(leased.channel.clone());
         let answer = self.call(leased, client.check_in(request)).await;

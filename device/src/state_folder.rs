@@ -9,9 +9,11 @@ use tributary_proto::{DeviceId, RegionId};
 
 use crate::file_memory::FileMemory;
 use crate::file_record::FileRecord;
+use crate::file_tickets::FileTickets;
 use crate::identity::{Hardware, Identity, IdentityError, Token};
 use crate::memory::MemoryError;
 use crate::record::RecordError;
+use crate::ticket_record::TicketError;
 
 const IDENTITY_FILE: &str = "identity.json";
 
@@ -58,6 +60,14 @@ impl StateFolder {
     /// When its folder can't be made.
     pub fn record(&self) -> Result<FileRecord, RecordError> {
         FileRecord::open(self.folder.join("record"))
+    }
+
+    /// Where the device keeps what it has answered.
+    ///
+    /// # Errors
+    /// When its folder can't be made or read.
+    pub fn tickets(&self) -> Result<FileTickets, TicketError> {
+        FileTickets::open(self.folder.join("tickets"))
     }
 
     /// Reads the identity; `None` when none was saved yet.

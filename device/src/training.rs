@@ -149,7 +149,7 @@ impl TrainingJob {
             state: &state,
         };
         let result = work.train(parts.engine, parts.weights, &mut rng)?;
-        self.keep_personal(&model, cluster, result.kept);
+        self.note_personal(&model, cluster);
 
         let pairs = parts.weights.iter().zip(start.iter());
         let trained = Trained {
@@ -184,10 +184,14 @@ impl TrainingJob {
             within_clip: self.plan.privacy.report_within_clip && encoded.within_clip,
         };
         self.core.conduct.alter_update(&mut update);
+        let mut on_receipt = encoded.changes;
+        if self.plan.personalisation.is_some() {
+            on_receipt.merge(result.kept);
+        }
         Ok(Finished {
             update,
             pass: self.pass,
-            on_receipt: encoded.changes,
+            on_receipt,
         })
     }
 
@@ -307,9 +311,8 @@ impl TrainingJob {
         }
     }
 
-    fn keep_personal(&self, model: &Arc<LoadedModel>, cluster: usize, kept: RunState) {
+    fn note_personal(&self, model: &Arc<LoadedModel>, cluster: usize) {
         if let Some(personalisation) = &self.plan.personalisation {
-            self.core.remember(&self.run_id, kept);
             self.core.seen.note(Seen {
                 run_id: self.run_id.clone(),
                 model: Arc::clone(model),

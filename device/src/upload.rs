@@ -11,7 +11,7 @@ use tributary_proto::v1::transfer_service_client::TransferServiceClient;
 use tributary_proto::v1::upload_request::Part;
 use tributary_proto::v1::upload_response::Answer;
 use tributary_proto::v1::{
-    Receipt, Reject, RejectReason, UploadChunk, UploadHeader, UploadRequest, UploadResponse,
+    Receipt, Reject, RejectReason, Ticket, UploadChunk, UploadHeader, UploadRequest, UploadResponse,
 };
 
 use crate::agent::Core;
@@ -28,8 +28,10 @@ const BUSY_WAIT: Duration = Duration::from_millis(250);
 /// How a delivery ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Delivery {
-    /// Counted, now or before.
-    Counted,
+    /// These bytes are counted, now or before; with the proof.
+    Counted(Option<Ticket>),
+    /// Another update of the device was counted: what it keeps stays as it is.
+    CountedOtherwise,
     /// Refused for good.
     Refused(RejectReason),
     /// The lease ended first.
@@ -43,7 +45,7 @@ impl Delivery {
     /// update that will not come; `None` when the round waits no longer, or has the update.
     pub(crate) fn gives_back(&self) -> Option<&'static str> {
         match self {
-            Self::Counted => None,
+            Self::Counted(_) | Self::CountedOtherwise => None,
             Self::Refused(
                 RejectReason::GoalMet
                 | RejectReason::WrongRound
@@ -78,7 +80,11 @@ impl Core {
             Err(_) => Delivery::Expired,
         };
         match &delivery {
-            Delivery::Counted => {
+            Delivery::CountedOtherwise => {
+                self.step('#');
+                self.environment.tally.count("upload", "counted_otherwise");
+            }
+            Delivery::Counted(_) => {
                 self.step('+');
                 self.environment.tally.count("upload", "counted");
             }
@@ -100,10 +106,11 @@ impl Core {
 
     async fn deliver_with_retries(&self, update: &EncodedUpdate, pass: &mut Pass) -> Delivery {
         let mut backoff = Backoff::new(self.environment.timing.backoff);
+        let digest = update.digest.to_string();
         loop {
             let wait = match self.send(update, pass).await {
                 Ok(Outcome::Receipt(receipt)) if is_for(&receipt, update) => {
-                    return Delivery::Counted;
+                    return Delivery::Counted(receipt.ticket);
                 }
                 Ok(Outcome::Receipt(_)) => {
                     self.environment.tally.count("upload", "foreign_receipt");
@@ -112,7 +119,10 @@ impl Core {
                 Ok(Outcome::Reject(reject)) => {
                     self.environment.tally.rejected(reject.reason());
                     match reject.reason() {
-                        RejectReason::Duplicate => return Delivery::Counted,
+                        RejectReason::Duplicate if reject.digest == digest => {
+                            return Delivery::Counted(reject.ticket);
+                        }
+                        RejectReason::Duplicate => return Delivery::CountedOtherwise,
                         RejectReason::Busy if reject.retry_after_ms > 0 => {
                             Duration::from_millis(reject.retry_after_ms)
                         }
@@ -199,7 +209,9 @@ impl Core {
 }
 
 fn is_for(receipt: &Receipt, update: &EncodedUpdate) -> bool {
-    receipt.run_id == update.run_id && receipt.round == update.round
+    receipt.run_id == update.run_id
+        && receipt.round == update.round
+        && receipt.digest == update.digest.to_string()
 }
 
 async fn next_answer(

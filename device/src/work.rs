@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::Message as _;
 use tokio::time::Instant;
 use tributary_model::Digest;
 use tributary_proto::v1::device_event::Event;
@@ -18,6 +19,7 @@ use crate::data::{Examples, Purpose};
 use crate::install::Refusal;
 use crate::library::LoadedModel;
 use crate::summary::SummaryJob;
+use crate::ticket::{self, Place};
 
 /// Models that a device keeps: the one it trains from and the one it is monitored with.
 const MODELS_KEPT: usize = 2;
@@ -116,17 +118,25 @@ impl Core {
     }
 
     async fn summary(&self, request: SummaryRequest, received: Instant, memory: &mut Memory) {
-        let same = |votes: &&SummaryReport| {
-            votes.monitor_id == request.monitor_id && votes.window == request.window
+        let ordered = ticket::Order::of_window(&request);
+        if let Err(abandoned) = self.check_order(&ordered).await {
+            self.environment.tally.count("summary", abandoned.because);
+            return;
+        }
+        let same = |(place, votes): &&(Place, SummaryReport)| {
+            votes.monitor_id == request.monitor_id && *place == ordered.place
         };
         // asked again after a break: the same votes, never a second example
-        if let Some(votes) = memory.votes.as_ref().filter(same) {
+        if let Some((_, votes)) = memory.votes.as_ref().filter(same) {
             self.tell(Event::SummaryReport(votes.clone()));
             return;
         }
-        match self.vote(request, received, memory).await {
+        match self
+            .stand_by_votes(request, &ordered, received, memory)
+            .await
+        {
             Ok(report) => {
-                memory.votes = Some(report.clone());
+                memory.votes = Some((ordered.place, report.clone()));
                 self.step('s');
                 self.environment.tally.count("summary", "voted");
                 self.tell(Event::SummaryReport(report));
@@ -137,6 +147,21 @@ impl Core {
             }
         }
         self.finish_shape();
+    }
+
+    /// Votes, and makes durable what is sent.
+    async fn stand_by_votes(
+        &self,
+        request: SummaryRequest,
+        ordered: &ticket::Order,
+        received: Instant,
+        memory: &mut Memory,
+    ) -> Result<SummaryReport, &'static str> {
+        let report = self.vote(request, received, memory).await?;
+        let digest = Digest::of(&report.encode_to_vec());
+        let stands = self.stand_by(ordered, digest).await;
+        stands.map_err(|abandoned| abandoned.because)?;
+        Ok(report)
     }
 
     async fn vote(

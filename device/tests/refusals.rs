@@ -50,6 +50,7 @@ impl Scene {
             reason: reason.into(),
             message: String::new(),
             retry_after_ms,
+            ..Reject::default()
         };
         self.server
             .world

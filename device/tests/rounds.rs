@@ -87,6 +87,7 @@ fn reject(reason: RejectReason, retry_after_ms: u64) -> Reject {
         reason: reason.into(),
         message: String::new(),
         retry_after_ms,
+        ..Reject::default()
     }
 }
 

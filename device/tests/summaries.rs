@@ -55,6 +55,7 @@ fn request(window: u64, model_digest: &str, seed: &[u8]) -> SummaryRequest {
         quantities: quantities().into_iter().map(|(_, spec)| spec).collect(),
         deadline_ms: 60_000,
         simulation_seed: seed.to_vec().into(),
+        ..SummaryRequest::default()
     }
 }
 

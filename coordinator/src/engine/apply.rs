@@ -40,6 +40,9 @@ pub enum Reject {
     /// The round's buffer is full or not open yet; the update fits the next.
     #[error("the next buffer is about to open: send the update again in a moment")]
     BetweenBuffers,
+    /// The folder is older than what devices have seen.
+    #[error("the coordinator has lost a part of its past and stopped: keep the update")]
+    Halted,
     /// Fewer contributions than the minimum.
     #[error("the round has fewer contributions than its minimum")]
     BelowMinimum,
@@ -205,6 +208,7 @@ impl RunState {
                 attempt: self.round.attempt,
                 until_ms,
                 state,
+                update: None,
             };
             self.round
                 .leases
@@ -251,9 +255,10 @@ impl RunState {
     }
 
     fn sealed(&mut self, segment: &Segment) -> Vec<Effect> {
-        for device in &segment.contributors {
+        for (index, device) in segment.contributors.iter().enumerate() {
             if let Some(lease) = self.round.leases.get_mut(device) {
                 lease.state = AssignmentState::Counted;
+                lease.update = segment.updates.get(index).copied();
             }
         }
         self.round.segments.push(segment.clone());

@@ -25,6 +25,9 @@ pub struct Segment {
     pub digest: Digest,
     /// Who is in it.
     pub contributors: Vec<DeviceId>,
+    /// Digests of their updates, in the same order; empty in records of before digests were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub updates: Vec<Digest>,
     /// Bytes of updates that came in for it.
     pub bytes_up: u64,
 }

@@ -218,6 +218,7 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
             let digest = Digest::of(&salt.to_be_bytes());
             let contributors = numbers.into_iter().map(device).collect();
             let segment = Segment {
+                updates: Vec::new(),
                 region,
                 cluster: 0,
                 digest,

@@ -63,6 +63,10 @@ pub struct Lease {
     pub until_ms: u64,
     /// Where it stands.
     pub state: AssignmentState,
+    /// Digest of the device's update that was counted; none before, and in records of before digests
+    /// were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Digest>,
 }
 
 /// What a device has done in this run.

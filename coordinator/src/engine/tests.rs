@@ -35,6 +35,7 @@ pub(super) fn sealed(round: u32, numbers: &[usize]) -> Event {
     Event::Sealed {
         round,
         segment: Segment {
+            updates: Vec::new(),
             region,
             cluster: 0,
             digest,
@@ -283,6 +284,7 @@ fn a_region_that_the_recipe_does_not_have_is_refused() {
     );
     let mut state = collecting(spec());
     let empty = Segment {
+        updates: Vec::new(),
         cluster: 0,
         region: 2,
         digest: Digest::of(b""),

@@ -52,6 +52,10 @@ impl Fleet {
         known: &Device,
         region: RegionId,
     ) -> Result<RegionId, CoordinatorError> {
+        let record = self.store.get(Table::Devices, id.as_str().as_bytes())?;
+        // it may have enrolled again a moment ago, with another profile
+        let stored = record.as_ref().map(|record| record.json::<Device>());
+        let known = &stored.transpose()?.unwrap_or_else(|| known.clone());
         let enrolled_in = known.enrolled_in.as_ref().unwrap_or(&known.region);
         let device = Device {
             enrolled_in: (*enrolled_in != region).then(|| enrolled_in.clone()),
@@ -59,7 +63,8 @@ impl Fleet {
             ..known.clone()
         };
         let mut batch = Batch::new();
-        batch.put_json(Table::Devices, id.as_str(), &device, Expect::Any)?;
+        let expected = Expect::from(record.as_ref());
+        batch.put_json(Table::Devices, id.as_str(), &device, expected)?;
         ledger.relocate(id, &device.region, batch).await?;
         self.lock().devices.insert(id.clone(), Arc::new(device));
         Ok(known.region.clone())

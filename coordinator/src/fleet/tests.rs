@@ -1,9 +1,11 @@
 //! Enrolment, credentials, sessions, mailboxes and reservations.
 
+use tokio::time::Instant;
+
 use super::*;
 use crate::fixtures::{device, region};
 use crate::ledger::{Charge, ChargeKind, DeviceCharge, Ledger};
-use crate::store::{CommitFuture, MemoryStore, Row, StoreError, Versioned};
+use crate::store::{Batch, CommitFuture, MemoryStore, Row, StoreError, Versioned};
 
 fn fleet() -> Fleet {
     Fleet::open(Arc::new(MemoryStore::new())).unwrap()
@@ -20,7 +22,7 @@ async fn enrol(fleet: &Fleet, number: usize, token: u8, at: &str) -> Result<(), 
     let token = [token; TOKEN_BYTES];
     let tasks = vec!["walk".to_owned()];
     fleet
-        .enrol(device(number), &token, region(at), profile(), tasks)
+        .enrol(device(number), &token, region(at), profile(), tasks, 5)
         .await
         .map(drop)
 }
@@ -76,7 +78,7 @@ async fn two_enrolments_at_once_agree() {
 async fn bad_fields_of_an_enrolment_are_refused_by_name() {
     let fleet = fleet();
     let short = fleet
-        .enrol(device(1), &[1; 31], region("eu"), profile(), vec![])
+        .enrol(device(1), &[1; 31], region("eu"), profile(), vec![], 5)
         .await;
     assert!(
         short
@@ -95,7 +97,7 @@ async fn bad_fields_of_an_enrolment_are_refused_by_name() {
     };
     for bad in [nameless, long, many] {
         let refused = fleet
-            .enrol(device(1), &[1; 32], region("eu"), bad, vec![])
+            .enrol(device(1), &[1; 32], region("eu"), bad, vec![], 5)
             .await;
         assert!(refused.unwrap_err().to_string().starts_with("profile "));
     }
@@ -126,7 +128,7 @@ async fn only_connected_devices_of_the_region_with_the_task_are_reachable() {
     let _other = fleet.connect(&device(3));
     assert_eq!(fleet.reachable(&region("eu"), "walk"), [device(1)]);
     assert!(fleet.reachable(&region("eu"), "run").is_empty());
-    fleet.poll(&device(2));
+    fleet.poll(&device(2), 0);
     assert_eq!(fleet.reachable(&region("eu"), "walk").len(), 2);
     fleet.disconnect(&device(1), session);
     assert_eq!(fleet.reachable(&region("eu"), "walk"), [device(2)]);
@@ -137,7 +139,7 @@ async fn a_device_that_streams_and_polls_is_there_once() {
     let fleet = fleet();
     enrol(&fleet, 1, 7, "eu").await.unwrap();
     let _session = fleet.connect(&device(1));
-    fleet.poll(&device(1));
+    fleet.poll(&device(1), 0);
     assert_eq!(fleet.reachable(&region("eu"), "walk"), [device(1)]);
 }
 
@@ -162,13 +164,13 @@ async fn mailboxes_and_outboxes_are_bounded() {
         !fleet.send(&device(1), Directive::default()),
         "nobody there"
     );
-    fleet.poll(&device(1));
+    fleet.poll(&device(1), 0);
     let sent = (0..100)
         .filter(|_| fleet.send(&device(1), Directive::default()))
         .count();
     assert_eq!(sent, MAILBOX);
-    assert_eq!(fleet.poll(&device(1)).len(), MAILBOX);
-    assert!(fleet.poll(&device(1)).is_empty());
+    assert_eq!(fleet.poll(&device(1), 0).1.len(), MAILBOX);
+    assert!(fleet.poll(&device(1), 0).1.is_empty());
     let _unread = fleet.connect(&device(2));
     let sent = (0..100)
         .filter(|_| fleet.send(&device(2), Directive::default()))
@@ -212,14 +214,14 @@ async fn groups_count_enrolled_and_connected_by_region_and_profile() {
 async fn a_device_that_stops_polling_is_out_of_reach_until_it_polls_again() {
     let fleet = fleet();
     enrol(&fleet, 1, 7, "eu").await.unwrap();
-    fleet.poll(&device(1));
+    fleet.poll(&device(1), 0);
     let here = || fleet.reachable(&region("eu"), "walk");
     assert_eq!(here(), [device(1)]);
     let long_ago = Instant::now().checked_sub(POLLER_GONE).unwrap();
     fleet.lock().mailboxes.get_mut(&device(1)).unwrap().polled = long_ago;
     assert!(here().is_empty());
     assert_eq!(fleet.polling(), 0);
-    fleet.poll(&device(1));
+    fleet.poll(&device(1), 0);
     assert_eq!(here(), [device(1)]);
 }
 
@@ -324,4 +326,48 @@ impl Store for Refusing {
         let message = "no".to_owned();
         Box::pin(async { Err(StoreError::Encoding { message }) })
     }
+}
+
+#[tokio::test]
+async fn a_device_that_enrols_again_is_known_by_what_it_says_now_and_its_history_is_kept() {
+    let store = Arc::new(MemoryStore::new());
+    let fleet = Fleet::open(store.clone()).unwrap();
+    let says = |profile: &str, tasks: &[&str], now_ms| {
+        let profile = DeviceProfile {
+            name: profile.to_owned(),
+            ram_bytes: now_ms,
+            ..DeviceProfile::default()
+        };
+        let tasks = tasks.iter().map(|task| (*task).to_owned()).collect();
+        fleet.enrol(
+            device(1),
+            &[7; TOKEN_BYTES],
+            region("eu"),
+            profile,
+            tasks,
+            now_ms,
+        )
+    };
+    says("watch", &["walk"], 1).await.unwrap();
+    let _session = fleet.connect(&device(1));
+    let now = says("phone", &["run", "walk"], 9).await.unwrap();
+    assert_eq!((now.profile.name.as_str(), now.tasks.len()), ("phone", 2));
+    assert_eq!(fleet.reachable(&region("eu"), "run"), [device(1)]);
+    assert_eq!(now.history.len(), 1);
+    let former = &now.history[0];
+    assert_eq!(
+        (former.profile.name.as_str(), former.until_ms),
+        ("watch", 9)
+    );
+    assert_eq!(former.tasks, ["walk"]);
+    // saying the same again is no news, and all of it is as durable as the device
+    says("phone", &["run", "walk"], 9).await.unwrap();
+    let after = Fleet::open(store).unwrap();
+    assert_eq!(after.device(&device(1)), Some(now));
+    for number in 10..60 {
+        says("phone", &["run"], number).await.unwrap();
+    }
+    let kept = fleet.device(&device(1)).unwrap();
+    assert_eq!(kept.history.len(), 16, "the history is bounded");
+    assert_eq!(kept.history[15].until_ms, 59);
 }

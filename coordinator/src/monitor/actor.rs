@@ -130,6 +130,9 @@ impl Actor {
 
     /// Asks, sums, charges, judges, and starts playbooks.
     async fn window(&mut self) -> Result<(), CoordinatorError> {
+        if self.core().halt.is_halted() {
+            return Ok(());
+        }
         let window = self.record.header.next_window;
         let active: Vec<usize> = (0..self.record.regions.len())
             .filter(|i| !self.record.is_mitigating(*i))
@@ -138,6 +141,13 @@ impl Actor {
             .iter()
             .map(|&index| self.question(index, window))
             .collect::<Result<Vec<_>, _>>()?;
+        if self.record.header.asked_window < window {
+            // durable before anybody is asked, so that no copy of the folder asks it as a new one
+            self.record.header.asked_window = window;
+            let mut batch = Batch::new();
+            self.record.put_header(&mut batch)?;
+            self.core().store.commit(batch).await?;
+        }
         let patience = patience(&self.record.header.spec, self.drift.deadline_ms);
         let votes = self
             .handle

@@ -11,6 +11,7 @@ use tributary_proto::{DeviceId, RegionId};
 
 use super::MonitorHandle;
 use super::calibration::calibrate;
+use super::installs::OfferKey;
 use crate::CoordinatorError;
 use crate::fleet::Profile;
 use crate::registry::BuildRecord;
@@ -156,13 +157,16 @@ async fn roll_out(
 ) -> Result<(), CoordinatorError> {
     let core = &handle.core;
     for (record, devices) in &offers {
-        handle
-            .installs
-            .offer(core, offer(handle, record, &spec.task), devices);
+        handle.installs.offer(
+            core,
+            key(record),
+            offer(handle, record, &spec.task),
+            devices,
+        );
     }
     let patience = Duration::from_millis(builds.deadline_ms);
     for (mut record, _) in offers {
-        let tally = handle.installs.wait(&record.digest, patience).await;
+        let tally = handle.installs.wait(&key(&record), patience).await;
         record.installed_on = tally.installed;
         record.failed_on = tally.failed;
         core.registry.put_build(&record).await?;
@@ -170,6 +174,14 @@ async fn roll_out(
         core.tell(watch_response::Event::Build(BuildChanged { build }));
     }
     Ok(())
+}
+
+fn key(record: &BuildRecord) -> OfferKey {
+    OfferKey {
+        build: record.digest,
+        region: record.region.clone(),
+        profile: record.profile.clone(),
+    }
 }
 
 fn offer(handle: &MonitorHandle, record: &BuildRecord, task: &str) -> BuildOffer {

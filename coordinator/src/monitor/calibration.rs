@@ -14,6 +14,7 @@ use super::MonitorHandle;
 use super::actor::{cap, mechanism, patience, payers};
 use super::judge::VoteNoise;
 use super::poll::{Question, request};
+use super::record::MonitorRecord;
 use crate::CoordinatorError;
 use crate::core::seeded_bytes;
 use crate::ledger::{Charge, ChargeKind, DeviceCharge};
@@ -33,9 +34,6 @@ const STANDS_OUT: f64 = 4.0;
 const TAIL: f64 = 2.0;
 /// Fewest votes that a bin needs without noise.
 const FEWEST: f64 = 1.0;
-
-/// Window numbers of calibrations start here, so that they never meet a monitor's windows.
-const FIRST_CALIBRATION: u64 = 1 << 48;
 
 /// Asks the region for its activations under `model`, charges for it, and returns the ranges.
 ///
@@ -57,9 +55,9 @@ pub async fn calibrate(
     let pico_rho = noise.pico_rho(quantities.len())?;
     let cap = cap(spec)?;
     let devices = payers(core, region, &spec.task, pico_rho, cap);
-    // the number is a function of the model, so that a repetition after a crash is recognised
-    let tail: [u8; 4] = std::array::from_fn(|index| model.as_bytes()[index]);
-    let number = FIRST_CALIBRATION + u64::from(u32::from_be_bytes(tail));
+    // durable before anybody is asked: each calibration is a release of its own, and devices answer
+    // none that is not newer than the last
+    let number = MonitorRecord::next_calibration(core, &handle.id).await?;
     let deadline = Duration::from_millis(builds.deadline_ms);
     let seed = spec.seed.map(|seed| seeded_bytes(seed, &[b"device"]));
     let (id, digest) = (handle.id.as_str(), model.to_string());
@@ -80,7 +78,6 @@ pub async fn calibrate(
     if pico_rho > 0 {
         let now_ms = core.clock.now_ms();
         let charge = Charge {
-            part: now_ms,
             mechanism: mechanism(spec),
             cap_pico_rho: cap.unwrap_or(0),
             unix_ms: now_ms,

@@ -37,7 +37,7 @@ use tributary_proto::{DeviceId, MonitorId};
 use self::actor::Actor;
 use self::installs::Installs;
 use self::poll::Polls;
-use self::record::MonitorRecord;
+pub(crate) use self::record::MonitorRecord;
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{RunState, RunStatus};

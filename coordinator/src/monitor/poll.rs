@@ -13,7 +13,9 @@ use tributary_proto::v1::{
 };
 
 use super::quantities::wire;
+use super::record::FIRST_CALIBRATION;
 use crate::core::Core;
+use crate::epoch::{Place, calibrations_of};
 
 /// What is asked of one group of devices.
 pub struct Question {
@@ -62,7 +64,8 @@ impl Polls {
         self.lock().insert(window, Poll::new(&groups));
         for group in &groups {
             for device in &group.devices {
-                core.fleet.send(device, directive_of(&group.request));
+                core.fleet
+                    .send(device, directive_of(core, device, &group.request));
             }
         }
         // the deadline ends the wait; what has come until then counts
@@ -106,7 +109,7 @@ impl Polls {
                 let reject = Reject {
                     reason,
                     message,
-                    retry_after_ms: 0,
+                    ..Reject::default()
                 };
                 let directive = Directive {
                     directive: Some(directive::Directive::Reject(reject)),
@@ -120,7 +123,8 @@ impl Polls {
     pub fn ask_again(&self, core: &Core, device: &DeviceId) {
         for poll in self.lock().values() {
             if let Some(&group) = poll.waiting.get(device) {
-                core.fleet.send(device, directive_of(&poll.requests[group]));
+                let request = &poll.requests[group];
+                core.fleet.send(device, directive_of(core, device, request));
             }
         }
     }
@@ -176,9 +180,21 @@ impl Poll {
     }
 }
 
-fn directive_of(request: &SummaryRequest) -> Directive {
+fn directive_of(core: &Core, device: &DeviceId, request: &SummaryRequest) -> Directive {
+    let place = Place::of_window(request.window);
+    let ticket = match request.window {
+        FIRST_CALIBRATION.. => {
+            let subject = calibrations_of(&request.monitor_id);
+            core.epoch.order(device, &subject, place)
+        }
+        _ => core.epoch.order(device, &request.monitor_id, place),
+    };
+    let request = SummaryRequest {
+        ticket: Some(ticket),
+        ..request.clone()
+    };
     Directive {
-        directive: Some(directive::Directive::SummaryRequest(request.clone())),
+        directive: Some(directive::Directive::SummaryRequest(request)),
     }
 }
 
@@ -200,6 +216,7 @@ pub fn request(
         quantities: quantities.iter().map(wire).collect(),
         deadline_ms: deadline.as_millis() as u64,
         simulation_seed: seed.map(|seed| seed.to_vec()).unwrap_or_default().into(),
+        ..SummaryRequest::default()
     }
 }
 

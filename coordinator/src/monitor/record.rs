@@ -12,7 +12,10 @@ use crate::core::Core;
 use crate::engine::RunState;
 use crate::spec::{DriftSpec, RunSpec};
 use crate::store::key::{Key, KeyReader};
-use crate::store::{Batch, Expect, Table};
+use crate::store::{Batch, Expect, StoreError, Table};
+
+/// Numbers of calibrations start here, so that they never meet a monitor's windows.
+pub(super) const FIRST_CALIBRATION: u64 = 1 << 48;
 
 /// What concerns the whole monitor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -27,6 +30,9 @@ pub struct Header {
     pub next_window: u64,
     /// Windows judged.
     pub windows: u64,
+    /// The newest window that devices were asked in.
+    #[serde(default)]
+    pub asked_window: u64,
 }
 
 /// What concerns one region.
@@ -106,6 +112,7 @@ impl MonitorRecord {
             spec,
             next_window: 1,
             windows: 0,
+            asked_window: 0,
         };
         let record = Self { header, regions };
         let mut batch = Batch::new();
@@ -121,6 +128,60 @@ impl MonitorRecord {
     pub fn exists(core: &Core, id: &MonitorId) -> Result<bool, CoordinatorError> {
         let key = Key::new().text(id.as_str()).into_bytes();
         Ok(core.store.get(Table::Monitors, &key)?.is_some())
+    }
+
+    /// The newest window that devices of a monitor were asked in; nothing for one that is not known.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn newest_window(core: &Core, id: &MonitorId) -> Result<Option<u64>, CoordinatorError> {
+        let key = Key::new().text(id.as_str()).into_bytes();
+        let Some(record) = core.store.get(Table::Monitors, &key)? else {
+            return Ok(None);
+        };
+        let header: Header = record.json()?;
+        // in a record of before this was noted it is the last one that was judged, or the next
+        let judged = header.next_window.saturating_sub(1);
+        Ok(Some(match header.asked_window {
+            0 if judged > 0 => header.next_window,
+            asked => asked.max(judged),
+        }))
+    }
+
+    /// The number of a monitor's newest calibration; 0 when there was none.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn newest_calibration(core: &Core, id: &MonitorId) -> Result<u64, CoordinatorError> {
+        let record = core.store.get(Table::Meta, &calibrations_key(id))?;
+        Ok(record.map_or(Ok(0), |record| record.json())?)
+    }
+
+    /// Takes the next number for a calibration, durably.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub async fn next_calibration(core: &Core, id: &MonitorId) -> Result<u64, CoordinatorError> {
+        let key = calibrations_key(id);
+        loop {
+            let known = core.store.get(Table::Meta, &key)?;
+            let newest = known
+                .as_ref()
+                .map_or(Ok(0), |record| record.json::<u64>())?;
+            let number = newest.max(FIRST_CALIBRATION) + 1;
+            let mut batch = Batch::new();
+            batch.put_json(
+                Table::Meta,
+                key.clone(),
+                &number,
+                Expect::from(known.as_ref()),
+            )?;
+            match core.store.commit(batch).await {
+                // another region's calibration was faster
+                Err(StoreError::Conflict { .. }) => {}
+                outcome => return Ok(outcome.map(|_| number)?),
+            }
+        }
     }
 
     /// Adds the whole record to a batch.
@@ -264,6 +325,10 @@ impl WindowRecord {
             rho: self.pico_rho as f64 * 1e-12,
         }
     }
+}
+
+fn calibrations_key(id: &MonitorId) -> Vec<u8> {
+    format!("calibrations/{id}").into_bytes()
 }
 
 fn config(drift: &DriftSpec, regions: usize) -> MonitorConfig {

@@ -4,9 +4,11 @@
 //! - `selection`: who takes part, and what they are told
 //! - `charging`: what the round costs its devices
 //! - `publication`: the release
+//! - `listening`: what is heard after a start, before anything is charged or released
 
 mod arrival;
 mod charging;
+mod listening;
 mod publication;
 mod selection;
 
@@ -19,7 +21,8 @@ use tributary_model::ModelFile;
 use tributary_proto::DeviceId;
 use tributary_proto::v1::{self, directive, watch_response};
 
-use super::collect::{Collection, segment_id};
+pub(super) use self::listening::Listening;
+use super::collect::{Collection, Waiting, segment_id};
 use super::costs::RunCosts;
 use super::journal::{DEVICES_PER_EVENT, Journal};
 use super::release::Released;
@@ -28,7 +31,7 @@ use super::view::RunView;
 use super::{Command, Counted, Format};
 use crate::CoordinatorError;
 use crate::core::Core;
-use crate::engine::{AssignmentState, CloseReason, Effect, Event, Phase, RunState};
+use crate::engine::{AssignmentState, CloseReason, Effect, Event, Phase, RunState, Segment};
 use crate::store::Batch;
 
 /// How often deadlines and seals are looked at.
@@ -60,6 +63,8 @@ pub struct Actor {
     pub(super) next_selection: Instant,
     pub(super) waiting_since_ms: u64,
     pub(super) reason: String,
+    /// Whom the run waits for after a start.
+    pub(super) listening: Option<Listening>,
 }
 
 impl Actor {
@@ -105,6 +110,9 @@ impl Actor {
         if !self.state.is_running() {
             return Ok(()); // the phase is that of the last round, whose work is done
         }
+        if self.must_wait() {
+            return Ok(());
+        }
         match self.state.round.phase {
             Phase::Selecting | Phase::Collecting => Ok(()),
             Phase::Sealing => self.charge().await,
@@ -139,7 +147,8 @@ impl Actor {
                 }
                 Ok(())
             }
-            Command::Connected { device } => {
+            Command::Connected { device, witnesses } => {
+                self.hear(&device, &witnesses).await;
                 self.offer(&[device]);
                 Ok(())
             }
@@ -165,6 +174,14 @@ impl Actor {
     }
 
     async fn tick(&mut self) -> Result<(), CoordinatorError> {
+        if self.must_wait() {
+            self.give_up_unheard().await?;
+            // what is counted meanwhile is kept; it is only not released
+            let collecting = self.state.round.phase == Phase::Collecting;
+            if !collecting || self.core.halt.is_halted() {
+                return Ok(());
+            }
+        }
         match self.state.round.phase {
             Phase::Selecting => self.select().await,
             Phase::Collecting => {
@@ -213,19 +230,33 @@ impl Actor {
                 .contributions
                 .fetch_add(count, std::sync::atomic::Ordering::Relaxed);
             let segment_id = segment_id(&self.state.key, &sealing.segment.digest);
-            for receipt in sealing.receipts {
-                let _ = receipt.send(Ok(Counted {
-                    segment_id: segment_id.clone(),
-                }));
-            }
+            self.give_receipts(&segment_id, &sealing.segment, sealing.receipts);
         }
         // sealing may cost at most a tenth of the traffic: large models seal less often
         self.seal_every = (begun.elapsed() * 10).clamp(SEAL_EVERY, SEAL_AT_MOST);
         self.close_if_due().await
     }
 
+    /// Tells the contributors of a durable segment that they are counted, and with which update.
+    fn give_receipts(&self, segment_id: &str, segment: &Segment, waiting: Vec<Vec<Waiting>>) {
+        let updates = segment.contributors.iter().zip(&segment.updates);
+        for ((device, digest), waiting) in updates.zip(waiting) {
+            let Some(lease) = self.state.round.leases.get(device) else {
+                continue; // they are told by the closed channel
+            };
+            let counted = Counted {
+                segment_id: segment_id.to_owned(),
+                digest: *digest,
+                ticket: self.receipt(device, lease, *digest),
+            };
+            for waiting in waiting {
+                waiting.counted(counted.clone());
+            }
+        }
+    }
+
     async fn close_if_due(&mut self) -> Result<(), CoordinatorError> {
-        if self.collection.pending() > 0 {
+        if self.collection.pending() > 0 || self.must_wait() {
             return Ok(());
         }
         let Some(reason) = self.state.should_close(self.core.clock.now_ms()) else {

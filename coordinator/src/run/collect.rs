@@ -14,7 +14,7 @@ use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
 use self::open::Open;
-use super::journal::DEVICES_PER_EVENT;
+use super::journal::CONTRIBUTORS_PER_SEGMENT;
 use super::{Counted, Format};
 use crate::CoordinatorError;
 use crate::core::Core;
@@ -29,6 +29,8 @@ pub enum Refusal {
     Update(UpdateError),
     /// A field of its header does not fit the plan.
     Header(&'static str),
+    /// The device was counted in this round already.
+    Counted(Box<Counted>),
 }
 
 impl From<Reject> for Refusal {
@@ -37,8 +39,33 @@ impl From<Reject> for Refusal {
     }
 }
 
-/// Who waits for a receipt.
-pub type Waiting = oneshot::Sender<Result<Counted, Refusal>>;
+/// Who waits for a receipt, and of what.
+pub struct Waiting {
+    /// Digest of the update that was sent.
+    pub digest: Digest,
+    reply: oneshot::Sender<Result<Counted, Refusal>>,
+}
+
+impl Waiting {
+    /// Waits for an update with this digest.
+    pub fn new(digest: Digest, reply: oneshot::Sender<Result<Counted, Refusal>>) -> Self {
+        Self { digest, reply }
+    }
+
+    /// Answers; a device that has gone away needs no answer.
+    pub fn answer(self, answer: Result<Counted, Refusal>) {
+        let _ = self.reply.send(answer);
+    }
+
+    /// A receipt, if it was this update of the device that was counted; else what was.
+    pub fn counted(self, counted: Counted) {
+        if self.digest == counted.digest {
+            self.answer(Ok(counted));
+        } else {
+            self.answer(Err(Refusal::Counted(Box::new(counted))));
+        }
+    }
+}
 
 /// An update that the engine admits.
 pub struct Arrival {
@@ -86,8 +113,8 @@ pub struct Sealing {
     pub segment: Segment,
     /// Its sum; none for a single update.
     pub partial: Option<Partial>,
-    /// Who waits for it.
-    pub receipts: Vec<Waiting>,
+    /// Who waits for it, by contributor.
+    pub receipts: Vec<Vec<Waiting>>,
 }
 
 impl Collection {
@@ -138,8 +165,8 @@ impl Collection {
         Ok(collection)
     }
 
-    /// Lets a repeated upload wait for the receipt of the first; gives the receipt back when there
-    /// is no first.
+    /// Lets another upload of a device wait for what becomes of the first, whether it has the same
+    /// bytes or others; gives the waiting one back when there is no first.
     pub fn join(&mut self, device: &DeviceId, receipt: Waiting) -> Result<(), Waiting> {
         let Some(&(slot, index)) = self.pending.get(device) else {
             return Err(receipt);
@@ -215,7 +242,7 @@ impl Collection {
     pub fn is_full(&self) -> bool {
         self.open
             .iter()
-            .any(|open| open.contributors.len() >= DEVICES_PER_EVENT)
+            .any(|open| open.contributors.len() >= CONTRIBUTORS_PER_SEGMENT)
     }
 
     /// Takes a recorded segment into what the round will release.

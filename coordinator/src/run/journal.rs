@@ -12,6 +12,8 @@ use crate::store::{Batch, Expect, Table};
 
 /// Devices named in one event, so that a record stays well under the store's limit.
 pub const DEVICES_PER_EVENT: usize = 500;
+/// Contributors of one segment, each with the digest of its update, for the same reason.
+pub const CONTRIBUTORS_PER_SEGMENT: usize = 400;
 
 /// What is kept of a run beside its events.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,10 +47,11 @@ impl Journal {
             events: 0,
             snapshot: None,
         };
-        journal
+        let snapshot = journal
             .put_snapshot(core, state, &mut batch, Expect::Absent)
             .await?;
         core.store.commit(batch).await?;
+        journal.snapshot = Some(snapshot);
         Ok(journal)
     }
 
@@ -114,28 +117,31 @@ impl Journal {
         core: &Core,
         state: &RunState,
     ) -> Result<(), CoordinatorError> {
-        let old = self.snapshot;
         let mut batch = Batch::new();
-        self.put_snapshot(core, state, &mut batch, Expect::Any)
+        let snapshot = self
+            .put_snapshot(core, state, &mut batch, Expect::Any)
             .await?;
         let prefix = Key::new().text(self.run.as_str()).into_bytes();
         for row in core.store.records(Table::RunEvents, &prefix) {
             batch.delete(Table::RunEvents, row?.0, Expect::Any);
         }
         core.store.commit(batch).await?;
-        if let Some(old) = old.filter(|old| Some(*old) != self.snapshot) {
+        // only now: after a failed commit the old one is still the one that the record names
+        let old = self.snapshot.replace(snapshot);
+        if let Some(old) = old.filter(|old| *old != snapshot) {
             core.vault.delete(&old).await?;
         }
         Ok(())
     }
 
+    /// Writes the state as a blob and adds its record to a batch.
     async fn put_snapshot(
-        &mut self,
+        &self,
         core: &Core,
         state: &RunState,
         batch: &mut Batch,
         expect: Expect,
-    ) -> Result<(), CoordinatorError> {
+    ) -> Result<Digest, CoordinatorError> {
         let bytes = serde_json::to_vec(state).map_err(damaged)?;
         let snapshot = core.vault.put(bytes).await?;
         let record = RunRecord {
@@ -143,8 +149,7 @@ impl Journal {
             events: self.events,
         };
         batch.put_json(Table::Runs, self.run.as_str(), &record, expect)?;
-        self.snapshot = Some(snapshot);
-        Ok(())
+        Ok(snapshot)
     }
 }
 

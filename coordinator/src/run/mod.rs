@@ -13,6 +13,7 @@
 //!
 //! - `actor`: commands, timers, and the order of things
 //! - `collect`: open partials and sealing
+//! - `controls`: the server's control variates, shared by runs with equal ones
 //! - `format`: how updates are checked and counted
 //! - `payload`: what an update is made of
 //! - `release`: from sealed sums to new model versions
@@ -26,6 +27,7 @@
 
 mod actor;
 mod collect;
+mod controls;
 mod costs;
 mod format;
 mod journal;
@@ -48,18 +50,25 @@ use tributary_proto::{DeviceId, RunId};
 
 pub use self::collect::Refusal;
 use self::collect::Waiting;
+pub use self::controls::Controls;
 pub use self::costs::{MAX_CORRELATED, RunCosts};
 use self::payload::Payload;
 pub use self::start::{Origin, recover_runs, start_run};
 pub use self::view::RunView;
 use crate::CoordinatorError;
 use crate::engine::Reject;
+use crate::epoch::Witness;
 
 /// What a contribution that was counted gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Counted {
-    /// Names the segment that holds it; keyed, so that it says nothing of the sum.
+    /// Names the segment that holds it; keyed, so that it says nothing of the sum. Empty in an answer
+    /// to another upload.
     pub segment_id: String,
+    /// Digest of the update.
+    pub digest: Digest,
+    /// What proves it later.
+    pub ticket: v1::Ticket,
 }
 
 /// What others ask of a run.
@@ -68,14 +77,17 @@ pub(crate) enum Command {
     Admit {
         device: DeviceId,
         round: u32,
-        reply: oneshot::Sender<Result<Vec<Digest>, Reject>>,
+        reply: oneshot::Sender<Result<Vec<Digest>, Refusal>>,
     },
     /// An update with the announced digest.
     Contribute(Contribute),
     /// A device gives up.
     Abandon { device: DeviceId, round: u32 },
-    /// A device opened a session: it may hold an assignment that it lost.
-    Connected { device: DeviceId },
+    /// A device opened a session: it may hold an assignment that it lost, or know more of the run.
+    Connected {
+        device: DeviceId,
+        witnesses: Vec<Witness>,
+    },
     /// Stop the run.
     Stop {
         reply: oneshot::Sender<Result<(), CoordinatorError>>,
@@ -154,7 +166,7 @@ impl RunHandle {
     ///
     /// # Errors
     /// Why not.
-    pub async fn admit(&self, device: DeviceId, round: u32) -> Result<Vec<Digest>, Reject> {
+    pub async fn admit(&self, device: DeviceId, round: u32) -> Result<Vec<Digest>, Refusal> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Admit {
             device,
@@ -165,10 +177,10 @@ impl RunHandle {
             .send(command)
             .await
             .map_err(|_| Reject::RunOver)?;
-        answer.await.unwrap_or(Err(Reject::RunOver))
+        answer.await.unwrap_or(Err(Reject::RunOver.into()))
     }
 
-    /// Counts an update; resolves when it is durable.
+    /// Counts an update whose bytes have this digest; resolves when it is durable.
     ///
     /// # Errors
     /// Why it is not counted.
@@ -177,7 +189,7 @@ impl RunHandle {
         device: DeviceId,
         round: u32,
         header: Announced,
-        bytes: Bytes,
+        (digest, bytes): (Digest, Bytes),
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Counted, Refusal> {
         let (reply, answer) = oneshot::channel();
@@ -187,7 +199,7 @@ impl RunHandle {
             header,
             bytes,
             permit,
-            reply,
+            reply: Waiting::new(digest, reply),
         };
         self.commands
             .send(Command::Contribute(contribute))
@@ -204,9 +216,12 @@ impl RunHandle {
         let _ = self.commands.send(Command::Abandon { device, round }).await;
     }
 
-    /// Notes that a device opened a session.
-    pub async fn connected(&self, device: DeviceId) {
-        let _ = self.commands.send(Command::Connected { device }).await;
+    /// Notes that a device opened a session, and what it proves of this run.
+    pub async fn connected(&self, device: DeviceId, witnesses: &[Witness]) {
+        let mine = |witness: &&Witness| witness.subject == self.id.as_str();
+        let witnesses = witnesses.iter().filter(mine).cloned().collect();
+        let command = Command::Connected { device, witnesses };
+        let _ = self.commands.send(command).await;
     }
 
     /// Stops the run.
@@ -234,6 +249,7 @@ pub fn wire_reason(reject: Reject) -> RejectReason {
         Reject::Duplicate => RejectReason::Duplicate,
         Reject::GoalMet => RejectReason::GoalMet,
         Reject::Interrupted | Reject::BetweenBuffers => RejectReason::Busy,
+        Reject::Halted => RejectReason::Halted,
     }
 }
 
@@ -242,11 +258,13 @@ pub fn wire_reject(reject: Reject) -> v1::Reject {
     let retry_after_ms = match reject {
         Reject::Interrupted => 1_000,
         Reject::BetweenBuffers => 50,
+        Reject::Halted => 60_000,
         _ => 0,
     };
     v1::Reject {
         reason: wire_reason(reject).into(),
         message: reject.to_string(),
         retry_after_ms,
+        ..v1::Reject::default()
     }
 }

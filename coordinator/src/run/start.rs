@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tributary_model::{Digest, ModelFile, Personalisation, initialise};
 use tributary_proto::RunId;
 
-use super::actor::Actor;
+use super::actor::{Actor, Listening};
 use super::collect::{Collection, without_owner};
 use super::costs::RunCosts;
 use super::format::{check_server_state, format};
@@ -75,7 +75,7 @@ pub async fn start_run(
     let journal = Journal::create(core, &state, batch).await?;
     let bases = of_each_model(&format, state.spec.regions.len(), bases);
     let server = ServerState::new(&shape(&state.spec, &format, &costs, &bases))?;
-    spawn(core, state, journal, bases, server, format, costs).await
+    spawn(core, state, journal, bases, server, (format, costs), None).await
 }
 
 /// One version for each model of the run: the same for every region before the first round.
@@ -122,6 +122,11 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
     tracing::debug!(removed, "swept the vault");
     let controls = recovered.iter().filter_map(|(_, _, state)| state.control);
     core.registry.sweep(controls).await?;
+    for (id, _, state) in &recovered {
+        if let Some(control) = state.control {
+            core.controls.claim(id, control).await;
+        }
+    }
     for (id, journal, state) in recovered {
         let bases = current_models(core, &state).await?;
         let (mut format, costs) = format(&state.spec, &bases[0], state.strategy.as_ref())?;
@@ -143,7 +148,9 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
             core.fleet.reserve(held);
             tracing::info!(run = %id, round = state.round.number, "run goes on");
         }
-        spawn(core, state, journal, bases, server, format, costs).await?;
+        let listening = Listening::after_start(&state);
+        let shared = (format, costs);
+        spawn(core, state, journal, bases, server, shared, listening).await?;
     }
     Ok(())
 }
@@ -166,8 +173,8 @@ async fn spawn(
     journal: Journal,
     bases: Vec<ModelFile>,
     server: ServerState,
-    format: Format,
-    costs: RunCosts,
+    (format, costs): (Format, RunCosts),
+    listening: Option<Listening>,
 ) -> Result<RunHandle, CoordinatorError> {
     let format = Arc::new(format);
     let regions = state.spec.regions.len();
@@ -207,6 +214,7 @@ async fn spawn(
         next_selection: Instant::now(),
         waiting_since_ms: core.clock.now_ms(),
         reason: String::new(),
+        listening,
     };
     let monitored = actor.state.clone();
     let core = core.clone();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tributary_proto::v1;
 
 use crate::engine::{AssignmentState, Phase, RoundRecord, RunState, RunStatus};
+use crate::epoch::Place;
 use crate::ledger::spend;
 use crate::spec::{NoiseMechanism, PrivacyMode, PrivacySpec, RunSpec};
 
@@ -17,12 +18,18 @@ pub struct RunView {
     pub history: Arc<Vec<v1::Round>>,
     /// The open round; absent when the run is over.
     pub open: Option<v1::Round>,
+    place: Option<Place>,
 }
 
 impl RunView {
     /// True when the run is over.
     pub fn is_over(&self) -> bool {
         self.run.state() != v1::RunState::Running
+    }
+
+    /// The open round and its attempt; the last ones when the run is over.
+    pub fn place(&self) -> Place {
+        self.place.unwrap_or(Place::of_round(0, 0))
     }
 
     /// Brings the view up to date.
@@ -34,6 +41,7 @@ impl RunView {
             }
             self.run.privacy = history.last().and_then(|last| last.privacy.clone());
         }
+        self.place = Some(Place::of_round(state.round.number, state.round.attempt));
         self.open = state.is_running().then(|| open_round(state));
         let privacy = self.run.privacy.take();
         let nothing = || statement(state, 0);

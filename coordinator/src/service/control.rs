@@ -77,7 +77,10 @@ impl ControlService for Control {
         let mut runs: Vec<_> = self.0.runs().iter().map(|run| run.view().run).collect();
         runs.sort_by_key(|run| std::cmp::Reverse(run.started_unix_ms));
         runs.truncate(limit(request.into_inner().limit));
-        Ok(Response::new(ListRunsResponse { runs }))
+        Ok(Response::new(ListRunsResponse {
+            runs,
+            halted: self.0.halt.reason().unwrap_or_default(),
+        }))
     }
 
     async fn get_run(

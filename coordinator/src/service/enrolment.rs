@@ -28,7 +28,14 @@ impl EnrolmentService for Enrolment {
         })?;
         let fleet = &self.0.fleet;
         let device = fleet
-            .enrol(id, &request.token, region, profile, request.tasks)
+            .enrol(
+                id,
+                &request.token,
+                region,
+                profile,
+                request.tasks,
+                self.0.clock.now_ms(),
+            )
             .await?;
         Ok(Response::new(EnrolResponse {
             region: device.region.to_string(),

@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tributary_proto::DeviceId;
+use tributary_proto::v1::directive::Directive as Order;
 use tributary_proto::v1::orchestration_service_server::OrchestrationService;
 use tributary_proto::v1::{
     CheckInRequest, CheckInResponse, ConnectRequest, ConnectResponse, DeviceEvent, Directive,
@@ -15,6 +16,7 @@ use tributary_proto::v1::{
 
 use super::Answers;
 use crate::core::Core;
+use crate::epoch::Witness;
 use crate::error::CoordinatorError;
 
 /// Milliseconds between signs of life.
@@ -47,6 +49,8 @@ impl OrchestrationService for Orchestration {
         };
         let core = self.0.clone();
         let (id, device) = core.fleet.authenticate(hello.credentials.as_ref())?;
+        // before it is within reach of anything that could ask it
+        let witnesses = core.witness(&id, &hello.tickets).await?;
         let (number, directives) = core.fleet.connect(&id);
         core.telemetry.sessions.fetch_add(1, Ordering::Relaxed);
         let welcome = Welcome {
@@ -55,7 +59,7 @@ impl OrchestrationService for Orchestration {
         };
         let welcome = connect_response::Message::Welcome(welcome);
         tokio::spawn(read_session(core.clone(), id.clone(), number, messages));
-        announce(&core, &id).await;
+        announce(&core, &id, &witnesses).await;
         let answer = |message| {
             Ok(ConnectResponse {
                 message: Some(message),
@@ -72,31 +76,37 @@ impl OrchestrationService for Orchestration {
         request: Request<CheckInRequest>,
     ) -> Result<Response<CheckInResponse>, Status> {
         let request = request.into_inner();
-        let credentials = request.hello.and_then(|hello| hello.credentials);
+        let hello = request.hello.unwrap_or_default();
         let core = &self.0;
-        let (id, _) = core.fleet.authenticate(credentials.as_ref())?;
+        let (id, _) = core.fleet.authenticate(hello.credentials.as_ref())?;
+        let is_new = !core.fleet.is_polling(&id, request.received);
+        let witnesses = match is_new {
+            true => core.witness(&id, &hello.tickets).await?,
+            // it has learnt nothing since that was not said here
+            false => Vec::new(),
+        };
         for event in request.events {
             handle(core, &id, event).await;
         }
-        let is_new = !core.fleet.is_polling(&id);
-        let directives = core.fleet.poll(&id);
+        let (number, directives) = core.fleet.poll(&id, request.received);
         if is_new {
             // after a restart it may hold an assignment that it can only hear of by polling
-            announce(core, &id).await;
+            announce(core, &id, &witnesses).await;
         }
         let window_ms = core.fleet.polling() * 1_000 / POLLS_PER_SECOND;
         Ok(Response::new(CheckInResponse {
             directives,
             retry_after_ms: POLL_AFTER_MS,
             retry_before_ms: POLL_AFTER_MS + window_ms.max(POLL_AFTER_MS),
+            number,
         }))
     }
 }
 
 /// Tells runs and monitors that a device is within reach: what it has not answered is sent again.
-async fn announce(core: &Core, id: &DeviceId) {
+async fn announce(core: &Core, id: &DeviceId, witnesses: &[Witness]) {
     for run in core.runs() {
-        run.connected(id.clone()).await;
+        run.connected(id.clone(), witnesses).await;
     }
     for monitor in core.monitors() {
         monitor.connected(id.clone()).await;
@@ -128,7 +138,17 @@ async fn read_session(
 async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
     match event.event {
         None | Some(device_event::Event::Heartbeat(_)) => {}
+        Some(device_event::Event::OrderRefused(refused)) => {
+            let newest = refused.newest.as_slice();
+            if let Err(error) = core.witness(id, newest).await {
+                tracing::error!(%error, "what a device has seen can't be compared");
+            }
+        }
         Some(device_event::Event::AssignmentAbandoned(abandoned)) => {
+            core.fleet.answered(id, |order| {
+                matches!(order, Order::Assignment(order)
+                    if order.run_id == abandoned.run_id && order.round == abandoned.round)
+            });
             let run = abandoned
                 .run_id
                 .parse()
@@ -145,6 +165,10 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
             }
         }
         Some(device_event::Event::SummaryReport(report)) => {
+            core.fleet.answered(id, |order| {
+                matches!(order, Order::SummaryRequest(order)
+                    if order.monitor_id == report.monitor_id && order.window == report.window)
+            });
             let monitor = report
                 .monitor_id
                 .parse()
@@ -161,6 +185,10 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
             }
         }
         Some(device_event::Event::InstallReport(report)) => {
+            core.fleet.answered(id, |order| {
+                matches!(order, Order::BuildOffer(offer)
+                    if offer.build_digest == report.build_digest)
+            });
             for monitor in core.monitors() {
                 monitor.installed(id.clone(), report.clone()).await;
             }
@@ -173,7 +201,7 @@ fn refuse(core: &Core, id: &DeviceId, reason: RejectReason, message: &str) {
     let reject = Reject {
         reason: reason.into(),
         message: message.to_owned(),
-        retry_after_ms: 0,
+        ..Reject::default()
     };
     let directive = Directive {
         directive: Some(directive::Directive::Reject(reject)),

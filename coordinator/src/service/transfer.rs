@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tributary_model::Digest;
+use tributary_proto::v1::directive::Directive as Order;
 use tributary_proto::v1::transfer_service_server::TransferService;
 use tributary_proto::v1::{
     DownloadRequest, DownloadResponse, Receipt, Reject, RejectReason, UploadAccepted,
@@ -153,7 +154,7 @@ fn protocol(message: &str) -> Refusal {
     Refusal::Reject(Reject {
         reason,
         message: message.to_owned(),
-        retry_after_ms: 0,
+        ..Reject::default()
     })
 }
 
@@ -173,6 +174,10 @@ async fn receive(
     };
     let device = core.fleet.authenticate(header.credentials.as_ref());
     let (device, _) = device.map_err(|error| Refusal::Status(error.into()))?;
+    core.fleet.answered(&device, |order| {
+        matches!(order, Order::Assignment(order)
+            if order.run_id == header.run_id && order.round == header.round)
+    });
     let mut upload = uploads.begin(core, device, &header).await?;
     let accepted = UploadAccepted {
         offset: upload.offset(),
@@ -210,14 +215,16 @@ async fn receive(
 async fn count(upload: Upload) -> Result<Receipt, Reject> {
     let (run, device, round) = (upload.run.clone(), upload.device.clone(), upload.round);
     let header = upload.header;
-    let (bytes, permit) = upload.finish()?;
+    let (digest, bytes, permit) = upload.finish()?;
     let counted = run
-        .contribute(device, round, header, bytes, Some(permit))
+        .contribute(device, round, header, (digest, bytes), Some(permit))
         .await
-        .map_err(|refusal| wire_refusal(&refusal))?;
+        .map_err(wire_refusal)?;
     Ok(Receipt {
         run_id: run.id.to_string(),
         round,
         segment_id: counted.segment_id,
+        digest: counted.digest.to_string(),
+        ticket: Some(counted.ticket),
     })
 }

@@ -12,6 +12,7 @@ use tributary_proto::DeviceId;
 use tributary_proto::v1::{Reject, RejectReason, UploadHeader};
 
 use crate::core::Core;
+use crate::engine;
 use crate::run::{Announced, Refusal, RunHandle, wire_reject};
 
 /// Bytes of updates that may be in memory at once, over all devices; one update may be larger, and is
@@ -69,7 +70,7 @@ fn reject(reason: RejectReason, message: impl Into<String>) -> Reject {
     Reject {
         reason: reason.into(),
         message: message.into(),
-        retry_after_ms: 0,
+        ..Reject::default()
     }
 }
 
@@ -94,7 +95,7 @@ impl Uploads {
         let models = run
             .admit(device.clone(), header.round)
             .await
-            .map_err(wire_reject)?;
+            .map_err(wire_refusal)?;
         let digest: Digest = header.digest.parse().map_err(|_| {
             reject(
                 RejectReason::WrongDigest,
@@ -268,25 +269,30 @@ impl Upload {
         Ok(())
     }
 
-    /// The bytes with their place in the budget, once they have the announced digest.
+    /// The bytes with their digest and their place in the budget, once they have the announced digest.
     ///
     /// # Errors
     /// The refusal to send.
-    pub fn finish(self) -> Result<(Bytes, OwnedSemaphorePermit), Reject> {
+    pub fn finish(self) -> Result<(Digest, Bytes, OwnedSemaphorePermit), Reject> {
         if self.so_far.finish() != self.digest {
             let message = "the bytes do not have the announced digest: send them again";
             return Err(reject(RejectReason::WrongDigest, message));
         }
-        Ok((self.bytes.freeze(), self.permit))
+        Ok((self.digest, self.bytes.freeze(), self.permit))
     }
 }
 
 /// Why an update is not counted, as a message.
-pub fn wire_refusal(refusal: &Refusal) -> Reject {
+pub fn wire_refusal(refusal: Refusal) -> Reject {
     match refusal {
-        Refusal::Engine(engine) => wire_reject(*engine),
-        Refusal::Update(error) => reject(update_reason(error), error.to_string()),
-        Refusal::Header(wrong) => reject(RejectReason::Protocol, *wrong),
+        Refusal::Engine(engine) => wire_reject(engine),
+        Refusal::Update(error) => reject(update_reason(&error), error.to_string()),
+        Refusal::Header(wrong) => reject(RejectReason::Protocol, wrong),
+        Refusal::Counted(counted) => Reject {
+            digest: counted.digest.to_string(),
+            ticket: Some(counted.ticket),
+            ..wire_reject(engine::Reject::Duplicate)
+        },
     }
 }
 

@@ -69,6 +69,12 @@ pub enum StoreError {
         /// What the JSON reader or writer said.
         message: String,
     },
+    /// The coordinator is halted: its folder is older than what devices have seen.
+    #[error("{reason}")]
+    Halted {
+        /// Why, as a sentence with the remedy.
+        reason: String,
+    },
     /// The disk has no room left. Nothing was changed, and the store goes on: try again once there
     /// is room.
     #[error("disk full while {during}: nothing of it was kept; free space and try again")]
@@ -185,6 +191,7 @@ impl StoreError {
             Self::Corrupt { .. } | Self::Lost { .. } => "TRB-0501",
             Self::OtherEngine { .. } => "TRB-0502",
             Self::Full { .. } => "TRB-0503",
+            Self::Halted { .. } => "TRB-0520",
             _ => "TRB-0500",
         }
     }

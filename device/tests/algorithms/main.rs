@@ -14,5 +14,6 @@ mod plans;
 mod reference;
 mod restart;
 mod stage;
+mod stale;
 mod weighted;
 mod with_state;

@@ -156,8 +156,7 @@ impl Stage {
     ) {
         let refusal = Reject {
             reason: RejectReason::GoalMet.into(),
-            message: String::new(),
-            retry_after_ms: 0,
+            ..Reject::default()
         };
         let world = &self.server.world;
         world.with(|memory| memory.rejects.push_back(refusal));

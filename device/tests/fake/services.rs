@@ -136,6 +136,7 @@ impl OrchestrationService for Services {
                 directives,
                 retry_after_ms,
                 retry_before_ms,
+                ..CheckInResponse::default()
             }
         });
         Ok(Response::new(response))
@@ -215,7 +216,16 @@ fn reject(reason: RejectReason) -> Answer {
     Answer::Reject(Reject {
         reason: reason.into(),
         message,
-        retry_after_ms: 0,
+        ..Reject::default()
+    })
+}
+
+/// A refusal of what was counted already, which names that.
+fn duplicate(counted: &[u8]) -> Answer {
+    Answer::Reject(Reject {
+        reason: RejectReason::Duplicate.into(),
+        digest: Digest::of(counted).to_string(),
+        ..Reject::default()
     })
 }
 
@@ -272,6 +282,8 @@ impl Services {
             run_id,
             round,
             segment_id: "s".to_owned(),
+            digest: header.digest.clone(),
+            ..Receipt::default()
         }))
     }
 
@@ -283,8 +295,8 @@ impl Services {
             if !memory.runs.contains_key(&header.run_id) {
                 return Some(reject(RejectReason::UnknownRun));
             }
-            if memory.counted.contains_key(key) {
-                return Some(reject(RejectReason::Duplicate));
+            if let Some(counted) = memory.counted.get(key) {
+                return Some(duplicate(counted));
             }
             let over = memory
                 .lease_end

@@ -10,8 +10,8 @@ use tributary_device::agent::AgentView;
 use tributary_device::{
     Agent, AgentError, AgentOptions, BackoffLimits, Clock, Connections, DataError, DeviceMemory,
     Environment, Examples, Hardware, Identity, LocalData, MemorySlots, Obedient,
-    ParticipationRecord, Purpose, SessionMode, SlotStore, SystemClock, TallySnapshot, Timing,
-    Token, VolatileMemory, VolatileRecord,
+    ParticipationRecord, Purpose, SessionMode, SlotStore, SystemClock, TallySnapshot, TicketRecord,
+    Timing, Token, VolatileMemory, VolatileRecord, VolatileTickets,
 };
 use tributary_model::{LayerSpec, ModelFile, ModelSpec, initialise};
 use tributary_proto::v1::TrainingPlan;
@@ -183,6 +183,7 @@ pub fn start_remembering(
 pub struct Kept {
     pub memory: Arc<dyn DeviceMemory>,
     pub record: Arc<dyn ParticipationRecord>,
+    pub tickets: Arc<dyn TicketRecord>,
     pub clock: Arc<dyn Clock>,
     pub simulated: bool,
 }
@@ -192,6 +193,7 @@ impl Default for Kept {
         Self {
             memory: Arc::new(VolatileMemory::default()),
             record: Arc::new(VolatileRecord::default()),
+            tickets: Arc::new(VolatileTickets::default()),
             clock: Arc::new(SystemClock),
             simulated: true,
         }
@@ -221,6 +223,7 @@ pub fn start_keeping(
         slots,
         memory: kept.memory,
         record: kept.record,
+        tickets: kept.tickets,
         simulated: kept.simulated,
         conduct: Arc::new(Obedient),
         mode,

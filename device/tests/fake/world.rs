@@ -165,6 +165,6 @@ pub fn assignment(run: &str, round: u32, plan: &TrainingPlan, model_digest: &str
         model_digest: model_digest.to_owned(),
         lease_ms: 60_000,
         attempt: 1,
-        auxiliary_digests: Vec::new(),
+        ..Assignment::default()
     })
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use tributary_coordinator::{Server, ServerConfig};
 use tributary_device::{
     Agent, AgentError, AgentOptions, Connections, Environment, Hardware, Identity, MemorySlots,
-    SessionMode, Token, VolatileMemory, VolatileRecord,
+    SessionMode, Token, VolatileMemory, VolatileRecord, VolatileTickets,
 };
 use tributary_proto::v1::{self, PrivacySpend, RunState};
 
@@ -154,6 +154,7 @@ fn options(
         slots: Box::new(MemorySlots::default()),
         memory: Arc::new(VolatileMemory::default()),
         record: Arc::new(VolatileRecord::default()),
+        tickets: Arc::new(VolatileTickets::default()),
         // what is audited is what a real device does
         simulated: false,
         conduct: Arc::new(ScriptedConduct {

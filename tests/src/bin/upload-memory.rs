@@ -213,9 +213,13 @@ async fn assignments(channel: &Channel, devices: usize) -> Vec<Assignment> {
             let hello = Some(Hello {
                 credentials: Some(credentials(number)),
                 model_digest: String::new(),
+                ..Default::default()
             });
-            let events = Vec::new();
-            let answer = client.check_in(CheckInRequest { hello, events }).await;
+            let request = CheckInRequest {
+                hello,
+                ..Default::default()
+            };
+            let answer = client.check_in(request).await;
             let directives = answer.unwrap().into_inner().directives;
             let found = directives.into_iter().find_map(|directive| {
                 let Some(Order::Assignment(assignment)) = directive.directive else {

@@ -13,6 +13,7 @@ mod bad_configuration;
 mod bad_recipes;
 mod bad_requests;
 mod bad_updates;
+mod counted_once;
 mod drift_loop;
 mod full_disk;
 mod invariant_1;

@@ -78,3 +78,29 @@ async fn a_polling_device_gets_its_assignment_again_after_a_crash_of_the_coordin
     hand.counted(&again, &update(0)).await;
     coordinator.operator().await.completed(&run).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_assignment_in_a_lost_answer_is_answered_again_with_the_time_that_is_left() {
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    let hand = Hand::enrol(&coordinator.channel().await, "poller", "eu").await;
+    hand.check_in(Vec::new()).await.unwrap();
+    let recipe = Recipe::new()
+        .rounds(1, 1)
+        .set("rounds.deadline_ms", 600_000);
+    let run = operator.start(&recipe).await;
+    let lost = assignment(&hand).await;
+    // the device never saw it: it polls as before
+    let again = assignment(&hand).await;
+    assert_eq!((again.round, again.attempt), (lost.round, lost.attempt));
+    assert!(
+        again.lease_ms < lost.lease_ms,
+        "the lease does not begin anew"
+    );
+    hand.counted(&again, &update(0)).await;
+    let answer = hand.check_in(Vec::new()).await.unwrap();
+    let orders = answer.directives.iter();
+    let repeated = orders.filter(|one| matches!(one.directive, Some(Order::Assignment(_))));
+    assert_eq!(repeated.count(), 0, "it was answered");
+    operator.completed(&run).await;
+}

@@ -2,13 +2,15 @@
 
 use tributary_model::Digest;
 use tributary_proto::DeviceId;
+use tributary_proto::v1;
 
 use super::Actor;
 use crate::CoordinatorError;
-use crate::engine::Reject;
+use crate::engine::{Lease, Reject};
+use crate::epoch::Place;
 use crate::run::collect::{Arrival, Refusal};
 use crate::run::payload::UNIT;
-use crate::run::{Command, Contribute};
+use crate::run::{Command, Contribute, Counted};
 
 /// What the engine says of an update that it wants.
 pub(super) struct Admitted {
@@ -47,7 +49,10 @@ impl Actor {
         device: &DeviceId,
         round: u32,
         ahead: usize,
-    ) -> Result<Admitted, Reject> {
+    ) -> Result<Admitted, Refusal> {
+        if self.core.halt.is_halted() {
+            return Err(Reject::Halted.into());
+        }
         let is_pending = self.collection.is_pending(device);
         // one that waits to be sealed has its place already
         let others = self.collection.pending() + ahead - usize::from(is_pending);
@@ -56,7 +61,8 @@ impl Actor {
         let waits = |other: &&DeviceId| *other != device && self.collection.is_pending(other);
         let others = others - usize::from(trusted.filter(waits).is_some());
         let now_ms = self.core.clock.now_ms();
-        let region = self.state.admit(device, round, others, now_ms)?;
+        let region = self.state.admit(device, round, others, now_ms);
+        let region = region.map_err(|reject| self.refusal(device, reject))?;
         let staleness = self.state.staleness(round);
         Ok(Admitted {
             region,
@@ -119,12 +125,11 @@ impl Actor {
             .weigh(header.weight, header.work, header.cluster)
             .and_then(|weighed| self.count_within(weighed, header.within_clip))
             .map_err(Refusal::Header);
-        let admitted = self.admit(&device, round, ahead).map_err(Refusal::from);
+        let admitted = self.admit(&device, round, ahead);
         let (admitted, (weight, work)) = match admitted.and_then(|ok| Ok((ok, weighed?))) {
             Ok(wanted) => wanted,
             Err(refusal) => {
-                // a device that has gone away needs no answer
-                let _ = reply.send(Err(refusal));
+                reply.answer(Err(refusal));
                 return None;
             }
         };
@@ -140,6 +145,27 @@ impl Actor {
             permit,
             receipt,
         })
+    }
+
+    /// A refusal as it is told: a duplicate with what was counted.
+    fn refusal(&self, device: &DeviceId, reject: Reject) -> Refusal {
+        let lease = self.state.round.leases.get(device);
+        let counted = lease.and_then(|lease| Some((lease, lease.update?)));
+        match (reject, counted) {
+            (Reject::Duplicate, Some((lease, digest))) => Refusal::Counted(Box::new(Counted {
+                segment_id: String::new(),
+                digest,
+                ticket: self.receipt(device, lease, digest),
+            })),
+            (reject, _) => Refusal::Engine(reject),
+        }
+    }
+
+    /// The proof that an update was counted.
+    pub(super) fn receipt(&self, device: &DeviceId, lease: &Lease, digest: Digest) -> v1::Ticket {
+        let place = Place::of_round(lease.round, lease.attempt);
+        let epoch = &self.core.epoch;
+        epoch.receipt(device, self.state.id.as_str(), place, digest)
     }
 
     /// Under an adaptive clip the second total counts the updates within the clip; no algorithm that

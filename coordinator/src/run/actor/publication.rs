@@ -60,7 +60,8 @@ impl Actor {
                     self.core.vault.delete(&before).await?;
                 }
                 if let Some(before) = control.filter(|_| self.state.control != control) {
-                    self.core.blobs.delete(&before).await?;
+                    let (controls, blobs) = (&self.core.controls, &self.core.blobs);
+                    controls.drop(blobs, &self.state.id, before).await?;
                 }
                 outcome
             }
@@ -176,7 +177,11 @@ impl Actor {
             registry.record(&record, &mut batch)?;
         }
         let control = match &released.control {
-            Some(control) => Some(self.core.blobs.put(to_little_endian(control)).await?),
+            Some(control) => {
+                let (controls, blobs) = (&self.core.controls, &self.core.blobs);
+                let bytes = to_little_endian(control);
+                Some(controls.put(blobs, &self.state.id, bytes).await?)
+            }
             None => None,
         };
         let events = vec![Event::Published {

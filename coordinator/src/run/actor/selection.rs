@@ -13,6 +13,7 @@ use super::Actor;
 use crate::CoordinatorError;
 use crate::core::seeded_bytes;
 use crate::engine::{Assigned, AssignmentState, Candidate, Event, Lease, Phase, select};
+use crate::epoch::Place;
 use crate::run::wire_plan::training_plan;
 
 /// How often devices are looked for while a round waits for them.
@@ -23,6 +24,9 @@ const PATIENCE_MS: u64 = 10_000;
 impl Actor {
     /// Sends the assignment to those of `devices` that hold one and have not answered.
     pub(super) fn offer(&self, devices: &[DeviceId]) {
+        if self.core.halt.is_halted() {
+            return;
+        }
         let collecting = self.state.round.phase == Phase::Collecting;
         let number = self.state.round.number;
         let now_ms = self.core.clock.now_ms();
@@ -40,7 +44,8 @@ impl Actor {
                 } else {
                     lease.until_ms.saturating_sub(now_ms)
                 };
-                let assignment = directive::Directive::Assignment(self.assignment(lease, lease_ms));
+                let assignment = self.assignment(device, lease, lease_ms);
+                let assignment = directive::Directive::Assignment(assignment);
                 let directive = v1::Directive {
                     directive: Some(assignment),
                 };
@@ -49,7 +54,7 @@ impl Actor {
         }
     }
 
-    fn assignment(&self, lease: &Lease, lease_ms: u64) -> v1::Assignment {
+    fn assignment(&self, device: &DeviceId, lease: &Lease, lease_ms: u64) -> v1::Assignment {
         let spec = &self.state.spec;
         let seed = spec
             .seed
@@ -76,7 +81,14 @@ impl Actor {
             lease_ms,
             attempt: lease.attempt,
             auxiliary_digests: auxiliary.map(ToString::to_string).collect(),
+            ticket: Some(self.order_ticket(device, lease)),
         }
+    }
+
+    /// What proves that a device was given an assignment.
+    fn order_ticket(&self, device: &DeviceId, lease: &Lease) -> v1::Ticket {
+        let place = Place::of_round(lease.round, lease.attempt);
+        self.core.epoch.order(device, self.state.id.as_str(), place)
     }
 
     /// Chooses devices for the open round, if enough are there.

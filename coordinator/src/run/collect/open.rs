@@ -31,6 +31,8 @@ pub struct Open {
     updates: Vec<(Bytes, Option<OwnedSemaphorePermit>)>,
     /// Whose they are.
     pub contributors: Vec<DeviceId>,
+    /// Digests of their updates.
+    digests: Vec<Digest>,
     /// Who waits for the receipt of each.
     pub receipts: Vec<Vec<Waiting>>,
     bytes_up: u64,
@@ -43,6 +45,7 @@ impl Open {
             partial: Partial::new(format.fixed.dimension()),
             updates: Vec::new(),
             contributors: Vec::new(),
+            digests: Vec::new(),
             receipts: Vec::new(),
             bytes_up: 0,
         }
@@ -99,8 +102,7 @@ impl Open {
                 PartialError::Update(error) => Refusal::Update(error),
                 _ => Refusal::Engine(Reject::WrongPhase),
             };
-            // a device that has gone away needs no answer
-            let _ = arrival.receipt.send(Err(refusal));
+            arrival.receipt.answer(Err(refusal));
             return Some(arrival.device);
         }
         let length = if format.hides_lengths {
@@ -111,6 +113,7 @@ impl Open {
         };
         self.bytes_up += length as u64;
         self.contributors.push(arrival.device);
+        self.digests.push(arrival.receipt.digest);
         self.receipts.push(vec![arrival.receipt]);
         if format.robust.is_some() {
             self.updates.push((arrival.bytes, arrival.permit));
@@ -144,15 +147,17 @@ impl Open {
                     cluster,
                     digest,
                     contributors: self.contributors,
+                    updates: self.digests,
                     bytes_up: self.bytes_up,
                 },
                 partial: Some(partial),
-                receipts: self.receipts.into_iter().flatten().collect(),
+                receipts: self.receipts,
             });
             return Ok(());
         }
         let updates = self.updates.into_iter().zip(self.receipts);
-        for (device, ((bytes, _permit), receipts)) in self.contributors.into_iter().zip(updates) {
+        let contributors = self.contributors.into_iter().zip(self.digests);
+        for ((device, update), ((bytes, _permit), waiting)) in contributors.zip(updates) {
             let digest = core.vault.put(update_of(run, &device, &bytes)).await?;
             sealings.push(Sealing {
                 segment: Segment {
@@ -160,10 +165,11 @@ impl Open {
                     cluster,
                     digest,
                     contributors: vec![device],
+                    updates: vec![update],
                     bytes_up: bytes.len() as u64,
                 },
                 partial: None,
-                receipts,
+                receipts: vec![waiting],
             });
         }
         Ok(())

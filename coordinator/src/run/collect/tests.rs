@@ -46,6 +46,7 @@ fn bytes(value: f32) -> Bytes {
 type Receipt = oneshot::Receiver<Result<Counted, Refusal>>;
 
 fn arrival(region: usize, number: usize, bytes: Bytes) -> (Arrival, Receipt) {
+    let digest = Digest::of(&bytes);
     let (receipt, answer) = oneshot::channel();
     let arrival = Arrival {
         device: device(number),
@@ -56,7 +57,7 @@ fn arrival(region: usize, number: usize, bytes: Bytes) -> (Arrival, Receipt) {
         work: 0,
         share: 1.0,
         permit: None,
-        receipt,
+        receipt: Waiting::new(digest, receipt),
     };
     (arrival, answer)
 }
@@ -96,14 +97,20 @@ async fn seal(collection: &mut Collection, core: &Core) -> Vec<Segment> {
 }
 
 #[tokio::test]
-async fn a_repeated_upload_waits_for_the_receipt_of_the_first_and_is_not_added() {
+async fn other_uploads_of_a_device_wait_for_the_first_and_only_its_bytes_get_a_receipt() {
     let core = core().await;
     let mut collection = self::collection(1);
     let mut first = add(&mut collection, 0, 1, 0.1).await;
+    let counted = Digest::of(&bytes(0.1));
     let (receipt, mut second) = oneshot::channel();
-    assert!(collection.join(&device(1), receipt).is_ok());
+    let same = Waiting::new(counted, receipt);
+    assert!(collection.join(&device(1), same).is_ok());
+    let (receipt, mut third) = oneshot::channel();
+    let other = Waiting::new(Digest::of(&bytes(0.2)), receipt);
+    assert!(collection.join(&device(1), other).is_ok());
     let (receipt, _stranger) = oneshot::channel();
-    assert!(collection.join(&device(2), receipt).is_err());
+    let stranger = Waiting::new(counted, receipt);
+    assert!(collection.join(&device(2), stranger).is_err());
     assert_eq!(
         (collection.pending(), collection.is_pending(&device(1))),
         (1, true)
@@ -111,21 +118,26 @@ async fn a_repeated_upload_waits_for_the_receipt_of_the_first_and_is_not_added()
     let sealings = collection.write(&core, &run("run-1")).await.unwrap();
     assert_eq!(sealings.len(), 1);
     assert_eq!(sealings[0].segment.contributors, [device(1)]);
+    assert_eq!(sealings[0].segment.updates, [counted]);
     assert_eq!(sealings[0].partial.as_ref().unwrap().count(), 1);
     assert!(
         first.try_recv().is_err(),
         "no receipt before the record is durable"
     );
+    let told = Counted {
+        segment_id: "s".to_owned(),
+        digest: counted,
+        ticket: Default::default(),
+    };
     for sealing in sealings {
-        for receipt in sealing.receipts {
-            receipt
-                .send(Ok(Counted {
-                    segment_id: "s".to_owned(),
-                }))
-                .unwrap();
+        for waiting in sealing.receipts.into_iter().flatten() {
+            waiting.counted(told.clone());
         }
     }
-    assert_eq!(first.try_recv().unwrap(), second.try_recv().unwrap());
+    assert_eq!(first.try_recv().unwrap(), Ok(told.clone()));
+    assert_eq!(second.try_recv().unwrap(), Ok(told.clone()));
+    let refused = third.try_recv().unwrap().unwrap_err();
+    assert_eq!(refused, Refusal::Counted(Box::new(told)));
     assert!(!collection.is_pending(&device(1)));
 }
 
@@ -272,7 +284,7 @@ async fn two_runs_with_equal_sums_do_not_share_a_blob() {
 #[tokio::test]
 async fn a_full_record_asks_to_be_sealed() {
     let mut collection = self::collection(2);
-    for number in 0..DEVICES_PER_EVENT {
+    for number in 0..CONTRIBUTORS_PER_SEGMENT {
         assert!(!collection.is_full());
         drop(add(&mut collection, 1, number, 0.01).await);
     }

@@ -15,6 +15,7 @@ fn events() -> Vec<Event> {
         .collect();
     let contributors: Vec<DeviceId> = (0..3).map(device).collect();
     let segment = Segment {
+        updates: Vec::new(),
         cluster: 0,
         region: 0,
         digest: Digest::of(b"sum"),
@@ -156,4 +157,60 @@ async fn a_damaged_journal_is_an_error() {
         .unwrap();
     core.store.commit(batch).await.unwrap();
     assert!(Journal::recover(&core, &live.id).await.is_err());
+}
+
+/// A store whose next commits fail.
+struct Failing(
+    std::sync::Arc<crate::store::MemoryStore>,
+    std::sync::atomic::AtomicBool,
+);
+
+impl crate::store::Store for Failing {
+    fn get(
+        &self,
+        table: Table,
+        key: &[u8],
+    ) -> Result<Option<crate::store::Versioned>, crate::store::StoreError> {
+        self.0.get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<crate::store::Row>, crate::store::StoreError> {
+        self.0.scan(table, prefix, after, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> crate::store::CommitFuture {
+        if self.1.load(std::sync::atomic::Ordering::SeqCst) {
+            let full = crate::store::StoreError::Full { during: "a test" };
+            return Box::pin(async { Err(full) });
+        }
+        self.0.commit(batch)
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_commit_the_recorded_snapshot_is_still_known_and_removed_by_the_next() {
+    let store = std::sync::Arc::new(Failing(Default::default(), false.into()));
+    let core = crate::fixtures::core_on(store.clone()).await;
+    let mut live = state(plain_spec());
+    let mut journal = Journal::create(&core, &live, Batch::new()).await.unwrap();
+    let recorded = journal.snapshot.unwrap();
+    keep(&core, &mut journal, &mut live, &events()[..1]).await;
+    store.1.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert!(journal.snapshot(&core, &live).await.is_err());
+    assert_eq!(journal.snapshot_digest(), Some(recorded));
+    assert_eq!(Journal::recover(&core, &live.id).await.unwrap().1, live);
+    store.1.store(false, std::sync::atomic::Ordering::SeqCst);
+    keep(&core, &mut journal, &mut live, &events()[1..2]).await;
+    journal.snapshot(&core, &live).await.unwrap();
+    assert!(
+        !core.vault.exists(&recorded).await.unwrap(),
+        "the old one is left behind"
+    );
+    assert_eq!(Journal::recover(&core, &live.id).await.unwrap().1, live);
 }

@@ -91,6 +91,7 @@ impl Hand {
         Hello {
             credentials: Some(self.credentials()),
             model_digest: String::new(),
+            ..Hello::default()
         }
     }
 
@@ -111,6 +112,7 @@ impl Hand {
         let request = CheckInRequest {
             hello: Some(self.hello()),
             events,
+            ..CheckInRequest::default()
         };
         Ok(client.check_in(request).await?.into_inner())
     }

@@ -9,6 +9,8 @@ pub struct Process {
     child: Child,
     /// Where it listens.
     pub address: String,
+    /// Where its admin page is.
+    admin: String,
 }
 
 impl Process {
@@ -43,11 +45,28 @@ impl Process {
         let announced: serde_json::Value = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("serve announced {line:?}: {error}"));
         let address = announced["listen"].as_str().unwrap().to_owned();
-        Self { child, address }
+        let admin = announced["admin"].as_str().unwrap().to_owned();
+        Self {
+            child,
+            address,
+            admin,
+        }
     }
 
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// A page of the admin port, with its status line.
+    pub async fn admin_page(&self, path: &str) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(&self.admin).await.unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.unwrap();
+        page
     }
 
     /// Whether it has not ended by itself.
@@ -69,6 +88,15 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs `tributary` with these words and a folder at the end, and reads the JSON that it prints.
+pub fn tributary(words: &[&str], folder: &Path) -> serde_json::Value {
+    let mut command = Command::new(binary());
+    let ran = command.args(words).arg(folder).output().unwrap();
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{words:?}: {errors}");
+    serde_json::from_slice(&ran.stdout).unwrap()
 }
 
 /// The program beside this test's folder; built when it is not there.

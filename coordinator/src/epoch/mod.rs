@@ -1,0 +1,250 @@
+//! Which past this coordinator has, and how it learns that it has lost a part of it.
+//!
+//! A data folder that is put back from a copy takes the coordinator back in time. Rounds that were
+//! released since would be released again with other noise, which voids every statement about privacy,
+//! and nothing in the folder shows it. The devices do: whatever they are ordered carries a [`Ticket`],
+//! sealed with a key of the folder. A device keeps the newest ticket of every run and monitor before
+//! it sends anything, and shows it when it comes back.
+//!
+//! ```text
+//!  order {epoch, run, round, attempt, seal} --> device: kept on disk, then the update is sent
+//!  receipt {.., digest, seal}               --> device: kept on disk
+//!  hello {the newest tickets}               --> genuine, and newer than what the folder knows?
+//!                                               then halt: nothing more is committed
+//! ```
+//!
+//! A claim stops nobody: only a ticket with a seal of this folder for the device that shows it counts,
+//! so a device that makes something up is ignored, and so are the tickets of another coordinator.
+//!
+//! The epoch is a number that only rises. `tributary restore` starts a new one; devices begin afresh
+//! in it, since no run outlives its epoch.
+//!
+//! - `seal`: HMAC-SHA256
+//! - `halt`: the state in which nothing is assigned, charged or released
+//! - `guard`: a store that commits nothing in that state
+//! - `witness`: what devices show, compared with what is known
+
+mod guard;
+mod halt;
+mod seal;
+mod witness;
+
+use serde::{Deserialize, Serialize};
+use tributary_model::Digest;
+use tributary_proto::v1::Ticket;
+use tributary_proto::{DeviceId, MonitorId, RunId};
+
+pub use self::guard::GuardedStore;
+pub use self::halt::{Halt, HaltRecord};
+use self::seal::{authenticate, is_same};
+use crate::CoordinatorError;
+use crate::core::random_bytes;
+use crate::store::{Batch, Expect, Store, Table};
+
+/// Where the number is kept.
+const KEY: &[u8] = b"epoch";
+/// Ends the subject of a monitor's calibrations.
+const CALIBRATION: &str = "/calibration";
+/// Epoch of folders that were made before there were epochs: the same for every copy of them.
+const BEFORE_EPOCHS: u64 = 1;
+/// Low bits of an epoch that are random, so that two restores of one copy at one time differ.
+const RANDOM_BITS: u32 = 20;
+
+/// A round with its attempt, or a window or calibration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// The round, window or calibration.
+    pub number: u64,
+    /// The attempt at a round, from 1; else 0.
+    pub attempt: u32,
+}
+
+impl Place {
+    /// An attempt at a round.
+    pub fn of_round(round: u32, attempt: u32) -> Self {
+        Self {
+            number: round.into(),
+            attempt,
+        }
+    }
+
+    /// A window or a calibration.
+    pub fn of_window(number: u64) -> Self {
+        Self { number, attempt: 0 }
+    }
+}
+
+/// What an order belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A round of a run.
+    Run(RunId),
+    /// A window of a monitor.
+    Windows(MonitorId),
+    /// A calibration of a monitor.
+    Calibrations(MonitorId),
+}
+
+/// A genuine ticket of this folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// The epoch in which it was given.
+    pub epoch: u64,
+    /// The run or monitor, as text.
+    pub subject: String,
+    /// What was ordered.
+    pub place: Place,
+    /// The update that was counted; none on an order.
+    pub counted: Option<Digest>,
+}
+
+/// The subject of a monitor's calibrations.
+pub fn calibrations_of(monitor: &str) -> String {
+    format!("{monitor}{CALIBRATION}")
+}
+
+/// The epoch of a folder, and the key of its tickets.
+pub struct Epoch {
+    number: u64,
+    key: [u8; 32],
+}
+
+impl Epoch {
+    /// Reads the epoch, or begins the first. `secret` is the folder's own; a folder is `new` when that
+    /// was made just now.
+    ///
+    /// # Errors
+    /// When the store refuses, or the operating system gives no randomness.
+    pub async fn open(
+        store: &dyn Store,
+        secret: &[u8; 32],
+        new: bool,
+        now_ms: u64,
+    ) -> Result<Self, CoordinatorError> {
+        let key = authenticate(secret, &[b"tributary-ticket-key-v1"]);
+        if let Some(record) = store.get(Table::Meta, KEY)? {
+            let number = record.json()?;
+            return Ok(Self { number, key });
+        }
+        let number = match new {
+            true => begin(now_ms, 0)?,
+            false => BEFORE_EPOCHS,
+        };
+        let mut batch = Batch::new();
+        batch.put_json(Table::Meta, KEY, &number, Expect::Absent)?;
+        store.commit(batch).await?;
+        Ok(Self { number, key })
+    }
+
+    /// The number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Adds to a batch that an epoch after this one, and after `seen`, has begun; returns its number.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn renew(
+        &self,
+        seen: u64,
+        now_ms: u64,
+        batch: &mut Batch,
+    ) -> Result<u64, CoordinatorError> {
+        let next = begin(now_ms, self.number.max(seen))?;
+        batch.put_json(Table::Meta, KEY, &next, Expect::Any)?;
+        Ok(next)
+    }
+
+    /// Proves that a device was given an order.
+    pub fn order(&self, device: &DeviceId, subject: &str, place: Place) -> Ticket {
+        self.ticket(device, subject, place, String::new())
+    }
+
+    /// Proves that a device's update was counted.
+    pub fn receipt(
+        &self,
+        device: &DeviceId,
+        subject: &str,
+        place: Place,
+        digest: Digest,
+    ) -> Ticket {
+        self.ticket(device, subject, place, digest.to_string())
+    }
+
+    fn ticket(&self, device: &DeviceId, subject: &str, place: Place, digest: String) -> Ticket {
+        let mut ticket = Ticket {
+            epoch: self.number,
+            subject: subject.to_owned(),
+            number: place.number,
+            attempt: place.attempt,
+            digest,
+            ..Ticket::default()
+        };
+        ticket.seal = self.seal(device, &ticket).to_vec().into();
+        ticket
+    }
+
+    /// What a ticket proves; nothing when it was not made here for this device.
+    pub fn verify(&self, device: &DeviceId, ticket: &Ticket) -> Option<Witness> {
+        if !is_same(&self.seal(device, ticket), &ticket.seal) {
+            return None;
+        }
+        let counted = match ticket.digest.as_str() {
+            "" => None,
+            digest => Some(digest.parse().ok()?),
+        };
+        Some(Witness {
+            epoch: ticket.epoch,
+            subject: ticket.subject.clone(),
+            place: Place {
+                number: ticket.number,
+                attempt: ticket.attempt,
+            },
+            counted,
+        })
+    }
+
+    fn seal(&self, device: &DeviceId, ticket: &Ticket) -> [u8; 32] {
+        authenticate(
+            &self.key,
+            &[
+                b"tributary-ticket-v1",
+                device.as_str().as_bytes(),
+                &ticket.epoch.to_be_bytes(),
+                ticket.subject.as_bytes(),
+                &ticket.number.to_be_bytes(),
+                &ticket.attempt.to_be_bytes(),
+                ticket.digest.as_bytes(),
+            ],
+        )
+    }
+}
+
+impl Witness {
+    /// The run or monitor; nothing for a subject that this version does not know.
+    pub fn subject(&self) -> Option<Subject> {
+        if let Some(monitor) = self.subject.strip_suffix(CALIBRATION) {
+            return monitor.parse().ok().map(Subject::Calibrations);
+        }
+        // attempts at rounds begin at 1
+        match self.place.attempt {
+            0 => self.subject.parse().ok().map(Subject::Windows),
+            _ => self.subject.parse().ok().map(Subject::Run),
+        }
+    }
+}
+
+/// A number after `last`: the time, with random low bits.
+fn begin(now_ms: u64, last: u64) -> Result<u64, CoordinatorError> {
+    let [a, b, c, ..] = random_bytes()?;
+    let random = u64::from(u32::from_be_bytes([0, a, b, c])) % (1 << RANDOM_BITS);
+    let by_time = now_ms
+        .saturating_mul(1 << RANDOM_BITS)
+        .saturating_add(random);
+    let after = last.saturating_add(2).saturating_add(random);
+    Ok(by_time.max(after))
+}
+
+#[cfg(test)]
+mod tests;

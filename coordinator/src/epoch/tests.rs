@@ -1,0 +1,231 @@
+//! Seals, epochs, the halt, and what devices can and can't prove.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::core::Core;
+use crate::engine::{Assigned, Event, RunState, Segment};
+use crate::fixtures::{core_on, device, plain_spec, state};
+use crate::store::{MemoryStore, StoreError};
+
+const SECRET: [u8; 32] = [3; 32];
+
+async fn epoch(store: &MemoryStore, new: bool, now_ms: u64) -> Epoch {
+    Epoch::open(store, &SECRET, new, now_ms).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_ticket_proves_what_was_ordered_to_the_device_that_it_was_given_to_and_nothing_else() {
+    let epoch = epoch(&MemoryStore::new(), true, 5).await;
+    let place = Place::of_round(7, 2);
+    let counted = Digest::of(b"update");
+    let order = epoch.order(&device(1), "tiny-1", place);
+    let receipt = epoch.receipt(&device(1), "tiny-1", place, counted);
+    let proved = epoch.verify(&device(1), &order).unwrap();
+    assert_eq!((proved.place, proved.counted), (place, None));
+    assert_eq!(
+        proved.subject(),
+        Some(Subject::Run("tiny-1".parse().unwrap()))
+    );
+    let proved = epoch.verify(&device(1), &receipt).unwrap();
+    assert_eq!(proved.counted, Some(counted));
+    assert_eq!(epoch.verify(&device(2), &order), None, "another's");
+    let forged = [
+        Ticket {
+            epoch: order.epoch + 1,
+            ..order.clone()
+        },
+        Ticket {
+            subject: "tiny-2".to_owned(),
+            ..order.clone()
+        },
+        Ticket {
+            number: 8,
+            ..order.clone()
+        },
+        Ticket {
+            attempt: 3,
+            ..order.clone()
+        },
+        Ticket {
+            digest: counted.to_string(),
+            ..order.clone()
+        },
+        Ticket {
+            digest: String::new(),
+            ..receipt
+        },
+        Ticket {
+            seal: Default::default(),
+            ..order.clone()
+        },
+        Ticket {
+            seal: order.seal.slice(1..),
+            ..order.clone()
+        },
+    ];
+    for forged in forged {
+        assert_eq!(epoch.verify(&device(1), &forged), None, "{forged:?}");
+    }
+    let elsewhere = Epoch::open(&MemoryStore::new(), &[4; 32], true, 5)
+        .await
+        .unwrap();
+    assert_eq!(
+        elsewhere.verify(&device(1), &order),
+        None,
+        "another coordinator's"
+    );
+}
+
+#[tokio::test]
+async fn an_epoch_lasts_and_a_new_one_is_newer_than_all_that_was_seen() {
+    let store = MemoryStore::new();
+    let first = epoch(&store, true, 1_000).await;
+    assert_eq!(epoch(&store, false, 9_000).await.number(), first.number());
+    // with a clock that was set back, and by two restores of one copy at one time
+    for seen in [0, first.number() + 500, u64::MAX / 2] {
+        let renew = |now_ms| first.renew(seen, now_ms, &mut Batch::new()).unwrap();
+        let (one, other) = (renew(0), renew(0));
+        assert!(one > first.number() && one > seen);
+        assert_ne!(one, other);
+    }
+    // a folder of before epochs has the same in every copy
+    let old = |store| async move { epoch(&store, false, 7_000).await.number() };
+    assert_eq!(old(MemoryStore::new()).await, old(MemoryStore::new()).await);
+}
+
+/// A coordinator that knows the run `tiny-1` with this state, without its task.
+async fn knowing(state: &RunState) -> Arc<Core> {
+    let core = core_on(Arc::new(MemoryStore::new())).await;
+    let mut batch = Batch::new();
+    batch
+        .put_json(Table::Runs, state.id.as_str(), &0, Expect::Absent)
+        .unwrap();
+    core.store.commit(batch).await.unwrap();
+    core
+}
+
+#[tokio::test]
+async fn a_run_that_is_not_known_here_halts_the_coordinator_and_a_made_up_one_does_not() {
+    let core = knowing(&state(plain_spec())).await;
+    let ticket = |subject: &str| core.epoch.order(&device(1), subject, Place::of_round(9, 1));
+    let made_up = Ticket {
+        seal: vec![1; 32].into(),
+        ..ticket("tiny-2")
+    };
+    let foreign = core
+        .epoch
+        .order(&device(2), "tiny-2", Place::of_round(9, 1));
+    core.witness(&device(1), &[made_up, foreign, Ticket::default()])
+        .await
+        .unwrap();
+    core.witness(&device(1), &[ticket("tiny-1")]).await.unwrap();
+    assert!(!core.halt.is_halted());
+    core.witness(&device(1), &[ticket("tiny-2")]).await.unwrap();
+    let reason = core.halt.reason().unwrap();
+    for word in [
+        "older than what devices have seen",
+        "tiny-2",
+        "round 9",
+        "tributary restore",
+    ] {
+        assert!(reason.contains(word), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn once_halted_nothing_is_committed_and_a_restart_changes_nothing() {
+    let store = Arc::new(MemoryStore::new());
+    let core = core_on(store.clone()).await;
+    let newer = Ticket {
+        epoch: core.epoch.number() + 1,
+        ..core.epoch.order(&device(1), "m-drift", Place::of_window(3))
+    };
+    core.witness(&device(1), &[newer]).await.unwrap();
+    assert!(!core.halt.is_halted(), "its seal is not of that epoch");
+    let window = core.epoch.order(&device(1), "m-drift", Place::of_window(3));
+    core.witness(&device(1), &[window]).await.unwrap();
+    assert!(core.halt.is_halted(), "no such monitor");
+    let core = core_on(store).await;
+    assert!(core.halt.is_halted());
+    let mut batch = Batch::new();
+    batch.put_json(Table::Meta, "x", &1, Expect::Any).unwrap();
+    let refused = core.store.commit(batch).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Halted { .. }), "{refused}");
+    assert!(core.store.get(Table::Meta, b"x").unwrap().is_none());
+}
+
+fn witness(round: u32, attempt: u32, counted: Option<&[u8]>) -> Witness {
+    Witness {
+        epoch: 1,
+        subject: "tiny-1".to_owned(),
+        place: Place::of_round(round, attempt),
+        counted: counted.map(Digest::of),
+    }
+}
+
+#[test]
+fn a_state_is_contradicted_by_what_it_does_not_know_and_by_nothing_else() {
+    let mut state = state(plain_spec());
+    assert!(
+        state.contradicts(&device(0), &witness(1, 1, None)),
+        "nobody was asked yet"
+    );
+    let devices = (0..4).map(|number| Assigned {
+        device: device(number),
+        region: 0,
+    });
+    let selected = Event::Selected {
+        round: 1,
+        devices: devices.collect(),
+        lease_until_ms: 50,
+        complete: true,
+        worst_pico_rho: 0,
+    };
+    state.apply(&selected).unwrap();
+    assert!(!state.contradicts(&device(0), &witness(1, 1, None)));
+    assert!(
+        state.contradicts(&device(9), &witness(1, 1, None)),
+        "it was not asked"
+    );
+    assert!(
+        state.contradicts(&device(0), &witness(1, 2, None)),
+        "a later attempt"
+    );
+    assert!(
+        state.contradicts(&device(0), &witness(2, 1, None)),
+        "a later round"
+    );
+    assert!(
+        state.contradicts(&device(0), &witness(1, 1, Some(b"a"))),
+        "it is not counted"
+    );
+    let segment = Segment {
+        region: 0,
+        cluster: 0,
+        digest: Digest::of(b"sum"),
+        contributors: vec![device(0)],
+        updates: vec![Digest::of(b"a")],
+        bytes_up: 1,
+    };
+    state.apply(&Event::Sealed { round: 1, segment }).unwrap();
+    assert!(!state.contradicts(&device(0), &witness(1, 1, Some(b"a"))));
+    assert!(
+        state.contradicts(&device(0), &witness(1, 1, Some(b"b"))),
+        "other bytes"
+    );
+    let aborted = Event::Aborted {
+        round: 1,
+        reason: String::new(),
+    };
+    state.apply(&aborted).unwrap();
+    assert!(
+        !state.contradicts(&device(0), &witness(1, 1, Some(b"a"))),
+        "it was in that attempt"
+    );
+    assert!(
+        state.contradicts(&device(1), &witness(1, 1, Some(b"a"))),
+        "it was not"
+    );
+    assert!(!state.contradicts(&device(1), &witness(1, 1, None)));
+}

@@ -1,0 +1,109 @@
+//! What devices show, compared with what is known.
+
+use tributary_proto::DeviceId;
+use tributary_proto::v1::Ticket;
+
+use super::{HaltRecord, Subject, Witness};
+use crate::CoordinatorError;
+use crate::core::Core;
+use crate::engine::{AssignmentState, RunState};
+use crate::monitor::MonitorRecord;
+use crate::store::Table;
+
+/// Tickets that are looked at: what a device may show is four.
+const LOOKED_AT: usize = 8;
+
+impl Core {
+    /// Looks at the tickets that a device shows, and halts when one is newer than anything known here.
+    /// Returns those of this epoch, whose runs can tell more.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn witness(
+        &self,
+        device: &DeviceId,
+        tickets: &[Ticket],
+    ) -> Result<Vec<Witness>, CoordinatorError> {
+        let mut genuine = Vec::new();
+        for ticket in tickets.iter().take(LOOKED_AT) {
+            let Some(witness) = self.epoch.verify(device, ticket) else {
+                tracing::debug!("a ticket that was not made here is ignored");
+                continue;
+            };
+            if witness.epoch > self.epoch.number() || self.is_unknown(&witness)? {
+                self.halt_for(&witness).await;
+            } else if witness.epoch == self.epoch.number() {
+                genuine.push(witness);
+            }
+        }
+        Ok(genuine)
+    }
+
+    /// Halts because of what a witness proves.
+    pub async fn halt_for(&self, witness: &Witness) {
+        let proof = HaltRecord::new(witness, self.clock.now_ms());
+        let sentence = proof.sentence();
+        self.telemetry.set_halted(sentence.clone());
+        match self.halt.halt(&*self.unguarded, proof).await {
+            Ok(true) => tracing::error!("{sentence}"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "{sentence}; that can't be noted"),
+        }
+    }
+
+    /// Whether a witness of this epoch proves more than is known of its run or monitor.
+    fn is_unknown(&self, witness: &Witness) -> Result<bool, CoordinatorError> {
+        if witness.epoch != self.epoch.number() {
+            return Ok(false);
+        }
+        match witness.subject() {
+            Some(Subject::Run(run)) => match self.run(&run) {
+                Ok(handle) => Ok(witness.place > handle.view().place()),
+                Err(_) => {
+                    let known = self.store.get(Table::Runs, run.as_str().as_bytes())?;
+                    Ok(known.is_none())
+                }
+            },
+            Some(Subject::Windows(monitor)) => {
+                let newest = MonitorRecord::newest_window(self, &monitor)?;
+                Ok(newest.is_none_or(|newest| witness.place.number > newest))
+            }
+            Some(Subject::Calibrations(monitor)) => {
+                let newest = MonitorRecord::newest_calibration(self, &monitor)?;
+                Ok(witness.place.number > newest)
+            }
+            None => Ok(false),
+        }
+    }
+}
+
+impl RunState {
+    /// Whether a witness about this run proves what the state does not know: an assignment that was
+    /// not given, or an update that is not counted.
+    pub fn contradicts(&self, device: &DeviceId, witness: &Witness) -> bool {
+        let now = super::Place::of_round(self.round.number, self.round.attempt);
+        if witness.place > now {
+            return true;
+        }
+        let lease = self.round.leases.get(device);
+        let lease = lease
+            .filter(|lease| super::Place::of_round(lease.round, lease.attempt) == witness.place);
+        match (lease, witness.counted) {
+            (Some(_), None) => false,
+            (Some(lease), Some(digest)) => {
+                let counted = lease.state == AssignmentState::Counted;
+                !counted || lease.update.is_some_and(|update| update != digest)
+            }
+            (None, _) if witness.place == now => self.is_running(),
+            (None, None) => false,
+            // counted in an earlier round or attempt, which the account of participations has
+            (None, Some(_)) => {
+                let last = self
+                    .participations
+                    .get(device)
+                    .map_or(0, |past| past.last_round);
+                u64::from(last) < witness.place.number
+            }
+        }
+    }
+}
