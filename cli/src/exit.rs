@@ -23,6 +23,9 @@ pub enum Exit {
     Refused = 4,
     /// The run was stopped before its last round.
     Incomplete = 5,
+    /// Nobody reads standard output any more, and how it ended was not seen: 128 + SIGPIPE, as shells
+    /// count it.
+    Unread = 141,
 }
 
 impl From<Exit> for ExitCode {
@@ -87,7 +90,8 @@ pub fn report(error: &anyhow::Error, output: Output) -> ExitCode {
     exit.into()
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+/// True when standard output was closed by its reader.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
             .downcast_ref::<std::io::Error>()

@@ -174,12 +174,9 @@ fn settle(arguments: ServeArguments) -> Result<(ServerConfig, LogFormat)> {
     let (file, store) = (file.serve, file.store);
     let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let data = arguments.data.or(file.data);
+    let data = data.unwrap_or_else(|| "tributary-data".into());
+    let listen = arguments.listen.or(file.listen);
     let config = ServerConfig {
-        data: data.unwrap_or_else(|| "tributary-data".into()),
-        listen: arguments
-            .listen
-            .or(file.listen)
-            .unwrap_or_else(|| loopback(7070)),
         admin: Some(
             arguments
                 .admin
@@ -191,6 +188,7 @@ fn settle(arguments: ServeArguments) -> Result<(ServerConfig, LogFormat)> {
             .or(file.sum_threads)
             .unwrap_or(NonZeroUsize::MIN),
         engine: arguments.store_engine.or(store.engine),
+        ..ServerConfig::new(data, listen.unwrap_or_else(|| loopback(7070)))
     };
     Ok((
         config,

@@ -17,11 +17,13 @@ use crate::CoordinatorError;
 use crate::blob::BlobStore;
 use crate::clock::SharedClock;
 use crate::epoch::{Epoch, GuardedStore, Halt};
+use crate::failpoint::SharedFailpoint;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::monitor::MonitorHandle;
+use crate::quarantine::Quarantine;
 use crate::registry::Registry;
-use crate::run::{Controls, RunHandle};
+use crate::run::{Catalogue, Controls, RunHandle};
 use crate::store::{Batch, EmbeddedStore, EngineKind, Expect, Store, StoreError, Table};
 use crate::telemetry::Telemetry;
 
@@ -62,9 +64,14 @@ pub struct Core {
     pub build_key: SigningKey,
     /// Threads that sum large updates.
     pub sum_threads: NonZeroUsize,
+    /// The runs.
+    pub catalogue: Catalogue,
+    /// What is set aside as damaged.
+    pub quarantine: Arc<Quarantine>,
+    /// Where a test can make the coordinator fail.
+    pub failpoint: SharedFailpoint,
     /// Held while a run is started, so that ids and idempotency keys are taken one after the other.
     pub starting: tokio::sync::Mutex<()>,
-    runs: Mutex<BTreeMap<RunId, RunHandle>>,
     monitors: Mutex<BTreeMap<MonitorId, MonitorHandle>>,
     watchers: broadcast::Sender<WatchResponse>,
     hot: Mutex<Vec<(Digest, Bytes)>>,
@@ -85,13 +92,14 @@ impl Core {
         engine: Option<EngineKind>,
         clock: SharedClock,
         sum_threads: NonZeroUsize,
+        failpoint: SharedFailpoint,
     ) -> Result<Arc<Self>, CoordinatorError> {
         let meta = folder.join("meta");
         refuse_lost_metadata(&meta, [folder.join("blobs"), folder.join("vault")])?;
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(meta, engine)?);
         let blobs = BlobStore::open(folder.join("blobs"))?;
         let vault = BlobStore::open(folder.join("vault"))?;
-        Self::with_stores(store, blobs, vault, clock, sum_threads).await
+        Self::with_stores(store, blobs, vault, clock, sum_threads, failpoint).await
     }
 
     /// Opens given stores.
@@ -104,8 +112,11 @@ impl Core {
         vault: BlobStore,
         clock: SharedClock,
         sum_threads: NonZeroUsize,
+        failpoint: SharedFailpoint,
     ) -> Result<Arc<Self>, CoordinatorError> {
         let (build_key, new) = build_key(&*store).await?;
+        crate::service_time::resume(&*store, &*clock).await?;
+        let quarantine = Arc::new(Quarantine::default());
         let now_ms = clock.now_ms();
         let epoch = Epoch::open(&*store, build_key.as_bytes(), new, now_ms).await?;
         let halt = Halt::open(&*store)?;
@@ -120,7 +131,7 @@ impl Core {
             unguarded,
             halt,
             epoch,
-            fleet: Fleet::open(store.clone())?,
+            fleet: Fleet::open(store.clone(), &quarantine)?,
             ledger: Ledger::open(store.clone())?,
             registry: Registry::new(store.clone(), blobs.clone()),
             controls: Controls::default(),
@@ -128,7 +139,9 @@ impl Core {
             build_key,
             sum_threads,
             starting: tokio::sync::Mutex::default(),
-            runs: Mutex::default(),
+            catalogue: Catalogue::default(),
+            quarantine,
+            failpoint,
             monitors: Mutex::default(),
             watchers: broadcast::channel(WATCH_BACKLOG).0,
             hot: Mutex::default(),
@@ -139,25 +152,17 @@ impl Core {
         }))
     }
 
-    /// The runs, oldest id first.
+    /// The runs that go on, by id.
     pub fn runs(&self) -> Vec<RunHandle> {
-        lock(&self.runs).values().cloned().collect()
+        self.catalogue.live()
     }
 
-    /// One run.
+    /// One run that goes on.
     ///
     /// # Errors
-    /// When it is not known.
+    /// When it is over, set aside, or not known.
     pub fn run(&self, id: &RunId) -> Result<RunHandle, CoordinatorError> {
-        let known = lock(&self.runs).get(id).cloned();
-        known.ok_or_else(|| {
-            CoordinatorError::unknown("run", id.as_str(), "see `tributary run ls` for the ids")
-        })
-    }
-
-    /// Adds a run.
-    pub fn add_run(&self, id: RunId, handle: RunHandle) {
-        lock(&self.runs).insert(id, handle);
+        self.catalogue.handle(id)
     }
 
     /// The monitors.

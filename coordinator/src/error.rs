@@ -97,6 +97,31 @@ pub enum CoordinatorError {
     /// A plan that can't be paid for.
     #[error("{0}")]
     Budget(String),
+    /// Records are damaged; what they describe is set aside.
+    #[error(
+        "{what} {name:?} is set aside as damaged ({cause} [{code}]); nothing of it was changed"
+    )]
+    SetAside {
+        /// What: a run, a monitor.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What was found.
+        cause: String,
+        /// The code of what was found.
+        code: &'static str,
+    },
+    /// A run's journal holds an event that its state does not take.
+    #[error("the journal of run {run} does not fit its state: {why}")]
+    Misfit {
+        /// The run.
+        run: String,
+        /// What the engine said.
+        why: String,
+    },
+    /// Parts of the coordinator contradict each other, which is a bug.
+    #[error("{0}; report it")]
+    Inconsistent(&'static str),
     /// Work ended in a panic, which is a bug.
     #[error("{0} crashed; see the panic message in the log, and report it")]
     Crashed(&'static str),
@@ -139,7 +164,10 @@ impl CoordinatorError {
             Self::Drift(_) => "TRB-0420",
             Self::Store(error) => error.code(),
             Self::Blob(_) => "TRB-0510",
+            Self::SetAside { .. } => "TRB-0530",
+            Self::Misfit { .. } => "TRB-0531",
             Self::Crashed(_) => "TRB-0610",
+            Self::Inconsistent(_) => "TRB-0611",
             Self::Stopping => "TRB-0600",
         }
     }
@@ -165,6 +193,7 @@ impl From<CoordinatorError> for tonic::Status {
             | CoordinatorError::Model(_) => Code::InvalidArgument,
             CoordinatorError::Budget(_)
             | CoordinatorError::Reject(_)
+            | CoordinatorError::SetAside { .. }
             | CoordinatorError::AtWork(_) => Code::FailedPrecondition,
             CoordinatorError::Unknown { .. } => Code::NotFound,
             CoordinatorError::Blob(crate::blob::BlobError::NotFound { .. }) => Code::NotFound,
@@ -258,6 +287,38 @@ mod tests {
                 60_000,
             ),
             (blob.into(), "TRB-0510", Code::NotFound, 5_000),
+            (
+                CoordinatorError::SetAside {
+                    what: "run",
+                    name: "x".to_owned(),
+                    cause: "c".to_owned(),
+                    code: "TRB-0510",
+                },
+                "TRB-0530",
+                Code::FailedPrecondition,
+                0,
+            ),
+            (
+                CoordinatorError::Misfit {
+                    run: "x".to_owned(),
+                    why: "w".to_owned(),
+                },
+                "TRB-0531",
+                Code::Internal,
+                0,
+            ),
+            (
+                CoordinatorError::Crashed("a task"),
+                "TRB-0610",
+                Code::Internal,
+                0,
+            ),
+            (
+                CoordinatorError::Inconsistent("two truths"),
+                "TRB-0611",
+                Code::Internal,
+                0,
+            ),
             (
                 CoordinatorError::Stopping,
                 "TRB-0600",

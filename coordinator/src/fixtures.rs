@@ -9,8 +9,9 @@ use crate::blob::BlobStore;
 use crate::clock::ManualClock;
 use crate::core::Core;
 use crate::engine::RunState;
+use crate::failpoint::NoFailpoint;
 use crate::spec::RunSpec;
-use crate::store::{MemoryStore, Store};
+use crate::store::{Batch, CommitFuture, MemoryStore, Row, Store, StoreError, Table, Versioned};
 
 /// A valid recipe with every section.
 pub const RECIPE: &str = r#"
@@ -111,6 +112,58 @@ pub async fn core_on(store: Arc<dyn Store>) -> Arc<Core> {
     let clock = Arc::new(ManualClock::default());
     let (blobs, vault) = (BlobStore::in_memory(), BlobStore::in_memory());
     let one = std::num::NonZeroUsize::MIN;
-    let core = Core::with_stores(store, blobs, vault, clock, one).await;
+    let nothing = Arc::new(NoFailpoint);
+    let core = Core::with_stores(store, blobs, vault, clock, one, nothing).await;
     core.unwrap()
+}
+
+/// A store whose commits fail while it is told to; counts all of them.
+pub struct Flaky {
+    store: MemoryStore,
+    /// True while commits fail.
+    pub fails: std::sync::atomic::AtomicBool,
+    /// Commits that were asked for while it failed.
+    pub refused: std::sync::atomic::AtomicU32,
+}
+
+impl Flaky {
+    /// One that works.
+    pub fn new() -> Self {
+        Self {
+            store: MemoryStore::new(),
+            fails: false.into(),
+            refused: 0.into(),
+        }
+    }
+
+    /// Lets commits fail or succeed from now on.
+    pub fn set_fails(&self, fails: bool) {
+        self.fails.store(fails, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Store for Flaky {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
+        self.store.get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.store.scan(table, prefix, after, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> CommitFuture {
+        use std::sync::atomic::Ordering;
+        if !self.fails.load(Ordering::SeqCst) {
+            return self.store.commit(batch);
+        }
+        self.refused.fetch_add(1, Ordering::SeqCst);
+        let reason = "a test lets it fail".to_owned();
+        Box::pin(async { Err(StoreError::Unavailable { reason }) })
+    }
 }

@@ -1,11 +1,12 @@
 //! The fleet: enrolled devices, their open sessions, and mailboxes for those that poll.
 //!
 //! - `enrolment`: who becomes known, and what of it changes
-//! - `mailbox`: what waits for a device that polls
+//! - `pollers`, `mailbox`: devices that can't hold a stream, and what waits for each
 //! - `relocation`: a device that moves to another region
 
 mod enrolment;
 mod mailbox;
+mod pollers;
 mod relocation;
 
 use std::collections::{HashMap, HashSet};
@@ -19,15 +20,14 @@ use tributary_proto::v1::directive::Directive as Order;
 use tributary_proto::v1::{Credentials, DeviceProfile, Directive, FleetGroup};
 use tributary_proto::{DeviceId, RegionId};
 
-use self::mailbox::Mailbox;
+use self::pollers::Pollers;
 use crate::CoordinatorError;
 use crate::core::random_bytes;
+use crate::quarantine::Quarantine;
 use crate::store::{Store, Table};
 
 /// Directives that may wait for one device.
 pub const MAILBOX: usize = 16;
-/// A device that has not polled for so long is out of reach.
-const POLLER_GONE: Duration = Duration::from_secs(600);
 /// Bytes of a device's token.
 pub const TOKEN_BYTES: usize = 32;
 
@@ -93,11 +93,10 @@ struct Session {
     outbox: mpsc::Sender<Directive>,
 }
 
-#[derive(Default)]
 struct Inner {
     devices: HashMap<DeviceId, Arc<Device>>,
     sessions: HashMap<DeviceId, Session>,
-    mailboxes: HashMap<DeviceId, Mailbox>,
+    pollers: Pollers,
     reserved: HashSet<DeviceId>,
     session_count: u64,
 }
@@ -106,29 +105,42 @@ struct Inner {
 pub struct Fleet {
     store: Arc<dyn Store>,
     inner: Mutex<Inner>,
-    /// Answers to polls are numbered from here on: at random, so that no number is one that a device
-    /// got before a restart.
-    first_answer: u64,
 }
 
 impl Fleet {
-    /// Reads the enrolled devices.
+    /// Reads the enrolled devices. One whose record is damaged is set aside: it can't prove who it is,
+    /// and nobody can take its place.
     ///
     /// # Errors
-    /// When the store can't be read.
-    pub fn open(store: Arc<dyn Store>) -> Result<Self, CoordinatorError> {
-        let mut inner = Inner::default();
+    /// When the store as a whole can't be read.
+    pub fn open(store: Arc<dyn Store>, quarantine: &Quarantine) -> Result<Self, CoordinatorError> {
+        // answers to polls are numbered from a random number on, so that no number is one that a device
+        // got before a restart
+        let [a, b, c, d, e, f, g, ..] = random_bytes()?;
+        let first_answer = u64::from_be_bytes([0, a, b, c, d, e, f, g]);
+        let mut inner = Inner {
+            devices: HashMap::new(),
+            sessions: HashMap::new(),
+            pollers: Pollers::new(first_answer),
+            reserved: HashSet::new(),
+            session_count: 0,
+        };
         for row in store.records(Table::Devices, b"") {
             let (key, record) = row?;
-            let id = DeviceId::try_from(String::from_utf8_lossy(&key).into_owned())?;
-            inner.devices.insert(id, Arc::new(record.json()?));
+            let name = String::from_utf8_lossy(&key).into_owned();
+            let id = DeviceId::try_from(name.clone()).map_err(CoordinatorError::from);
+            match id.and_then(|id| Ok((id, record.json()?))) {
+                Ok((id, device)) => {
+                    inner.devices.insert(id, Arc::new(device));
+                }
+                Err(error) => {
+                    quarantine.add("device", &name, &error);
+                }
+            }
         }
-        let [a, b, c, d, e, f, g, ..] = random_bytes()?;
-        let first = [0, a, b, c, d, e, f, g];
         Ok(Self {
             store,
             inner: Mutex::new(inner),
-            first_answer: u64::from_be_bytes(first),
         })
     }
 
@@ -162,7 +174,7 @@ impl Fleet {
         let mut inner = self.lock();
         inner.session_count += 1;
         let number = inner.session_count;
-        inner.mailboxes.remove(id);
+        inner.pollers.remove(id);
         inner
             .sessions
             .insert(id.clone(), Session { number, outbox });
@@ -184,60 +196,51 @@ impl Fleet {
     /// Notes a poll of a device that got the answer with the number `received` last. Returns the number
     /// of the new answer, and what waits for the device or was in an answer that it did not get.
     pub fn poll(&self, id: &DeviceId, received: u64) -> (u64, Vec<Directive>) {
-        let mut inner = self.lock();
-        let mailbox = inner.mailboxes.entry(id.clone());
-        let mailbox = mailbox.or_insert_with(|| Mailbox::new(self.first_answer));
-        mailbox.poll(received)
+        self.lock().pollers.poll(id, received, Instant::now())
     }
 
     /// Forgets orders that a device that polls has answered.
     pub fn answered(&self, id: &DeviceId, is_answered: impl Fn(&Order) -> bool) {
-        if let Some(mailbox) = self.lock().mailboxes.get_mut(id) {
-            mailbox.answered(is_answered);
-        }
+        self.lock().pollers.answered(id, is_answered);
     }
 
-    /// True when a device that got the answer with the number `received` last has polled lately, and has
-    /// not started anew since.
+    /// True when a device that got the answer with the number `received` last polls, can be expected
+    /// back, and has not started anew since.
     pub fn is_polling(&self, id: &DeviceId, received: u64) -> bool {
         let inner = self.lock();
-        let mailbox = inner.mailboxes.get(id);
-        mailbox.is_some_and(|mailbox| mailbox.is_fresh() && !mailbox.has_restarted(received))
+        inner.pollers.is_here(id, Instant::now()) && !inner.pollers.has_restarted(id, received)
     }
 
-    /// Devices that have polled lately.
-    pub fn polling(&self) -> u64 {
-        let inner = self.lock();
-        inner
-            .mailboxes
-            .values()
-            .filter(|mailbox| mailbox.is_fresh())
-            .count() as u64
+    /// The earliest and the latest moment of a device's next poll, from now on.
+    pub fn poll_window(&self) -> (Duration, Duration) {
+        self.lock().pollers.window()
     }
 
     /// Sends a directive. False when the device has neither session nor mailbox, or does not read.
     pub fn send(&self, id: &DeviceId, directive: Directive) -> bool {
         let mut inner = self.lock();
-        if let Some(session) = inner.sessions.get(id) {
-            let sent = session.outbox.try_send(directive).is_ok();
-            if !sent {
-                inner.sessions.remove(id);
-            }
-            return sent;
+        let Some(session) = inner.sessions.get(id) else {
+            return inner.pollers.push(id, directive, Instant::now());
+        };
+        let sent = session.outbox.try_send(directive).is_ok();
+        if !sent {
+            inner.sessions.remove(id);
         }
-        let mailbox = inner.mailboxes.get_mut(id);
-        mailbox.is_some_and(|mailbox| mailbox.push(directive))
+        sent
+    }
+
+    /// True when the device holds a session, or polls and can be expected back.
+    pub fn is_reachable(&self, id: &DeviceId) -> bool {
+        let inner = self.lock();
+        inner.sessions.contains_key(id) || inner.pollers.is_here(id, Instant::now())
     }
 
     /// Reachable devices of a region that hold data of the task.
     pub fn reachable(&self, region: &RegionId, task: &str) -> Vec<DeviceId> {
         let inner = self.lock();
         // a device may hold a session and poll: it is there once
-        let polling = inner
-            .mailboxes
-            .iter()
-            .filter(|(id, mailbox)| mailbox.is_fresh() && !inner.sessions.contains_key(*id))
-            .map(|(id, _)| id);
+        let polling = inner.pollers.here(Instant::now());
+        let polling = polling.filter(|id| !inner.sessions.contains_key(*id));
         let reachable = inner.sessions.keys().chain(polling);
         reachable
             .filter(|id| {
@@ -276,15 +279,18 @@ impl Fleet {
         self.lock().devices.get(id).cloned()
     }
 
-    /// Counts by region and profile, sorted.
+    /// Counts by region and profile, sorted. A device that polls is connected as long as it can be
+    /// expected back.
     pub fn groups(&self) -> Vec<FleetGroup> {
         let inner = self.lock();
+        let now = Instant::now();
         let mut groups = std::collections::BTreeMap::<(String, String), (u64, u64)>::new();
         for (id, device) in &inner.devices {
             let key = (device.region.to_string(), device.profile.name.clone());
             let group = groups.entry(key).or_default();
             group.0 += 1;
-            group.1 += u64::from(inner.sessions.contains_key(id));
+            let is_here = inner.sessions.contains_key(id) || inner.pollers.is_here(id, now);
+            group.1 += u64::from(is_here);
         }
         let wire = |((region, profile), (enrolled, connected))| FleetGroup {
             region,

@@ -19,26 +19,32 @@
 //! | [`telemetry`] | counters and the admin page |
 //! | [`store`] | durable metadata: atomic compare-and-swap batches over a closed list of tables |
 //! | [`blob`] | content-addressed bytes: weights, partial sums, builds |
-//! | [`clock`] | time as an argument |
+//! | [`clock`], `service_time` | time as an argument; the time that deadlines are measured in |
+//! | [`quarantine`] | what is set aside because its records are damaged |
+//! | [`failpoint`], `backoff` | failures that tests ask for; trying again after others |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod backoff;
 pub mod blob;
 pub mod clock;
 mod core;
 pub mod engine;
 pub mod epoch;
 mod error;
+pub mod failpoint;
 #[cfg(test)]
 mod fixtures;
 pub mod fleet;
 pub mod ledger;
 pub mod monitor;
+pub mod quarantine;
 pub mod registry;
 pub mod run;
 pub mod server;
 pub mod service;
+mod service_time;
 pub mod spec;
 pub mod store;
 pub mod telemetry;

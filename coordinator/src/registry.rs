@@ -10,8 +10,9 @@ use tributary_proto::v1::{Build, Model};
 
 use crate::CoordinatorError;
 use crate::blob::BlobStore;
+use crate::quarantine::Quarantine;
 use crate::store::key::Key;
-use crate::store::{Batch, Expect, Store, Table};
+use crate::store::{Batch, Expect, Row, Store, StoreError, Table};
 
 /// What is kept of a model version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,7 +176,8 @@ impl Registry {
     pub fn models(&self, limit: usize) -> Result<Vec<ModelRecord>, CoordinatorError> {
         let mut models = Vec::new();
         for row in self.store.records(Table::Models, b"") {
-            models.push(row?.1.json::<ModelRecord>()?);
+            // a damaged record was named when the coordinator started
+            models.extend(row?.1.json::<ModelRecord>());
         }
         models.sort_by_key(|model| std::cmp::Reverse((model.created_ms, model.round)));
         models.truncate(limit);
@@ -211,20 +213,37 @@ impl Registry {
     }
 
     /// Deletes the blobs that neither a record nor `others` names: versions and builds that were
-    /// never published.
+    /// never published. Damaged records are set aside; while anything is, nothing is deleted.
     ///
     /// # Errors
-    /// When a store can't be read or written.
+    /// When a store as a whole can't be read or written.
     pub async fn sweep(
         &self,
         others: impl Iterator<Item = Digest>,
+        quarantine: &Quarantine,
     ) -> Result<(), CoordinatorError> {
         let mut named: HashSet<Digest> = others.collect();
+        let mut note =
+            |kind: &'static str, row: Row, digest: Result<Digest, StoreError>| match digest {
+                Ok(digest) => drop(named.insert(digest)),
+                Err(error) => {
+                    let name = String::from_utf8_lossy(&row.0).into_owned();
+                    quarantine.add(kind, &name, &error.into());
+                }
+            };
         for row in self.store.records(Table::Models, b"") {
-            named.insert(row?.1.json::<ModelRecord>()?.digest);
+            let row = row?;
+            let digest = row.1.json::<ModelRecord>().map(|record| record.digest);
+            note("model", row, digest);
         }
         for row in self.store.records(Table::Builds, b"") {
-            named.insert(row?.1.json::<BuildRecord>()?.digest);
+            let row = row?;
+            let digest = row.1.json::<BuildRecord>().map(|record| record.digest);
+            note("build", row, digest);
+        }
+        if !quarantine.is_empty() {
+            tracing::warn!("blobs without a record are kept: damaged records may have named them");
+            return Ok(());
         }
         let removed = self.blobs.keep_only(&named).await?;
         tracing::debug!(removed, "swept models and builds");

@@ -1,5 +1,6 @@
 //! Opening a data folder and serving it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -15,9 +16,10 @@ use tributary_proto::v1::enrolment_service_server::EnrolmentServiceServer;
 use tributary_proto::v1::orchestration_service_server::OrchestrationServiceServer;
 use tributary_proto::v1::transfer_service_server::TransferServiceServer;
 
-use crate::clock::SystemClock;
+use crate::clock::{SharedClock, SystemClock};
 use crate::core::Core;
 use crate::error::CoordinatorError;
+use crate::failpoint::{NoFailpoint, SharedFailpoint};
 use crate::service::{Control, Enrolment, Orchestration, Transfer};
 use crate::store::EngineKind;
 use crate::telemetry::admin;
@@ -35,7 +37,7 @@ const MAX_IMPORT: usize = 256 * 1024 * 1024;
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// Where to serve what.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ServerConfig {
     /// The data folder; made when it is not there.
     pub data: PathBuf,
@@ -49,6 +51,23 @@ pub struct ServerConfig {
     /// The engine that holds the metadata. `None` takes what the folder holds, and
     /// [`crate::store::DEFAULT_ENGINE`] for a new one.
     pub engine: Option<EngineKind>,
+    /// The time.
+    pub clock: SharedClock,
+    /// Where a test can make the coordinator fail.
+    pub failpoint: SharedFailpoint,
+}
+
+impl fmt::Debug for ServerConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ServerConfig")
+            .field("data", &self.data)
+            .field("listen", &self.listen)
+            .field("admin", &self.admin)
+            .field("sum_threads", &self.sum_threads)
+            .field("engine", &self.engine)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ServerConfig {
@@ -60,6 +79,8 @@ impl ServerConfig {
             admin: None,
             sum_threads: NonZeroUsize::MIN,
             engine: None,
+            clock: Arc::new(SystemClock::new()),
+            failpoint: Arc::new(NoFailpoint),
         }
     }
 }
@@ -123,14 +144,11 @@ impl Server {
             folder: folder.clone(),
             source,
         };
-        let core = Core::open(
-            &config.data,
-            config.engine,
-            Arc::new(SystemClock),
-            config.sum_threads,
-        )
-        .await
-        .map_err(open)?;
+        let (clock, failpoint) = (config.clock, config.failpoint);
+        let threads = config.sum_threads;
+        let core = Core::open(&config.data, config.engine, clock, threads, failpoint)
+            .await
+            .map_err(open)?;
         crate::run::recover_runs(&core).await.map_err(open)?;
         crate::monitor::recover(&core).await.map_err(open)?;
         let stop = CancellationToken::new();
@@ -147,6 +165,8 @@ impl Server {
         if let Some(listener) = admin_listener {
             server.serve_admin(listener);
         }
+        let keeping = crate::service_time::keep(server.core.clone(), server.stop.clone());
+        server.tasks.push(tokio::spawn(keeping));
         server.core.telemetry.set_ready(true);
         tracing::info!(listen = %server.listen, admin = ?server.admin, "serving");
         Ok(server)
@@ -186,7 +206,8 @@ impl Server {
     }
 
     fn serve_admin(&mut self, listener: TcpListener) {
-        let router = admin(self.core.telemetry.clone());
+        let quarantine = self.core.quarantine.clone();
+        let router = admin(self.core.telemetry.clone(), quarantine);
         let stopped = self.stop.clone().cancelled_owned();
         self.tasks.push(tokio::spawn(async move {
             let served = axum::serve(listener, router)

@@ -13,6 +13,8 @@ use axum::routing::get;
 use tributary_model::Digest;
 use tributary_proto::v1::RejectReason;
 
+use crate::quarantine::Quarantine;
+
 /// Counters of one coordinator.
 #[derive(Default)]
 pub struct Telemetry {
@@ -132,8 +134,8 @@ impl Telemetry {
     }
 }
 
-/// The admin page's routes.
-pub fn admin(telemetry: Arc<Telemetry>) -> Router {
+/// The admin page's routes. `/readyz` names what is set aside; everything else serves, so it says ok.
+pub fn admin(telemetry: Arc<Telemetry>, quarantine: Arc<Quarantine>) -> Router {
     let ready = telemetry.clone();
     Router::new()
         .route("/metrics", get(move || async move { telemetry.render() }))
@@ -146,7 +148,7 @@ pub fn admin(telemetry: Arc<Telemetry>) -> Router {
                         StatusCode::SERVICE_UNAVAILABLE,
                         format!("not ready: {reason}\n"),
                     ),
-                    (None, true) => (StatusCode::OK, "ok\n".to_owned()),
+                    (None, true) => (StatusCode::OK, format!("ok\n{}", quarantine.page())),
                     (None, false) => (
                         StatusCode::SERVICE_UNAVAILABLE,
                         "not ready: still recovering or stopping\n".to_owned(),

@@ -12,6 +12,7 @@ use crate::agent::Core;
 use crate::compute::Workbench;
 use crate::conduct::{Decision, Workload};
 use crate::data::Purpose;
+use crate::drop_reason::drop_reason;
 use crate::library::LoadedModel;
 use crate::memory::RunState;
 use crate::plan::LocalPlan;
@@ -172,8 +173,8 @@ impl Core {
         }
         memory.finished = Some((origin, finished));
         // the tally has it as refused or expired
-        if let Some(reason) = delivery.gives_back() {
-            self.give_back(order, reason);
+        if let Some(abandoned) = delivery.gives_back() {
+            self.give_back(order, &abandoned);
         }
     }
 
@@ -204,15 +205,16 @@ impl Core {
     fn abandon(&self, order: &Assignment, abandoned: &Abandoned) {
         self.step('!');
         self.environment.tally.count("abandoned", abandoned.because);
-        self.give_back(order, abandoned.reason);
+        self.give_back(order, abandoned);
     }
 
     /// Tells the coordinator that nothing more comes for an assignment.
-    fn give_back(&self, order: &Assignment, reason: &str) {
+    fn give_back(&self, order: &Assignment, abandoned: &Abandoned) {
         self.tell(Event::AssignmentAbandoned(AssignmentAbandoned {
             run_id: order.run_id.clone(),
             round: order.round,
-            reason: reason.to_owned(),
+            reason: abandoned.reason.to_owned(),
+            kind: drop_reason(abandoned).into(),
         }));
     }
 

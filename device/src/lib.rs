@@ -10,7 +10,7 @@
 //! - [`agent`]: the device itself, [`environment`]: what many agents of a process share
 //! - [`connections`], [`backoff`], [`outbox`], `session`: holding a stream or polling
 //! - `download`, `upload`: moving models and updates, resumable
-//! - `assignment`, `work`: obeying orders; [`compute`], [`library`]: a bounded pool and its models
+//! - `assignment`, `work`, `drop_reason`: obeying orders, and why one is given back; [`compute`], [`library`]: a bounded pool and its models
 //! - [`participation`], [`record`], [`file_record`], `turns`, [`clock`]: how often it takes part
 //! - `plan`, `privacy`, `local`, `payload`, `encode`, [`training`]: from an assignment to the encoded update
 //! - [`memory`], [`file_memory`], `personal`: what stays on the device from round to round
@@ -29,6 +29,7 @@ pub mod conduct;
 pub mod connections;
 pub mod data;
 mod download;
+mod drop_reason;
 mod encode;
 pub mod environment;
 pub mod file_memory;

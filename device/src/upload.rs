@@ -15,7 +15,7 @@ use tributary_proto::v1::{
 };
 
 use crate::agent::Core;
-use crate::assignment::Abandoned;
+use crate::assignment::{Abandoned, failed};
 use crate::backoff::Backoff;
 use crate::training::EncodedUpdate;
 use crate::turns::Pass;
@@ -41,9 +41,9 @@ pub(crate) enum Delivery {
 }
 
 impl Delivery {
-    /// The word with which the assignment is given back, so that its round does not wait for an
-    /// update that will not come; `None` when the round waits no longer, or has the update.
-    pub(crate) fn gives_back(&self) -> Option<&'static str> {
+    /// Why the assignment is given back, so that its round does not wait for an update that will not
+    /// come; `None` when the round waits no longer, or has the update.
+    pub(crate) fn gives_back(&self) -> Option<Abandoned> {
         match self {
             Self::Counted(_) | Self::CountedOtherwise => None,
             Self::Refused(
@@ -53,9 +53,12 @@ impl Delivery {
                 | RejectReason::LeaseExpired
                 | RejectReason::NotAssigned,
             ) => None,
-            Self::Refused(_) => Some("failed"),
-            Self::Expired => Some("slow"),
-            Self::Barred(abandoned) => Some(abandoned.reason),
+            Self::Refused(_) => Some(failed("refused")),
+            Self::Expired => Some(Abandoned {
+                reason: "slow",
+                because: "expired",
+            }),
+            Self::Barred(abandoned) => Some(*abandoned),
         }
     }
 }

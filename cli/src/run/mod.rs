@@ -38,7 +38,7 @@ Examples:
   tributary run watch RUN --format json               one event per line
 
 It goes on when the coordinator restarts. The exit code tells how the run ended: 0 completed,
-1 failed, 5 stopped.";
+1 failed, 5 stopped, 141 standard output was closed (`| head`) before the end.";
 
 const STOP: &str = "\
 Examples:

@@ -4,7 +4,7 @@ use crate::output::{
     Align, Cell, Palette, Table, Tone, age, bytes, count, decimal, printable, short_digest,
 };
 use crate::privacy::{epsilon, epsilon_cell, statement};
-use crate::view::{RoundView, RunSummary, RunView};
+use crate::view::{DropView, RoundView, RunSummary, RunView};
 
 /// `run ls`.
 pub fn list(runs: &[RunSummary], colours: Palette) -> String {
@@ -54,6 +54,9 @@ pub fn page(view: &RunView, rounds: usize, colours: Palette) -> String {
     );
     line("contributions", contributions(run));
     line("privacy", statement(&run.privacy, colours));
+    if !run.drops.is_empty() {
+        line("dropped", drops(&run.drops));
+    }
     if !run.drift.is_empty() {
         line("because of", format!("drift {}", printable(&run.drift)));
     }
@@ -116,7 +119,7 @@ pub fn round_line(round: &RoundView, rounds: u32, colours: Palette) -> String {
 pub fn tone(state: &str) -> Tone {
     match state {
         "completed" => Tone::Good,
-        "failed" => Tone::Bad,
+        "failed" | "quarantined" => Tone::Bad,
         "stopped" => Tone::Warn,
         _ => Tone::Accent,
     }
@@ -139,6 +142,15 @@ fn contributions(run: &RunSummary) -> String {
         "" => count(run.contributions_total),
         by_region => format!("{} ({by_region})", count(run.contributions_total)),
     }
+}
+
+/// Why assignments came to nothing: `model mismatch 8, expired 2`.
+fn drops(drops: &[DropView]) -> String {
+    let one = |drop: &DropView| {
+        let reason = drop.reason.replace('_', " ");
+        format!("{} {}", printable(&reason), count(drop.count))
+    };
+    drops.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn round_table(rounds: &[RoundView], colours: Palette) -> String {
@@ -172,10 +184,19 @@ fn round_table(rounds: &[RoundView], colours: Palette) -> String {
             decimal(round.clip.into()).into(),
             epsilon_cell(&round.privacy),
             short_digest(&round.model_version).into(),
-            round.reason.as_str().into(),
+            remark(round).into(),
         ]);
     }
     table.render(colours, "no rounds yet")
+}
+
+/// What a round's row says at its end: why it was given up, and why assignments came to nothing.
+fn remark(round: &RoundView) -> String {
+    match (round.reason.as_str(), drops(&round.drops).as_str()) {
+        (reason, "") => reason.to_owned(),
+        ("", drops) => format!("dropped: {drops}"),
+        (reason, drops) => format!("{reason} (dropped: {drops})"),
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tributary_proto::v1::{GetRunRequest, WatchRequest, WatchResponse};
 use super::show;
 use crate::client::{Coordinator, is_unreachable};
 use crate::drift::window_line;
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::output::{Output, Tone, printable};
 use crate::view::{BuildView, RoundView, RunSummary, RunView, WindowView};
 
@@ -51,23 +51,10 @@ pub async fn watch(
         printed: BTreeSet::new(),
         last: None,
     };
-    let mut away: Option<(Instant, Duration)> = None;
-    loop {
-        let status = match watcher.follow(&mut away).await? {
-            Followed::Ended(exit) => return Ok(exit),
-            Followed::Lost(status) => status,
-        };
-        // the first contact must succeed: a wrong address should not wait for minutes
-        if !is_unreachable(&status) || watcher.last.is_none() {
-            return Err(coordinator.failure(&status).into());
-        }
-        let (since, pause) = away.unwrap_or((Instant::now(), PAUSES.0));
-        if since.elapsed() > patience {
-            return Err(coordinator.failure(&status).into());
-        }
-        watcher.bar.set_message("waiting for the coordinator");
-        tokio::time::sleep(pause).await;
-        away = Some((since, (pause * 2).min(PAUSES.1)));
+    match watcher.until_the_end(patience).await {
+        // whoever stopped reading did not see how the run ended
+        Err(error) if exit::is_broken_pipe(&error) => Ok(Exit::Unread),
+        ended => ended,
     }
 }
 
@@ -81,11 +68,37 @@ struct Watcher<'a> {
     run_id: &'a str,
     output: Output,
     bar: ProgressBar,
-    printed: BTreeSet<u32>,
+    /// Rounds that were printed, with their attempts: a round that is published after an attempt was
+    /// given up is two lines.
+    printed: BTreeSet<(u32, u32)>,
     last: Option<RunSummary>,
 }
 
 impl Watcher<'_> {
+    /// Follows through restarts of the coordinator.
+    async fn until_the_end(&mut self, patience: Duration) -> Result<Exit> {
+        let mut away: Option<(Instant, Duration)> = None;
+        loop {
+            let status = match self.follow(&mut away).await? {
+                Followed::Ended(exit) => return Ok(exit),
+                Followed::Lost(status) => status,
+            };
+            // the first contact must succeed: a wrong address should not wait for minutes
+            let fell_behind = status.code() == tonic::Code::DataLoss;
+            let comes_back = is_unreachable(&status) || fell_behind;
+            if !comes_back || self.last.is_none() {
+                return Err(self.coordinator.failure(&status).into());
+            }
+            let (since, pause) = away.unwrap_or((Instant::now(), PAUSES.0));
+            if since.elapsed() > patience {
+                return Err(self.coordinator.failure(&status).into());
+            }
+            self.bar.set_message("waiting for the coordinator");
+            tokio::time::sleep(pause).await;
+            away = Some((since, (pause * 2).min(PAUSES.1)));
+        }
+    }
+
     /// Follows over one connection. `away` is cleared once the coordinator answers.
     async fn follow(&mut self, away: &mut Option<(Instant, Duration)>) -> Result<Followed> {
         let request = WatchRequest {
@@ -177,7 +190,7 @@ impl Watcher<'_> {
     }
 
     fn round(&mut self, round: &RoundView, rounds: u32) -> Result<()> {
-        if !round.has_ended() || !self.printed.insert(round.round) {
+        if !round.has_ended() || !self.printed.insert((round.round, round.attempt)) {
             return Ok(());
         }
         self.print(&Line::Round(round), |colours| {

@@ -13,7 +13,7 @@ pub use drift::{DriftView, MonitorView, WindowView};
 pub use model::{BuildView, ModelView};
 pub use plan::{AccountantView, PlanView};
 pub use privacy::{AccountView, PrivacyView, RegionSpendView, Spend};
-pub use run::{RoundView, RunSummary, RunView};
+pub use run::{DropView, RoundView, RunSummary, RunView};
 
 /// `fleet ls`: devices by region and profile.
 #[derive(Debug, Serialize)]

@@ -14,7 +14,7 @@ pub struct RunSummary {
     pub name: String,
     /// The task.
     pub task: String,
-    /// `running`, `completed`, `stopped` or `failed`.
+    /// `running`, `completed`, `stopped`, `failed` or `quarantined`.
     pub state: &'static str,
     /// What the open round is doing; empty when none is open.
     pub phase: String,
@@ -38,6 +38,17 @@ pub struct RunSummary {
     pub drift: String,
     /// How it learns: algorithm, personalisation, aggregation, codec.
     pub method: String,
+    /// Assignments that came to nothing, by reason, over all rounds.
+    pub drops: Vec<DropView>,
+}
+
+/// Assignments that came to nothing for one reason.
+#[derive(Debug, Clone, Serialize)]
+pub struct DropView {
+    /// The reason as a word, for example `model_mismatch`.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
 }
 
 /// `run show`: a run with its rounds.
@@ -86,6 +97,10 @@ pub struct RoundView {
     pub reason: String,
     /// By region.
     pub regions: Vec<RegionView>,
+    /// Assignments that came to nothing, by reason.
+    pub drops: Vec<DropView>,
+    /// The attempt at this round, from 1; 0 from older coordinators.
+    pub attempt: u32,
 }
 
 impl RoundView {
@@ -103,6 +118,7 @@ fn state_name(state: RunState) -> &'static str {
         RunState::Completed => "completed",
         RunState::Stopped => "stopped",
         RunState::Failed => "failed",
+        RunState::Quarantined => "quarantined",
     }
 }
 
@@ -124,6 +140,7 @@ impl From<v1::Run> for RunSummary {
             started_unix_ms: run.started_unix_ms,
             drift: run.drift_id,
             method: run.method,
+            drops: drops(&run.drops),
         }
     }
 }
@@ -142,6 +159,8 @@ impl From<v1::Round> for RoundView {
             privacy: round.privacy.into(),
             clip: round.clip,
             reason: round.reason,
+            drops: drops(&round.drops),
+            attempt: round.attempt,
             regions: regions(round.regions),
         }
     }
@@ -154,6 +173,21 @@ impl From<v1::GetRunResponse> for RunView {
             round_log: answer.rounds.into_iter().map(RoundView::from).collect(),
         }
     }
+}
+
+fn drops(counts: &[v1::DropCount]) -> Vec<DropView> {
+    let word = |reason: v1::DropReason| match reason {
+        v1::DropReason::Unspecified => "not_stated".to_owned(),
+        reason => reason
+            .as_str_name()
+            .trim_start_matches("DROP_REASON_")
+            .to_lowercase(),
+    };
+    let view = |one: &v1::DropCount| DropView {
+        reason: word(one.reason()),
+        count: one.count,
+    };
+    counts.iter().map(view).collect()
 }
 
 fn regions(counts: Vec<v1::RegionCount>) -> Vec<RegionView> {

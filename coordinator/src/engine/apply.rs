@@ -3,50 +3,12 @@
 use tributary_proto::DeviceId;
 
 use super::{
-    AssignmentState, Effect, Event, Lease, Phase, RoundRecord, RoundState, RunState, RunStatus,
-    Segment,
+    AssignmentState, DropReason, Effect, Event, Lease, Phase, Reject, RoundRecord, RoundState,
+    RunState, RunStatus, Segment,
 };
 
-/// Attempts at one round before the run fails.
+/// Attempts at one round, that taught nothing about who can't be relied on, before the run fails.
 pub const MAX_ATTEMPTS: u32 = 5;
-
-/// Why an event or an upload does not fit the state. Expected, counted, told to the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Reject {
-    /// The run is over.
-    #[error("the run is over: wait for the next assignment")]
-    RunOver,
-    /// Another round is open.
-    #[error("this round is not open: drop the update and wait for the next assignment")]
-    WrongRound,
-    /// The round is in another phase.
-    #[error("the round does not collect any more: wait for the next assignment")]
-    WrongPhase,
-    /// The device holds no assignment.
-    #[error("the device holds no assignment in this round: wait for one")]
-    NotAssigned,
-    /// The lease has ended.
-    #[error("the lease has expired: drop the update and wait for the next assignment")]
-    LeaseExpired,
-    /// The device is counted already.
-    #[error("the device is counted in this round already: nothing is left to do")]
-    Duplicate,
-    /// The round has all that it wants.
-    #[error("the round has all the contributions it wants: drop the update")]
-    GoalMet,
-    /// The contribution could not be made durable.
-    #[error("the coordinator could not store the update: send it again")]
-    Interrupted,
-    /// The round's buffer is full or not open yet; the update fits the next.
-    #[error("the next buffer is about to open: send the update again in a moment")]
-    BetweenBuffers,
-    /// The folder is older than what devices have seen.
-    #[error("the coordinator has lost a part of its past and stopped: keep the update")]
-    Halted,
-    /// Fewer contributions than the minimum.
-    #[error("the round has fewer contributions than its minimum")]
-    BelowMinimum,
-}
 
 impl RunState {
     /// Whether a fact fits the state.
@@ -67,7 +29,7 @@ impl RunState {
                     Err(Reject::NotAssigned)
                 }
             }
-            Event::Dropped { round, devices } => {
+            Event::Dropped { round, devices, .. } => {
                 self.expects(*round, Phase::Collecting)?;
                 let known = |device| self.round.leases.contains_key(device);
                 if devices.iter().all(known) {
@@ -130,7 +92,9 @@ impl RunState {
                 self.round.worst_pico_rho = worst;
                 self.selected(devices, *lease_until_ms, *complete)
             }
-            Event::Dropped { devices, .. } => self.dropped(devices),
+            Event::Dropped {
+                devices, reason, ..
+            } => self.dropped(devices, *reason),
             Event::Sealed { segment, .. } => self.sealed(segment),
             Event::Closed { .. } => {
                 self.round.phase = Phase::Sealing;
@@ -226,12 +190,15 @@ impl RunState {
         vec![Effect::Offer(self.round.leases.keys().cloned().collect())]
     }
 
-    fn dropped(&mut self, devices: &[DeviceId]) -> Vec<Effect> {
+    fn dropped(&mut self, devices: &[DeviceId], reason: DropReason) -> Vec<Effect> {
         for device in devices {
-            if let Some(lease) = self.round.leases.get_mut(device)
-                && lease.state == AssignmentState::Waiting
-            {
+            let Some(lease) = self.round.leases.get_mut(device) else {
+                continue;
+            };
+            if lease.state == AssignmentState::Waiting {
                 lease.state = AssignmentState::Dropped;
+                *self.round.drops.entry(reason).or_default() += 1;
+                self.round.learned |= self.push_back(device, reason);
             }
         }
         Vec::new()
@@ -312,16 +279,18 @@ impl RunState {
         self.count_contributors(false);
         let spent = self.worst_so_far();
         self.record(None, 0, reason.to_owned(), spent);
-        if self.round.attempt >= MAX_ATTEMPTS {
+        let fruitless = self.round.fruitless + u32::from(!self.round.learned);
+        if fruitless >= MAX_ATTEMPTS {
             let why = format!(
-                "round {} was given up {MAX_ATTEMPTS} times, the last time because {reason}",
-                self.round.number
+                "round {} was given up {} times, the last time because {reason}",
+                self.round.number, self.round.attempt
             );
             self.status = RunStatus::Failed(why);
             return vec![Effect::Discard(self.last_digests()), Effect::Finish];
         }
         let discard = Effect::Discard(self.segment_digests());
-        self.round = RoundState::open(self.round.number, self.round.attempt + 1);
+        let next = RoundState::open(self.round.number, self.round.attempt + 1);
+        self.round = RoundState { fruitless, ..next };
         vec![discard, Effect::Select]
     }
 
@@ -334,6 +303,10 @@ impl RunState {
 
     /// Counts the contributors of the open round; under local noise they were when they were asked.
     fn count_contributors(&mut self, published: bool) {
+        if published {
+            let counted: Vec<DeviceId> = self.round.contributors().cloned().collect();
+            counted.iter().for_each(|device| self.forgive(device));
+        }
         if self.spec.privacy.is_charged_when_asked() {
             return;
         }
@@ -393,6 +366,7 @@ impl RunState {
             reason,
             worst_pico_rho,
             clip: self.clip(),
+            drops: self.round.drops.clone(),
         });
     }
 }

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use tributary_model::Digest;
 use tributary_proto::DeviceId;
 
+use super::DropReason;
+
 /// One device's order in a round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assigned {
@@ -54,7 +56,7 @@ pub enum Event {
         round: u32,
         /// The devices.
         devices: Vec<Assigned>,
-        /// When their leases end, in milliseconds since 1970.
+        /// When their leases end, in milliseconds of service time.
         lease_until_ms: u64,
         /// True on the last part of a selection.
         complete: bool,
@@ -69,6 +71,9 @@ pub enum Event {
         round: u32,
         /// The devices.
         devices: Vec<DeviceId>,
+        /// Why; under privacy not stated where their data may be behind it.
+        #[serde(default)]
+        reason: DropReason,
     },
     /// A partial sum is durable; its contributors are counted.
     Sealed {

@@ -17,16 +17,19 @@
 
 mod admit;
 mod apply;
+mod drop_reason;
 mod event;
+mod participation;
+mod reject;
 mod select;
 mod state;
 
-pub use apply::Reject;
+pub use drop_reason::DropReason;
 pub use event::{Assigned, CloseReason, Effect, Event, Segment};
+pub use participation::{LONGEST_HOLD, Participation, Standing};
+pub use reject::Reject;
 pub use select::{Candidate, select};
-pub use state::{
-    AssignmentState, Lease, Participation, Phase, RoundRecord, RoundState, RunState, RunStatus,
-};
+pub use state::{AssignmentState, Lease, Phase, RoundRecord, RoundState, RunState, RunStatus};
 
 #[cfg(test)]
 mod buffer_tests;
@@ -34,5 +37,7 @@ mod buffer_tests;
 mod limit_tests;
 #[cfg(test)]
 mod model_test;
+#[cfg(test)]
+mod setback_tests;
 #[cfg(test)]
 mod tests;

@@ -57,6 +57,12 @@ struct Expected {
     counted: BTreeSet<usize>,
     /// Contributors of each published round.
     published: Vec<BTreeSet<usize>>,
+    /// Times in a row that each device was asked in vain.
+    setbacks: BTreeMap<usize, u32>,
+    /// Whether this attempt pushed back a device in good standing, and attempts at the round that did
+    /// not.
+    learned: bool,
+    fruitless: u32,
     charged: u32,
     /// Whether the last step was accepted.
     accepted: bool,
@@ -75,7 +81,7 @@ impl Expected {
             Event::Selected { round, devices, .. } => {
                 at(round, Stage::Selecting) && devices.iter().all(|one| one.region < 2)
             }
-            Event::Dropped { round, devices } => {
+            Event::Dropped { round, devices, .. } => {
                 let known = |id| self.assigned.contains(&number(id));
                 at(round, Stage::Collecting) && devices.iter().all(known)
             }
@@ -105,6 +111,10 @@ impl Expected {
         self.since.clear();
         self.dropped.clear();
         self.counted.clear();
+        self.learned = false;
+        if attempt == 1 {
+            self.fruitless = 0;
+        }
     }
 
     /// Devices still at work when the next round opens: asked, not answered, not too late.
@@ -139,7 +149,13 @@ impl Expected {
             Event::Dropped { devices, .. } => {
                 let silent = devices.iter().map(number);
                 let silent = silent.filter(|device| !self.counted.contains(device));
-                self.dropped.extend(silent.collect::<Vec<_>>());
+                for device in silent.collect::<Vec<_>>() {
+                    if self.dropped.insert(device) {
+                        let setbacks = self.setbacks.entry(device).or_default();
+                        *setbacks += 1;
+                        self.learned |= *setbacks == 1;
+                    }
+                }
             }
             Event::Sealed { segment, .. } => {
                 self.counted.extend(segment.contributors.iter().map(number));
@@ -151,17 +167,22 @@ impl Expected {
             }
             Event::Published { .. } => {
                 self.published.push(self.counted.clone());
+                self.setbacks
+                    .retain(|device, _| !self.counted.contains(device));
                 self.publish();
                 if self.published.len() == ROUNDS as usize {
                     self.stage = Stage::Over;
                 }
             }
-            Event::Aborted { .. } if self.attempt < ATTEMPTS => {
-                self.begin(self.round, self.attempt + 1);
+            Event::Aborted { .. } => {
+                self.fruitless += u32::from(!self.learned);
+                if self.fruitless < ATTEMPTS {
+                    self.begin(self.round, self.attempt + 1);
+                } else {
+                    self.stage = Stage::Over;
+                }
             }
-            Event::Aborted { .. } | Event::Stopped | Event::Failed { .. } => {
-                self.stage = Stage::Over;
-            }
+            Event::Stopped | Event::Failed { .. } => self.stage = Stage::Over,
         }
     }
 }
@@ -170,6 +191,7 @@ fn drop_nobody(round: u32) -> Just<Event> {
     Just(Event::Dropped {
         round,
         devices: Vec::new(),
+        reason: DropReason::NotStated,
     })
 }
 
@@ -199,9 +221,14 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
             complete,
             worst_pico_rho: 0,
         });
-    let drop = (round.clone(), devices(3)).prop_map(|(round, numbers)| Event::Dropped {
-        round,
-        devices: numbers.into_iter().map(device).collect(),
+    let reasons = prop::sample::select(&DropReason::ALL[..]);
+    let drop = (round.clone(), devices(3), reasons).prop_map(|(round, numbers, reason)| {
+        let devices = numbers.into_iter().map(device).collect();
+        Event::Dropped {
+            round,
+            devices,
+            reason,
+        }
     });
     // most segments are made of one region's devices, so that they fit now and then
     let seal = (
@@ -286,6 +313,9 @@ impl ReferenceStateMachine for Reference {
             assigned: BTreeSet::new(),
             counted: BTreeSet::new(),
             published: Vec::new(),
+            setbacks: BTreeMap::new(),
+            learned: false,
+            fruitless: 0,
             charged: 0,
             accepted: true,
             log: Vec::new(),
@@ -399,6 +429,10 @@ impl StateMachineTest for Engine {
                 seen as usize, rounds,
                 "invariant 2: published with all contributors"
             );
+            let setbacks = run.participations.get(&device(index));
+            let setbacks = setbacks.map_or(0, |past| past.setbacks);
+            let expected = expected.setbacks.get(&index).copied().unwrap_or(0);
+            assert_eq!(setbacks, expected, "asked in vain, device {index}");
         }
         let published = run
             .history

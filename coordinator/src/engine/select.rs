@@ -4,6 +4,8 @@ use sha2::{Digest as _, Sha256};
 use tributary_model::Personalisation;
 use tributary_proto::DeviceId;
 
+#[cfg(doc)]
+use super::Standing;
 use super::{Assigned, RunState};
 
 /// A device that could take part in the open round.
@@ -15,11 +17,22 @@ pub struct Candidate {
     pub region: usize,
 }
 
+/// Candidates of one region, best first, by how much they are to be relied on.
+#[derive(Default)]
+struct Pool<'c> {
+    /// [`Standing::Good`], [`Standing::OnTrial`], [`Standing::Held`].
+    by_standing: [Vec<(u32, [u8; 32], &'c DeviceId)>; 3],
+}
+
 /// Chooses the devices of the open round: `state.to_select()` of the candidates that may take part,
 /// split over the regions in proportion to their candidates (largest remainder). Within a region
 /// those come first that were in the fewest rounds, so that participations last as long as they
 /// can, and among equals by the rank SHA-256(key, round, attempt, device). FLTrust's device comes
 /// before all others. Neither the order of the candidates nor their arrival plays a part.
+///
+/// Devices that were asked in vain come after those that were not. Half of the over-selection,
+/// rounded up, tries some of them again whose hold is over, so that the goal is met even if all of
+/// these fail; more of them are asked only where there is nobody else.
 ///
 /// With regional heads under privacy all regions get the same number: how many come is private, so
 /// each head is divided by an equal part of the cohort.
@@ -30,44 +43,79 @@ pub fn select(state: &RunState, candidates: &[Candidate]) -> Vec<Assigned> {
         trusted == Some(&candidate.device) && state.may_participate(&candidate.device)
     };
     let first = candidates.iter().find(is_trusted).filter(|_| total > 0);
-    let mut by_region: Vec<Vec<(u32, [u8; 32], &DeviceId)>> =
-        vec![Vec::new(); state.spec.regions.len()];
+    let mut pools: Vec<Pool<'_>> = Vec::new();
+    pools.resize_with(state.spec.regions.len(), Pool::default);
     for candidate in candidates {
         let device = &candidate.device;
         if trusted != Some(device) && state.may_participate(device) {
-            let past = state.participations.get(device).map_or(0, |past| {
-                // what it gave to an earlier attempt at this round costs it nothing more
-                let again = past.last_round == state.round.number;
-                past.count + past.given_up - u32::from(again && past.given_up > 0)
-            });
-            by_region[candidate.region].push((past, rank(state, device), device));
+            let ranked = (rounds_taken(state, device), rank(state, device), device);
+            let standing = state.standing(device) as usize;
+            pools[candidate.region].by_standing[standing].push(ranked);
         }
     }
-    let sizes: Vec<usize> = by_region.iter().map(Vec::len).collect();
     let left = total - usize::from(first.is_some());
-    let heads = matches!(
-        state.spec.training.personalisation,
-        Some(Personalisation::RegionHeads { .. })
-    );
-    let quotas = if heads && state.spec.privacy.mode.has_noise() {
-        equal_quotas(&sizes, left)
-    } else {
-        quotas(&sizes, left)
-    };
     let mut chosen = Vec::with_capacity(total);
     chosen.extend(first.map(|trusted| Assigned {
         device: trusted.device.clone(),
         region: trusted.region,
     }));
-    for (region, (devices, quota)) in by_region.iter_mut().zip(quotas).enumerate() {
-        devices.sort_unstable();
-        let first = devices.iter().take(quota);
-        chosen.extend(first.map(|(_, _, device)| Assigned {
-            device: (*device).clone(),
-            region,
-        }));
+    let shares = shares(state, &pools, left);
+    for (region, (pool, shares)) in pools.iter_mut().zip(shares).enumerate() {
+        for (devices, share) in pool.by_standing.iter_mut().zip(shares) {
+            devices.sort_unstable();
+            let best = devices.iter().take(share);
+            chosen.extend(best.map(|(_, _, device)| Assigned {
+                device: (*device).clone(),
+                region,
+            }));
+        }
     }
     chosen
+}
+
+/// Rounds that a device was in. What it gave to an earlier attempt at the open round costs it
+/// nothing more.
+fn rounds_taken(state: &RunState, device: &DeviceId) -> u32 {
+    state.participations.get(device).map_or(0, |past| {
+        let again = past.last_round == state.round.number;
+        past.count + past.given_up - u32::from(again && past.given_up > 0)
+    })
+}
+
+/// How many devices of each region and standing are asked; `left` in all, where there are so many.
+fn shares(state: &RunState, pools: &[Pool<'_>], left: usize) -> Vec<[usize; 3]> {
+    let sizes = |standing: usize| -> Vec<usize> {
+        let size = |pool: &Pool<'_>| pool.by_standing[standing].len();
+        pools.iter().map(size).collect()
+    };
+    let heads = matches!(
+        state.spec.training.personalisation,
+        Some(Personalisation::RegionHeads { .. })
+    );
+    let [good, trial, held] = [sizes(0), sizes(1), sizes(2)];
+    if heads && state.spec.privacy.mode.has_noise() {
+        let all = good.iter().zip(&trial).zip(&held);
+        let all: Vec<usize> = all.map(|((one, two), three)| one + two + three).collect();
+        let quotas = equal_quotas(&all, left).into_iter().enumerate();
+        return quotas
+            .map(|(region, quota)| {
+                let best = quota.min(good[region]);
+                let tried = (quota - best).min(trial[region]);
+                [best, tried, quota - best - tried]
+            })
+            .collect();
+    }
+    let rounds = &state.spec.rounds;
+    let spare = rounds.to_select().saturating_sub(rounds.cohort);
+    let trials = trial.iter().sum::<usize>().min(spare.div_ceil(2) as usize);
+    let good = quotas(&good, left - trials.min(left));
+    let rest = left - good.iter().sum::<usize>();
+    let trial = quotas(&trial, rest);
+    let held = quotas(&held, rest - trial.iter().sum::<usize>());
+    let regions = good.into_iter().zip(trial).zip(held);
+    regions
+        .map(|((good, trial), held)| [good, trial, held])
+        .collect()
 }
 
 /// The same for every region, as far as it has so many; remainders to the first.

@@ -7,7 +7,7 @@ use tributary_aggregator::ftrl::Strategy;
 use tributary_model::{Digest, Personalisation};
 use tributary_proto::{DeviceId, RunId};
 
-use super::Segment;
+use super::{DropReason, Participation, Segment};
 use crate::spec::RunSpec;
 
 /// Whether a run goes on.
@@ -59,7 +59,7 @@ pub struct Lease {
     pub round: u32,
     /// The attempt at that round.
     pub attempt: u32,
-    /// When the lease ends, in milliseconds since 1970.
+    /// When the lease ends, in milliseconds of service time.
     pub until_ms: u64,
     /// Where it stands.
     pub state: AssignmentState,
@@ -67,32 +67,6 @@ pub struct Lease {
     /// were kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<Digest>,
-}
-
-/// What a device has done in this run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Participation {
-    /// Published rounds that it is in.
-    pub count: u32,
-    /// The last of them.
-    pub last_round: u32,
-    /// Those of them that only estimated the clip.
-    #[serde(default)]
-    pub estimated: u32,
-    /// Rounds that it was in and that were given up: nothing was released and nothing charged, but the
-    /// device's own record counts them.
-    #[serde(default)]
-    pub given_up: u32,
-    /// By when it was in the last of them, in milliseconds since 1970.
-    #[serde(default)]
-    pub last_ms: u64,
-}
-
-impl Participation {
-    /// Published rounds that it is in and that released a model.
-    pub fn trained(&self) -> u32 {
-        self.count - self.estimated
-    }
 }
 
 /// The open round.
@@ -113,6 +87,15 @@ pub struct RoundState {
     /// zCDP of the device of this run that spent most, this round included, in units of 1e-12.
     #[serde(default)]
     pub worst_pico_rho: u64,
+    /// Assignments of this attempt that came to nothing, by reason.
+    #[serde(default)]
+    pub drops: BTreeMap<DropReason, u64>,
+    /// True when a device in good standing was pushed back in this attempt: the next one knows better.
+    #[serde(default)]
+    pub learned: bool,
+    /// Attempts at this round that were given up and taught nothing.
+    #[serde(default)]
+    pub fruitless: u32,
 }
 
 /// A round that is over.
@@ -139,6 +122,9 @@ pub struct RoundRecord {
     /// The clip of this round; 0 in records of before clips could move.
     #[serde(default)]
     pub clip: f32,
+    /// Assignments that came to nothing, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drops: BTreeMap<DropReason, u64>,
 }
 
 /// Everything the engine knows of a run.
@@ -173,7 +159,7 @@ pub struct RunState {
     /// The clip of the open round, where it moved from what was asked for.
     #[serde(default)]
     pub clip: Option<f32>,
-    /// Participations in published rounds.
+    /// What devices have done in the run; absent for those that were never counted nor asked in vain.
     pub participations: BTreeMap<DeviceId, Participation>,
     /// Rounds that are over.
     pub history: Vec<RoundRecord>,
@@ -194,6 +180,9 @@ impl RoundState {
             segments: Vec::new(),
             charged_pico_rho: 0,
             worst_pico_rho: 0,
+            drops: BTreeMap::new(),
+            learned: false,
+            fruitless: 0,
         }
     }
 
@@ -306,65 +295,5 @@ impl RunState {
             }
         }
         totals
-    }
-
-    /// Most published rounds that any one device is in.
-    pub fn most_participations(&self) -> u32 {
-        self.participations
-            .values()
-            .map(|p| p.count)
-            .max()
-            .unwrap_or(0)
-    }
-
-    /// True when the device may take part in the open round as far as this run is concerned. What it
-    /// gave to a round that was given up counts, but does not keep it from that round's next attempt.
-    pub fn may_participate(&self, device: &DeviceId) -> bool {
-        let Some(past) = self.participations.get(device) else {
-            return true;
-        };
-        let again = past.last_round == self.round.number;
-        if self.spec.privacy.is_charged_when_asked() {
-            // every ask is a release of its own
-            return past.count < self.spec.rounds.needed_participations()
-                && (again || self.is_apart(past.last_round));
-        }
-        again
-            || past.count + past.given_up < self.spec.rounds.max_participations
-                && self.is_apart(past.last_round)
-    }
-
-    /// True when the device's own timer lets it take part again. In a seeded run no time passes.
-    pub fn has_rested(&self, device: &DeviceId, now_ms: u64) -> bool {
-        let pause = self.spec.rounds.min_interval_ms;
-        let past = self.participations.get(device);
-        pause == 0
-            || self.spec.is_seeded()
-            || past.is_none_or(|past| {
-                past.last_round == self.round.number || now_ms >= past.last_ms.saturating_add(pause)
-            })
-    }
-
-    fn is_apart(&self, last_round: u32) -> bool {
-        self.round.number >= last_round + self.spec.rounds.min_separation
-    }
-
-    /// Notes that a device took part in the open round.
-    pub(super) fn take_part(&mut self, device: DeviceId, until_ms: u64, published: bool) {
-        let number = self.round.number;
-        let estimating = self.is_estimating();
-        let past = self.participations.entry(device).or_default();
-        if past.last_round == number && past.given_up > 0 {
-            // an earlier attempt at this round
-            past.given_up -= 1;
-        }
-        if published {
-            past.count += 1;
-            past.estimated += u32::from(estimating);
-        } else {
-            past.given_up += 1;
-        }
-        past.last_round = number;
-        past.last_ms = past.last_ms.max(until_ms);
     }
 }

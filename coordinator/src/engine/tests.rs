@@ -186,7 +186,11 @@ fn invariant_2_an_abort_releases_nothing_and_frees_everybody() {
     let published = state.participations.values().map(|past| past.count);
     assert_eq!(published.sum::<u32>(), 0);
     assert_eq!((state.round.number, state.round.attempt), (1, 2));
-    assert_eq!(state.round, RoundState::open(1, 2));
+    let second = RoundState {
+        fruitless: 1,
+        ..RoundState::open(1, 2)
+    };
+    assert_eq!(state.round, second);
     assert_eq!(state.contributions_by_region(), [0, 0]);
 }
 
@@ -265,6 +269,7 @@ fn facts_of_another_round_or_of_strangers_are_refused() {
     let dropped = Event::Dropped {
         round: 1,
         devices: vec![device(0), device(99)],
+        reason: DropReason::Battery,
     };
     assert_eq!(refuse(&mut state, &dropped), Reject::NotAssigned);
     assert_eq!(state.admit(&device(99), 1, 0, 0), Err(Reject::NotAssigned));
@@ -309,7 +314,14 @@ fn a_device_that_gave_up_is_told_that_its_lease_is_gone() {
     let mut state = collecting(spec());
     state.apply(&sealed(1, &[2])).unwrap();
     let devices = vec![device(0), device(2)];
-    state.apply(&Event::Dropped { round: 1, devices }).unwrap();
+    let reason = DropReason::Slow;
+    state
+        .apply(&Event::Dropped {
+            round: 1,
+            devices,
+            reason,
+        })
+        .unwrap();
     assert_eq!(state.admit(&device(0), 1, 0, 0), Err(Reject::LeaseExpired));
     assert_eq!(
         state.admit(&device(2), 1, 0, 0),
@@ -342,7 +354,14 @@ fn collection_ends_with_the_last_answer_or_the_deadline() {
     let devices = (1..6).map(device).collect();
     apply_all(
         &mut state,
-        &[sealed(1, &[0]), Event::Dropped { round: 1, devices }],
+        &[
+            sealed(1, &[0]),
+            Event::Dropped {
+                round: 1,
+                devices,
+                reason: DropReason::Network,
+            },
+        ],
     );
     assert_eq!(state.should_close(0), Some(CloseReason::AllAnswered));
 }

@@ -11,7 +11,10 @@ use tokio::time::Instant;
 use tributary_proto::v1::Directive;
 use tributary_proto::v1::directive::Directive as Order;
 
-use super::{MAILBOX, POLLER_GONE};
+use super::MAILBOX;
+
+/// Orders without a time of their own are not repeated after so long.
+const REPEATED: Duration = Duration::from_secs(600);
 
 /// An order that was in an answer.
 struct Given {
@@ -26,7 +29,6 @@ pub(super) struct Mailbox {
     given: VecDeque<Given>,
     /// Number of the last answer.
     number: u64,
-    pub(super) polled: Instant,
     /// Whether the device says which answers it got.
     acknowledges: bool,
 }
@@ -38,14 +40,13 @@ impl Mailbox {
             waiting: VecDeque::new(),
             given: VecDeque::new(),
             number,
-            polled: Instant::now(),
             acknowledges: false,
         }
     }
 
-    /// True while the device can be expected to poll again.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.polled.elapsed() < POLLER_GONE
+    /// Number of the last answer.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// True when a poll shows that the device has forgotten what it got.
@@ -66,7 +67,6 @@ impl Mailbox {
     /// answer, and what is in it.
     pub(super) fn poll(&mut self, received: u64) -> (u64, Vec<Directive>) {
         let now = Instant::now();
-        self.polled = now;
         self.acknowledges = received != 0;
         if received == self.number {
             self.given.clear();
@@ -129,7 +129,7 @@ fn time_left(directive: &Directive, elapsed: Duration) -> Option<Directive> {
     let time = match &mut left.directive {
         Some(Order::Assignment(order)) => &mut order.lease_ms,
         Some(Order::SummaryRequest(order)) => &mut order.deadline_ms,
-        _ => return (elapsed < POLLER_GONE).then_some(left),
+        _ => return (elapsed < REPEATED).then_some(left),
     };
     *time = time.saturating_sub(elapsed_ms);
     (*time > 0).then_some(left)

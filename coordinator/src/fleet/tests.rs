@@ -8,7 +8,7 @@ use crate::ledger::{Charge, ChargeKind, DeviceCharge, Ledger};
 use crate::store::{Batch, CommitFuture, MemoryStore, Row, StoreError, Versioned};
 
 fn fleet() -> Fleet {
-    Fleet::open(Arc::new(MemoryStore::new())).unwrap()
+    Fleet::open(Arc::new(MemoryStore::new()), &Quarantine::default()).unwrap()
 }
 
 fn profile() -> DeviceProfile {
@@ -107,9 +107,9 @@ async fn bad_fields_of_an_enrolment_are_refused_by_name() {
 #[tokio::test]
 async fn a_restart_keeps_the_devices() {
     let store = Arc::new(MemoryStore::new());
-    let before = Fleet::open(store.clone()).unwrap();
+    let before = Fleet::open(store.clone(), &Quarantine::default()).unwrap();
     enrol(&before, 1, 7, "eu").await.unwrap();
-    let after = Fleet::open(store).unwrap();
+    let after = Fleet::open(store, &Quarantine::default()).unwrap();
     assert_eq!(after.device(&device(1)), before.device(&device(1)));
     after.authenticate(Some(&credentials(1, 7))).unwrap();
     assert!(
@@ -201,9 +201,10 @@ async fn groups_count_enrolled_and_connected_by_region_and_profile() {
         enrol(&fleet, number, 7, "eu").await.unwrap();
     }
     let _session = fleet.connect(&device(0));
+    fleet.poll(&device(1), 0);
     let groups = fleet.groups();
     assert_eq!(groups.len(), 1);
-    assert_eq!((groups[0].enrolled, groups[0].connected), (3, 1));
+    assert_eq!((groups[0].enrolled, groups[0].connected), (3, 2));
     assert_eq!(
         (groups[0].region.as_str(), groups[0].profile.as_str()),
         ("eu", "watch")
@@ -214,21 +215,22 @@ async fn groups_count_enrolled_and_connected_by_region_and_profile() {
 async fn a_device_that_stops_polling_is_out_of_reach_until_it_polls_again() {
     let fleet = fleet();
     enrol(&fleet, 1, 7, "eu").await.unwrap();
-    fleet.poll(&device(1), 0);
     let here = || fleet.reachable(&region("eu"), "walk");
-    assert_eq!(here(), [device(1)]);
-    let long_ago = Instant::now().checked_sub(POLLER_GONE).unwrap();
-    fleet.lock().mailboxes.get_mut(&device(1)).unwrap().polled = long_ago;
+    let ten_seconds_ago = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+    fleet.lock().pollers.poll(&device(1), 0, ten_seconds_ago);
     assert!(here().is_empty());
-    assert_eq!(fleet.polling(), 0);
+    assert!(!fleet.is_polling(&device(1), 0) && !fleet.is_reachable(&device(1)));
+    assert_eq!(fleet.groups()[0].connected, 0);
     fleet.poll(&device(1), 0);
     assert_eq!(here(), [device(1)]);
+    assert!(fleet.is_polling(&device(1), 0) && fleet.is_reachable(&device(1)));
+    assert_eq!(fleet.groups()[0].connected, 1);
 }
 
 #[tokio::test]
 async fn a_device_that_moves_is_asked_in_its_new_region_and_keeps_token_and_account() {
     let store = Arc::new(MemoryStore::new());
-    let fleet = Fleet::open(store.clone()).unwrap();
+    let fleet = Fleet::open(store.clone(), &Quarantine::default()).unwrap();
     let ledger = Ledger::open(store.clone()).unwrap();
     enrol(&fleet, 1, 7, "eu").await.unwrap();
     let pays = DeviceCharge {
@@ -246,7 +248,7 @@ async fn a_device_that_moves_is_asked_in_its_new_region_and_keeps_token_and_acco
     assert!(fleet.reachable(&region("eu"), "walk").is_empty());
     assert_eq!(fleet.reachable(&region("us"), "walk"), [device(1)]);
     assert!(!fleet.is_reserved(&device(1)));
-    let fleet = Fleet::open(store.clone()).unwrap();
+    let fleet = Fleet::open(store.clone(), &Quarantine::default()).unwrap();
     for ledger in [ledger, Ledger::open(store.clone()).unwrap()] {
         assert_eq!(ledger.worst_of(&[region("us")]), 40);
         assert_eq!(ledger.worst_of(&[region("eu")]), 0);
@@ -270,7 +272,7 @@ async fn a_device_that_moves_is_asked_in_its_new_region_and_keeps_token_and_acco
 #[tokio::test]
 async fn a_device_at_work_or_unknown_is_not_moved() {
     let store = Arc::new(MemoryStore::new());
-    let fleet = Fleet::open(store.clone()).unwrap();
+    let fleet = Fleet::open(store.clone(), &Quarantine::default()).unwrap();
     let ledger = Ledger::open(store).unwrap();
     enrol(&fleet, 1, 7, "eu").await.unwrap();
     fleet.reserve(vec![device(1)]);
@@ -295,7 +297,7 @@ async fn a_device_at_work_or_unknown_is_not_moved() {
 #[tokio::test]
 async fn a_move_that_can_not_be_stored_changes_nothing() {
     let store = Arc::new(MemoryStore::new());
-    let fleet = Fleet::open(store.clone()).unwrap();
+    let fleet = Fleet::open(store.clone(), &Quarantine::default()).unwrap();
     let ledger = Ledger::open(Arc::new(Refusing(store))).unwrap();
     enrol(&fleet, 1, 7, "eu").await.unwrap();
     let refused = fleet.relocate(&ledger, &device(1), region("us")).await;
@@ -331,7 +333,7 @@ impl Store for Refusing {
 #[tokio::test]
 async fn a_device_that_enrols_again_is_known_by_what_it_says_now_and_its_history_is_kept() {
     let store = Arc::new(MemoryStore::new());
-    let fleet = Fleet::open(store.clone()).unwrap();
+    let fleet = Fleet::open(store.clone(), &Quarantine::default()).unwrap();
     let says = |profile: &str, tasks: &[&str], now_ms| {
         let profile = DeviceProfile {
             name: profile.to_owned(),
@@ -362,7 +364,7 @@ async fn a_device_that_enrols_again_is_known_by_what_it_says_now_and_its_history
     assert_eq!(former.tasks, ["walk"]);
     // saying the same again is no news, and all of it is as durable as the device
     says("phone", &["run", "walk"], 9).await.unwrap();
-    let after = Fleet::open(store).unwrap();
+    let after = Fleet::open(store, &Quarantine::default()).unwrap();
     assert_eq!(after.device(&device(1)), Some(now));
     for number in 10..60 {
         says("phone", &["run"], number).await.unwrap();
@@ -370,4 +372,28 @@ async fn a_device_that_enrols_again_is_known_by_what_it_says_now_and_its_history
     let kept = fleet.device(&device(1)).unwrap();
     assert_eq!(kept.history.len(), 16, "the history is bounded");
     assert_eq!(kept.history[15].until_ms, 59);
+}
+
+#[tokio::test]
+async fn a_device_whose_record_is_damaged_is_set_aside_alone_and_its_place_is_not_taken() {
+    let store = Arc::new(MemoryStore::new());
+    let fleet = Fleet::open(store.clone(), &Quarantine::default()).unwrap();
+    for number in [1, 2] {
+        enrol(&fleet, number, 7, "eu").await.unwrap();
+    }
+    let mut batch = Batch::new();
+    let damaged = device(1);
+    batch.put(Table::Devices, damaged.as_str(), b"{".to_vec(), Expect::Any);
+    store.commit(batch).await.unwrap();
+    let quarantine = Quarantine::default();
+    let fleet = Fleet::open(store, &quarantine).unwrap();
+    assert!(
+        quarantine
+            .page()
+            .starts_with("quarantined device device-1: ")
+    );
+    fleet.authenticate(Some(&credentials(2, 7))).unwrap();
+    assert!(fleet.authenticate(Some(&credentials(1, 7))).is_err());
+    let refused = enrol(&fleet, 1, 9, "eu").await;
+    assert!(matches!(refused, Err(CoordinatorError::Store(_))));
 }

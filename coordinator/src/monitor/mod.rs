@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tributary_model::{Digest, Personalisation};
 use tributary_proto::v1::{self, InstallReport, SummaryReport};
-use tributary_proto::{DeviceId, MonitorId};
+use tributary_proto::{DeviceId, MonitorId, RunId};
 
 use self::actor::Actor;
 use self::installs::Installs;
@@ -67,36 +67,40 @@ pub fn run_of(monitor_id: &str) -> &str {
 ///
 /// # Errors
 /// When the recipe's quantities are wrong or the store refuses.
-pub async fn start(core: &Arc<Core>, run: &RunState, model: &str) -> Result<(), CoordinatorError> {
-    let view = core.run(&run.id)?.view();
-    let completed = view.run.state() == v1::RunState::Completed;
+pub async fn start(core: &Arc<Core>, run: &RunState) -> Result<(), CoordinatorError> {
     let id: MonitorId = id_of(run.id.as_str()).parse()?;
-    let wanted = run.spec.drift.is_some() && (completed || run.status == RunStatus::Completed);
+    let wanted = run.spec.drift.is_some() && run.status == RunStatus::Completed;
     // one that is on disk is started by `recover`, with the windows that it has judged
     if !wanted || MonitorRecord::exists(core, &id)? {
         return Ok(());
     }
-    let Ok(model) = model.parse() else {
-        return Ok(());
-    };
     let heads = matches!(
         run.spec.training.personalisation,
         Some(Personalisation::RegionHeads { .. })
     );
     // each region watches the model that its devices use
-    let own = view.run.variant_digests.iter().filter(|_| heads);
-    let own: Vec<Digest> = own.filter_map(|digest| digest.parse().ok()).collect();
-    let record = MonitorRecord::new(core, id, run, model, &own).await?;
+    let own: &[Digest] = if heads { &run.variants } else { &[] };
+    let record = MonitorRecord::new(core, id, run, run.model, own).await?;
     launch(core, record)
 }
 
-/// Goes on with every monitor that is on disk.
+/// True when a run has a monitor.
 ///
 /// # Errors
-/// When a record is damaged.
+/// When the store can't be read.
+pub fn exists(core: &Core, run: &RunId) -> Result<bool, CoordinatorError> {
+    MonitorRecord::exists(core, &id_of(run.as_str()).parse()?)
+}
+
+/// Goes on with every monitor that is on disk. One that is damaged is set aside.
+///
+/// # Errors
+/// When the store as a whole can't be read.
 pub async fn recover(core: &Arc<Core>) -> Result<(), CoordinatorError> {
-    for record in MonitorRecord::all(core)? {
-        launch(core, record)?;
+    for (id, record) in MonitorRecord::all(core)? {
+        if let Err(error) = record.and_then(|record| launch(core, record)) {
+            core.quarantine.add("monitor", &id, &error);
+        }
     }
     Ok(())
 }

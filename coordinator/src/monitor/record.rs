@@ -216,23 +216,38 @@ impl MonitorRecord {
         Ok(())
     }
 
-    /// All monitors on disk.
+    /// All monitors on disk by their ids, each for itself: one that is damaged is an error of its own.
     ///
     /// # Errors
-    /// When a record is damaged.
-    pub fn all(core: &Core) -> Result<Vec<Self>, CoordinatorError> {
-        let mut monitors: Vec<Self> = Vec::new();
+    /// When the store as a whole can't be read.
+    pub fn all(
+        core: &Core,
+    ) -> Result<Vec<(String, Result<Self, CoordinatorError>)>, CoordinatorError> {
+        let mut monitors: Vec<(String, Result<Self, CoordinatorError>)> = Vec::new();
         // a header's key is a prefix of its regions' keys, so it comes first
         for row in core.store.records(Table::Monitors, b"") {
             let (key, record) = row?;
             let mut parts = KeyReader::new(&key);
-            let _ = parts.text();
-            match monitors.last_mut() {
-                Some(monitor) if !parts.is_at_end() => monitor.regions.push(record.json()?),
-                _ => monitors.push(Self {
-                    header: record.json()?,
-                    regions: Vec::new(),
-                }),
+            let id = parts.text().unwrap_or_default();
+            if parts.is_at_end() {
+                let header = record.json().map_err(CoordinatorError::from);
+                let regions = Vec::new();
+                monitors.push((id, header.map(|header| Self { header, regions })));
+            } else if let Some((_, monitor)) = monitors.last_mut()
+                && let Ok(whole) = monitor
+            {
+                match record.json() {
+                    Ok(region) => whole.regions.push(region),
+                    Err(error) => *monitor = Err(error.into()),
+                }
+            }
+        }
+        for (_, monitor) in &mut monitors {
+            let complete = |whole: &Self| whole.regions.len() == whole.header.spec.regions.len();
+            if monitor.as_ref().is_ok_and(|whole| !complete(whole)) {
+                *monitor = Err(CoordinatorError::Inconsistent(
+                    "a region's record is missing",
+                ));
             }
         }
         Ok(monitors)

@@ -1,6 +1,8 @@
 //! The actor of one run: commands, timers, and the order of things.
 //!
 //! - `arrival`: updates that come in
+//! - `ends`: what outlives a crash of its task
+//! - `closing`: devices that do not answer, and the end of a collection
 //! - `selection`: who takes part, and what they are told
 //! - `charging`: what the round costs its devices
 //! - `publication`: the release
@@ -8,31 +10,37 @@
 
 mod arrival;
 mod charging;
+mod closing;
+mod ends;
 mod listening;
 mod publication;
 mod selection;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tributary_model::ModelFile;
-use tributary_proto::DeviceId;
+use tributary_model::{Digest, ModelFile};
 use tributary_proto::v1::{self, directive, watch_response};
+use tributary_proto::{DeviceId, RunId};
 
+pub use self::ends::{End, Ends};
 pub(super) use self::listening::Listening;
 use super::collect::{Collection, Waiting, segment_id};
 use super::costs::RunCosts;
-use super::journal::{DEVICES_PER_EVENT, Journal};
+use super::journal::Journal;
 use super::release::Released;
 use super::server_state::ServerState;
-use super::view::RunView;
+use super::start::Parts;
+use super::supervise::{MOST_RELEASES, Mishap};
 use super::{Command, Counted, Format};
 use crate::CoordinatorError;
+use crate::backoff::Backoff;
 use crate::core::Core;
-use crate::engine::{AssignmentState, CloseReason, Effect, Event, Phase, RunState, Segment};
-use crate::store::Batch;
+use crate::engine::{AssignmentState, DropReason, Effect, Event, Phase, RunState, Segment};
+use crate::failpoint::Place;
+use crate::store::{Batch, StoreError, Table};
 
 /// How often deadlines and seals are looked at.
 const TICK: Duration = Duration::from_millis(20);
@@ -55,69 +63,193 @@ pub struct Actor {
     pub(super) bases: Vec<ModelFile>,
     pub(super) server: ServerState,
     pub(super) released: Option<Released>,
-    pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) view: watch::Sender<RunView>,
-    pub(super) abandoned: Vec<DeviceId>,
-    pub(super) open_since: Option<Instant>,
-    pub(super) seal_every: Duration,
-    pub(super) next_selection: Instant,
-    pub(super) waiting_since_ms: u64,
-    pub(super) reason: String,
+    ends: Ends,
+    /// Devices that will not answer, and why; noted with the next seal.
+    abandoned: BTreeMap<DeviceId, DropReason>,
+    open_since: Option<Instant>,
+    seal_every: Duration,
+    next_selection: Instant,
+    /// Since when the open round waits for devices, in service time.
+    waiting_since_ms: u64,
+    /// When this actor took over, in service time.
+    resumed_ms: u64,
+    next_look: Instant,
+    reason: String,
+    backoff: Backoff,
+    mishap: Option<Mishap>,
+    /// Devices whose updates crashed the sums.
+    suspects: Vec<DeviceId>,
+    /// Blobs of rounds that are over, deleted once a snapshot is written.
+    discarded: Vec<Digest>,
     /// Whom the run waits for after a start.
-    pub(super) listening: Option<Listening>,
+    listening: Option<Listening>,
+}
+
+/// True when what is in memory can't be relied on after this error.
+fn needs_reload(error: &CoordinatorError) -> bool {
+    match error {
+        CoordinatorError::Crashed(_)
+        | CoordinatorError::Inconsistent(_)
+        | CoordinatorError::Misfit { .. } => true,
+        // the journal on disk is longer than the one in memory
+        CoordinatorError::Store(StoreError::Conflict { table, .. }) => {
+            matches!(table, Table::RunEvents | Table::Runs)
+        }
+        _ => false,
+    }
 }
 
 impl Actor {
-    /// Runs until the run is over or the coordinator stops.
-    pub async fn run(mut self) {
-        if let Err(error) = self.resume().await {
-            self.stumble("resume", error);
+    /// An actor that goes on from a state.
+    pub(super) fn new(
+        core: Arc<Core>,
+        state: RunState,
+        journal: Journal,
+        parts: Parts,
+        ends: Ends,
+    ) -> Self {
+        let now_ms = core.clock.service_ms();
+        Self {
+            core,
+            state,
+            journal,
+            costs: parts.costs,
+            format: parts.format,
+            collection: parts.collection,
+            bases: parts.bases,
+            server: parts.server,
+            released: None,
+            ends,
+            abandoned: BTreeMap::new(),
+            open_since: None,
+            seal_every: Duration::ZERO,
+            next_selection: Instant::now(),
+            waiting_since_ms: now_ms,
+            resumed_ms: now_ms,
+            next_look: Instant::now(),
+            reason: String::new(),
+            backoff: Backoff::default(),
+            mishap: None,
+            suspects: Vec::new(),
+            discarded: Vec::new(),
+            listening: parts.listening,
         }
+    }
+
+    /// The same after the actor before it came to grief.
+    pub(super) fn after(self, mishap: Mishap) -> Self {
+        Self {
+            mishap: Some(mishap),
+            ..self
+        }
+    }
+
+    /// The run.
+    pub(super) fn id(&self) -> &RunId {
+        &self.state.id
+    }
+
+    /// Runs until the run is over, the coordinator stops, or what is in memory can't be relied on.
+    pub async fn run(mut self) -> End {
+        let commands = self.ends.commands.clone();
+        let mut commands = commands.lock().await;
+        let mut outcome = self.resume().await;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut inbox = Vec::with_capacity(TOGETHER);
-        while self.state.is_running() {
-            let outcome = tokio::select! {
-                count = self.commands.recv_many(&mut inbox, TOGETHER) => match count {
-                    0 => break,
+        loop {
+            if let Err(error) = outcome
+                && let Some(end) = self.stumble(error)
+            {
+                return end;
+            }
+            if !self.state.is_running() {
+                return End::Over(Box::new(self.state));
+            }
+            outcome = tokio::select! {
+                count = commands.recv_many(&mut inbox, TOGETHER) => match count {
+                    0 => return End::Stopping,
                     _ => self.handle_all(inbox.drain(..)).await,
                 },
                 _ = ticks.tick() => self.tick().await,
             };
-            if let Err(error) = outcome {
-                self.stumble("go on", error);
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
         }
     }
 
-    /// Says why the run can't go on now; it tries again at the next tick.
-    fn stumble(&mut self, what: &'static str, error: CoordinatorError) {
-        tracing::error!(run = %self.state.id, %error, "run can't {what}");
+    /// Says why the run can't go on now; it tries again, ever more seldom. Gives the actor's end when
+    /// trying again would build on sand.
+    fn stumble(&mut self, error: CoordinatorError) -> Option<End> {
+        if needs_reload(&error) {
+            let suspects = std::mem::take(&mut self.suspects);
+            return Some(End::Reload { error, suspects });
+        }
+        if self.backoff.failed(Instant::now()) {
+            let (code, failures) = (error.code(), self.backoff.failures());
+            tracing::error!(run = %self.state.id, %error, code, failures, "run can't go on");
+        }
         self.reason = error.to_string();
         self.show();
+        None
+    }
+
+    /// Notes that the stores work.
+    fn recovered(&mut self) {
+        let failures = self.backoff.succeeded();
+        if failures > 0 {
+            self.reason.clear();
+            tracing::info!(run = %self.state.id, failures, "run goes on");
+        }
     }
 
     fn show(&self) {
-        self.view
+        self.ends
+            .view
             .send_modify(|view| view.update(&self.state, &self.reason));
     }
 
     /// Re-issues what a crash or a failure may have cut off; every part of it is idempotent.
     async fn resume(&mut self) -> Result<(), CoordinatorError> {
-        self.waiting_since_ms = self.core.clock.now_ms();
         self.show();
         if !self.state.is_running() {
             return Ok(()); // the phase is that of the last round, whose work is done
         }
+        // a crash of the task is no start: what it heard before still holds
+        let mishap = self.mishap.take();
         if self.must_wait() {
             return Ok(());
         }
-        match self.state.round.phase {
-            Phase::Selecting | Phase::Collecting => Ok(()),
-            Phase::Sealing => self.charge().await,
-            Phase::Releasing => self.release().await,
+        match (self.state.round.phase, mishap) {
+            (Phase::Selecting | Phase::Collecting, None) => Ok(()),
+            (Phase::Sealing, None) => self.charge().await,
+            (Phase::Releasing, None) => self.release().await,
+            // charged: it can't be given up, but nothing of a release has left the process
+            (Phase::Releasing, Some(mishap)) if mishap.crashes < MOST_RELEASES => {
+                self.release().await
+            }
+            (Phase::Releasing, Some(mishap)) => {
+                let reason = mishap.reason;
+                self.commit(vec![Event::Failed { reason }]).await
+            }
+            (_, Some(mishap)) => self.give_up_attempt(mishap).await,
         }
+    }
+
+    /// Gives the open attempt up after a crash.
+    async fn give_up_attempt(&mut self, mishap: Mishap) -> Result<(), CoordinatorError> {
+        let round = self.state.round.number;
+        let waits = |device: &DeviceId| {
+            let lease = self.state.round.leases.get(device);
+            lease.is_some_and(|lease| lease.state == AssignmentState::Waiting)
+        };
+        let mut events = Vec::new();
+        if self.state.round.phase == Phase::Collecting {
+            let suspects = mishap.suspects.into_iter().filter(waits);
+            let refused = suspects.map(|device| (device, DropReason::Refused));
+            events = self.dropped(refused.collect());
+        }
+        let reason = mishap.reason;
+        events.push(Event::Aborted { round, reason });
+        self.commit(events).await
     }
 
     async fn handle(&mut self, command: Command) -> Result<(), CoordinatorError> {
@@ -136,14 +268,18 @@ impl Actor {
             }
             // taken together with its neighbours by `handle_all`
             Command::Contribute(contribute) => self.add(vec![contribute]).await,
-            Command::Abandon { device, round } => {
+            Command::Abandon {
+                device,
+                round,
+                reason,
+            } => {
                 let lease = self.state.round.leases.get(&device);
                 let waiting = lease.is_some_and(|lease| lease.state == AssignmentState::Waiting);
                 let asked = lease.is_some_and(|lease| lease.round == round);
                 let here = asked && !self.collection.is_pending(&device);
                 // between buffers it is noted for the next
-                if waiting && here && !self.abandoned.contains(&device) {
-                    self.abandoned.push(device);
+                if waiting && here {
+                    self.abandoned.entry(device).or_insert(reason);
                 }
                 Ok(())
             }
@@ -174,6 +310,11 @@ impl Actor {
     }
 
     async fn tick(&mut self) -> Result<(), CoordinatorError> {
+        // only a failpoint of a test has something to say here, by a panic
+        let _ = self.core.failpoint.reach(Place::Tick, &self.state.id);
+        if self.backoff.waits(Instant::now()) {
+            return Ok(());
+        }
         if self.must_wait() {
             self.give_up_unheard().await?;
             // what is counted meanwhile is kept; it is only not released
@@ -185,7 +326,7 @@ impl Actor {
         match self.state.round.phase {
             Phase::Selecting => self.select().await,
             Phase::Collecting => {
-                self.note_expired();
+                self.note_silent();
                 let answered = !self.abandoned.is_empty() && self.collection.pending() == 0;
                 if self.must_seal() || answered {
                     return self.collect().await;
@@ -211,16 +352,13 @@ impl Actor {
                 segment: sealing.segment.clone(),
             });
         }
-        for devices in self.abandoned.chunks(DEVICES_PER_EVENT) {
-            events.push(Event::Dropped {
-                round,
-                devices: devices.to_vec(),
-            });
-        }
-        let noted = self.abandoned.len();
+        let noted: Vec<(DeviceId, DropReason)> = self.abandoned.clone().into_iter().collect();
+        events.extend(self.dropped(noted.clone()));
         // receipts are dropped with `sealings` when this fails, so the devices send again
         self.commit(events).await?;
-        self.abandoned.drain(..noted.min(self.abandoned.len()));
+        for (device, _) in &noted {
+            self.abandoned.remove(device);
+        }
         for sealing in sealings {
             self.collection
                 .sealed(&sealing.segment, sealing.partial.as_ref())?;
@@ -255,37 +393,14 @@ impl Actor {
         }
     }
 
-    async fn close_if_due(&mut self) -> Result<(), CoordinatorError> {
-        if self.collection.pending() > 0 || self.must_wait() {
-            return Ok(());
-        }
-        let Some(reason) = self.state.should_close(self.core.clock.now_ms()) else {
-            return Ok(());
-        };
-        let round = self.state.round.number;
-        let counted = self.state.round.counted();
-        let minimum = self.state.spec.rounds.minimum();
-        if let Some(reason) = self.misses_trusted() {
-            return self.commit(vec![Event::Aborted { round, reason }]).await;
-        }
-        if counted < minimum as usize {
-            let why = match reason {
-                CloseReason::Deadline => "the deadline passed",
-                _ => "every device answered",
-            };
-            let reason = format!("{why} with {counted} contributions, fewer than {minimum}");
-            return self.commit(vec![Event::Aborted { round, reason }]).await;
-        }
-        self.commit(vec![Event::Closed { round, reason }]).await
-    }
-
     /// Persists events, applies them, and runs their effects.
     async fn commit(&mut self, events: Vec<Event>) -> Result<(), CoordinatorError> {
         let mut batch = Batch::new();
         self.journal.put(&events, &mut batch)?;
         self.state.check_all(&events)?;
         self.core.store.commit(batch).await?;
-        self.journal.committed(events.len());
+        self.journal.committed(&events);
+        self.recovered();
         self.applied(&events).await
     }
 
@@ -298,15 +413,19 @@ impl Actor {
             } else {
                 Vec::new()
             };
-            effects.extend(self.state.apply(event)?);
+            let fits = self.core.failpoint.reach(Place::Applying, &self.state.id);
+            let applied = fits.and_then(|()| self.state.apply(event));
+            effects.extend(applied.map_err(|reject| self.misfit(reject))?);
             if event.ends_round() {
                 let goes_on = |device: &&DeviceId| {
                     self.state.is_running() && self.state.round.leases.contains_key(*device)
                 };
                 let free = held.iter().filter(|device| !goes_on(device));
-                self.core.fleet.release(free);
+                self.ends.release(&self.core, free);
                 // here and not in an effect: no failure may carry sums into the next round
                 self.round_over();
+                self.show();
+                self.tell_round();
             }
         }
         self.show();
@@ -314,15 +433,35 @@ impl Actor {
         for effect in effects {
             // boxed: a release ends in a commit, which has effects of its own
             let done = Box::pin(self.effect(effect)).await;
-            outcome = outcome.and(done);
+            outcome = self.first_of(outcome, done);
         }
         outcome
+    }
+
+    /// The first of two outcomes that is a failure. The second failure is in the log.
+    fn first_of(
+        &self,
+        first: Result<(), CoordinatorError>,
+        second: Result<(), CoordinatorError>,
+    ) -> Result<(), CoordinatorError> {
+        if let (Err(_), Err(error)) = (&first, &second) {
+            tracing::warn!(run = %self.state.id, %error, "another failure beside the first");
+        }
+        first.and(second)
+    }
+
+    /// A durable event does not fit: the disk is not what memory says.
+    fn misfit(&self, reject: crate::engine::Reject) -> CoordinatorError {
+        CoordinatorError::Misfit {
+            run: self.state.id.to_string(),
+            why: reject.to_string(),
+        }
     }
 
     async fn effect(&mut self, effect: Effect) -> Result<(), CoordinatorError> {
         match effect {
             Effect::Select => {
-                self.waiting_since_ms = self.core.clock.now_ms();
+                self.waiting_since_ms = self.core.clock.service_ms();
                 self.next_selection = Instant::now();
                 Ok(())
             }
@@ -337,13 +476,14 @@ impl Actor {
             Effect::Announce(_) => {
                 let rounds = &self.core.telemetry.rounds;
                 rounds.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                self.tell_round();
                 Ok(())
             }
             Effect::Discard(digests) => {
-                self.journal.snapshot(&self.core, &self.state).await?;
-                for digest in digests {
-                    self.core.vault.delete(&digest).await?;
+                self.discarded.extend(digests);
+                self.journal.snapshot(&self.core, &mut self.state).await?;
+                while let Some(digest) = self.discarded.last() {
+                    self.core.vault.delete(digest).await?;
+                    self.discarded.pop();
                 }
                 Ok(())
             }
@@ -359,24 +499,13 @@ impl Actor {
         let regions = self.state.spec.regions.len();
         self.collection = Collection::new(self.format.clone(), regions);
         let leases = &self.state.round.leases;
-        self.abandoned.retain(|device| leases.contains_key(device));
+        self.abandoned
+            .retain(|device, _| leases.contains_key(device));
         self.open_since = None;
     }
 
-    /// In buffered rounds, gives up devices whose leases have ended, so that others are asked.
-    fn note_expired(&mut self) {
-        if self.state.spec.rounds.staleness_cap() == 0 {
-            return;
-        }
-        for device in self.state.expired(self.core.clock.now_ms()) {
-            if !self.abandoned.contains(&device) && !self.collection.is_pending(&device) {
-                self.abandoned.push(device);
-            }
-        }
-    }
-
     fn tell_round(&self) {
-        let view = self.view.borrow();
+        let view = self.ends.view.borrow();
         self.core.tell(watch_response::Event::Run(view.run.clone()));
         if let Some(round) = view.history.last().cloned() {
             let run_id = self.state.id.to_string();
@@ -390,8 +519,9 @@ impl Actor {
     }
 
     fn finish(&self) {
-        self.core
-            .tell(watch_response::Event::Run(self.view.borrow().run.clone()));
+        self.core.tell(watch_response::Event::Run(
+            self.ends.view.borrow().run.clone(),
+        ));
         let most = self.state.spec.rounds.needed_participations();
         tracing::info!(run = %self.state.id, status = ?self.state.status, most, "run is over");
         if self

@@ -19,6 +19,7 @@ use super::{Counted, Format};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{Reject, Segment};
+use crate::failpoint::SharedFailpoint;
 
 /// Why a contribution is not counted.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,8 @@ pub enum Refusal {
     Header(&'static str),
     /// The device was counted in this round already.
     Counted(Box<Counted>),
+    /// The sum can't take it, for example because it would overflow.
+    Sum(PartialError),
 }
 
 impl From<Reject> for Refusal {
@@ -186,15 +189,15 @@ impl Collection {
     }
 
     /// Checks and adds updates; several of one region and cluster go through the sums together, large
-    /// ones on `threads`. Each that is refused is told so, and leaves no trace; returns whose were.
+    /// ones on threads of their own. Each that is refused is told so, and leaves no trace; returns whose were.
     ///
     /// # Errors
-    /// When the coordinator stops.
+    /// When adding them crashed; the sums are then gone and nothing more may be added or sealed.
     pub async fn add(
         &mut self,
         arrivals: Vec<Arrival>,
-        threads: NonZeroUsize,
-    ) -> Result<Vec<DeviceId>, CoordinatorError> {
+        adding: &Adding,
+    ) -> Result<Vec<DeviceId>, SumCrash> {
         let mut refused = Vec::new();
         let clusters = self.format.payload.clusters();
         let mut by_slot: BTreeMap<usize, Vec<Arrival>> = BTreeMap::new();
@@ -205,7 +208,7 @@ impl Collection {
         for (slot, arrivals) in by_slot {
             let open = &mut self.open[slot];
             let added = open
-                .add(&self.format, arrivals, threads, &mut refused)
+                .add(&self.format, arrivals, adding, &mut refused)
                 .await?;
             let pending = added
                 .into_iter()
@@ -272,6 +275,35 @@ impl Collection {
     }
 }
 
+/// How updates are added.
+#[derive(Clone)]
+pub struct Adding {
+    /// The run, for failpoints.
+    pub run: RunId,
+    /// Threads that add large updates, each a part of the parameters.
+    pub threads: NonZeroUsize,
+    /// Where a test can make it crash.
+    pub failpoint: SharedFailpoint,
+}
+
+/// Adding updates crashed. What the open sum held is gone with it.
+#[derive(Debug)]
+pub struct SumCrash {
+    /// Whose updates were being added.
+    pub devices: Vec<DeviceId>,
+    /// What to make of it.
+    pub error: CoordinatorError,
+}
+
+/// Why a task that was given away did not come back.
+fn crashed(error: &tokio::task::JoinError, what: &'static str) -> CoordinatorError {
+    if error.is_cancelled() {
+        CoordinatorError::Stopping
+    } else {
+        CoordinatorError::Crashed(what)
+    }
+}
+
 /// Reads the single updates of a round, decoded, in the order of their devices' ids.
 ///
 /// # Errors
@@ -295,7 +327,8 @@ pub async fn read_updates(
             decoded.map(|()| values).map_err(PartialError::from)
         };
         let decoded = tokio::task::spawn_blocking(decode).await;
-        let values = decoded.map_err(|_| CoordinatorError::Stopping)??;
+        let crashed = |error| crashed(&error, "decoding an update");
+        let values = decoded.map_err(crashed)??;
         read.push((device.clone(), values));
     }
     Ok(read)

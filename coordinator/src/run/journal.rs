@@ -1,27 +1,117 @@
 //! Events and snapshots on disk, and the way back from them.
+//!
+//! - `parts`: participations and rounds, which a snapshot does not write anew
 
+mod parts;
+
+use std::collections::BTreeSet;
+
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use tributary_model::Digest;
-use tributary_proto::RunId;
+use tributary_proto::{DeviceId, RunId, v1};
 
+use self::parts::{Part, PartRecord, with_part};
+use super::view::RunView;
 use crate::CoordinatorError;
 use crate::core::Core;
-use crate::engine::{Event, RunState};
+use crate::engine::{Event, RunState, RunStatus};
+use crate::failpoint::Place;
 use crate::store::key::Key;
-use crate::store::{Batch, Expect, Table};
+use crate::store::{Batch, Expect, StoreError, Table};
 
 /// Devices named in one event, so that a record stays well under the store's limit.
 pub const DEVICES_PER_EVENT: usize = 500;
 /// Contributors of one segment, each with the digest of its update, for the same reason.
 pub const CONTRIBUTORS_PER_SEGMENT: usize = 400;
 
+/// Largest message of a run that its record holds; records are small.
+const MAX_MESSAGE: usize = 16 * 1024;
+
 /// What is kept of a run beside its events.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct RunRecord {
+pub struct RunRecord {
     /// Blob of the state at the snapshot.
     snapshot: Digest,
     /// Events that the snapshot holds; later ones are replayed.
     events: u64,
+    /// Participations and rounds, oldest part first. Snapshots of before there were parts hold them
+    /// themselves.
+    #[serde(default)]
+    parts: Vec<PartRecord>,
+    /// What lists say of a run that is over, so that its state need not be read.
+    #[serde(default)]
+    pub over: Option<OverRun>,
+}
+
+/// A run that is over, as lists show it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OverRun {
+    /// When it was started, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// Delta of its statements.
+    pub delta: f64,
+    /// True when it completed and its recipe wants a monitor.
+    pub wants_monitor: bool,
+    /// The last control variate of the server (SCAFFOLD), which is still served.
+    pub control: Option<Digest>,
+    /// The message of the control service, in hex.
+    message: String,
+}
+
+impl OverRun {
+    fn of(state: &RunState) -> Option<Self> {
+        if state.is_running() {
+            return None;
+        }
+        let mut view = RunView::default();
+        view.update(state, "");
+        let message = view.run.encode_to_vec();
+        // a run with a longer one is read as a whole when it is listed
+        (message.len() <= MAX_MESSAGE).then(|| Self {
+            message: hex::encode(message),
+            ..Self::without_message(state)
+        })
+    }
+
+    /// What is known of a run without its message.
+    pub fn without_message(state: &RunState) -> Self {
+        Self {
+            started_ms: state.started_ms,
+            delta: state.spec.privacy.delta,
+            wants_monitor: state.status == RunStatus::Completed && state.spec.drift.is_some(),
+            control: state.control,
+            message: String::new(),
+        }
+    }
+
+    /// The run as lists show it.
+    ///
+    /// # Errors
+    /// When the record is damaged.
+    pub fn message(&self) -> Result<v1::Run, CoordinatorError> {
+        let bytes = hex::decode(&self.message).map_err(|error| encoding(error.to_string()))?;
+        v1::Run::decode(bytes.as_slice()).map_err(|error| encoding(error.to_string()))
+    }
+}
+
+impl RunRecord {
+    /// The record of a run.
+    ///
+    /// # Errors
+    /// When there is none, or it is damaged.
+    pub fn read(core: &Core, run: &RunId) -> Result<Self, CoordinatorError> {
+        let record = core.store.get(Table::Runs, run.as_str().as_bytes())?;
+        let record = record
+            .ok_or_else(|| CoordinatorError::unknown("run", run.as_str(), "it has no record"))?;
+        Ok(record.json()?)
+    }
+
+    /// Blobs that it names.
+    pub fn blobs(&self) -> impl Iterator<Item = Digest> {
+        let parts = self.parts.iter().map(|part| part.blob);
+        std::iter::once(self.snapshot).chain(parts)
+    }
 }
 
 /// The journal of one run.
@@ -29,6 +119,11 @@ pub struct Journal {
     run: RunId,
     events: u64,
     snapshot: Option<Digest>,
+    parts: Vec<PartRecord>,
+    /// Devices whose participations may have changed since the last snapshot.
+    touched: BTreeSet<DeviceId>,
+    /// Rounds that the parts hold.
+    recorded: usize,
 }
 
 impl Journal {
@@ -39,56 +134,63 @@ impl Journal {
     /// When the store refuses, for example because the run exists.
     pub async fn create(
         core: &Core,
-        state: &RunState,
-        mut batch: Batch,
+        state: &mut RunState,
+        batch: Batch,
     ) -> Result<Self, CoordinatorError> {
         let mut journal = Self {
             run: state.id.clone(),
             events: 0,
             snapshot: None,
+            parts: Vec::new(),
+            touched: BTreeSet::new(),
+            recorded: 0,
         };
-        let snapshot = journal
-            .put_snapshot(core, state, &mut batch, Expect::Absent)
+        journal
+            .put_snapshot(core, state, batch, Expect::Absent)
             .await?;
-        core.store.commit(batch).await?;
-        journal.snapshot = Some(snapshot);
         Ok(journal)
     }
 
     /// Reads a run back: its snapshot and the events since.
     ///
     /// # Errors
-    /// When a record or blob is missing or damaged.
+    /// When a record or blob is missing or damaged, or an event does not fit the state.
     pub async fn recover(core: &Core, run: &RunId) -> Result<(Self, RunState), CoordinatorError> {
-        let record = core.store.get(Table::Runs, run.as_str().as_bytes())?;
-        let record: RunRecord = record
-            .ok_or_else(|| CoordinatorError::unknown("run", run.as_str(), "it has no record"))?
-            .json()?;
+        let record = RunRecord::read(core, run)?;
         let bytes = core.vault.get(&record.snapshot).await?;
         let mut state: RunState = serde_json::from_slice(&bytes).map_err(damaged)?;
-        let mut events = record.events;
+        let mut journal = Self {
+            run: run.clone(),
+            events: record.events,
+            snapshot: Some(record.snapshot),
+            // of a snapshot of before there were parts, everything goes into the first
+            touched: state.participations.keys().cloned().collect(),
+            recorded: 0,
+            parts: record.parts,
+        };
+        for part in &journal.parts {
+            Part::read(core, part).await?.add_to(&mut state);
+            journal.recorded = state.history.len();
+        }
         let prefix = Key::new().text(run.as_str()).into_bytes();
         for row in core.store.records(Table::RunEvents, &prefix) {
             let (key, value) = row?;
             if key < event_key(run, record.events) {
                 continue;
             }
-            state.apply(&value.json::<Event>()?)?;
-            events += 1;
+            if key != event_key(run, journal.events) {
+                return Err(CoordinatorError::Misfit {
+                    run: run.to_string(),
+                    why: format!("event {} is missing", journal.events),
+                });
+            }
+            let event = value.json::<Event>()?;
+            let fits = core.failpoint.reach(Place::Applying, run);
+            fits.and_then(|()| state.apply(&event).map(drop))
+                .map_err(|reject| misfit(run, reject))?;
+            journal.committed(std::slice::from_ref(&event));
         }
-        Ok((
-            Self {
-                run: run.clone(),
-                events,
-                snapshot: Some(record.snapshot),
-            },
-            state,
-        ))
-    }
-
-    /// The blob of the last snapshot.
-    pub fn snapshot_digest(&self) -> Option<Digest> {
-        self.snapshot
+        Ok((journal, state))
     }
 
     /// Adds events to a batch; once the batch is durable, [`Journal::committed`] must follow.
@@ -103,54 +205,87 @@ impl Journal {
         Ok(())
     }
 
-    /// Notes that so many events are durable.
-    pub fn committed(&mut self, events: usize) {
-        self.events += events as u64;
+    /// Notes that events are durable.
+    pub fn committed(&mut self, events: &[Event]) {
+        self.events += events.len() as u64;
+        for event in events {
+            match event {
+                // being asked is a participation where devices are charged for it
+                Event::Selected { devices, .. } => {
+                    let devices = devices.iter().map(|assigned| assigned.device.clone());
+                    self.touched.extend(devices);
+                }
+                Event::Dropped { devices, .. } => self.touched.extend(devices.iter().cloned()),
+                Event::Sealed { segment, .. } => {
+                    self.touched.extend(segment.contributors.iter().cloned());
+                }
+                _ => {}
+            }
+        }
     }
 
-    /// Writes the state as the new snapshot and drops the events that it holds.
+    /// Writes the state as the new snapshot and drops the events that it holds. Participations and
+    /// rounds that did not change are not written again.
     ///
     /// # Errors
     /// When a store refuses; the old snapshot and all events are then still there.
     pub async fn snapshot(
         &mut self,
         core: &Core,
-        state: &RunState,
+        state: &mut RunState,
     ) -> Result<(), CoordinatorError> {
+        let old = self.snapshot.into_iter();
+        let old: Vec<Digest> = old.chain(self.parts.iter().map(|part| part.blob)).collect();
         let mut batch = Batch::new();
-        let snapshot = self
-            .put_snapshot(core, state, &mut batch, Expect::Any)
-            .await?;
         let prefix = Key::new().text(self.run.as_str()).into_bytes();
         for row in core.store.records(Table::RunEvents, &prefix) {
             batch.delete(Table::RunEvents, row?.0, Expect::Any);
         }
-        core.store.commit(batch).await?;
-        // only now: after a failed commit the old one is still the one that the record names
-        let old = self.snapshot.replace(snapshot);
-        if let Some(old) = old.filter(|old| *old != snapshot) {
-            core.vault.delete(&old).await?;
+        self.put_snapshot(core, state, batch, Expect::Any).await?;
+        let named = |blob: &Digest| {
+            self.snapshot == Some(*blob) || self.parts.iter().any(|part| part.blob == *blob)
+        };
+        for blob in old.into_iter().filter(|blob| !named(blob)) {
+            core.vault.delete(&blob).await?;
         }
         Ok(())
     }
 
-    /// Writes the state as a blob and adds its record to a batch.
+    /// Commits the record of a new snapshot with the rest of `batch`. What the journal knows changes
+    /// only once that is durable.
     async fn put_snapshot(
         &self,
         core: &Core,
-        state: &RunState,
-        batch: &mut Batch,
+        state: &mut RunState,
+        mut batch: Batch,
         expect: Expect,
-    ) -> Result<Digest, CoordinatorError> {
-        let bytes = serde_json::to_vec(state).map_err(damaged)?;
-        let snapshot = core.vault.put(bytes).await?;
+    ) -> Result<(), CoordinatorError> {
+        let part = Part::of(state, self.touched.iter(), self.recorded);
+        let parts = with_part(core, &self.parts, part).await?;
+        let snapshot = core.vault.put(without_parts(state)?).await?;
         let record = RunRecord {
             snapshot,
             events: self.events,
+            parts: parts.clone(),
+            over: OverRun::of(state),
         };
         batch.put_json(Table::Runs, self.run.as_str(), &record, expect)?;
-        Ok(snapshot)
+        core.store.commit(batch).await?;
+        self.snapshot = Some(snapshot);
+        self.parts = parts;
+        self.touched.clear();
+        self.recorded = state.history.len();
+        Ok(())
     }
+}
+
+/// The state without what is kept in parts, as JSON.
+fn without_parts(state: &mut RunState) -> Result<Vec<u8>, CoordinatorError> {
+    let participations = std::mem::take(&mut state.participations);
+    let history = std::mem::take(&mut state.history);
+    let bytes = serde_json::to_vec(state);
+    (state.participations, state.history) = (participations, history);
+    bytes.map_err(damaged)
 }
 
 /// The ids of all runs on disk.
@@ -171,10 +306,19 @@ fn event_key(run: &RunId, number: u64) -> Vec<u8> {
     Key::new().text(run.as_str()).number(number).into_bytes()
 }
 
+fn misfit(run: &RunId, reject: crate::engine::Reject) -> CoordinatorError {
+    CoordinatorError::Misfit {
+        run: run.to_string(),
+        why: reject.to_string(),
+    }
+}
+
 fn damaged(error: serde_json::Error) -> CoordinatorError {
-    CoordinatorError::Store(crate::store::StoreError::Encoding {
-        message: error.to_string(),
-    })
+    encoding(error.to_string())
+}
+
+fn encoding(message: String) -> CoordinatorError {
+    CoordinatorError::Store(StoreError::Encoding { message })
 }
 
 #[cfg(test)]

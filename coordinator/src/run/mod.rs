@@ -19,13 +19,17 @@
 //! - `release`: from sealed sums to new model versions
 //! - `server_state`: what the optimiser and the rule remember
 //! - `journal`: events and snapshots on disk, and recovery
-//! - `start`: new runs, and old ones after a restart
+//! - `start`: new runs
+//! - `recover`: old ones after a restart
+//! - `supervise`: a crash of a run's task stays in it
+//! - `catalogue`: which runs there are
 //! - `costs`: the noise of a run and what its rounds cost
 //! - `plan`: whether it can last, checked before it starts
 //! - `view`: what others see of a run
 //! - `wire_plan`: the plan as devices are sent it
 
 mod actor;
+mod catalogue;
 mod collect;
 mod controls;
 mod costs;
@@ -33,11 +37,16 @@ mod format;
 mod journal;
 mod payload;
 mod plan;
+mod recover;
 mod release;
 mod server_state;
 mod start;
+mod supervise;
 mod view;
 mod wire_plan;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -48,15 +57,17 @@ use tributary_model::Digest;
 use tributary_proto::v1::{self, RejectReason};
 use tributary_proto::{DeviceId, RunId};
 
+pub use self::catalogue::Catalogue;
 pub use self::collect::Refusal;
 use self::collect::Waiting;
 pub use self::controls::Controls;
 pub use self::costs::{MAX_CORRELATED, RunCosts};
 use self::payload::Payload;
-pub use self::start::{Origin, recover_runs, start_run};
+pub use self::recover::recover_runs;
+pub use self::start::{Origin, StartedRun, start_run};
 pub use self::view::RunView;
 use crate::CoordinatorError;
-use crate::engine::Reject;
+use crate::engine::{DropReason, Reject};
 use crate::epoch::Witness;
 
 /// What a contribution that was counted gets.
@@ -82,7 +93,11 @@ pub(crate) enum Command {
     /// An update with the announced digest.
     Contribute(Contribute),
     /// A device gives up.
-    Abandon { device: DeviceId, round: u32 },
+    Abandon {
+        device: DeviceId,
+        round: u32,
+        reason: DropReason,
+    },
     /// A device opened a session: it may hold an assignment that it lost, or know more of the run.
     Connected {
         device: DeviceId,
@@ -211,9 +226,14 @@ impl RunHandle {
     }
 
     /// Notes that a device gives up.
-    pub async fn abandon(&self, device: DeviceId, round: u32) {
+    pub async fn abandon(&self, device: DeviceId, round: u32, reason: DropReason) {
+        let command = Command::Abandon {
+            device,
+            round,
+            reason,
+        };
         // a run that is over needs no notice
-        let _ = self.commands.send(Command::Abandon { device, round }).await;
+        let _ = self.commands.send(command).await;
     }
 
     /// Notes that a device opened a session, and what it proves of this run.

@@ -19,6 +19,9 @@ use crate::CoordinatorError;
 use crate::core::seeded_bytes;
 use crate::engine::RunState;
 
+/// A round has sums or single updates, as its rule needs.
+const MIXED: &str = "a round of sums has single updates";
+
 /// The contributions of a round.
 pub enum Collected {
     /// Exact integer sums. Nothing else of the round leaves the actor.
@@ -131,9 +134,9 @@ impl Release {
             return self.robust_steps(updates);
         }
         match &self.collected {
-            Collected::Updates(_) => Err(CoordinatorError::Stopping),
+            Collected::Updates(_) => Err(CoordinatorError::Inconsistent(MIXED)),
             Collected::Sums(sealed) => match &**sealed {
-                Sealed::Updates(_) => Err(CoordinatorError::Stopping),
+                Sealed::Updates(_) => Err(CoordinatorError::Inconsistent(MIXED)),
                 Sealed::Sums(sums) => {
                     // fresh from the operating system for each release, and zeroised when dropped
                     let source = match self.noise_seed {

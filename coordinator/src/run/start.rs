@@ -1,26 +1,24 @@
-//! New runs, and old ones after a restart.
+//! New runs.
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use tributary_model::{Digest, ModelFile, Personalisation, initialise};
 use tributary_proto::RunId;
 
-use super::actor::{Actor, Listening};
-use super::collect::{Collection, without_owner};
+use super::actor::{Actor, Ends, Listening};
+use super::collect::Collection;
 use super::costs::RunCosts;
 use super::format::{check_server_state, format};
-use super::journal::{Journal, run_ids};
+use super::journal::Journal;
 use super::plan::check_budget;
 use super::server_state::{NoiseShape, ServerState, Shape};
+use super::supervise::supervise;
 use super::view::RunView;
 use super::{Format, RunHandle};
 use crate::CoordinatorError;
 use crate::core::{Core, random_bytes, seeded_bytes};
-use crate::engine::RunState;
+use crate::engine::{Reject, RunState};
 use crate::registry::ModelRecord;
 use crate::spec::{ModelSource, RunSpec};
 use crate::store::{Batch, Expect, StoreError, Table};
@@ -37,6 +35,30 @@ pub struct Origin {
     pub drift_id: Option<String>,
 }
 
+/// A run that was started, now or before.
+#[derive(Debug, Clone)]
+pub struct StartedRun {
+    /// The run.
+    pub id: RunId,
+    view: watch::Receiver<RunView>,
+}
+
+impl StartedRun {
+    /// Follows the run to its end.
+    pub fn follow(&self) -> watch::Receiver<RunView> {
+        self.view.clone()
+    }
+}
+
+impl From<RunHandle> for StartedRun {
+    fn from(handle: RunHandle) -> Self {
+        Self {
+            view: handle.follow(),
+            id: handle.id,
+        }
+    }
+}
+
 /// Starts a run: checks its plan and budget, registers its first model, makes it durable.
 ///
 /// # Errors
@@ -45,11 +67,11 @@ pub async fn start_run(
     core: &Arc<Core>,
     spec: RunSpec,
     origin: Origin,
-) -> Result<RunHandle, CoordinatorError> {
+) -> Result<StartedRun, CoordinatorError> {
     spec.check()?;
     let _turn = core.starting.lock().await;
     if let Some(known) = known_run(core, &origin)? {
-        return core.run(&known);
+        return known_start(core, known).await;
     }
     let mut batch = Batch::new();
     let id = next_id(core, &spec)?;
@@ -72,14 +94,28 @@ pub async fn start_run(
         let key = start_key(&origin.idempotency_key);
         batch.put_json(Table::Meta, key, &state.id, Expect::Absent)?;
     }
-    let journal = Journal::create(core, &state, batch).await?;
-    let bases = of_each_model(&format, state.spec.regions.len(), bases);
+    let journal = Journal::create(core, &mut state, batch).await?;
+    let regions = state.spec.regions.len();
+    let bases = of_each_model(&format, regions, bases);
     let server = ServerState::new(&shape(&state.spec, &format, &costs, &bases))?;
-    spawn(core, state, journal, bases, server, (format, costs), None).await
+    let format = Arc::new(format);
+    let parts = Parts {
+        collection: Collection::new(format.clone(), regions),
+        format,
+        costs,
+        bases,
+        server,
+        listening: None,
+    };
+    Ok(spawn(core, state, journal, parts).into())
 }
 
 /// One version for each model of the run: the same for every region before the first round.
-fn of_each_model(format: &Format, regions: usize, mut bases: Vec<ModelFile>) -> Vec<ModelFile> {
+pub(super) fn of_each_model(
+    format: &Format,
+    regions: usize,
+    mut bases: Vec<ModelFile>,
+) -> Vec<ModelFile> {
     if format.payload.heads().is_some() && bases.len() == 1 {
         bases.resize(regions, bases[0].clone());
     }
@@ -87,7 +123,12 @@ fn of_each_model(format: &Format, regions: usize, mut bases: Vec<ModelFile>) -> 
 }
 
 /// What the server's state of a run is made of.
-fn shape(spec: &RunSpec, format: &Format, costs: &RunCosts, bases: &[ModelFile]) -> Shape {
+pub(super) fn shape(
+    spec: &RunSpec,
+    format: &Format,
+    costs: &RunCosts,
+    bases: &[ModelFile],
+) -> Shape {
     let strategy = costs.strategy().cloned();
     Shape {
         optimiser: spec.server.optimiser,
@@ -101,135 +142,47 @@ fn shape(spec: &RunSpec, format: &Format, costs: &RunCosts, bases: &[ModelFile])
     }
 }
 
-/// Goes on with every run that is on disk.
-///
-/// # Errors
-/// When a run's records are damaged.
-pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
-    let mut recovered = Vec::new();
-    let mut named = HashSet::new();
-    for id in run_ids(core)? {
-        let (journal, state) = Journal::recover(core, &id).await?;
-        named.extend(journal.snapshot_digest());
-        named.extend(state.server);
-        if state.is_running() {
-            named.extend(state.round.segments.iter().map(|segment| segment.digest));
-        }
-        recovered.push((id, journal, state));
-    }
-    // a crash between a blob and its record, or between a record and a deletion, left these
-    let removed = core.vault.keep_only(&named).await?;
-    tracing::debug!(removed, "swept the vault");
-    let controls = recovered.iter().filter_map(|(_, _, state)| state.control);
-    core.registry.sweep(controls).await?;
-    for (id, _, state) in &recovered {
-        if let Some(control) = state.control {
-            core.controls.claim(id, control).await;
-        }
-    }
-    for (id, journal, state) in recovered {
-        let bases = current_models(core, &state).await?;
-        let (mut format, costs) = format(&state.spec, &bases[0], state.strategy.as_ref())?;
-        if let Some(clip) = state.clip {
-            format = format.with_clip(&state.spec, clip)?;
-        }
-        let bases = of_each_model(&format, state.spec.regions.len(), bases);
-        let shape = shape(&state.spec, &format, &costs, &bases);
-        let server = match &state.server {
-            Some(digest) => {
-                let bytes = core.vault.get(digest).await?;
-                let bytes = without_owner(&id, &bytes);
-                ServerState::from_bytes(&shape, bytes)?
-            }
-            None => ServerState::new(&shape)?,
-        };
-        if state.is_running() {
-            let held = state.round.leases.keys().cloned().collect();
-            core.fleet.reserve(held);
-            tracing::info!(run = %id, round = state.round.number, "run goes on");
-        }
-        let listening = Listening::after_start(&state);
-        let shared = (format, costs);
-        spawn(core, state, journal, bases, server, shared, listening).await?;
-    }
-    Ok(())
+/// What the actor of a run needs beside its state.
+pub(super) struct Parts {
+    pub format: Arc<Format>,
+    pub costs: RunCosts,
+    pub bases: Vec<ModelFile>,
+    pub server: ServerState,
+    pub collection: Collection,
+    /// Whom it waits for; none but after a start of the coordinator.
+    pub listening: Option<Listening>,
 }
 
-/// The newest version, or those of all regions or clusters.
-async fn current_models(core: &Core, state: &RunState) -> Result<Vec<ModelFile>, CoordinatorError> {
-    if state.variants.is_empty() {
-        return Ok(vec![core.registry.file(&state.model).await?]);
-    }
-    let mut files = Vec::with_capacity(state.variants.len());
-    for digest in &state.variants {
-        files.push(core.registry.file(digest).await?);
-    }
-    Ok(files)
-}
-
-async fn spawn(
+/// Puts a run into the catalogue and starts its task.
+pub(super) fn spawn(
     core: &Arc<Core>,
     state: RunState,
     journal: Journal,
-    bases: Vec<ModelFile>,
-    server: ServerState,
-    (format, costs): (Format, RunCosts),
-    listening: Option<Listening>,
-) -> Result<RunHandle, CoordinatorError> {
-    let format = Arc::new(format);
-    let regions = state.spec.regions.len();
-    let segments = if state.is_running() {
-        state.round.segments.as_slice()
-    } else {
-        &[]
-    };
-    let collection =
-        Collection::recover(core, &state.id, format.clone(), regions, segments).await?;
+    parts: Parts,
+) -> RunHandle {
     let (sender, commands) = mpsc::channel(COMMANDS);
     let mut view = RunView::default();
     view.update(&state, "");
     let (view, follow) = watch::channel(view);
     let handle = RunHandle {
         id: state.id.clone(),
-        format: format.clone(),
+        format: parts.format.clone(),
         commands: sender,
         view: follow,
     };
-    core.add_run(state.id.clone(), handle.clone());
-    let actor = Actor {
-        core: core.clone(),
-        state,
-        journal,
-        costs,
-        format,
-        collection,
-        bases,
-        server,
-        released: None,
-        commands,
-        view,
-        abandoned: Vec::new(),
-        open_since: None,
-        seal_every: Duration::ZERO,
-        next_selection: Instant::now(),
-        waiting_since_ms: core.clock.now_ms(),
-        reason: String::new(),
-        listening,
-    };
-    let monitored = actor.state.clone();
-    let core = core.clone();
-    let mut follow = handle.follow();
-    tokio::spawn(actor.run());
-    tokio::spawn(async move {
-        // a run that is over keeps its last view; a stopping coordinator drops the sender
-        if follow.wait_for(RunView::is_over).await.is_ok() {
-            let model = follow.borrow().run.model_digest.clone();
-            if let Err(error) = crate::monitor::start(&core, &monitored, &model).await {
-                tracing::error!(run = %monitored.id, %error, "the monitor can't start");
-            }
-        }
-    });
-    Ok(handle)
+    core.catalogue.add(state.id.clone(), handle.clone());
+    let held = state.round.leases.keys().cloned();
+    let ends = Ends::new(commands, view, held);
+    let actor = Actor::new(core.clone(), state, journal, parts, ends.clone());
+    tokio::spawn(supervise(core.clone(), actor, ends));
+    handle
+}
+
+/// Starts the monitor of a run that is over, if its recipe wants one.
+pub(super) async fn start_monitor(core: &Arc<Core>, state: &RunState) {
+    if let Err(error) = crate::monitor::start(core, state).await {
+        tracing::error!(run = %state.id, %error, "the monitor can't start");
+    }
 }
 
 /// The first models of all clusters; no digests and the one model where there are no clusters.
@@ -311,6 +264,19 @@ async fn first_model(
     }
 }
 
+/// A run that the same key started before: it may be over.
+async fn known_start(core: &Core, id: RunId) -> Result<StartedRun, CoordinatorError> {
+    match core.run(&id) {
+        Ok(handle) => Ok(handle.into()),
+        Err(CoordinatorError::Reject(Reject::RunOver)) => {
+            let view = core.run_view(&id).await?;
+            let (_, view) = watch::channel(view);
+            Ok(StartedRun { id, view })
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn start_key(idempotency_key: &str) -> String {
     format!("start/{idempotency_key}")
 }
@@ -329,35 +295,11 @@ fn known_run(core: &Core, origin: &Origin) -> Result<Option<RunId>, CoordinatorE
 fn next_id(core: &Core, spec: &RunSpec) -> Result<RunId, CoordinatorError> {
     for number in 1..=u32::MAX {
         let id: RunId = format!("{}-{number}", spec.name).parse()?;
-        if core.run(&id).is_err() {
+        if !core.catalogue.is_known(&id) {
             return Ok(id);
         }
     }
     Err(CoordinatorError::Store(StoreError::Encoding {
         message: "no run id is free".to_owned(),
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixtures::core;
-
-    #[tokio::test]
-    async fn what_no_record_names_is_gone_before_anything_is_served() {
-        let core = core().await;
-        let sum = core
-            .vault
-            .put(b"an exact partial sum".to_vec())
-            .await
-            .unwrap();
-        let version = core
-            .blobs
-            .put(b"a release without record".to_vec())
-            .await
-            .unwrap();
-        recover_runs(&core).await.unwrap();
-        assert!(!core.vault.exists(&sum).await.unwrap());
-        assert!(!core.blobs.exists(&version).await.unwrap());
-    }
 }

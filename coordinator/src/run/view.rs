@@ -1,10 +1,11 @@
 //! What others see of a run.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tributary_proto::v1;
 
-use crate::engine::{AssignmentState, Phase, RoundRecord, RunState, RunStatus};
+use crate::engine::{AssignmentState, DropReason, Phase, RoundRecord, RunState, RunStatus};
 use crate::epoch::Place;
 use crate::ledger::spend;
 use crate::spec::{NoiseMechanism, PrivacyMode, PrivacySpec, RunSpec};
@@ -37,7 +38,9 @@ impl RunView {
         if self.history.len() < state.history.len() {
             let history = Arc::make_mut(&mut self.history);
             for record in &state.history[history.len()..] {
-                history.push(round(state, record));
+                let of_round = |earlier: &&v1::Round| earlier.round == record.number;
+                let before = history.iter().rev().take_while(of_round).count();
+                history.push(round(state, record, before as u32 + 1));
             }
             self.run.privacy = history.last().and_then(|last| last.privacy.clone());
         }
@@ -78,7 +81,27 @@ fn run(state: &RunState, reason: &str, privacy: v1::PrivacySpend) -> v1::Run {
         drift_id: state.drift_id.clone().unwrap_or_default(),
         method: method(&state.spec),
         variant_digests: state.variants.iter().map(ToString::to_string).collect(),
+        drops: drops(&all_drops(state)),
     }
+}
+
+/// Assignments of all rounds that came to nothing, the open one included.
+fn all_drops(state: &RunState) -> BTreeMap<DropReason, u64> {
+    let mut all = BTreeMap::new();
+    let open = state.is_running().then_some(&state.round.drops);
+    let over = state.history.iter().map(|record| &record.drops);
+    for (reason, count) in over.chain(open).flatten() {
+        *all.entry(*reason).or_default() += count;
+    }
+    all
+}
+
+fn drops(counts: &BTreeMap<DropReason, u64>) -> Vec<v1::DropCount> {
+    let wire = |(reason, count): (&DropReason, &u64)| v1::DropCount {
+        reason: reason.wire().into(),
+        count: *count,
+    };
+    counts.iter().map(wire).collect()
 }
 
 /// How the run learns, for people.
@@ -155,11 +178,13 @@ fn open_round(state: &RunState) -> v1::Round {
         dropped: round.in_state(AssignmentState::Dropped) as u64,
         regions: regions(state, &round.counted_by_region(state.spec.regions.len())),
         clip: state.clip(),
+        drops: drops(&round.drops),
+        attempt: round.attempt,
         ..v1::Round::default()
     }
 }
 
-fn round(state: &RunState, record: &RoundRecord) -> v1::Round {
+fn round(state: &RunState, record: &RoundRecord, attempt: u32) -> v1::Round {
     v1::Round {
         round: record.number,
         phase: if record.model.is_some() {
@@ -180,6 +205,8 @@ fn round(state: &RunState, record: &RoundRecord) -> v1::Round {
         reason: record.reason.clone(),
         regions: regions(state, &record.counted),
         clip: record.clip,
+        drops: drops(&record.drops),
+        attempt,
     }
 }
 

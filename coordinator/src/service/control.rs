@@ -11,15 +11,15 @@ use tributary_proto::v1::{
     GetDriftRequest, GetDriftResponse, GetFleetRequest, GetFleetResponse, GetModelRequest,
     GetModelResponse, GetPrivacyRequest, GetPrivacyResponse, GetRunRequest, GetRunResponse,
     ImportModelRequest, ImportModelResponse, ListModelsRequest, ListModelsResponse,
-    ListRunsRequest, ListRunsResponse, MoveDeviceRequest, MoveDeviceResponse, StartRunRequest,
+    ListRunsRequest, ListRunsResponse, MoveDeviceRequest, MoveDeviceResponse, Run, StartRunRequest,
     StartRunResponse, StopRunRequest, StopRunResponse, WatchRequest, WatchResponse, watch_response,
 };
-use tributary_proto::{DeviceId, RegionId};
+use tributary_proto::{DeviceId, RegionId, RunId};
 
 use super::Answers;
 use crate::core::Core;
 use crate::error::CoordinatorError;
-use crate::run::{Origin, RunHandle, start_run};
+use crate::run::{Origin, RunView, start_run};
 use crate::spec::RunSpec;
 
 /// Delta of statements that belong to no run.
@@ -33,8 +33,8 @@ const MAX_KEY: usize = 128;
 pub struct Control(pub Arc<Core>);
 
 impl Control {
-    fn run(&self, id: &str) -> Result<RunHandle, CoordinatorError> {
-        self.0.run(&id.parse()?)
+    async fn view(&self, id: &str) -> Result<RunView, CoordinatorError> {
+        self.0.run_view(&id.parse()?).await
     }
 }
 
@@ -74,9 +74,7 @@ impl ControlService for Control {
         &self,
         request: Request<ListRunsRequest>,
     ) -> Result<Response<ListRunsResponse>, Status> {
-        let mut runs: Vec<_> = self.0.runs().iter().map(|run| run.view().run).collect();
-        runs.sort_by_key(|run| std::cmp::Reverse(run.started_unix_ms));
-        runs.truncate(limit(request.into_inner().limit));
+        let runs = self.0.list_runs(limit(request.into_inner().limit)).await?;
         Ok(Response::new(ListRunsResponse {
             runs,
             halted: self.0.halt.reason().unwrap_or_default(),
@@ -87,7 +85,7 @@ impl ControlService for Control {
         &self,
         request: Request<GetRunRequest>,
     ) -> Result<Response<GetRunResponse>, Status> {
-        let view = self.run(&request.into_inner().run_id)?.view();
+        let view = self.view(&request.into_inner().run_id).await?;
         let mut rounds = view.history.to_vec();
         rounds.extend(view.open);
         Ok(Response::new(GetRunResponse {
@@ -100,10 +98,14 @@ impl ControlService for Control {
         &self,
         request: Request<StopRunRequest>,
     ) -> Result<Response<StopRunResponse>, Status> {
-        let run = self.run(&request.into_inner().run_id)?;
-        run.stop().await?;
+        let run: RunId = request
+            .into_inner()
+            .run_id
+            .parse()
+            .map_err(CoordinatorError::from)?;
+        self.0.run(&run)?.stop().await?;
         Ok(Response::new(StopRunResponse {
-            run: Some(run.view().run),
+            run: Some(self.0.run_view(&run).await?.run),
         }))
     }
 
@@ -114,15 +116,16 @@ impl ControlService for Control {
         let only = request.into_inner().run_id;
         let events = BroadcastStream::new(self.0.watch());
         // the state at the beginning first, so that a watcher misses nothing between two calls
-        let now: Vec<WatchResponse> = self
-            .0
-            .runs()
-            .iter()
-            .map(|run| WatchResponse {
-                unix_ms: self.0.clock.now_ms(),
-                event: Some(watch_response::Event::Run(run.view().run)),
-            })
-            .collect();
+        let mut runs: Vec<Run> = self.0.runs().iter().map(|run| run.view().run).collect();
+        if !only.is_empty() {
+            // it may be over
+            runs = vec![self.view(&only).await?.run];
+        }
+        let now = runs.into_iter().map(|run| WatchResponse {
+            unix_ms: self.0.clock.now_ms(),
+            event: Some(watch_response::Event::Run(run)),
+        });
+        let now: Vec<WatchResponse> = now.collect();
         let events = futures::stream::iter(now.into_iter().map(Ok)).chain(events);
         let chosen = events.filter_map(move |event| {
             let chosen = match event {
@@ -220,7 +223,7 @@ impl ControlService for Control {
     ) -> Result<Response<GetDriftResponse>, Status> {
         let only = request.into_inner().run_id;
         if !only.is_empty() {
-            self.run(&only)?;
+            self.view(&only).await?;
         }
         let views = self.0.monitors().into_iter().map(|monitor| monitor.view());
         let monitors = views
@@ -234,17 +237,14 @@ impl ControlService for Control {
         request: Request<GetPrivacyRequest>,
     ) -> Result<Response<GetPrivacyResponse>, Status> {
         let only = request.into_inner().run_id;
-        let chosen = if only.is_empty() {
-            None
-        } else {
-            Some(self.run(&only)?)
-        };
-        let delta = chosen.map_or(DELTA, |run| delta_of(&run));
-        let deltas = self.0.runs().into_iter().map(|run| {
-            let delta = delta_of(&run);
-            (run.id.to_string(), delta)
-        });
-        let deltas: HashMap<String, f64> = deltas.collect();
+        let deltas = self.0.catalogue.deltas().into_iter();
+        let deltas: HashMap<String, f64> = deltas
+            .map(|(run, delta)| (run.to_string(), delta))
+            .collect();
+        if !only.is_empty() {
+            self.view(&only).await?;
+        }
+        let delta = deltas.get(&only).copied().unwrap_or(DELTA);
         let delta_of_account = |run: &str| deltas.get(run).copied().unwrap_or(DELTA);
         let ledger = &self.0.ledger;
         let (worst_device, worst_region) = ledger.worst(delta);
@@ -255,12 +255,6 @@ impl ControlService for Control {
             regions: ledger.worst_by_region(delta),
         }))
     }
-}
-
-/// The delta that a run states its epsilon for.
-fn delta_of(run: &RunHandle) -> f64 {
-    let privacy = run.view().run.privacy;
-    privacy.map_or(DELTA, |privacy| privacy.delta)
 }
 
 /// Whether an event is about the run that a watcher asked for.

@@ -16,16 +16,12 @@ use tributary_proto::v1::{
 
 use super::Answers;
 use crate::core::Core;
+use crate::engine::DropReason;
 use crate::epoch::Witness;
 use crate::error::CoordinatorError;
 
 /// Milliseconds between signs of life.
 const HEARTBEAT_MS: u64 = 30_000;
-/// A poll comes back at the earliest after this, in milliseconds.
-const POLL_AFTER_MS: u64 = 500;
-/// Polls of a fleet are spread so that at most so many come per second.
-const POLLS_PER_SECOND: u64 = 2_000;
-
 /// The orchestration service.
 pub struct Orchestration(pub Arc<Core>);
 
@@ -93,11 +89,11 @@ impl OrchestrationService for Orchestration {
             // after a restart it may hold an assignment that it can only hear of by polling
             announce(core, &id, &witnesses).await;
         }
-        let window_ms = core.fleet.polling() * 1_000 / POLLS_PER_SECOND;
+        let (earliest, latest) = core.fleet.poll_window();
         Ok(Response::new(CheckInResponse {
             directives,
-            retry_after_ms: POLL_AFTER_MS,
-            retry_before_ms: POLL_AFTER_MS + window_ms.max(POLL_AFTER_MS),
+            retry_after_ms: earliest.as_millis() as u64,
+            retry_before_ms: latest.as_millis() as u64,
             number,
         }))
     }
@@ -149,14 +145,15 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
                 matches!(order, Order::Assignment(order)
                     if order.run_id == abandoned.run_id && order.round == abandoned.round)
             });
-            let run = abandoned
-                .run_id
-                .parse()
-                .ok()
-                .and_then(|run| core.run(&run).ok());
-            match run {
-                Some(run) => run.abandon(id.clone(), abandoned.round).await,
-                None => refuse(
+            let run = abandoned.run_id.parse().map_err(CoordinatorError::from);
+            match run.and_then(|run| core.run(&run)) {
+                Ok(run) => {
+                    let reason = DropReason::stated(&abandoned);
+                    run.abandon(id.clone(), abandoned.round, reason).await;
+                }
+                // a run that is over needs no notice
+                Err(CoordinatorError::Reject(_)) => {}
+                Err(_) => refuse(
                     core,
                     id,
                     RejectReason::UnknownRun,

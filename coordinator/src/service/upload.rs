@@ -13,6 +13,7 @@ use tributary_proto::v1::{Reject, RejectReason, UploadHeader};
 
 use crate::core::Core;
 use crate::engine;
+use crate::error::CoordinatorError;
 use crate::run::{Announced, Refusal, RunHandle, wire_reject};
 
 /// Bytes of updates that may be in memory at once, over all devices; one update may be larger, and is
@@ -85,13 +86,19 @@ impl Uploads {
         device: DeviceId,
         header: &UploadHeader,
     ) -> Result<Upload, Reject> {
-        let run = header.run_id.parse().ok().and_then(|id| core.run(&id).ok());
-        let run = run.ok_or_else(|| {
-            reject(
-                RejectReason::UnknownRun,
-                "run_id is not known here: wait for an assignment",
-            )
-        })?;
+        let run = header.run_id.parse().map_err(CoordinatorError::from);
+        let run = run
+            .and_then(|id| core.run(&id))
+            .map_err(|error| match error {
+                CoordinatorError::Reject(over) => wire_reject(over),
+                CoordinatorError::SetAside { .. } => {
+                    reject(RejectReason::UnknownRun, error.to_string())
+                }
+                _ => reject(
+                    RejectReason::UnknownRun,
+                    "run_id is not known here: wait for an assignment",
+                ),
+            })?;
         let models = run
             .admit(device.clone(), header.round)
             .await
@@ -288,6 +295,7 @@ pub fn wire_refusal(refusal: Refusal) -> Reject {
         Refusal::Engine(engine) => wire_reject(engine),
         Refusal::Update(error) => reject(update_reason(&error), error.to_string()),
         Refusal::Header(wrong) => reject(RejectReason::Protocol, wrong),
+        Refusal::Sum(error) => reject(RejectReason::Busy, error.to_string()),
         Refusal::Counted(counted) => Reject {
             digest: counted.digest.to_string(),
             ticket: Some(counted.ticket),

@@ -214,7 +214,7 @@ async fn completed(operator: &mut Operator, run_id: &str) -> Result<Vec<v1::Roun
             .collect();
         match run.state() {
             RunState::Completed => return Ok(published),
-            RunState::Stopped | RunState::Failed => {
+            RunState::Stopped | RunState::Failed | RunState::Quarantined => {
                 return Err(RunnerError::RunEnded {
                     run: run.run_id,
                     round: run.round,

@@ -72,7 +72,7 @@ pub async fn follow_run(
         match run.state() {
             RunState::Running | RunState::Unspecified => {}
             RunState::Completed => return finish(operator, run, results, held_out).await,
-            RunState::Stopped | RunState::Failed => {
+            RunState::Stopped | RunState::Failed | RunState::Quarantined => {
                 let (run, round, reason) = (run.run_id, run.round, run.reason);
                 return Err(RunnerError::RunEnded { run, round, reason });
             }

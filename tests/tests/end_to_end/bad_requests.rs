@@ -168,6 +168,7 @@ async fn invariant_10_a_session_begins_with_a_hello_of_a_known_device() {
         run_id: "none-1".into(),
         round: 1,
         reason: "slow".into(),
+        ..Default::default()
     };
     session
         .tell(device_event::Event::AssignmentAbandoned(abandoned))

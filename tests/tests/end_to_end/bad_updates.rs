@@ -366,6 +366,7 @@ async fn invariant_10_late_updates_are_refused_and_the_run_goes_on_without_them(
         run_id: run.clone(),
         round: 1,
         reason: "battery".to_owned(),
+        ..Default::default()
     };
     devices[2]
         .1

@@ -1,14 +1,15 @@
 //! Updates that come in: who is admitted, and what is added to the sums.
 
+use tokio::time::Instant;
 use tributary_model::Digest;
 use tributary_proto::DeviceId;
 use tributary_proto::v1;
 
 use super::Actor;
 use crate::CoordinatorError;
-use crate::engine::{Lease, Reject};
+use crate::engine::{DropReason, Lease, Reject};
 use crate::epoch::Place;
-use crate::run::collect::{Arrival, Refusal};
+use crate::run::collect::{Adding, Arrival, Refusal};
 use crate::run::payload::UNIT;
 use crate::run::{Command, Contribute, Counted};
 
@@ -32,15 +33,21 @@ impl Actor {
         let mut updates = Vec::new();
         for command in commands {
             match command {
+                // the stores do not take it now: nothing is summed that could not be sealed
+                Command::Contribute(update) if self.backoff.waits(Instant::now()) => {
+                    update.reply.answer(Err(Reject::Interrupted.into()));
+                }
                 Command::Contribute(update) => updates.push(update),
                 other => {
                     let added = self.add(std::mem::take(&mut updates)).await;
                     let handled = self.handle(other).await;
-                    outcome = outcome.and(added).and(handled);
+                    outcome = self.first_of(outcome, added);
+                    outcome = self.first_of(outcome, handled);
                 }
             }
         }
-        outcome.and(self.add(updates).await)
+        let added = self.add(updates).await;
+        self.first_of(outcome, added)
     }
 
     /// Whether an update would be counted now, with `ahead` others before it.
@@ -60,7 +67,7 @@ impl Actor {
         let trusted = self.state.spec.aggregation.trusted.as_ref();
         let waits = |other: &&DeviceId| *other != device && self.collection.is_pending(other);
         let others = others - usize::from(trusted.filter(waits).is_some());
-        let now_ms = self.core.clock.now_ms();
+        let now_ms = self.core.clock.service_ms();
         let region = self.state.admit(device, round, others, now_ms);
         let region = region.map_err(|reject| self.refusal(device, reject))?;
         let staleness = self.state.staleness(round);
@@ -89,8 +96,7 @@ impl Actor {
         }
         self.sum(arrivals).await?;
         if self.collection.pending() > 0 {
-            self.open_since
-                .get_or_insert_with(tokio::time::Instant::now);
+            self.open_since.get_or_insert_with(Instant::now);
         }
         if self.must_seal() {
             self.collect().await
@@ -100,11 +106,24 @@ impl Actor {
     }
 
     async fn sum(&mut self, arrivals: Vec<Arrival>) -> Result<(), CoordinatorError> {
-        let refused = self.collection.add(arrivals, self.core.sum_threads).await?;
+        let adding = Adding {
+            run: self.state.id.clone(),
+            threads: self.core.sum_threads,
+            failpoint: self.core.failpoint.clone(),
+        };
+        let refused = match self.collection.add(arrivals, &adding).await {
+            Ok(refused) => refused,
+            Err(crash) => {
+                self.suspects = crash.devices;
+                return Err(crash.error);
+            }
+        };
         if self.state.spec.is_seeded() {
             // a seeded round closes when all have answered, and this was their answer: the same
             // training would only give the same bytes
-            self.abandoned.extend(refused);
+            let refused = refused.into_iter();
+            self.abandoned
+                .extend(refused.map(|device| (device, DropReason::Refused)));
         }
         Ok(())
     }

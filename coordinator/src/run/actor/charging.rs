@@ -82,7 +82,8 @@ impl Actor {
         self.journal.put(&events, &mut batch)?;
         let charge = self.entry(part);
         self.core.ledger.charge(charge, devices, batch).await?;
-        self.journal.committed(events.len());
+        self.journal.committed(&events);
+        self.recovered();
         self.applied(&events).await
     }
 

@@ -38,7 +38,7 @@ impl Listening {
         let last = state.participations.values().map(|past| past.last_round);
         let last = last.max().unwrap_or(0);
         let past = state.participations.iter();
-        let recent = past.filter(|(_, past)| past.last_round == last);
+        let recent = past.filter(|(_, past)| last > 0 && past.last_round == last);
         let missing: BTreeSet<DeviceId> = open
             .map(|(device, _)| device.clone())
             .chain(recent.map(|(device, _)| device.clone()))

@@ -8,6 +8,7 @@ use tributary_model::Digest;
 use super::Actor;
 use crate::CoordinatorError;
 use crate::engine::Event;
+use crate::failpoint::Place;
 use crate::registry::ModelRecord;
 use crate::run::collect::{Sealed, owned_by, read_updates};
 use crate::run::release::{Collected, Release, Released, RoundClip, noise_seed, rule_seed};
@@ -75,11 +76,18 @@ impl Actor {
     /// Draws the noise and steps the optimisers. The inner error is final.
     async fn draw(&mut self) -> Result<Result<Released, CoordinatorError>, CoordinatorError> {
         let release = self.prepare().await?;
-        let released = tokio::task::spawn_blocking(move || release.run()).await;
+        let (failpoint, id) = (self.core.failpoint.clone(), self.state.id.clone());
+        let draw = move || {
+            // only a failpoint of a test has something to say here, by a panic
+            let _ = failpoint.reach(Place::Releasing, &id);
+            release.run()
+        };
+        let released = tokio::task::spawn_blocking(draw).await;
         match released {
             // the coordinator is stopping: the next start draws again
             Err(error) if error.is_cancelled() => Err(CoordinatorError::Stopping),
-            Err(_) => Ok(Err(CoordinatorError::Crashed("releasing the round"))),
+            // nothing of it has left the process: read from disk again, as after a restart
+            Err(_) => Err(CoordinatorError::Crashed("releasing the round")),
             Ok(Ok(released)) => Ok(Ok(released)),
             Ok(Err(refused)) => {
                 let (error, release) = *refused;
@@ -95,7 +103,8 @@ impl Actor {
     /// Everything that a release needs. The models move into it and come back with its outcome.
     async fn prepare(&mut self) -> Result<Release, CoordinatorError> {
         if self.bases.is_empty() {
-            return Err(CoordinatorError::Stopping); // they went with a release that was cancelled
+            let gone = "the models went with a release that was cut off";
+            return Err(CoordinatorError::Inconsistent(gone));
         }
         let total = self.collection.total();
         let collected = match &*total {
@@ -200,7 +209,7 @@ impl Actor {
         self.state.check_all(&events)?;
         self.journal.put(&events, &mut batch)?;
         self.core.store.commit(batch).await?;
-        self.journal.committed(events.len());
+        self.journal.committed(&events);
         Ok((events, server))
     }
 

@@ -29,7 +29,7 @@ impl Actor {
         }
         let collecting = self.state.round.phase == Phase::Collecting;
         let number = self.state.round.number;
-        let now_ms = self.core.clock.now_ms();
+        let now_ms = self.core.clock.service_ms();
         for device in devices {
             let Some(lease) = self.state.round.leases.get(device) else {
                 continue;
@@ -103,12 +103,9 @@ impl Actor {
         let busy = self.state.round.leases.len();
         let eligible = candidates.len() + busy;
         let first = self.state.history.is_empty();
-        let waited_ms = self
-            .core
-            .clock
-            .now_ms()
-            .saturating_sub(self.waiting_since_ms);
-        let all_here = reachable >= rounds.population() as usize;
+        let now_ms = self.core.clock.service_ms();
+        let waited_ms = now_ms.saturating_sub(self.waiting_since_ms);
+        let all_here = reachable + self.lost() >= rounds.population() as usize;
         let impatient = waited_ms > PATIENCE_MS && !first && !self.state.spec.is_seeded();
         let wanted = if impatient {
             rounds.minimum()
@@ -149,10 +146,23 @@ impl Actor {
         Ok(())
     }
 
+    /// Devices of a seeded run that were in it and went away: it does not wait for them for ever. In
+    /// other runs only the first round waits for the whole population.
+    fn lost(&self) -> usize {
+        if !self.state.spec.is_seeded() {
+            return 0;
+        }
+        let past = self.state.participations.iter();
+        let asked_in_vain = past.filter(|(_, past)| past.setbacks > 0);
+        asked_in_vain
+            .filter(|(device, _)| !self.core.fleet.is_reachable(device))
+            .count()
+    }
+
     /// Devices within reach, and those of them that may take part.
     fn candidates(&self) -> (usize, Vec<Candidate>) {
         let spec = &self.state.spec;
-        let now_ms = self.core.clock.now_ms();
+        let now_ms = self.core.clock.service_ms();
         let mut reachable = 0;
         let mut candidates = Vec::new();
         for (region, name) in spec.regions.iter().enumerate() {
@@ -181,10 +191,10 @@ impl Actor {
             .iter()
             .map(|assigned| assigned.device.clone())
             .collect();
-        let reserved = self.core.fleet.reserve(ids);
+        let reserved = self.ends.reserve(&self.core, ids);
         if reserved.len() < chosen.len() {
             // another run was faster: give them back and choose again
-            self.core.fleet.release(&reserved);
+            self.ends.release(&self.core, &reserved);
             return Ok(());
         }
         self.reason.clear();
@@ -192,7 +202,8 @@ impl Actor {
         for digest in self.offered() {
             self.core.telemetry.take_downloads(&digest);
         }
-        let lease_until_ms = self.core.clock.now_ms() + self.state.spec.rounds.deadline_ms;
+        let deadline_ms = self.state.spec.rounds.deadline_ms;
+        let lease_until_ms = self.core.clock.service_ms().saturating_add(deadline_ms);
         let round = self.state.round.number;
         let parts = chosen.chunks(DEVICES_PER_EVENT);
         let last = parts.len().saturating_sub(1);
@@ -216,7 +227,7 @@ impl Actor {
         };
         if self.state.round.phase == Phase::Selecting {
             // nothing was selected: another attempt may take them
-            self.core.fleet.release(&reserved);
+            self.ends.release(&self.core, &reserved);
         }
         committed
     }

@@ -1,6 +1,6 @@
 //! One region's contributions, of one cluster, that are not durable yet.
 
-use std::num::NonZeroUsize;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,13 +9,16 @@ use tributary_aggregator::{EncodedContribution, Partial, PartialError};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
-use super::{Arrival, Refusal, Sealing, Waiting, owned_by, update_of};
+use super::{Adding, Arrival, Refusal, Sealing, SumCrash, Waiting, crashed, owned_by, update_of};
 use crate::CoordinatorError;
 use crate::blob::{BlobError, Sink, Source};
 use crate::core::Core;
-use crate::engine::{Reject, Segment};
+use crate::engine::Segment;
+use crate::failpoint::Place;
 use crate::run::Format;
 
+/// What crashed, for the log.
+const SUMMING: &str = "adding updates to a sum";
 /// Updates that go through a block of sums while it is in the cache.
 const TOGETHER: usize = 8;
 /// Bytes of updates that are summed on a thread where blocking is allowed.
@@ -51,18 +54,18 @@ impl Open {
         }
     }
 
-    /// Checks and adds updates, [`TOGETHER`] at a time, [`HEAVY`] ones on `threads`; returns whose are in, with their places, and
-    /// adds to `refused` whose are not.
+    /// Checks and adds updates, [`TOGETHER`] at a time, [`HEAVY`] ones on threads of their own; returns
+    /// whose are in, with their places, and adds to `refused` whose are not.
     ///
     /// # Errors
-    /// When the coordinator stops.
+    /// When adding crashed.
     pub async fn add(
         &mut self,
         format: &Arc<Format>,
         arrivals: Vec<Arrival>,
-        threads: NonZeroUsize,
+        adding: &Adding,
         refused: &mut Vec<DeviceId>,
-    ) -> Result<Vec<(DeviceId, usize)>, CoordinatorError> {
+    ) -> Result<Vec<(DeviceId, usize)>, SumCrash> {
         let before = self.contributors.len();
         let mut arrivals = arrivals.into_iter().peekable();
         while arrivals.peek().is_some() {
@@ -70,17 +73,25 @@ impl Open {
             let heavy = group.iter().map(|one| one.bytes.len()).sum::<usize>() >= HEAVY;
             let mut partial = std::mem::replace(&mut self.partial, Partial::new(0));
             let format = format.clone();
-            let shards = if heavy { threads.get() } else { 1 };
+            let shards = if heavy { adding.threads.get() } else { 1 };
+            let devices: Vec<DeviceId> = group.iter().map(|one| one.device.clone()).collect();
+            let (failpoint, run) = (adding.failpoint.clone(), adding.run.clone());
             let sum = move || {
+                // only a failpoint of a test has something to say here, by a panic
+                let _ = failpoint.reach(Place::Summing, &run);
                 let outcomes = add_group(&mut partial, &format, &group, shards);
                 (partial, format, group, outcomes)
             };
-            let (partial, format, group, outcomes) = if heavy {
+            let summed = if heavy {
                 let summed = tokio::task::spawn_blocking(sum).await;
-                summed.map_err(|_| CoordinatorError::Stopping)?
+                summed.map_err(|error| crashed(&error, SUMMING))
             } else {
-                sum()
+                // the sum went into it and does not come back: nothing half done is seen
+                let summed = panic::catch_unwind(AssertUnwindSafe(sum));
+                summed.map_err(|_| CoordinatorError::Crashed(SUMMING))
             };
+            let summed = summed.map_err(|error| SumCrash { devices, error });
+            let (partial, format, group, outcomes) = summed?;
             self.partial = partial;
             for (arrival, outcome) in group.into_iter().zip(outcomes) {
                 refused.extend(self.note(&format, arrival, outcome));
@@ -100,7 +111,7 @@ impl Open {
         if let Err(error) = outcome {
             let refusal = match error {
                 PartialError::Update(error) => Refusal::Update(error),
-                _ => Refusal::Engine(Reject::WrongPhase),
+                error => Refusal::Sum(error),
             };
             arrival.receipt.answer(Err(refusal));
             return Some(arrival.device);

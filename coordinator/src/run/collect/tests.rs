@@ -8,11 +8,19 @@ use tributary_model::ModelSpec;
 
 use super::super::payload::{Payload, UNIT};
 use super::*;
+use crate::failpoint::NoFailpoint;
 use crate::fixtures::{core, device, plain_spec};
 
 /// One input, two classes.
 const DIMENSION: usize = 4;
-const ONE: NonZeroUsize = NonZeroUsize::MIN;
+
+fn adding(threads: usize) -> Adding {
+    Adding {
+        run: run("run-1"),
+        threads: NonZeroUsize::new(threads).unwrap(),
+        failpoint: Arc::new(NoFailpoint),
+    }
+}
 
 fn format(robust: Option<RobustSpec>) -> Arc<Format> {
     let graph = ModelSpec::perceptron("tiny", 1, &[], 2).graph().unwrap();
@@ -64,7 +72,7 @@ fn arrival(region: usize, number: usize, bytes: Bytes) -> (Arrival, Receipt) {
 
 async fn add(collection: &mut Collection, region: usize, number: usize, value: f32) -> Receipt {
     let (arrival, answer) = arrival(region, number, bytes(value));
-    collection.add(vec![arrival], ONE).await.unwrap();
+    collection.add(vec![arrival], &adding(1)).await.unwrap();
     answer
 }
 
@@ -149,7 +157,7 @@ async fn one_bad_update_among_several_is_told_so_and_changes_nothing() {
     let (huge, mut third) = arrival(0, 3, bytes(9.0));
     let (last, mut fourth) = arrival(0, 4, bytes(0.2));
     collection
-        .add(vec![good, short, huge, last], ONE)
+        .add(vec![good, short, huge, last], &adding(1))
         .await
         .unwrap();
     assert_eq!(collection.pending(), 2);
@@ -191,8 +199,7 @@ async fn large_updates_sum_to_the_same_bits_on_any_number_of_threads() {
             .zip(1..)
             .map(|(bytes, number)| arrival(0, number, bytes))
             .unzip();
-        let threads = NonZeroUsize::new(threads).unwrap();
-        let refused = collection.add(arrivals, threads).await.unwrap();
+        let refused = collection.add(arrivals, &adding(threads)).await.unwrap();
         assert_eq!(refused, [device(9)]);
         assert_eq!(collection.pending(), 8);
         drop(receipts);

@@ -3,8 +3,8 @@
 use tributary_proto::DeviceId;
 
 use super::*;
-use crate::engine::{Assigned, CloseReason, Segment};
-use crate::fixtures::{core, device, plain_spec, state};
+use crate::engine::{Assigned, CloseReason, DropReason, Segment};
+use crate::fixtures::{Flaky, core, core_on, device, plain_spec, state};
 
 fn events() -> Vec<Event> {
     let devices = (0..4)
@@ -34,6 +34,7 @@ fn events() -> Vec<Event> {
         Event::Dropped {
             round: 1,
             devices: vec![device(3)],
+            reason: DropReason::Slow,
         },
         Event::Closed {
             round: 1,
@@ -52,7 +53,7 @@ async fn keep(core: &Core, journal: &mut Journal, state: &mut RunState, events: 
     let mut batch = Batch::new();
     journal.put(events, &mut batch).unwrap();
     core.store.commit(batch).await.unwrap();
-    journal.committed(events.len());
+    journal.committed(events);
     for event in events {
         state.apply(event).unwrap();
     }
@@ -67,7 +68,9 @@ fn events_on_disk(core: &Core, run: &RunId) -> usize {
 async fn invariant_2_recovery_replays_to_the_same_state_after_any_event() {
     let core = core().await;
     let mut live = state(plain_spec());
-    let mut journal = Journal::create(&core, &live, Batch::new()).await.unwrap();
+    let mut journal = Journal::create(&core, &mut live, Batch::new())
+        .await
+        .unwrap();
     for event in events() {
         keep(&core, &mut journal, &mut live, &[event]).await;
         let (_, recovered) = Journal::recover(&core, &live.id).await.unwrap();
@@ -79,12 +82,14 @@ async fn invariant_2_recovery_replays_to_the_same_state_after_any_event() {
 async fn a_snapshot_drops_the_events_it_holds_and_recovery_goes_on_from_it() {
     let core = core().await;
     let mut live = state(plain_spec());
-    let mut journal = Journal::create(&core, &live, Batch::new()).await.unwrap();
+    let mut journal = Journal::create(&core, &mut live, Batch::new())
+        .await
+        .unwrap();
     let first = journal.snapshot.unwrap();
     let all = events();
     keep(&core, &mut journal, &mut live, &all[..3]).await;
     assert_eq!(events_on_disk(&core, &live.id), 3);
-    journal.snapshot(&core, &live).await.unwrap();
+    journal.snapshot(&core, &mut live).await.unwrap();
     assert_eq!(events_on_disk(&core, &live.id), 0);
     assert!(
         !core.vault.exists(&first).await.unwrap(),
@@ -102,9 +107,11 @@ async fn a_snapshot_drops_the_events_it_holds_and_recovery_goes_on_from_it() {
 #[tokio::test]
 async fn a_snapshot_of_an_unchanged_state_keeps_its_blob() {
     let core = core().await;
-    let live = state(plain_spec());
-    let mut journal = Journal::create(&core, &live, Batch::new()).await.unwrap();
-    journal.snapshot(&core, &live).await.unwrap();
+    let mut live = state(plain_spec());
+    let mut journal = Journal::create(&core, &mut live, Batch::new())
+        .await
+        .unwrap();
+    journal.snapshot(&core, &mut live).await.unwrap();
     assert_eq!(Journal::recover(&core, &live.id).await.unwrap().1, live);
 }
 
@@ -114,11 +121,15 @@ async fn two_runs_do_not_read_each_others_events() {
     let mut short = state(plain_spec());
     let mut long = short.clone();
     long.id = "tiny-10".parse().unwrap();
-    let mut journal = Journal::create(&core, &short, Batch::new()).await.unwrap();
-    let mut other = Journal::create(&core, &long, Batch::new()).await.unwrap();
+    let mut journal = Journal::create(&core, &mut short, Batch::new())
+        .await
+        .unwrap();
+    let mut other = Journal::create(&core, &mut long, Batch::new())
+        .await
+        .unwrap();
     keep(&core, &mut journal, &mut short, &events()[..1]).await;
     keep(&core, &mut other, &mut long, &events()).await;
-    other.snapshot(&core, &long).await.unwrap();
+    other.snapshot(&core, &mut long).await.unwrap();
     assert_eq!(Journal::recover(&core, &short.id).await.unwrap().1, short);
     assert_eq!(Journal::recover(&core, &long.id).await.unwrap().1, long);
     let mut ids = run_ids(&core).unwrap();
@@ -129,9 +140,15 @@ async fn two_runs_do_not_read_each_others_events() {
 #[tokio::test]
 async fn a_run_is_created_once_and_an_unknown_one_is_named() {
     let core = core().await;
-    let live = state(plain_spec());
-    Journal::create(&core, &live, Batch::new()).await.unwrap();
-    assert!(Journal::create(&core, &live, Batch::new()).await.is_err());
+    let mut live = state(plain_spec());
+    Journal::create(&core, &mut live, Batch::new())
+        .await
+        .unwrap();
+    assert!(
+        Journal::create(&core, &mut live, Batch::new())
+            .await
+            .is_err()
+    );
     let unknown: RunId = "nobody-1".parse().unwrap();
     let Err(error) = Journal::recover(&core, &unknown).await else {
         panic!("it was recovered")
@@ -143,7 +160,9 @@ async fn a_run_is_created_once_and_an_unknown_one_is_named() {
 async fn a_damaged_journal_is_an_error() {
     let core = core().await;
     let mut live = state(plain_spec());
-    let mut journal = Journal::create(&core, &live, Batch::new()).await.unwrap();
+    let mut journal = Journal::create(&core, &mut live, Batch::new())
+        .await
+        .unwrap();
     keep(&core, &mut journal, &mut live, &events()[..1]).await;
     let mut batch = Batch::new();
     // the same selection once more does not fit
@@ -159,58 +178,149 @@ async fn a_damaged_journal_is_an_error() {
     assert!(Journal::recover(&core, &live.id).await.is_err());
 }
 
-/// A store whose next commits fail.
-struct Failing(
-    std::sync::Arc<crate::store::MemoryStore>,
-    std::sync::atomic::AtomicBool,
-);
+/// A round that was given up after these devices did not answer.
+fn given_up(round: u32, devices: &[usize]) -> Vec<Event> {
+    let devices: Vec<DeviceId> = devices.iter().map(|&number| device(number)).collect();
+    let assigned = devices.iter().map(|device| Assigned {
+        device: device.clone(),
+        region: 0,
+    });
+    vec![
+        Event::Selected {
+            round,
+            devices: assigned.collect(),
+            lease_until_ms: 50,
+            complete: true,
+            worst_pico_rho: 0,
+        },
+        Event::Dropped {
+            round,
+            devices,
+            reason: DropReason::Expired,
+        },
+        Event::Aborted {
+            round,
+            reason: "tested".to_owned(),
+        },
+    ]
+}
 
-impl crate::store::Store for Failing {
-    fn get(
-        &self,
-        table: Table,
-        key: &[u8],
-    ) -> Result<Option<crate::store::Versioned>, crate::store::StoreError> {
-        self.0.get(table, key)
+async fn bytes_of(core: &Core, blobs: impl Iterator<Item = Digest>) -> u64 {
+    let mut bytes = 0;
+    for blob in blobs {
+        bytes += core.vault.size(&blob).await.unwrap();
     }
+    bytes
+}
 
-    fn scan(
-        &self,
-        table: Table,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<crate::store::Row>, crate::store::StoreError> {
-        self.0.scan(table, prefix, after, limit)
-    }
+#[tokio::test]
+async fn a_snapshot_writes_what_a_round_changed_and_not_the_whole_fleet() {
+    let core = core().await;
+    let mut live = state(plain_spec());
+    let mut journal = Journal::create(&core, &mut live, Batch::new())
+        .await
+        .unwrap();
+    let fleet: Vec<usize> = (0..5_000).collect();
+    keep(&core, &mut journal, &mut live, &given_up(1, &fleet)).await;
+    journal.snapshot(&core, &mut live).await.unwrap();
+    let before: Vec<Digest> = RunRecord::read(&core, &live.id).unwrap().blobs().collect();
+    keep(&core, &mut journal, &mut live, &given_up(1, &[7, 8])).await;
+    journal.snapshot(&core, &mut live).await.unwrap();
+    let after = RunRecord::read(&core, &live.id).unwrap();
+    let new = after.blobs().filter(|blob| !before.contains(blob));
+    let written = bytes_of(&core, new).await;
+    assert!(written < 8 * 1024, "{written} bytes for two devices");
+    assert!(bytes_of(&core, after.blobs()).await > 100 * 1024);
+    let (_, recovered) = Journal::recover(&core, &live.id).await.unwrap();
+    assert_eq!(recovered, live);
+}
 
-    fn commit(&self, batch: Batch) -> crate::store::CommitFuture {
-        if self.1.load(std::sync::atomic::Ordering::SeqCst) {
-            let full = crate::store::StoreError::Full { during: "a test" };
-            return Box::pin(async { Err(full) });
-        }
-        self.0.commit(batch)
+#[tokio::test]
+async fn after_many_rounds_there_are_few_parts_and_nothing_is_lost() {
+    let core = core().await;
+    let mut live = state(plain_spec());
+    let mut journal = Journal::create(&core, &mut live, Batch::new())
+        .await
+        .unwrap();
+    for attempt in 0..120 {
+        let devices: Vec<usize> = (0..20).map(|one| (attempt * 13 + one * 7) % 400).collect();
+        // the limit of attempts is not what is tested here
+        live.round.fruitless = 0;
+        keep(&core, &mut journal, &mut live, &given_up(1, &devices)).await;
+        journal.snapshot(&core, &mut live).await.unwrap();
     }
+    assert_eq!(live.history.len(), 120);
+    let record = RunRecord::read(&core, &live.id).unwrap();
+    let parts = record.parts.len();
+    assert!(parts <= 10, "{parts} parts");
+    let (_, recovered) = Journal::recover(&core, &live.id).await.unwrap();
+    assert_eq!(recovered, live);
+    // nothing else is left in the vault
+    let named = record.blobs().collect();
+    assert_eq!(core.vault.keep_only(&named).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_snapshot_of_before_there_were_parts_is_read_and_written_in_parts_next_time() {
+    let core = core().await;
+    let mut live = state(plain_spec());
+    for event in given_up(1, &[1, 2, 3]) {
+        live.apply(&event).unwrap();
+    }
+    let snapshot = core
+        .vault
+        .put(serde_json::to_vec(&live).unwrap())
+        .await
+        .unwrap();
+    let old = serde_json::json!({ "snapshot": snapshot, "events": 0 });
+    let mut batch = Batch::new();
+    batch
+        .put_json(Table::Runs, live.id.as_str(), &old, Expect::Absent)
+        .unwrap();
+    core.store.commit(batch).await.unwrap();
+    let (mut journal, mut recovered) = Journal::recover(&core, &live.id).await.unwrap();
+    assert_eq!(recovered, live);
+    journal.snapshot(&core, &mut recovered).await.unwrap();
+    assert_eq!(RunRecord::read(&core, &live.id).unwrap().parts.len(), 1);
+    assert_eq!(Journal::recover(&core, &live.id).await.unwrap().1, live);
 }
 
 #[tokio::test]
 async fn after_a_failed_commit_the_recorded_snapshot_is_still_known_and_removed_by_the_next() {
-    let store = std::sync::Arc::new(Failing(Default::default(), false.into()));
-    let core = crate::fixtures::core_on(store.clone()).await;
+    let store = std::sync::Arc::new(Flaky::new());
+    let core = core_on(store.clone()).await;
     let mut live = state(plain_spec());
-    let mut journal = Journal::create(&core, &live, Batch::new()).await.unwrap();
-    let recorded = journal.snapshot.unwrap();
-    keep(&core, &mut journal, &mut live, &events()[..1]).await;
-    store.1.store(true, std::sync::atomic::Ordering::SeqCst);
-    assert!(journal.snapshot(&core, &live).await.is_err());
-    assert_eq!(journal.snapshot_digest(), Some(recorded));
+    let mut journal = Journal::create(&core, &mut live, Batch::new())
+        .await
+        .unwrap();
+    keep(&core, &mut journal, &mut live, &given_up(1, &[1, 2])).await;
+    store.set_fails(true);
+    assert!(journal.snapshot(&core, &mut live).await.is_err());
     assert_eq!(Journal::recover(&core, &live.id).await.unwrap().1, live);
-    store.1.store(false, std::sync::atomic::Ordering::SeqCst);
-    keep(&core, &mut journal, &mut live, &events()[1..2]).await;
-    journal.snapshot(&core, &live).await.unwrap();
-    assert!(
-        !core.vault.exists(&recorded).await.unwrap(),
-        "the old one is left behind"
+    store.set_fails(false);
+    journal.snapshot(&core, &mut live).await.unwrap();
+    assert_eq!(Journal::recover(&core, &live.id).await.unwrap().1, live);
+    let named = RunRecord::read(&core, &live.id).unwrap().blobs().collect();
+    assert_eq!(
+        core.vault.keep_only(&named).await.unwrap(),
+        0,
+        "old blobs are gone"
     );
-    assert_eq!(Journal::recover(&core, &live.id).await.unwrap().1, live);
+}
+
+#[tokio::test]
+async fn an_event_that_is_missing_is_named() {
+    let core = core().await;
+    let mut live = state(plain_spec());
+    let mut journal = Journal::create(&core, &mut live, Batch::new())
+        .await
+        .unwrap();
+    keep(&core, &mut journal, &mut live, &events()).await;
+    let mut batch = Batch::new();
+    batch.delete(Table::RunEvents, event_key(&live.id, 2), Expect::Any);
+    core.store.commit(batch).await.unwrap();
+    let Err(error) = Journal::recover(&core, &live.id).await else {
+        panic!("it was recovered")
+    };
+    assert!(error.to_string().contains("event 2 is missing"), "{error}");
 }

@@ -34,9 +34,17 @@ impl Coordinator {
 
     /// One on a given folder. Waits until a coordinator that was crashed has let go of it.
     pub async fn open(folder: Arc<TempDir>, threads: usize) -> Self {
+        Self::open_with(folder, threads, |_| {}).await
+    }
+
+    async fn open_with(
+        folder: Arc<TempDir>,
+        threads: usize,
+        change: impl Fn(&mut ServerConfig),
+    ) -> Self {
         let begun = std::time::Instant::now();
         loop {
-            match Self::try_open(folder.clone(), threads).await {
+            match Self::try_open_with(folder.clone(), threads, &change).await {
                 Ok(coordinator) => return coordinator,
                 Err(error) if error.to_string().contains("in use by another process") => {
                     assert!(begun.elapsed() < PATIENCE, "{error}");
@@ -49,10 +57,25 @@ impl Coordinator {
 
     /// Tries to open a folder.
     pub async fn try_open(folder: Arc<TempDir>, threads: usize) -> Result<Self, ServerError> {
-        let config = ServerConfig {
+        Self::try_open_with(folder, threads, |_| {}).await
+    }
+
+    /// One on a new folder whose configuration the test changes.
+    pub async fn start_with(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Self::try_open_with(folder, 2, change).await.unwrap()
+    }
+
+    async fn try_open_with(
+        folder: Arc<TempDir>,
+        threads: usize,
+        change: impl FnOnce(&mut ServerConfig),
+    ) -> Result<Self, ServerError> {
+        let mut config = ServerConfig {
             admin: Some(any_port()),
             ..ServerConfig::new(folder.path().join("data"), any_port())
         };
+        change(&mut config);
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder
             .worker_threads(threads)
@@ -83,6 +106,11 @@ impl Coordinator {
         Self::open(self.crash(), 2).await
     }
 
+    /// The same with a configuration that the test changes.
+    pub async fn crash_and_restart_with(self, change: impl Fn(&mut ServerConfig)) -> Self {
+        Self::open_with(self.crash(), 2, change).await
+    }
+
     fn server(&self) -> &Server {
         self.server.as_ref().unwrap()
     }
@@ -109,11 +137,17 @@ impl Coordinator {
 
     /// The metrics page.
     pub async fn metrics(&self) -> String {
+        self.admin_page("/metrics").await
+    }
+
+    /// A page of the admin address, with its head.
+    pub async fn admin_page(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.server().admin_addr().unwrap())
             .await
             .unwrap();
-        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await.unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
         let mut page = String::new();
         stream.read_to_string(&mut page).await.unwrap();
         page

@@ -233,6 +233,15 @@ impl Session {
         }
     }
 
+    /// The next order; none once the stream has ended.
+    pub async fn next_order(&mut self) -> Option<Order> {
+        let next = self.answers.message().await.ok().flatten()?;
+        match next.message? {
+            Message::Directive(directive) => directive.directive,
+            Message::Welcome(_) => None,
+        }
+    }
+
     /// The next assignment; announcements of versions are passed over.
     pub async fn assignment(&mut self) -> Assignment {
         loop {

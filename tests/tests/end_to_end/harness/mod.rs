@@ -1,11 +1,13 @@
 //! A coordinator, operators, devices that are driven by hand, and small fleets.
 
 pub mod coordinator;
+pub mod failing;
 pub mod fleet;
 pub mod hand;
 pub mod operator;
 pub mod process;
 pub mod recipe;
+pub mod time_of_day;
 
 use std::time::Duration;
 

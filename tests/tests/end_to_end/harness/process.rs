@@ -1,5 +1,6 @@
 //! The real `tributary serve` as a process that can be killed.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,6 +22,16 @@ impl Process {
 
     /// The same with its log, which panics would be in.
     pub fn serve_logging(data: &Path, listen: &str, log: impl Into<Stdio>) -> Self {
+        Self::serve_within::<&str, &str>(data, listen, log, [])
+    }
+
+    /// The same with more in its environment.
+    pub fn serve_within<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        data: &Path,
+        listen: &str,
+        log: impl Into<Stdio>,
+        environment: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
         let mut child = Command::new(binary())
             .args([
                 "--format",
@@ -34,6 +45,7 @@ impl Process {
             .arg("--data")
             .arg(data)
             .env_remove("RUST_LOG")
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -100,7 +112,7 @@ pub fn tributary(words: &[&str], folder: &Path) -> serde_json::Value {
 }
 
 /// The program beside this test's folder; built when it is not there.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let program = profile.join(format!("tributary{}", std::env::consts::EXE_SUFFIX));

@@ -1,0 +1,170 @@
+//! Devices that do not answer, and the end of a collection.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tributary_proto::DeviceId;
+
+use super::Actor;
+use crate::CoordinatorError;
+use crate::engine::{AssignmentState, CloseReason, DropReason, Event, Lease};
+use crate::run::journal::DEVICES_PER_EVENT;
+
+/// How often a round looks for devices that went away.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A seeded round waits so many deadlines for a device that is connected: a busy machine that
+/// simulates it is no reason for other bits.
+const SEEDED_PATIENCE: u64 = 10;
+/// And no less than this, in milliseconds.
+const SEEDED_PATIENCE_MS: u64 = 60_000;
+
+impl Actor {
+    /// What is told of the reason: under privacy nothing that a device's data may be behind.
+    fn told(&self, reason: DropReason) -> DropReason {
+        let private = self.state.spec.privacy.mode.has_noise();
+        if private && reason.may_tell_of_data() {
+            DropReason::NotStated
+        } else {
+            reason
+        }
+    }
+
+    /// Events that note who will not answer.
+    pub(super) fn dropped(&self, devices: Vec<(DeviceId, DropReason)>) -> Vec<Event> {
+        let round = self.state.round.number;
+        let mut by_reason: BTreeMap<DropReason, Vec<DeviceId>> = BTreeMap::new();
+        for (device, reason) in devices {
+            by_reason.entry(self.told(reason)).or_default().push(device);
+        }
+        let mut events = Vec::new();
+        for (reason, devices) in by_reason {
+            events.extend(
+                devices
+                    .chunks(DEVICES_PER_EVENT)
+                    .map(|part| Event::Dropped {
+                        round,
+                        devices: part.to_vec(),
+                        reason,
+                    }),
+            );
+        }
+        events
+    }
+
+    /// Gives up devices that will not answer any more where the round would wait for them: in buffered
+    /// rounds those whose leases have ended, so that others are asked; in a seeded round, which closes
+    /// when all have answered, those that are away at the deadline.
+    pub(super) fn note_silent(&mut self) {
+        let seeded = self.state.spec.is_seeded();
+        let buffered = self.state.spec.rounds.staleness_cap() > 0;
+        if !(seeded || buffered) || Instant::now() < self.next_look {
+            return;
+        }
+        self.next_look = Instant::now() + LOOK_EVERY;
+        let now_ms = self.core.clock.service_ms();
+        let deadline_ms = self.state.spec.rounds.deadline_ms;
+        if seeded && now_ms <= self.resumed_ms.saturating_add(deadline_ms) {
+            return; // devices come back after a restart
+        }
+        for device in self.state.expired(now_ms) {
+            if self.collection.is_pending(&device) {
+                continue;
+            }
+            let reason = self.silence(&device);
+            let is_here = reason == DropReason::Expired;
+            if seeded && is_here && !self.is_past_patience(&device, now_ms) {
+                continue;
+            }
+            self.abandoned.entry(device).or_insert(reason);
+        }
+    }
+
+    /// Why a device whose lease has ended did not answer.
+    fn silence(&self, device: &DeviceId) -> DropReason {
+        if self.core.fleet.is_reachable(device) {
+            DropReason::Expired
+        } else {
+            DropReason::ConnectionLost
+        }
+    }
+
+    fn is_past_patience(&self, device: &DeviceId, now_ms: u64) -> bool {
+        let deadline_ms = self.state.spec.rounds.deadline_ms;
+        let more = deadline_ms.saturating_mul(SEEDED_PATIENCE - 1);
+        let most = |lease: &Lease| lease.until_ms.saturating_add(more.max(SEEDED_PATIENCE_MS));
+        let lease = self.state.round.leases.get(device);
+        lease.is_none_or(|lease| now_ms > most(lease))
+    }
+
+    /// Closes the collection, or gives the attempt up, when it is time. Who has not answered by the
+    /// deadline is noted in the same commit.
+    pub(super) async fn close_if_due(&mut self) -> Result<(), CoordinatorError> {
+        if self.collection.pending() > 0 || self.must_wait() {
+            return Ok(());
+        }
+        let now_ms = self.core.clock.service_ms();
+        let Some(reason) = self.state.should_close(now_ms) else {
+            return Ok(());
+        };
+        let round = self.state.round.number;
+        let mut events = Vec::new();
+        if reason == CloseReason::Deadline {
+            let waiting = |lease: &Lease| lease.state == AssignmentState::Waiting;
+            let leases = self.state.round.leases.iter();
+            let silent = leases
+                .filter(|(_, lease)| waiting(lease))
+                .map(|(device, _)| {
+                    let stated = self.abandoned.get(device).copied();
+                    let reason = stated.unwrap_or_else(|| self.silence(device));
+                    (device.clone(), reason)
+                });
+            events = self.dropped(silent.collect());
+        }
+        events.push(match self.why_not(reason, &events) {
+            Some(reason) => Event::Aborted { round, reason },
+            None => Event::Closed { round, reason },
+        });
+        self.commit(events).await
+    }
+
+    /// Why the round can't be released with what it has; none when it can.
+    fn why_not(&self, reason: CloseReason, dropped: &[Event]) -> Option<String> {
+        if let Some(missing) = self.misses_trusted() {
+            return Some(missing);
+        }
+        let counted = self.state.round.counted();
+        let minimum = self.state.spec.rounds.minimum();
+        if counted >= minimum as usize {
+            return None;
+        }
+        let why = match reason {
+            CloseReason::Deadline => "the deadline passed",
+            _ => "every device answered",
+        };
+        let drops = self.drops_in_words(dropped);
+        Some(format!(
+            "{why} with {counted} contributions, fewer than {minimum}{drops}"
+        ))
+    }
+
+    /// ` (model mismatch 8)`: why assignments of the attempt came to nothing, those of `coming`
+    /// included; empty when none did.
+    fn drops_in_words(&self, coming: &[Event]) -> String {
+        let mut drops = self.state.round.drops.clone();
+        for event in coming {
+            if let Event::Dropped {
+                devices, reason, ..
+            } = event
+            {
+                *drops.entry(*reason).or_default() += devices.len() as u64;
+            }
+        }
+        let one = |(reason, count): (&DropReason, &u64)| format!("{} {count}", reason.words());
+        let words: Vec<String> = drops.iter().map(one).collect();
+        match words.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", words.join(", ")),
+        }
+    }
+}

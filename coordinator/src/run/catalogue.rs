@@ -1,0 +1,197 @@
+//! The runs of a coordinator: those that go on, with their handles; those that are over, of which
+//! next to nothing stays in memory; and those that are set aside.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tributary_proto::RunId;
+use tributary_proto::v1;
+
+use super::journal::{Journal, RunRecord};
+use super::{RunHandle, RunView};
+use crate::CoordinatorError;
+use crate::core::Core;
+use crate::engine::Reject;
+use crate::quarantine::Cause;
+
+/// What is kept in memory of one run.
+#[derive(Clone)]
+enum Entry {
+    Live(Box<RunHandle>),
+    Over { started_ms: u64, delta: f64 },
+    SetAside(Cause),
+}
+
+/// The runs by id.
+#[derive(Default)]
+pub struct Catalogue {
+    runs: Mutex<BTreeMap<RunId, Entry>>,
+}
+
+impl Catalogue {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RunId, Entry>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The runs that go on, by id.
+    pub fn live(&self) -> Vec<RunHandle> {
+        let runs = self.lock();
+        let live = runs.values().filter_map(|entry| match entry {
+            Entry::Live(handle) => Some(handle.as_ref().clone()),
+            Entry::Over { .. } | Entry::SetAside(_) => None,
+        });
+        live.collect()
+    }
+
+    /// True when any run goes on.
+    pub fn any_live(&self) -> bool {
+        let runs = self.lock();
+        runs.values().any(|entry| matches!(entry, Entry::Live(_)))
+    }
+
+    /// True when the id is taken.
+    pub fn is_known(&self, id: &RunId) -> bool {
+        self.lock().contains_key(id)
+    }
+
+    /// A run that goes on.
+    ///
+    /// # Errors
+    /// When it is over, set aside, or not known.
+    pub fn handle(&self, id: &RunId) -> Result<RunHandle, CoordinatorError> {
+        match self.lock().get(id) {
+            Some(Entry::Live(handle)) => Ok(handle.as_ref().clone()),
+            Some(Entry::Over { .. }) => Err(Reject::RunOver.into()),
+            Some(Entry::SetAside(cause)) => Err(set_aside(id, cause)),
+            None => {
+                let remedy = "see `tributary run ls` for the ids";
+                Err(CoordinatorError::unknown("run", id.as_str(), remedy))
+            }
+        }
+    }
+
+    /// Adds a run that goes on.
+    pub fn add(&self, id: RunId, handle: RunHandle) {
+        self.lock().insert(id, Entry::Live(Box::new(handle)));
+    }
+
+    /// Notes that a run is over: its view is read from the store from now on.
+    pub fn over(&self, id: RunId, started_ms: u64, delta: f64) {
+        self.lock().insert(id, Entry::Over { started_ms, delta });
+    }
+
+    /// Notes that a run is set aside.
+    pub fn set_aside(&self, id: RunId, cause: Cause) {
+        self.lock().insert(id, Entry::SetAside(cause));
+    }
+
+    /// Delta of the statements of every run.
+    pub fn deltas(&self) -> Vec<(RunId, f64)> {
+        let runs = self.lock();
+        let delta = |(id, entry): (&RunId, &Entry)| match entry {
+            Entry::Live(handle) => {
+                let privacy = handle.view().run.privacy;
+                privacy.map(|privacy| (id.clone(), privacy.delta))
+            }
+            Entry::Over { delta, .. } => Some((id.clone(), *delta)),
+            Entry::SetAside(_) => None,
+        };
+        runs.iter().filter_map(delta).collect()
+    }
+
+    /// The ids of the newest runs; those that are set aside come first, whenever they were started.
+    fn newest(&self, limit: usize) -> Vec<(RunId, Entry)> {
+        let runs = self.lock();
+        let started = |entry: &Entry| match entry {
+            Entry::Live(handle) => handle.view().run.started_unix_ms,
+            Entry::Over { started_ms, .. } => *started_ms,
+            Entry::SetAside(_) => u64::MAX,
+        };
+        let dated = runs.iter().map(|(id, entry)| (started(entry), id, entry));
+        let mut dated: Vec<_> = dated.collect();
+        dated.sort_by(|one, other| (other.0, one.1).cmp(&(one.0, other.1)));
+        dated.truncate(limit);
+        let rows = dated.into_iter();
+        rows.map(|(_, id, entry)| (id.clone(), entry.clone()))
+            .collect()
+    }
+}
+
+impl Core {
+    /// The newest runs as lists show them, and before them those that are set aside.
+    ///
+    /// # Errors
+    /// When the store can't be read. A run whose own record is damaged is shown as such.
+    pub async fn list_runs(&self, limit: usize) -> Result<Vec<v1::Run>, CoordinatorError> {
+        let mut runs = Vec::new();
+        for (id, entry) in self.catalogue.newest(limit) {
+            runs.push(match entry {
+                Entry::Live(handle) => handle.view().run,
+                Entry::SetAside(cause) => damaged_run(&id, &cause),
+                Entry::Over { .. } => match self.over_run(&id).await {
+                    Ok(run) => run,
+                    Err(error) => damaged_run(&id, &Cause::from(&error)),
+                },
+            });
+        }
+        Ok(runs)
+    }
+
+    async fn over_run(&self, id: &RunId) -> Result<v1::Run, CoordinatorError> {
+        match RunRecord::read(self, id)?.over {
+            Some(over) => over.message(),
+            None => Ok(self.over_view(id).await?.run),
+        }
+    }
+
+    async fn over_view(&self, id: &RunId) -> Result<RunView, CoordinatorError> {
+        let (_, state) = Journal::recover(self, id).await?;
+        let mut view = RunView::default();
+        view.update(&state, "");
+        Ok(view)
+    }
+
+    /// What a run looks like: of one that goes on, now; of one that is over, as the store has it.
+    ///
+    /// # Errors
+    /// When it is not known, or the store can't be read.
+    pub async fn run_view(&self, id: &RunId) -> Result<RunView, CoordinatorError> {
+        match self.catalogue.handle(id) {
+            Ok(handle) => Ok(handle.view()),
+            Err(CoordinatorError::Reject(Reject::RunOver)) => self.over_view(id).await,
+            Err(CoordinatorError::SetAside { cause, code, .. }) => Ok(RunView {
+                run: damaged_run(
+                    id,
+                    &Cause {
+                        code,
+                        sentence: cause,
+                    },
+                ),
+                ..RunView::default()
+            }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn set_aside(id: &RunId, cause: &Cause) -> CoordinatorError {
+    CoordinatorError::SetAside {
+        what: "run",
+        name: id.to_string(),
+        cause: cause.sentence.clone(),
+        code: cause.code,
+    }
+}
+
+/// What can be said of a run whose records can't be read.
+fn damaged_run(id: &RunId, cause: &Cause) -> v1::Run {
+    v1::Run {
+        run_id: id.to_string(),
+        state: v1::RunState::Quarantined.into(),
+        reason: format!(
+            "{}; nothing of it was changed: look at a copy of the data folder",
+            cause.shown()
+        ),
+        ..v1::Run::default()
+    }
+}

@@ -1,0 +1,185 @@
+//! Runs after a restart, or after their task crashed: read back from disk, each for itself.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tributary_model::{Digest, ModelFile};
+use tributary_proto::RunId;
+
+use super::actor::Listening;
+use super::collect::{Collection, without_owner};
+use super::format::format;
+use super::journal::{Journal, OverRun, RunRecord, run_ids};
+use super::server_state::ServerState;
+use super::start::{Parts, of_each_model, shape, spawn, start_monitor};
+use crate::CoordinatorError;
+use crate::core::Core;
+use crate::engine::RunState;
+
+/// Goes on with every run that is on disk. One that is damaged is set aside.
+///
+/// # Errors
+/// When the store as a whole can't be read.
+pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
+    let mut recovered = Vec::new();
+    let mut named = HashSet::new();
+    let mut controls = Vec::new();
+    for id in run_ids(core)? {
+        match load(core, &id, &mut named).await {
+            Ok(Loaded::Running(journal, state)) => {
+                if let Some(control) = state.control {
+                    core.controls.claim(&id, control).await;
+                    controls.push(control);
+                }
+                recovered.push((id, *journal, *state));
+            }
+            Ok(Loaded::Over(over)) => {
+                if let Some(control) = over.control {
+                    core.controls.claim(&id, control).await;
+                    controls.push(control);
+                }
+                core.catalogue.over(id.clone(), over.started_ms, over.delta);
+                if over.wants_monitor {
+                    start_missing_monitor(core, &id).await;
+                }
+            }
+            Err(error) => set_aside(core, &id, &error),
+        }
+    }
+    sweep(core, &named, controls).await?;
+    for (id, journal, state) in recovered {
+        let parts = match assemble(core, &state).await {
+            Ok(parts) => Parts {
+                listening: Listening::after_start(&state),
+                ..parts
+            },
+            Err(error) => {
+                set_aside(core, &id, &error);
+                continue;
+            }
+        };
+        core.fleet
+            .reserve(state.round.leases.keys().cloned().collect());
+        tracing::info!(run = %id, round = state.round.number, "run goes on");
+        spawn(core, state, journal, parts);
+    }
+    Ok(())
+}
+
+/// Removes what a crash between a blob and its record, or between a record and a deletion, left. Not
+/// while anything is set aside: nobody knows what that needs.
+async fn sweep(
+    core: &Core,
+    named: &HashSet<Digest>,
+    controls: Vec<Digest>,
+) -> Result<(), CoordinatorError> {
+    let quarantine = &core.quarantine;
+    core.registry
+        .sweep(controls.into_iter(), quarantine)
+        .await?;
+    if quarantine.is_empty() {
+        let removed = core.vault.keep_only(named).await?;
+        tracing::debug!(removed, "swept the vault");
+    }
+    Ok(())
+}
+
+enum Loaded {
+    Running(Box<Journal>, Box<RunState>),
+    Over(OverRun),
+}
+
+/// Reads a run's record, and its state if it goes on.
+async fn load(
+    core: &Core,
+    id: &RunId,
+    named: &mut HashSet<Digest>,
+) -> Result<Loaded, CoordinatorError> {
+    let record = RunRecord::read(core, id)?;
+    named.extend(record.blobs());
+    if let Some(over) = record.over {
+        return Ok(Loaded::Over(over));
+    }
+    let (mut journal, mut state) = Journal::recover(core, id).await?;
+    named.extend(state.server);
+    if state.is_running() {
+        named.extend(state.round.segments.iter().map(|segment| segment.digest));
+        return Ok(Loaded::Running(Box::new(journal), Box::new(state)));
+    }
+    // its last snapshot failed, or is of before records said so
+    journal.snapshot(core, &mut state).await?;
+    let record = RunRecord::read(core, id)?;
+    named.extend(record.blobs());
+    Ok(Loaded::Over(
+        record
+            .over
+            .unwrap_or_else(|| OverRun::without_message(&state)),
+    ))
+}
+
+/// A run that completed just before the coordinator ended has no monitor yet.
+async fn start_missing_monitor(core: &Arc<Core>, id: &RunId) {
+    let exists = crate::monitor::exists(core, id);
+    if exists.is_ok_and(|exists| exists) {
+        return;
+    }
+    match Journal::recover(core, id).await {
+        Ok((_, state)) => start_monitor(core, &state).await,
+        Err(error) => set_aside(core, id, &error),
+    }
+}
+
+/// Notes that a run's records are damaged.
+pub(super) fn set_aside(core: &Core, id: &RunId, error: &CoordinatorError) {
+    let cause = core.quarantine.add("run", id.as_str(), error);
+    core.catalogue.set_aside(id.clone(), cause);
+}
+
+/// Everything that the actor of a run needs beside its state, from the blobs that the state names.
+///
+/// # Errors
+/// When one of them is missing or damaged.
+pub(super) async fn assemble(core: &Core, state: &RunState) -> Result<Parts, CoordinatorError> {
+    let bases = current_models(core, state).await?;
+    let (mut format, costs) = format(&state.spec, &bases[0], state.strategy.as_ref())?;
+    if let Some(clip) = state.clip {
+        format = format.with_clip(&state.spec, clip)?;
+    }
+    let regions = state.spec.regions.len();
+    let bases = of_each_model(&format, regions, bases);
+    let shape = shape(&state.spec, &format, &costs, &bases);
+    let server = match &state.server {
+        Some(digest) => {
+            let bytes = core.vault.get(digest).await?;
+            ServerState::from_bytes(&shape, without_owner(&state.id, &bytes))?
+        }
+        None => ServerState::new(&shape)?,
+    };
+    let format = Arc::new(format);
+    let segments = &state.round.segments;
+    let collection =
+        Collection::recover(core, &state.id, format.clone(), regions, segments).await?;
+    Ok(Parts {
+        format,
+        costs,
+        bases,
+        server,
+        collection,
+        listening: None,
+    })
+}
+
+/// The newest version, or those of all regions or clusters.
+async fn current_models(core: &Core, state: &RunState) -> Result<Vec<ModelFile>, CoordinatorError> {
+    if state.variants.is_empty() {
+        return Ok(vec![core.registry.file(&state.model).await?]);
+    }
+    let mut files = Vec::with_capacity(state.variants.len());
+    for digest in &state.variants {
+        files.push(core.registry.file(digest).await?);
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! A run as a whole: what it does when the store fails, and what is left of it when it is over.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tributary_proto::v1::RunState;
+
+use super::*;
+use crate::core::Core;
+use crate::fixtures::{Flaky, core_on, plain_spec};
+use crate::store::MemoryStore;
+
+async fn started(core: &Arc<Core>) -> RunHandle {
+    let run = start_run(core, plain_spec(), Origin::default())
+        .await
+        .unwrap();
+    core.run(&run.id).unwrap()
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "waited in vain: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_fails_is_asked_ever_more_seldom_and_the_run_goes_on_when_it_is_back() {
+    use std::sync::atomic::Ordering;
+    let store = Arc::new(Flaky::new());
+    let core = core_on(store.clone()).await;
+    // nobody is there: the run fails at once in its own words, which it can't write down
+    let mut spec = plain_spec();
+    (
+        spec.seed,
+        spec.rounds.population,
+        spec.rounds.selection_timeout_ms,
+    ) = (None, Some(12), 0);
+    let run = start_run(&core, spec, Origin::default()).await.unwrap();
+    store.set_fails(true);
+    core.clock.resume(5_000);
+    let mut follow = run.follow();
+    let says = |view: &RunView| view.run.reason.contains("a test lets it fail");
+    follow.wait_for(says).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // 0.2, 0.4, 0.8 and 1.6 seconds apart
+    let refused = store.refused.load(Ordering::SeqCst);
+    assert!(
+        (2..=6).contains(&refused),
+        "{refused} commits in three seconds"
+    );
+    store.set_fails(false);
+    let over = follow.wait_for(RunView::is_over).await.unwrap().run.clone();
+    assert_eq!(over.state(), RunState::Failed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_over_leaves_memory_and_its_view_comes_from_the_store() {
+    let core = core_on(Arc::new(MemoryStore::new())).await;
+    let run = started(&core).await;
+    let id = run.id.clone();
+    run.stop().await.unwrap();
+    let last = run.view();
+    assert_eq!(last.run.state(), RunState::Stopped);
+    until("the run leaves memory", || core.runs().is_empty()).await;
+    assert!(core.run(&id).is_err() && core.catalogue.is_known(&id));
+    let view = core.run_view(&id).await.unwrap();
+    assert_eq!((view.run.clone(), view.history), (last.run, last.history));
+    assert_eq!(core.list_runs(10).await.unwrap(), [view.run]);
+    let again = core.run(&id).and_then(|_| Ok(())).unwrap_err();
+    assert_eq!(again.code(), "TRB-0300", "{again}");
+    // the same after a restart, which reads no state of it
+    let listed = core.list_runs(10).await.unwrap();
+    core.catalogue
+        .set_aside(id.clone(), crate::quarantine::Cause::from(&again));
+    recover_runs(&core).await.unwrap();
+    assert_eq!(core.list_runs(10).await.unwrap(), listed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_was_started_before_with_the_same_key_is_found_when_it_is_over() {
+    let core = core_on(Arc::new(MemoryStore::new())).await;
+    let origin = || Origin {
+        idempotency_key: "once".to_owned(),
+        ..Origin::default()
+    };
+    let first = start_run(&core, plain_spec(), origin()).await.unwrap();
+    core.run(&first.id).unwrap().stop().await.unwrap();
+    until("the run leaves memory", || core.runs().is_empty()).await;
+    let again = start_run(&core, plain_spec(), origin()).await.unwrap();
+    assert_eq!(again.id, first.id);
+    let over = again
+        .follow()
+        .wait_for(RunView::is_over)
+        .await
+        .unwrap()
+        .run
+        .clone();
+    assert_eq!(over.state(), RunState::Stopped);
+}

@@ -1,0 +1,248 @@
+//! Invariant 12: what is damaged of one run or monitor is set aside, named, left as it is, and stops
+//! nothing else.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tributary_coordinator::store::{Batch, Expect, EmbeddedStore, Store, Table};
+use tributary_proto::v1::{Run, RunState};
+
+use crate::harness::coordinator::files_below;
+use crate::harness::hand::{Hand, hands, update};
+use crate::harness::operator::of;
+use crate::harness::{Coordinator, Operator, Recipe, Session, fleet};
+
+/// Opens the metadata of a coordinator that is down.
+async fn store(folder: &TempDir) -> EmbeddedStore {
+    let meta = folder.path().join("data/meta");
+    for _ in 0..200 {
+        match EmbeddedStore::open(&meta) {
+            Ok(store) => return store,
+            // the coordinator lets go of it in a moment
+            Err(error) if error.to_string().contains("in use") => {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the store stays in use")
+}
+
+/// Overwrites every record of a table whose key begins with `prefix` and gives their number.
+async fn damage_records(folder: &TempDir, table: Table, prefix: &[u8]) -> usize {
+    let store = store(folder).await;
+    let rows = store.scan(table, prefix, None, 64).unwrap();
+    let mut batch = Batch::new();
+    for (key, _) in &rows {
+        batch.put(
+            table,
+            key.clone(),
+            b"{ not what it was".to_vec(),
+            Expect::Any,
+        );
+    }
+    store.commit(batch).await.unwrap();
+    rows.len()
+}
+
+/// Flips a byte in the middle of every blob that holds `mark`; gives the files.
+fn damage_blobs(folder: &Path, mark: &[u8]) -> Vec<PathBuf> {
+    let marked = |bytes: &[u8]| bytes.windows(mark.len()).any(|window| window == mark);
+    let mut damaged = Vec::new();
+    for (path, mut bytes) in files_below(folder) {
+        if marked(&bytes) {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x40;
+            std::fs::write(&path, bytes).unwrap();
+            damaged.push(path);
+        }
+    }
+    damaged
+}
+
+/// Two runs in mid-round, one per region; each has one device that is counted and one that is not.
+async fn two_runs(coordinator: &Coordinator) -> (Operator, Vec<(Hand, Session)>) {
+    let operator = coordinator.operator().await;
+    let mut devices = hands(&coordinator.channel().await, 4).await;
+    for region in ["eu", "us"] {
+        let recipe = Recipe::new()
+            .rounds(2, 2)
+            .set("regions", vec![region.to_owned()])
+            .set("rounds.deadline_ms", 600_000);
+        operator.start(&recipe).await;
+    }
+    for number in 0..2 {
+        let (hand, session) = &mut devices[number];
+        let order = session.assignment().await;
+        hand.counted(&order, &update(number as u64)).await;
+    }
+    (operator, devices)
+}
+
+/// The other run goes on from where it was to its end.
+async fn goes_on(coordinator: &Coordinator, devices: &[(Hand, Session)]) {
+    let operator = coordinator.operator().await;
+    let channel = coordinator.channel().await;
+    let mut sessions = Vec::new();
+    for number in [1, 3] {
+        let hand = devices[number].0.over(&channel);
+        let session = hand.connect().await;
+        sessions.push((hand, session));
+    }
+    let (hand, session) = &mut sessions[1];
+    let order = session.assignment().await;
+    assert_eq!(
+        (order.run_id.as_str(), order.round, order.attempt),
+        ("tiny-2", 1, 1)
+    );
+    hand.counted(&order, &update(3)).await;
+    for (hand, session) in &mut sessions {
+        let order = session.assignment().await;
+        assert_eq!(order.round, 2);
+        hand.counted(&order, &update(9)).await;
+    }
+    operator.completed("tiny-2").await;
+    // and new runs are started, under ids of their own
+    let next = operator.start(&Recipe::new().rounds(1, 2)).await;
+    assert_eq!(next, "tiny-3");
+}
+
+async fn assert_set_aside(coordinator: &Coordinator, code: &str) {
+    let operator = coordinator.operator().await;
+    let is_aside = |run: &Run| {
+        run.run_id == "tiny-1" && run.state() == RunState::Quarantined && run.reason.contains(code)
+    };
+    let listed = operator.runs().await;
+    assert_eq!(listed.len(), 2);
+    assert!(is_aside(&listed[0]), "first in the list: {listed:#?}");
+    let shown = operator.show("tiny-1").await;
+    assert!(is_aside(of(&shown)), "{shown:#?}");
+    let stopped = operator.stop("tiny-1").await.unwrap_err();
+    assert!(stopped.message().contains("[TRB-0530]"), "{stopped}");
+    let page = coordinator.admin_page("/readyz").await;
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    assert!(page.contains("quarantined run tiny-1: "), "{page}");
+}
+
+/// Damages something of the first of two runs, and checks that only that run is set aside.
+async fn only_the_damaged_run_is_set_aside<D>(code: &str, damage: impl FnOnce(Arc<TempDir>) -> D)
+where
+    D: Future<Output = ()>,
+{
+    let coordinator = Coordinator::start().await;
+    let (_, devices) = two_runs(&coordinator).await;
+    let folder = coordinator.crash();
+    damage(folder.clone()).await;
+    let vault = folder.path().join("data/vault");
+    let before = files_below(&vault);
+    let coordinator = Coordinator::open(folder.clone(), 2).await;
+    assert_set_aside(&coordinator, code).await;
+    goes_on(&coordinator, &devices).await;
+    // nothing of what is set aside was changed or swept
+    for (path, bytes) in before {
+        let is_of_other = bytes.windows(6).any(|window| window == b"tiny-2");
+        assert!(
+            is_of_other || std::fs::read(&path).is_ok_and(|now| now == bytes),
+            "{} has changed",
+            path.display()
+        );
+    }
+    // and it is still so after another restart
+    let coordinator = Coordinator::open(
+        {
+            drop(folder);
+            coordinator.crash()
+        },
+        2,
+    )
+    .await;
+    let page = coordinator.admin_page("/readyz").await;
+    assert!(page.contains("quarantined run tiny-1: "), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_12_a_run_whose_record_is_damaged_is_set_aside_alone() {
+    only_the_damaged_run_is_set_aside("[TRB-0500]", |folder| async move {
+        assert_eq!(damage_records(&folder, Table::Runs, b"tiny-1").await, 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_12_a_run_whose_journal_is_damaged_is_set_aside_alone() {
+    only_the_damaged_run_is_set_aside("[TRB-0500]", |folder| async move {
+        assert!(damage_records(&folder, Table::RunEvents, b"tiny-1").await > 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_12_a_run_whose_snapshot_or_sums_are_damaged_is_set_aside_alone() {
+    only_the_damaged_run_is_set_aside("[TRB-0510]", |folder| async move {
+        let damaged = damage_blobs(&folder.path().join("data/vault"), b"tiny-1");
+        assert!(damaged.len() >= 2, "the snapshot and a sum: {damaged:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_12_a_run_whose_sum_is_gone_is_set_aside_alone() {
+    only_the_damaged_run_is_set_aside("[TRB-0510]", |folder| async move {
+        let vault = folder.path().join("data/vault");
+        let is_sum = |bytes: &[u8]| bytes.ends_with(b"tiny-1");
+        let sums = files_below(&vault)
+            .into_iter()
+            .filter(|(_, bytes)| is_sum(bytes));
+        let sums: Vec<PathBuf> = sums.map(|(path, _)| path).collect();
+        assert_eq!(sums.len(), 1, "{sums:?}");
+        std::fs::remove_file(&sums[0]).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_12_a_monitor_whose_record_is_damaged_is_set_aside_and_its_run_and_others_serve()
+{
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    let fleet = fleet::start(&coordinator.endpoint(), 2, fleet::devices("eu", 3));
+    fleet.wait_connected(3).await;
+    let recipe = Recipe::private()
+        .rounds(1, 3)
+        .set("regions", vec!["eu".to_owned()])
+        .set("drift.interval_ms", 50)
+        .set("drift.warm_up", 4)
+        .set("drift.noise_votes", 0.5)
+        .set("drift.minimum_devices", 2)
+        .set("drift.quantities", prediction());
+    let run = operator.start(&recipe).await;
+    operator.completed(&run).await;
+    while operator.monitor(&run).await.is_none() {
+        tokio::time::sleep(crate::harness::GLANCE).await;
+    }
+    let folder = coordinator.crash();
+    assert!(damage_records(&folder, Table::Monitors, b"").await > 0);
+    let coordinator = Coordinator::open(folder, 2).await;
+    let operator = coordinator.operator().await;
+    let page = coordinator.admin_page("/readyz").await;
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    assert!(
+        page.contains(&format!("quarantined monitor {run}-drift: ")),
+        "{page}"
+    );
+    assert_eq!(of(&operator.show(&run).await).state(), RunState::Completed);
+    let fleet = fleet::start(&coordinator.endpoint(), 2, fleet::devices("eu", 3));
+    fleet.wait_connected(3).await;
+    let plain = Recipe::private()
+        .rounds(1, 3)
+        .set("regions", vec!["eu".to_owned()]);
+    let next = operator.start(&plain).await;
+    operator.completed(&next).await;
+}
+
+/// One quantity: what the model says.
+fn prediction() -> toml::Value {
+    let quantity = [("source".to_owned(), "prediction".into())];
+    toml::Value::Array(vec![toml::Value::Table(quantity.into_iter().collect())])
+}
