@@ -13,6 +13,7 @@ use crate::output::Format;
 use crate::privacy::PrivacyVerb;
 use crate::run::RunVerb;
 use crate::serve::ServeArguments;
+use crate::store::StoreVerb;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -125,6 +126,13 @@ pub enum Command {
         /// The verb.
         #[command(subcommand)]
         verb: PrivacyVerb,
+    },
+    /// Check, repair and migrate the metadata of a data folder while no coordinator uses it
+    #[command(arg_required_else_help = true)]
+    Store {
+        /// The verb.
+        #[command(subcommand)]
+        verb: StoreVerb,
     },
     /// Run recipes with several variants and report on them
     #[command(arg_required_else_help = true)]

@@ -10,6 +10,7 @@
 //! | [`demo`], [`experiment`], [`attacks`] | verbs that play a story of their own, with [`progress`] |
 //! | [`serve`], [`device`] | verbs that run until they are stopped |
 //! | [`run`], [`model`], [`fleet`], [`drift`], [`privacy`] | verbs that ask a coordinator |
+//! | [`store`] | verbs for a data folder that no coordinator uses |
 //! | [`client`] | connecting, and turning refusals into sentences |
 //! | [`exit`], [`logs`] | exit codes; logs on standard error |
 //! | [`output`] | tables, colours, numbers, JSON |
@@ -34,6 +35,7 @@ mod privacy;
 mod progress;
 mod run;
 mod serve;
+mod store;
 mod view;
 
 use std::process::ExitCode;
@@ -77,6 +79,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Result<Exit> {
         Command::Model { verb } => model::dispatch(verb, &global, output).await,
         Command::Fleet { verb } => fleet::dispatch(verb, &global, output).await,
         Command::Drift { verb } => drift::dispatch(verb, &global, output).await,
+        Command::Store { verb } => store::dispatch(verb, output).await,
         Command::Privacy { verb } => privacy::dispatch(verb, &global, output).await,
     }
 }

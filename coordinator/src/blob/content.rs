@@ -100,6 +100,22 @@ impl BlobStore {
         })
     }
 
+    /// Blobs in `folder/blobs` that are only looked at: nothing is created, mended or removed.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub fn look(folder: impl AsRef<FilePath>) -> Result<Self, BlobError> {
+        let folder = folder.as_ref();
+        if !folder.is_dir() {
+            return Ok(Self::in_memory());
+        }
+        let objects = LocalFileSystem::new_with_prefix(folder).map_err(|error| BlobError::Io {
+            during: "opening the blob folder",
+            message: error.to_string(),
+        })?;
+        Ok(Self::new(Arc::new(objects)))
+    }
+
     /// Whether `folder` holds any blob. Changes nothing. Blocks.
     ///
     /// # Errors

@@ -14,26 +14,30 @@ use super::content::FOLDER;
 use super::{BlobError, BlobStore};
 
 impl BlobStore {
-    /// Deletes every blob but those of `named` and says how many there were. Nobody may be writing.
+    /// The digests of all blobs.
     ///
     /// # Errors
     /// [`BlobError::Io`].
-    pub async fn keep_only(&self, named: &HashSet<Digest>) -> Result<usize, BlobError> {
-        let sweeping = |error: object_store::Error| BlobError::Io {
-            during: "sweeping unnamed blobs",
-            message: error.to_string(),
-        };
+    pub async fn digests(&self) -> Result<Vec<Digest>, BlobError> {
         let objects = self.objects().list(Some(&Path::from(FOLDER)));
         let paths: Vec<Path> = objects
             .map_ok(|object| object.location)
             .try_collect()
             .await
-            .map_err(sweeping)?;
+            .map_err(|error: object_store::Error| BlobError::Io {
+                during: "listing the blobs",
+                message: error.to_string(),
+            })?;
+        Ok(paths.iter().filter_map(digest_of).collect())
+    }
+
+    /// Deletes every blob but those of `named` and says how many there were. Nobody may be writing.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub async fn keep_only(&self, named: &HashSet<Digest>) -> Result<usize, BlobError> {
         let mut removed = 0;
-        for path in paths {
-            let Some(digest) = digest_of(&path) else {
-                continue;
-            };
+        for digest in self.digests().await? {
             if !named.contains(&digest) {
                 self.delete(&digest).await?;
                 removed += 1;

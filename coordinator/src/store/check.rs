@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -11,9 +12,11 @@ use super::engine::EngineKind;
 use super::folder::Folder;
 use super::format::Format;
 use super::proof::{Survey, read_header, survey};
-use super::schema::{Header, decode_record, key_range};
+use super::schema::{Header, StoreId, decode_record, key_range};
+use super::staging::Staging;
 use super::{
-    Batch, CommitFuture, Row, SCHEMA_VERSION, Store, StoreError, Table, Versioned, upgrade,
+    Batch, CommitFuture, CommitReceipt, Row, SCHEMA_VERSION, Store, StoreError, Table, Versioned,
+    upgrade,
 };
 
 /// A record whose bytes are not what was put.
@@ -44,11 +47,32 @@ pub struct StoreReport {
     pub problems: Vec<String>,
 }
 
-/// A store that is only looked at: it can be read as far as it is whole, and never written.
+/// A store that is only looked at: it can be read as far as it is whole. What is committed to it is
+/// seen by later reads and forgotten when it is dropped; the files stay as they are.
 #[derive(Debug)]
 pub struct Inspected {
-    view: View,
+    look: Arc<Look>,
     _folder: Folder,
+}
+
+#[derive(Debug)]
+struct Look {
+    view: View,
+    header: Mutex<Header>,
+}
+
+impl Look {
+    fn commit(&self, batch: &Batch) -> Result<CommitReceipt, StoreError> {
+        batch.validate()?;
+        let mut header = self.header.lock().unwrap_or_else(PoisonError::into_inner);
+        let engine = self.view.engine();
+        let mut staging = Staging::after(header.clone(), engine, Path::new(""));
+        let receipt = staging.apply(batch)?;
+        let (writes, after) = staging.finish();
+        engine.write(&writes, &after.encode())?;
+        *header = after;
+        Ok(receipt)
+    }
 }
 
 /// Looks at the store in `folder` (the folder `meta` of a data folder). Blocks. Gives what can be
@@ -99,8 +123,10 @@ pub fn inspect(folder: &Path) -> Result<(StoreReport, Option<Inspected>), StoreE
         Err(error) => return Err(error),
     };
     look(&mut report, &view, anchor.as_ref(), folder.path());
+    let header = read_header(view.engine(), folder.path());
+    let header = Mutex::new(header.unwrap_or_else(|_| Header::new(StoreId::default())));
     let inspected = Inspected {
-        view,
+        look: Arc::new(Look { view, header }),
         _folder: folder,
     };
     Ok((report, Some(inspected)))
@@ -194,7 +220,7 @@ pub(super) fn key_text(key: &[u8]) -> String {
 
 impl Store for Inspected {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
-        let bytes = self.view.engine().read(table, key)?;
+        let bytes = self.look.view.engine().read(table, key)?;
         Ok(bytes.and_then(|bytes| Some(decode_record(table, key, &bytes)?.to_versioned())))
     }
 
@@ -210,7 +236,7 @@ impl Store for Inspected {
         let mut after = after.map(<[u8]>::to_vec);
         // a page of damaged records only must not look like the end
         while let Some(limits) = key_range(prefix, after.as_deref()) {
-            let rows = self.view.engine().scan(table, limits, limit)?;
+            let rows = self.look.view.engine().scan(table, limits, limit)?;
             let is_last = rows.len() < limit;
             after = rows.last().map(|(key, _)| key.clone());
             whole.extend(rows.into_iter().filter_map(|(key, bytes)| {
@@ -225,7 +251,8 @@ impl Store for Inspected {
         Ok(whole)
     }
 
-    fn commit(&self, _batch: Batch) -> CommitFuture {
-        Box::pin(async { Err(StoreError::Closed) })
+    fn commit(&self, batch: Batch) -> CommitFuture {
+        let look = Arc::clone(&self.look);
+        Box::pin(async move { look.commit(&batch) })
     }
 }

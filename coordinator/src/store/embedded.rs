@@ -191,7 +191,9 @@ fn create(folder: &mut Folder, engine: EngineKind) -> Result<(), StoreError> {
     let database = open_engine(folder.path(), &folder.database(engine), engine)?;
     first_anchor(&*database, folder.anchor())?;
     drop(database);
-    files::sync_folder(folder.path()).map_err(cleaning)?;
+    files::sync_folder(folder.path())
+        .and_then(|()| files::sync_above(folder.path()))
+        .map_err(cleaning)?;
     folder.set_format(Format::Ready(engine))
 }
 

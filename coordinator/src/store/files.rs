@@ -70,6 +70,19 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Waits until the folders above `path`, two of them, name what lies below them. One that may not be
+/// read was there before.
+pub(super) fn sync_above(path: &Path) -> io::Result<()> {
+    let above = path.ancestors().skip(1).take(2);
+    for folder in above.filter(|above| above.is_dir()) {
+        match sync_folder(folder) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}
+
 /// Waits until a folder and everything below it are on the disk.
 pub(super) fn sync_tree(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {

@@ -36,3 +36,4 @@ mod quarantine;
 mod regions;
 mod selection;
 mod watching;
+mod store_commands;

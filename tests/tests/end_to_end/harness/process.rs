@@ -102,6 +102,7 @@ impl Drop for Process {
     }
 }
 
+<<<<<<< HEAD
 /// Runs `tributary` with these words and a folder at the end, and reads the JSON that it prints.
 pub fn tributary(words: &[&str], folder: &Path) -> serde_json::Value {
     let mut command = Command::new(binary());
@@ -109,6 +110,13 @@ pub fn tributary(words: &[&str], folder: &Path) -> serde_json::Value {
     let errors = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{words:?}: {errors}");
     serde_json::from_slice(&ran.stdout).unwrap()
+=======
+/// The real program, for a command that runs to its end.
+pub fn tributary() -> Command {
+    let mut command = Command::new(binary());
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+>>>>>>> 3ea2efd (tributary store check, migrate and repair; folders of format 1 are upgraded when they are opened)
 }
 
 /// The program beside this test's folder; built when it is not there.

@@ -1,0 +1,174 @@
+//! What an operator does with a data folder: check, migrate, repair; and what `serve` refuses.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::harness::hand::{hands, update};
+use crate::harness::process::{Process, tributary};
+use crate::harness::{Operator, Recipe, channel};
+
+/// Runs a command to its end with JSON on standard output.
+fn run(words: &[&str], data: &Path) -> (Option<i32>, Value, String) {
+    let mut command = tributary();
+    command.args(["--format", "json"]).args(words);
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.arg("--data").arg(data).output().unwrap();
+    let answer = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
+    let errors = String::from_utf8(stderr).unwrap();
+    (status.code(), answer, errors)
+}
+
+/// A data folder with a run in mid-round: two receipts given, then `kill -9`.
+async fn in_mid_round(data: &Path) -> String {
+    let process = Process::serve(data, "127.0.0.1:0");
+    let operator = Operator::new(channel(&process.endpoint()).await);
+    let mut connected = hands(&operator.channel, 3).await;
+    let run = operator.start(&Recipe::new().rounds(2, 3)).await;
+    for (number, (hand, session)) in connected.iter_mut().enumerate().take(2) {
+        let order = session.assignment().await;
+        hand.counted(&order, &update(number as u64)).await;
+    }
+    process.kill();
+    run
+}
+
+fn blob_files(data: &Path, part: &str) -> Vec<PathBuf> {
+    let shards = fs::read_dir(data.join(part).join("blobs")).unwrap();
+    shards
+        .flat_map(|shard| fs::read_dir(shard.unwrap().path()).unwrap())
+        .map(|file| file.unwrap().path())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_is_checked_and_moved_between_engines_and_the_same_round_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let run_id = in_mid_round(&data).await;
+    let (code, report, _) = run(&["store", "check"], &data);
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(report["sound"], true);
+    let first = report["store"]["engine"].as_str().unwrap().to_owned();
+    assert!(report["blobs"]["named"].as_u64().unwrap() >= 1, "{report}");
+    assert!(report["vault"]["named"].as_u64().unwrap() >= 2, "{report}");
+    let other = if first == "sled" { "redb" } else { "sled" };
+    for to in [other, first.as_str()] {
+        let (code, done, errors) = run(&["store", "migrate", "--to", to], &data);
+        assert_eq!(code, Some(0), "{errors}");
+        assert_eq!(done["to"], to);
+        let from = if to == "sled" { "redb" } else { "sled" };
+        let refused = tributary()
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .env("TRIBUTARY__STORE__ENGINE", from)
+            .arg("--data")
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert_eq!(refused.status.code(), Some(1));
+        let text = String::from_utf8(refused.stderr).unwrap();
+        let remedy = format!("--to {from}");
+        assert!(text.contains("tributary store migrate --data"), "{text}");
+        assert!(
+            text.contains(&remedy) && text.contains("TRB-0502"),
+            "{text}"
+        );
+
+        let process = Process::serve(&data, "127.0.0.1:0");
+        let operator = Operator::new(channel(&process.endpoint()).await);
+        let shown = operator.show(&run_id).await;
+        let round = shown.rounds.last().unwrap();
+        assert_eq!((round.round, round.counted), (1, 2), "on {to}");
+        process.kill();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_names_each_damaged_and_each_missing_blob_and_exits_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    in_mid_round(&data).await;
+    for part in ["blobs", "vault"] {
+        let file = blob_files(&data, part).pop().unwrap();
+        let whole = fs::read(&file).unwrap();
+        let mut changed = whole.clone();
+        changed[whole.len() / 2] ^= 1;
+        fs::write(&file, changed).unwrap();
+        let name = format!(
+            "{}{}",
+            file.parent().unwrap().file_name().unwrap().display(),
+            file.file_name().unwrap().display()
+        );
+        let (code, report, _) = run(&["store", "check"], &data);
+        assert_eq!((code, &report["sound"]), (Some(1), &Value::Bool(false)));
+        // a snapshot that can't be read leaves its run unread: that is named instead
+        let is_named = report[part]["damaged"].get(&name).is_some()
+            || report["runs"].to_string().contains(&name);
+        assert!(is_named, "{name} is not in {report}");
+        fs::remove_file(&file).unwrap();
+        let (code, report, _) = run(&["store", "check"], &data);
+        assert_eq!(code, Some(1));
+        let is_named = report[part]["missing"].get(&name).is_some()
+            || report["runs"].to_string().contains(&name);
+        assert!(is_named, "{name} is not in {report}");
+        fs::write(&file, whole).unwrap();
+        let (code, report, _) = run(&["store", "check"], &data);
+        assert_eq!(code, Some(0), "{report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_was_rolled_back_is_not_served_and_nothing_is_swept_until_it_is_repaired() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    drop(Process::serve(&data, "127.0.0.1:0"));
+    let meta = data.join("meta");
+    let engine = if meta.join("db").is_dir() {
+        "db"
+    } else {
+        "redb"
+    };
+    let older = folder.path().join("older");
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .args([&meta.join(engine), &older])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    in_mid_round(&data).await;
+    fs::remove_dir_all(meta.join(engine)).unwrap();
+    fs::rename(&older, meta.join(engine)).unwrap();
+    let blobs = [blob_files(&data, "blobs"), blob_files(&data, "vault")];
+
+    let refused = run(
+        &["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
+        &data,
+    );
+    assert_eq!(refused.0, Some(1));
+    for word in ["were acknowledged and are gone", "store check", "TRB-0501"] {
+        assert!(refused.2.contains(word), "{word:?}: {}", refused.2);
+    }
+    let (code, report, _) = run(&["store", "check"], &data);
+    assert_eq!(code, Some(1));
+    assert!(report["store"]["problems"][0].is_string(), "{report}");
+    assert_eq!(
+        [blob_files(&data, "blobs"), blob_files(&data, "vault")],
+        blobs,
+        "something was swept"
+    );
+    let (code, done, _) = run(&["store", "repair"], &data);
+    assert_eq!(code, Some(0), "{done}");
+    assert_eq!(done["ledger_trusted"], false);
+    assert!(Path::new(done["kept"].as_str().unwrap()).is_dir());
+    let again = run(&["store", "repair"], &data);
+    assert_eq!((again.0, &again.1["kept"]), (Some(0), &Value::Null));
+    for verb in ["check", "repair"] {
+        let (code, _, errors) = run(&["store", verb], &folder.path().join("nothing"));
+        assert_eq!(code, Some(2), "{errors}");
+    }
+}
