@@ -31,3 +31,4 @@ mod moves;
 mod operators;
 mod polling;
 mod regions;
+mod waiting_for_space;

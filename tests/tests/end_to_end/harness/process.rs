@@ -1,8 +1,12 @@
 //! The real `tributary serve` as a process that can be killed.
 
-use std::io::{BufRead as _, BufReader};
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use super::{GLANCE, PATIENCE};
 
 /// A serving process.
 pub struct Process {
@@ -21,6 +25,16 @@ impl Process {
 
     /// The same with its log, which panics would be in.
     pub fn serve_logging(data: &Path, listen: &str, log: impl Into<Stdio>) -> Self {
+        Self::serve_within::<&str, &str>(data, listen, log, [])
+    }
+
+    /// The same with more in its environment.
+    pub fn serve_within<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        data: &Path,
+        listen: &str,
+        log: impl Into<Stdio>,
+        environment: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
         let mut child = Command::new(binary())
             .args([
                 "--format",
@@ -34,6 +48,7 @@ impl Process {
             .arg("--data")
             .arg(data)
             .env_remove("RUST_LOG")
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -44,12 +59,42 @@ impl Process {
         BufReader::new(stdout).read_line(&mut line).unwrap();
         let announced: serde_json::Value = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("serve announced {line:?}: {error}"));
-        let address = announced["listen"].as_str().unwrap().to_owned();
-        let admin = announced["admin"].as_str().unwrap().to_owned();
+        let address = |name: &str| announced[name].as_str().unwrap().to_owned();
         Self {
             child,
-            address,
-            admin,
+            address: address("listen"),
+            admin: address("admin"),
+        }
+    }
+
+    /// Status and body of a page of its admin address; none when it does not answer.
+    pub fn page(&self, path: &str) -> Option<(u16, String)> {
+        let answer = self.fetch(path)?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    }
+
+    fn fetch(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(&self.admin).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    /// Waits until it ends by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let begun = std::time::Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(GLANCE);
         }
     }
 
@@ -59,14 +104,7 @@ impl Process {
 
     /// A page of the admin port, with its status line.
     pub async fn admin_page(&self, path: &str) -> String {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let mut stream = tokio::net::TcpStream::connect(&self.admin).await.unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut page = String::new();
-        stream.read_to_string(&mut page).await.unwrap();
-        page
+        self.fetch(path).unwrap()
     }
 
     /// Whether it has not ended by itself.
