@@ -17,6 +17,7 @@
 //! | [`service`] | the gRPC services |
 //! | [`server`] | opening a data folder and serving it |
 //! | [`telemetry`] | counters and the admin page |
+//! | [`health`] | whether it serves, and what is amiss meanwhile |
 //! | [`store`] | durable metadata: atomic compare-and-swap batches over a closed list of tables |
 //! | [`blob`] | content-addressed bytes: weights, partial sums, builds |
 //! | [`clock`] | time as an argument |
@@ -33,6 +34,7 @@ mod error;
 #[cfg(test)]
 mod fixtures;
 pub mod fleet;
+pub mod health;
 pub mod ledger;
 pub mod monitor;
 pub mod registry;

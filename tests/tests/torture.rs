@@ -3,15 +3,16 @@
 
 use std::path::Path;
 
+use tributary_coordinator::store::EngineKind;
 use tributary_tests::torture::child::Children;
-use tributary_tests::torture::{Engine, Fault, cuts, flips, kills};
+use tributary_tests::torture::{Fault, cuts, flips, kills};
 
 const KILLS: u64 = 40;
 const OPENING: u64 = 15;
 const FLIPS: u64 = 30;
 const CUTS: u64 = 60;
 
-fn children(engine: Engine) -> Children {
+fn children(engine: EngineKind) -> Children {
     let children = Children {
         program: env!("CARGO_BIN_EXE_store-torture").into(),
         engine,
@@ -25,7 +26,7 @@ fn assert_none(faults: &[Fault]) {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-fn kill(engine: Engine, root: &Path) {
+fn kill(engine: EngineKind, root: &Path) {
     let killed = kills::run(&children(engine), root, KILLS, OPENING).unwrap();
     assert_none(&killed.faults);
     assert_eq!(killed.kills, KILLS);
@@ -34,7 +35,7 @@ fn kill(engine: Engine, root: &Path) {
     assert!(killed.acknowledged > KILLS, "{killed:?}");
 }
 
-fn flip(engine: Engine, root: &Path) {
+fn flip(engine: EngineKind, root: &Path) {
     let flipped = flips::run(&children(engine), root, FLIPS).unwrap();
     assert_none(&flipped.faults);
     let refused = flipped.refused_at_open + flipped.refused_at_read;
@@ -42,7 +43,7 @@ fn flip(engine: Engine, root: &Path) {
     assert!(refused > 0, "no flip met a byte that matters: {flipped:?}");
 }
 
-fn cut(engine: Engine, root: &Path) {
+fn cut(engine: EngineKind, root: &Path) {
     let cut = cuts::run(&children(engine), root, CUTS).unwrap();
     assert_none(&cut.faults);
     assert_eq!(cut.cuts, CUTS);
@@ -55,7 +56,7 @@ macro_rules! torture {
         #[test]
         fn $name() {
             let root = tempfile::tempdir().unwrap();
-            $attack(Engine::$engine, root.path());
+            $attack(EngineKind::$engine, root.path());
         }
     )*};
 }
@@ -64,4 +65,7 @@ torture! {
     sled_keeps_what_it_acknowledged_over_kills_at_random_moments: kill Sled;
     sled_refuses_a_flipped_byte_or_is_whole: flip Sled;
     sled_keeps_what_it_acknowledged_over_power_cuts: cut Sled;
+    redb_keeps_what_it_acknowledged_over_kills_at_random_moments: kill Redb;
+    redb_refuses_a_flipped_byte_or_is_whole: flip Redb;
+    redb_keeps_what_it_acknowledged_over_power_cuts: cut Redb;
 }

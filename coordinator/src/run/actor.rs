@@ -5,11 +5,13 @@
 //! - `charging`: what the round costs its devices
 //! - `publication`: the release
 //! - `listening`: what is heard after a start, before anything is charged or released
+//! - `retry`: what happens when it can't go on for now
 
 mod arrival;
 mod charging;
 mod listening;
 mod publication;
+mod retry;
 mod selection;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use tributary_proto::v1::{self, directive, watch_response};
 
 pub(super) use self::listening::Listening;
 use super::collect::{Collection, Waiting, segment_id};
+pub use self::retry::Retry;
 use super::costs::RunCosts;
 use super::journal::{DEVICES_PER_EVENT, Journal};
 use super::release::Released;
@@ -65,13 +68,14 @@ pub struct Actor {
     pub(super) reason: String,
     /// Whom the run waits for after a start.
     pub(super) listening: Option<Listening>,
+    pub(super) retry: Retry,
 }
 
 impl Actor {
     /// Runs until the run is over or the coordinator stops.
     pub async fn run(mut self) {
         if let Err(error) = self.resume().await {
-            self.stumble("resume", error);
+            self.stumble("resume", &error);
         }
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -85,20 +89,13 @@ impl Actor {
                 _ = ticks.tick() => self.tick().await,
             };
             if let Err(error) = outcome {
-                self.stumble("go on", error);
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                self.stumble("go on", &error);
             }
         }
+        self.is_well();
     }
 
-    /// Says why the run can't go on now; it tries again at the next tick.
-    fn stumble(&mut self, what: &'static str, error: CoordinatorError) {
-        tracing::error!(run = %self.state.id, %error, "run can't {what}");
-        self.reason = error.to_string();
-        self.show();
-    }
-
-    fn show(&self) {
+    pub(super) fn show(&self) {
         self.view
             .send_modify(|view| view.update(&self.state, &self.reason));
     }
@@ -162,6 +159,9 @@ impl Actor {
 
     /// True when contributions have waited long enough, fill a record, or are the last.
     fn must_seal(&self) -> bool {
+        if !self.retry.is_due() {
+            return false; // more contributions come in meanwhile, and are sealed with these
+        }
         let waited = self
             .open_since
             .is_some_and(|since| since.elapsed() >= self.seal_every);
@@ -174,6 +174,16 @@ impl Actor {
     }
 
     async fn tick(&mut self) -> Result<(), CoordinatorError> {
+        if !self.retry.is_due() {
+            return Ok(());
+        }
+        self.go_on().await?;
+        self.went_on();
+        Ok(())
+    }
+
+    /// Does what the phase asks for now.
+    async fn go_on(&mut self) -> Result<(), CoordinatorError> {
         if self.must_wait() {
             self.give_up_unheard().await?;
             // what is counted meanwhile is kept; it is only not released
@@ -218,12 +228,18 @@ impl Actor {
             });
         }
         let noted = self.abandoned.len();
-        // receipts are dropped with `sealings` when this fails, so the devices send again
-        self.commit(events).await?;
+        if let Err(error) = self.persist(&events).await {
+            // otherwise receipts are dropped with `sealings`, so the devices send again
+            if error.is_disk_full() {
+                self.collection.put_back(sealings)?;
+                self.open_since.get_or_insert_with(Instant::now);
+            }
+            return Err(error);
+        }
+        self.applied(&events).await?;
         self.abandoned.drain(..noted.min(self.abandoned.len()));
         for sealing in sealings {
-            self.collection
-                .sealed(&sealing.segment, sealing.partial.as_ref())?;
+            self.collection.sealed(&sealing.segment, &sealing.content)?;
             let count = sealing.segment.contributors.len() as u64;
             let counters = &self.core.telemetry;
             counters
@@ -281,12 +297,18 @@ impl Actor {
 
     /// Persists events, applies them, and runs their effects.
     async fn commit(&mut self, events: Vec<Event>) -> Result<(), CoordinatorError> {
+        self.persist(&events).await?;
+        self.applied(&events).await
+    }
+
+    /// Persists events; they must be applied next.
+    async fn persist(&mut self, events: &[Event]) -> Result<(), CoordinatorError> {
         let mut batch = Batch::new();
-        self.journal.put(&events, &mut batch)?;
-        self.state.check_all(&events)?;
+        self.journal.put(events, &mut batch)?;
+        self.state.check_all(events)?;
         self.core.store.commit(batch).await?;
         self.journal.committed(events.len());
-        self.applied(&events).await
+        Ok(())
     }
 
     /// Applies durable events and runs their effects.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tributary_model::{Digest, ModelFile, Personalisation, initialise};
 use tributary_proto::RunId;
 
-use super::actor::{Actor, Listening};
+use super::actor::{Actor, Listening, Retry};
 use super::collect::{Collection, without_owner};
 use super::costs::RunCosts;
 use super::format::{check_server_state, format};
@@ -215,6 +215,7 @@ async fn spawn(
         waiting_since_ms: core.clock.now_ms(),
         reason: String::new(),
         listening,
+        retry: Retry::default(),
     };
     let monitored = actor.state.clone();
     let core = core.clone();

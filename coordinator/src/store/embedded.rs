@@ -503,4 +503,8 @@ impl Store for EmbeddedStore {
     fn commit(&self, batch: Batch) -> CommitFuture {
         self.writer.commit(batch)
     }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.shared.available().err()
+    }
 }

@@ -31,49 +31,6 @@ pub fn snapshot(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
     all
 }
 
-/// A file system of a few mebibytes, mounted for one test. Needs root.
-pub struct TinyDisk {
-    folder: tempfile::TempDir,
-}
-
-impl TinyDisk {
-    /// Mounts a tmpfs of `mebibytes`, or says on stderr why it can't and returns `None`.
-    pub fn mount(mebibytes: u32) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
-            .arg(folder.path())
-            .output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self { folder }),
-            Ok(output) => {
-                let reason = String::from_utf8_lossy(&output.stderr);
-                eprintln!("skipped: a small tmpfs can't be mounted: {}", reason.trim());
-                None
-            }
-            Err(error) => {
-                eprintln!("skipped: mount can't be run: {error}");
-                None
-            }
-        }
-    }
-
-    /// Where it is mounted.
-    pub fn path(&self) -> &Path {
-        self.folder.path()
-    }
-}
-
-impl Drop for TinyDisk {
-    fn drop(&mut self) {
-        // a lazy unmount succeeds even if a failed assertion left files open
-        let _ = Command::new("umount")
-            .arg("-l")
-            .arg(self.folder.path())
-            .status();
-    }
-}
-
 /// Runs `body` in a folder on a disk of so many mebibytes of its own. `test` is the name of the calling
 /// test: it is run once more, in a process that sees such a disk (`tests/preload/full_disk.c`). That
 /// takes no rights, only the compiler that Rust links with, so it is never skipped.

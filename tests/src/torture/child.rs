@@ -7,8 +7,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tributary_coordinator::store::EngineKind;
+
+use super::Outcome;
 use super::truth::{Mark, Truth};
-use super::{Engine, Outcome};
 
 /// Longest that a child may take to open, verify and end.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -24,7 +26,7 @@ pub struct Children {
     /// The program `store-torture`.
     pub program: PathBuf,
     /// Which store.
-    pub engine: Engine,
+    pub engine: EngineKind,
     /// Of the workload and of every random choice.
     pub seed: u64,
 }

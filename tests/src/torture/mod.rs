@@ -23,49 +23,17 @@ pub mod truth;
 pub mod work;
 pub mod workload;
 
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use tributary_coordinator::store::{SledStore, Store, StoreError};
+use tributary_coordinator::store::{EmbeddedStore, EngineKind, Store, StoreError};
 
-/// Which store is tortured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    /// sled 0.34.
-    Sled,
-}
-
-impl Engine {
-    /// Opens a store of this engine.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn open(self, folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
-        match self {
-            Self::Sled => Ok(Arc::new(SledStore::open(folder)?)),
-        }
-    }
-}
-
-impl fmt::Display for Engine {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Sled => "sled",
-        })
-    }
-}
-
-impl FromStr for Engine {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "sled" => Ok(Self::Sled),
-            other => Err(format!("engine {other:?}: sled or redb")),
-        }
-    }
+/// Opens a store of this engine.
+///
+/// # Errors
+/// Those of the store.
+pub fn open(engine: EngineKind, folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(EmbeddedStore::open(folder, Some(engine))?))
 }
 
 /// A parent's own mishap: a folder, a process or a pipe failed, so nothing is known of the store.

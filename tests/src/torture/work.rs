@@ -4,9 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tributary_coordinator::store::{Batch, Expect, Store, StoreError, Versioned};
+use tributary_coordinator::store::{Batch, EngineKind, Expect, Store, StoreError, Versioned};
 
-use super::Engine;
 use super::truth::{Mark, Truth};
 use super::workload::{Writer, writers};
 
@@ -17,7 +16,7 @@ const CONFLICT_EVERY: u64 = 16;
 #[derive(Debug)]
 pub struct Task {
     /// Which store.
-    pub engine: Engine,
+    pub engine: EngineKind,
     /// Where.
     pub folder: PathBuf,
     /// Of the series.
@@ -70,7 +69,7 @@ impl Marks {
 /// # Errors
 /// What was found wrong.
 pub async fn run(task: &Task, marks: &Marks) -> Result<(), Finding> {
-    let store = task.engine.open(&task.folder)?;
+    let store = super::open(task.engine, &task.folder)?;
     marks.set(Mark::Open);
     let mut heads = Vec::new();
     for writer in writers(task.seed) {
