@@ -2,7 +2,7 @@
 //!
 //! A child works under the recording library. Then the parent replays the record up to a random
 //! moment, makes the folder as a cut at that moment would leave it, and verifies it against what had
-//! been acknowledged by then. Every second child goes on where a cut left off, so recovery is cut too.
+//! been acknowledged by then. Most children go on where a cut left off, so recovery is cut too.
 
 use std::path::Path;
 
@@ -15,8 +15,11 @@ use super::truth::{Mark, Truth};
 use super::{Fault, Outcome, faults_json};
 use crate::preload::Recorder;
 
-/// Batches of each writer in one record.
+/// Batches of each writer in most records, and in one of [`LONG_EVERY`]: so many that engines move
+/// records and write over what they moved them from.
 const BATCHES: u64 = 12;
+const LONG: u64 = 250;
+const LONG_EVERY: u64 = 8;
 /// Cuts of one record.
 const CUTS_PER_RECORD: usize = 20;
 
@@ -63,7 +66,11 @@ pub fn run(children: &Children, root: &Path, cuts: u64) -> Outcome<Cut> {
     std::fs::create_dir_all(&live)?;
     while cut.cuts < cuts {
         let mut disk = Disk::holding(&live)?;
-        let records = record(children, &recorder, &root, &truth)?;
+        let batches = match random.next_u64().is_multiple_of(LONG_EVERY) {
+            true => LONG,
+            false => BATCHES,
+        };
+        let records = record(children, &recorder, &root, &truth, batches)?;
         let mut seen = Seen::new(truth.clone());
         let moments = moments(&records, cuts - cut.cuts, &mut random);
         let mut goes_on = None;
@@ -95,7 +102,7 @@ pub fn run(children: &Children, root: &Path, cuts: u64) -> Outcome<Cut> {
             cut.acknowledged += seen.truth.total;
         }
         std::fs::remove_dir_all(&live)?;
-        let go_on = random.next_u64().is_multiple_of(2);
+        let go_on = !random.next_u64().is_multiple_of(4);
         truth = match goes_on.filter(|_| go_on) {
             Some(found) => {
                 std::fs::rename(&image, &live)?;
@@ -148,6 +155,7 @@ fn record(
     recorder: &Recorder,
     root: &Path,
     expected: &Truth,
+    batches: u64,
 ) -> Outcome<Vec<Record>> {
     let (live, marks, log) = (root.join("live"), root.join("marks"), root.join("record"));
     for old in [&marks, &log] {
@@ -155,7 +163,7 @@ fn record(
             std::fs::remove_file(old)?;
         }
     }
-    let mut command = children.command(&live, expected, BATCHES);
+    let mut command = children.command(&live, expected, batches);
     command
         .arg("--marks")
         .arg(&marks)

@@ -127,36 +127,34 @@ fn make_gold(children: &Children, folder: &Path) -> Outcome<(Files, Truth)> {
     Ok((read_all(folder)?, truth))
 }
 
-/// Some byte: of any file with the same chance in one flip of four, otherwise of all bytes; zeros,
-/// which are mostly room that was never used, are passed over.
+/// Some byte: in half of the flips of any file with the same chance, else of all bytes. Zeros, which are
+/// mostly room that was never used, are passed over.
 fn choose(files: &Files, random: &mut ChaCha8Rng) -> (PathBuf, usize, u8) {
-    let filled: Vec<(&PathBuf, &Vec<u8>)> = files
+    let used = |bytes: &Vec<u8>| bytes.iter().filter(|byte| **byte != 0).count() as u64;
+    let filled: Vec<(&PathBuf, &Vec<u8>, u64)> = files
         .iter()
-        .filter(|(_, bytes)| !bytes.is_empty())
+        .map(|(path, bytes)| (path, bytes, used(bytes)))
+        .filter(|(_, _, used)| *used > 0)
         .collect();
-    let total: u64 = filled.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-    let mask = 1 << (random.next_u64() % 8);
-    for _ in 0..1_000 {
-        let (path, bytes, at) = if random.next_u64().is_multiple_of(4) {
-            let (path, bytes) = filled[random.next_u64() as usize % filled.len()];
-            (path, bytes, random.next_u64() as usize % bytes.len())
-        } else {
-            let mut at = random.next_u64() % total;
-            let mut place = filled[0];
-            for &(path, bytes) in &filled {
-                place = (path, bytes);
-                if at < bytes.len() as u64 {
-                    break;
-                }
-                at -= bytes.len() as u64;
+    let (path, bytes, nth) = if random.next_u64().is_multiple_of(2) {
+        let (path, bytes, used) = filled[random.next_u64() as usize % filled.len()];
+        (path, bytes, random.next_u64() % used)
+    } else {
+        let total: u64 = filled.iter().map(|(_, _, used)| used).sum();
+        let mut nth = random.next_u64() % total;
+        let mut files = filled.iter();
+        loop {
+            match files.next() {
+                Some((path, bytes, used)) if nth < *used => break (*path, *bytes, nth),
+                Some((_, _, used)) => nth -= used,
+                // not reached: nth is less than all of them together
+                None => break (filled[0].0, filled[0].1, 0),
             }
-            (place.0, place.1, at as usize)
-        };
-        if bytes[at] != 0 {
-            return (path.clone(), at, mask);
         }
-    }
-    (filled[0].0.clone(), 0, mask)
+    };
+    let mut places = (0..bytes.len()).filter(|&at| bytes[at] != 0);
+    let at = places.nth(nth as usize).unwrap_or(0);
+    (path.clone(), at, 1 << (random.next_u64() % 8))
 }
 
 /// The file's name without digits that differ from store to store.
