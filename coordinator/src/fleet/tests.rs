@@ -326,6 +326,10 @@ impl Store for Refusing {
         let message = "no".to_owned();
         Box::pin(async { Err(StoreError::Encoding { message }) })
     }
+
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
 }
 
 #[tokio::test]

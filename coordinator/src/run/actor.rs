@@ -211,7 +211,6 @@ impl Actor {
     /// Seals what is open and notes who gave up, in one commit; then closes if that was all.
     async fn collect(&mut self) -> Result<(), CoordinatorError> {
         let begun = Instant::now();
-        self.open_since = None;
         let round = self.state.round.number;
         let sealings = self.collection.write(&self.core, &self.state.id).await?;
         let mut events = Vec::new();
@@ -232,10 +231,10 @@ impl Actor {
             // otherwise receipts are dropped with `sealings`, so the devices send again
             if error.is_disk_full() {
                 self.collection.put_back(sealings)?;
-                self.open_since.get_or_insert_with(Instant::now);
             }
             return Err(error);
         }
+        self.open_since = None;
         self.applied(&events).await?;
         self.abandoned.drain(..noted.min(self.abandoned.len()));
         for sealing in sealings {

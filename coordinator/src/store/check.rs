@@ -228,4 +228,8 @@ impl Store for Inspected {
     fn commit(&self, _batch: Batch) -> CommitFuture {
         Box::pin(async { Err(StoreError::Closed) })
     }
+
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
 }

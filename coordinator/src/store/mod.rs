@@ -135,9 +135,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Why the store has stopped for good, if it has: every later call is refused, and only opening it
     /// again, in another process, goes on.
-    fn failure(&self) -> Option<StoreError> {
-        None
-    }
+    fn failure(&self) -> Option<StoreError>;
 }
 
 impl dyn Store {

@@ -1,9 +1,10 @@
 //! What a device's round costs the coordinator: processor time per client-round.
 //!
-//! Starts `tributary serve` on a new folder, real agents that train a small model over gRPC, and a run.
-//! Measures the server's processor time (user and system) from the moment that all devices are connected
-//! to the end of the run, and prints one line of JSON. A folder in memory (`/dev/shm`) shows the cost
-//! without the disk.
+//! Starts `tributary serve` on a new folder, `tributary device`, and a run of a network of 5,063
+//! parameters, all from one program, so that two versions are compared by the same command. Measures the
+//! server's processor time (user and system) from the start of the run to its end, and how long the server
+//! takes to serve again after it. Prints one line of JSON. A folder in memory (`/dev/shm`) shows the cost
+//! without waiting for the disk.
 //!
 //! ```text
 //! cargo run --release -p tributary-tests --bin client-round-cost -- target/release/tributary FOLDER [DEVICES] [ROUNDS] [MODE]
@@ -17,20 +18,13 @@
 #![forbid(unsafe_code)]
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tributary_device::Hardware;
-use tributary_device_sim::{Fleet, FleetConfig, Shard, SimDevice};
-use tributary_proto::v1::control_service_client::ControlServiceClient;
-use tributary_proto::v1::{GetRunRequest, Run, RunState, StartRunRequest};
+use serde_json::Value;
 
-/// Inputs and hidden units: 5,027 parameters with the two classes.
-const INPUTS: usize = 64;
-const UNITS: usize = 75;
-
-#[tokio::main]
-async fn main() {
+fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [program, folder, ..] = &arguments[..] else {
         panic!("the program `tributary` and a folder for its data");
@@ -42,36 +36,60 @@ async fn main() {
     let (devices, rounds) = (number(2, 400), number(3, 20));
     let mode = arguments.get(4).map_or("none", String::as_str);
 
-    let data = tempfile::tempdir_in(folder).unwrap();
-    let (mut server, endpoint) = serve(program, &data.path().join("data"));
-    let config = FleetConfig {
-        seed: Some([6; 32]),
-        ..FleetConfig::new(&endpoint)
+    let folder = tempfile::tempdir_in(folder).unwrap();
+    let data = folder.path().join("data");
+    let (server, coordinator) = serve(program, &data);
+    let fleet = fleet(program, &coordinator, devices);
+    let file = folder.path().join("recipe.toml");
+    std::fs::write(&file, recipe(devices, rounds, mode)).unwrap();
+    let begun = Instant::now();
+    let before = cpu_seconds(server.0.id());
+    let started = ask(program, &coordinator, &["run", "start", file.to_str().unwrap()]);
+    let run = started["run"].as_str().expect("the run's id").to_owned();
+    let shown = loop {
+        let shown = ask(program, &coordinator, &["run", "show", &run]);
+        match shown["state"].as_str() {
+            Some("running") => std::thread::sleep(Duration::from_millis(200)),
+            Some("completed") => break shown,
+            _ => panic!("the run ended: {shown}"),
+        }
     };
-    let fleet = Fleet::start(config, (0..devices).map(device).collect()).unwrap();
-    fleet.wait_connected(devices).await;
-    let (before, begun) = (cpu_seconds(server.id()), Instant::now());
-    let run = complete(&endpoint, &recipe(devices, rounds, mode)).await;
-    let (cpu, wall) = (cpu_seconds(server.id()) - before, begun.elapsed());
-    fleet.shutdown().await;
-    server.kill().unwrap();
-    server.wait().unwrap();
+    let cpu = cpu_seconds(server.0.id()) - before;
+    let wall = begun.elapsed();
+    drop((server, fleet));
+    let restarted = Instant::now();
+    let (again, _) = serve(program, &data);
+    let restart = restarted.elapsed();
+    drop(again);
+    let counted = shown["contributions_total"].as_u64().unwrap();
     println!(
         "{}",
         serde_json::json!({
             "devices": devices,
             "rounds": rounds,
             "mode": mode,
-            "parameters": INPUTS * UNITS + UNITS + UNITS * 2 + 2,
-            "client_rounds": run.contributions_total,
+            "client_rounds": counted,
             "server_cpu_seconds": cpu,
-            "server_cpu_us_per_client_round": cpu * 1e6 / run.contributions_total as f64,
+            "server_cpu_us_per_client_round": (cpu * 1e6 / counted as f64).round(),
             "wall_seconds": wall.as_secs_f64(),
+            "restart_seconds": restart.as_secs_f64(),
         })
     );
 }
 
-fn serve(program: &str, data: &std::path::Path) -> (Child, String) {
+/// A process that ends with this value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // it may have ended already
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a server and waits until it serves; its address.
+fn serve(program: &str, data: &Path) -> (Running, String) {
     let mut server = Command::new(program)
         .args(["--format", "json", "serve", "--listen", "127.0.0.1:0"])
         .args(["--admin", "127.0.0.1:0", "--data"])
@@ -84,25 +102,33 @@ fn serve(program: &str, data: &std::path::Path) -> (Child, String) {
     let mut line = String::new();
     let mut output = BufReader::new(server.stdout.as_mut().unwrap());
     output.read_line(&mut line).unwrap();
-    let announced: serde_json::Value = serde_json::from_str(&line).expect("it serves");
-    let endpoint = format!("http://{}", announced["listen"].as_str().unwrap());
-    (server, endpoint)
+    let announced: Value = serde_json::from_str(&line).expect("it serves");
+    let coordinator = format!("http://{}", announced["listen"].as_str().unwrap());
+    (Running(server), coordinator)
 }
 
-/// A device with eight examples of two classes.
-fn device(number: usize) -> SimDevice {
-    let value = |at: usize| ((number * 31 + at * 17) % 23) as f32 / 23.0 - 0.5;
-    let inputs = (0..8 * INPUTS).map(value).collect();
-    let labels = (0..8).map(|example| example % 2).collect();
-    SimDevice::new(
-        format!("d-{number:05}").parse().unwrap(),
-        "eu".parse().unwrap(),
-        Hardware::int8("large", "cortex-m7", 1 << 20, 1 << 20),
-        "cost",
-        Shard::new(inputs, labels),
-    )
+fn fleet(program: &str, coordinator: &str, devices: usize) -> Running {
+    let fleet = Command::new(program)
+        .args(["device", "--region", "eu", "--seed", "1"])
+        .args(["--count", &devices.to_string(), "--coordinator", coordinator])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    Running(fleet.unwrap())
 }
 
+fn ask(program: &str, coordinator: &str, words: &[&str]) -> Value {
+    let output = Command::new(program)
+        .args(words)
+        .args(["--format", "json", "--coordinator", coordinator])
+        .output()
+        .unwrap();
+    let answer = serde_json::from_slice(&output.stdout);
+    answer.unwrap_or_else(|_| panic!("{words:?}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// All devices in every round, one step each.
 fn recipe(devices: usize, rounds: usize, mode: &str) -> String {
     let noise = match mode {
         "dp" => "noise_multiplier = 1.0",
@@ -111,18 +137,19 @@ fn recipe(devices: usize, rounds: usize, mode: &str) -> String {
     format!(
         r#"
 name = "cost"
-task = "cost"
+task = "watch"
 regions = ["eu"]
 [model]
 name = "small"
-input = [{INPUTS}]
-layers = [{{ kind = "dense", units = {UNITS} }}, {{ kind = "relu" }}, {{ kind = "dense", units = 2 }}, {{ kind = "softmax" }}]
+input = [150]
+layers = [{{ kind = "dense", units = 32 }}, {{ kind = "relu" }}, {{ kind = "dense", units = 7 }}, {{ kind = "softmax" }}]
 [rounds]
 count = {rounds}
 cohort = {devices}
 minimum = {devices}
 over_selection = 1.0
 deadline_ms = 3600000
+population = {devices}
 [training]
 epochs = 1
 batch_size = 8
@@ -133,35 +160,6 @@ clip = 1.0
 {noise}
 "#
     )
-}
-
-/// Starts a run and waits for its end.
-async fn complete(endpoint: &str, recipe: &str) -> Run {
-    let mut control = ControlServiceClient::connect(endpoint.to_owned())
-        .await
-        .unwrap();
-    let request = StartRunRequest {
-        recipe: recipe.to_owned(),
-        idempotency_key: String::new(),
-    };
-    let run_id = control
-        .start_run(request)
-        .await
-        .unwrap()
-        .into_inner()
-        .run_id;
-    loop {
-        let request = GetRunRequest {
-            run_id: run_id.clone(),
-        };
-        let shown = control.get_run(request).await.unwrap().into_inner();
-        let run = shown.run.unwrap();
-        match run.state() {
-            RunState::Running => tokio::time::sleep(Duration::from_millis(100)).await,
-            RunState::Completed => return run,
-            _ => panic!("the run ended: {}", run.reason),
-        }
-    }
 }
 
 /// User and system time of a process, at the usual 100 ticks a second.
