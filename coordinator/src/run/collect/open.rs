@@ -185,12 +185,13 @@ impl Open {
             partial: std::mem::replace(&mut self.partial, Partial::new(0)),
         });
         let stored = core.vault.put_written(sum.clone()).await;
+        let digest = stored.map(|(digest, _)| digest);
         // whoever wrote it has let go of it, unless the coordinator stops
         self.partial = match Arc::try_unwrap(sum) {
             Ok(sum) => sum.partial,
             Err(sum) => sum.partial.clone(),
         };
-        Ok(stored?.0)
+        Ok(digest?)
     }
 
     /// Takes back what [`Open::write`] moved out.
