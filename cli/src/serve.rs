@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -134,14 +135,46 @@ pub async fn serve(arguments: ServeArguments, output: Output) -> Result<Exit> {
     let (config, log_format) = settle(arguments)?;
     logs::start(log_format, "info");
     let data = config.data.clone();
-    let server = Server::start(config)
+    let mut server = Server::start(config)
         .await
         .map_err(|error| failure(&error))?;
     announce(&server, &data, output)?;
-    stop_signal().await?;
+    let failed = tokio::select! {
+        signalled = stop_signal() => signalled.map(|()| None)?,
+        reason = server.failed() => Some(reason),
+    };
     output::to_stderr("stopping");
+    if failed.is_some() {
+        end_in(FAILED_AT_MOST);
+        // so that whoever looks after it sees why
+        tokio::time::sleep(NOT_READY).await;
+    }
     server.shutdown().await;
-    Ok(Exit::Done)
+    match failed {
+        None => Ok(Exit::Done),
+        Some(reason) => Err(stopped(reason).into()),
+    }
+}
+
+/// How long a coordinator whose store has stopped says so on `/readyz` before it ends.
+const NOT_READY: Duration = Duration::from_secs(2);
+/// Longest time that it takes to end.
+const FAILED_AT_MOST: Duration = Duration::from_secs(10);
+
+/// Ends the process with [`Exit::Failed`] after that time, whatever still hangs on a broken disk.
+fn end_in(most: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(most);
+        std::process::exit(Exit::Failed as i32);
+    });
+}
+
+fn stopped(reason: String) -> Failure {
+    Failure {
+        exit: Exit::Failed,
+        sentence: reason,
+        code: Some("TRB-0500".to_owned()),
+    }
 }
 
 fn announce(server: &Server, data: &Path, output: Output) -> Result<()> {

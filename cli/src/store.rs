@@ -114,7 +114,7 @@ fn failure(error: &CoordinatorError) -> Failure {
 
 async fn check(data: &Path, output: Output) -> Result<Exit> {
     existing(data)?;
-    let report = check_data(data, Arc::new(SystemClock))
+    let report = check_data(data, Arc::new(SystemClock::default()))
         .await
         .map_err(|error| failure(&error))?;
     output.answer(&report, |report, _| describe(report, data))?;

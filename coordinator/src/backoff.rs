@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 /// Wait after the first failure; it doubles with each further one.
 const FIRST: Duration = Duration::from_millis(200);
-/// Longest wait.
-const LONGEST: Duration = Duration::from_secs(30);
+/// Longest wait: a disk that has room again is noticed so soon.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Failures in a row of one thing that is tried again.
 #[derive(Debug, Default)]

@@ -13,6 +13,7 @@ use crate::CoordinatorError;
 use crate::blob::{BlobError, BlobStore};
 use crate::clock::SharedClock;
 use crate::core::Core;
+use crate::failpoint::NoFailpoint;
 use crate::registry::{BuildRecord, ModelRecord};
 use crate::run::{named_blobs, stored_runs};
 use crate::store::{Store, StoreReport, Table, inspect};
@@ -72,7 +73,9 @@ pub async fn check_data(data: &Path, clock: SharedClock) -> Result<DataReport, C
         let blobs = BlobStore::look(data.join("blobs"))?;
         let vault = BlobStore::look(data.join("vault"))?;
         // what it may write goes to the view and is forgotten
-        match Core::with_stores(store, blobs, vault, clock, NonZeroUsize::MIN).await {
+        let failpoint = Arc::new(NoFailpoint);
+        let one = NonZeroUsize::MIN;
+        match Core::with_stores(store, blobs, vault, clock, one, failpoint).await {
             Ok(core) => {
                 check_blobs(&core, &mut report).await?;
                 // closing a database waits for its threads

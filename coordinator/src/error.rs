@@ -172,6 +172,14 @@ impl CoordinatorError {
         }
     }
 
+    /// Whether there was no room on the disk: nothing was kept, and the same call succeeds once there is.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Full { .. }) | Self::Blob(BlobError::Full { .. })
+        )
+    }
+
     /// Milliseconds after which the same call may succeed; 0 means that it will not.
     pub fn retry_after_ms(&self) -> u64 {
         match self {

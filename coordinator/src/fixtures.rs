@@ -166,4 +166,8 @@ impl Store for Flaky {
         let reason = "a test lets it fail".to_owned();
         Box::pin(async { Err(StoreError::Unavailable { reason }) })
     }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.store.failure()
+    }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tributary_proto::v1::directive::Directive as Order;
 use tributary_proto::v1::{Credentials, DeviceProfile, Directive, FleetGroup};
 use tributary_proto::{DeviceId, RegionId};

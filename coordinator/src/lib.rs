@@ -18,6 +18,7 @@
 //! | [`service`] | the gRPC services |
 //! | [`server`] | opening a data folder and serving it |
 //! | [`telemetry`] | counters and the admin page |
+//! | [`health`] | whether it serves, and what is amiss meanwhile |
 //! | [`store`] | durable metadata: atomic compare-and-swap batches over a closed list of tables |
 //! | [`blob`] | content-addressed bytes: weights, partial sums, builds |
 //! | [`clock`], `service_time` | time as an argument; the time that deadlines are measured in |
@@ -39,6 +40,7 @@ pub mod failpoint;
 #[cfg(test)]
 mod fixtures;
 pub mod fleet;
+pub mod health;
 pub mod ledger;
 pub mod monitor;
 pub mod quarantine;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,8 @@ const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 const MAX_IMPORT: usize = 256 * 1024 * 1024;
 /// How long a shutdown waits for open calls.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How often the store is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Where to serve what.
 #[derive(Clone)]
@@ -125,6 +128,8 @@ pub struct Server {
     listen: SocketAddr,
     admin: Option<SocketAddr>,
     stop: CancellationToken,
+    /// Why nothing can go on in this process.
+    failure: watch::Receiver<Option<String>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -157,6 +162,7 @@ impl Server {
             admin: admin_listener
                 .as_ref()
                 .and_then(|listener| listener.local_addr().ok()),
+            failure: watch_store(core.clone()),
             core,
             stop,
             tasks: Vec::new(),
@@ -229,6 +235,16 @@ impl Server {
         self.admin
     }
 
+    /// Waits until nothing can go on in this process, and says why: the metadata store has stopped.
+    /// `/readyz` says it too.
+    pub async fn failed(&mut self) -> String {
+        match self.failure.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // the watcher ends only by telling
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Stops serving. What has a receipt is durable already; the rest is sent again later.
     pub async fn shutdown(self) {
         self.core.telemetry.set_ready(false);
@@ -240,6 +256,26 @@ impl Server {
             }
         }
     }
+}
+
+/// Looks again and again whether the store has stopped, and tells once.
+fn watch_store(core: Arc<Core>) -> watch::Receiver<Option<String>> {
+    let (sender, receiver) = watch::channel(None);
+    tokio::spawn(async move {
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            looks.tick().await;
+            if sender.is_closed() {
+                return;
+            }
+            if let Some(error) = core.store.failure() {
+                core.telemetry.health.stopped(error.to_string());
+                sender.send_replace(Some(error.to_string()));
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, ServerError> {

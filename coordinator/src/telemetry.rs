@@ -4,15 +4,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::http::StatusCode;
 use axum::routing::get;
 use tributary_model::Digest;
 use tributary_proto::v1::RejectReason;
 
+use crate::health::Health;
 use crate::quarantine::Quarantine;
 
 /// Counters of one coordinator.
@@ -32,8 +32,10 @@ pub struct Telemetry {
     pub rounds: AtomicU64,
     /// Sessions opened.
     pub sessions: AtomicU64,
-    ready: AtomicBool,
-    halted: OnceLock<String>,
+    /// Times that a run began to wait for room on the disk.
+    pub space_waits: AtomicU64,
+    /// Whether the coordinator serves, and what is amiss.
+    pub health: Health,
 }
 
 impl Telemetry {
@@ -73,18 +75,18 @@ impl Telemetry {
 
     /// Says whether the coordinator serves.
     pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::SeqCst);
+        self.health.set_ready(ready);
     }
 
     /// Says that the coordinator is halted, and why; the first reason stays.
     pub fn set_halted(&self, reason: String) {
-        let _ = self.halted.set(reason);
+        self.health.stopped(reason);
     }
 
     /// The counters as Prometheus text.
     pub fn render(&self) -> String {
         let mut text = String::new();
-        let counters: [(&str, &str, &AtomicU64); 6] = [
+        let counters: [(&str, &str, &AtomicU64); 7] = [
             (
                 "tributary_download_bytes_total",
                 "Bytes of objects sent.",
@@ -110,6 +112,11 @@ impl Telemetry {
                 "tributary_sessions_total",
                 "Sessions opened.",
                 &self.sessions,
+            ),
+            (
+                "tributary_space_waits_total",
+                "Times that a run began to wait for room on the disk.",
+                &self.space_waits,
             ),
         ];
         for (name, help, value) in counters {
@@ -143,17 +150,11 @@ pub fn admin(telemetry: Arc<Telemetry>, quarantine: Arc<Quarantine>) -> Router {
         .route(
             "/readyz",
             get(move || async move {
-                match (ready.halted.get(), ready.ready.load(Ordering::SeqCst)) {
-                    (Some(reason), _) => (
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        format!("not ready: {reason}\n"),
-                    ),
-                    (None, true) => (StatusCode::OK, format!("ok\n{}", quarantine.page())),
-                    (None, false) => (
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        "not ready: still recovering or stopping\n".to_owned(),
-                    ),
+                let (status, mut text) = ready.health.page();
+                if status.is_success() {
+                    text.push_str(&quarantine.page());
                 }
+                (status, text)
             }),
         )
 }
@@ -182,7 +183,7 @@ mod tests {
             .lines()
             .filter(|line| line.starts_with("# TYPE "))
             .count();
-        assert_eq!((helps, types), (7, 7));
+        assert_eq!((helps, types), (8, 8));
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').unwrap();
             assert!(

@@ -19,7 +19,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as ObjectResult,
 };
 
-use support::TinyDisk;
+use support::on_a_tiny_disk;
 use tributary_coordinator::blob::{BlobError, BlobStore, Digest};
 
 fn bytes(len: usize) -> Vec<u8> {
@@ -254,12 +254,17 @@ async fn a_full_disk_is_a_typed_error_and_the_store_works_once_there_is_room() {
     assert_eq!(blobs.get(&digest).await.unwrap(), bytes(3000));
 }
 
-#[tokio::test]
-async fn a_disk_that_fills_while_a_blob_is_written_keeps_no_half_blob() {
-    let Some(disk) = TinyDisk::mount(1) else {
-        return;
-    };
-    let blobs = BlobStore::open(disk.path()).unwrap();
+#[test]
+fn a_disk_that_fills_while_a_blob_is_written_keeps_no_half_blob() {
+    let test = "a_disk_that_fills_while_a_blob_is_written_keeps_no_half_blob";
+    on_a_tiny_disk(test, 1, |disk| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        runtime.block_on(fill_blobs(disk));
+    });
+}
+
+async fn fill_blobs(disk: &FilePath) {
+    let blobs = BlobStore::open(disk).unwrap();
     let small = blobs.put(bytes(100_000)).await.unwrap();
 
     let needed = 2 * 1024 * 1024;
@@ -271,8 +276,8 @@ async fn a_disk_that_fills_while_a_blob_is_written_keeps_no_half_blob() {
         }
     );
     assert_eq!(
-        files(disk.path()),
-        [file_of(disk.path(), &small)],
+        files(disk),
+        [file_of(disk, &small)],
         "nothing half written stays"
     );
 

@@ -17,7 +17,9 @@ use tributary_coordinator::{CoordinatorError, Core};
 
 async fn open(data: &Path) -> Result<Arc<Core>, CoordinatorError> {
     let engine = Some(EngineKind::Redb);
-    Core::open(data, engine, Arc::new(SystemClock), NonZeroUsize::MIN).await
+    let clock = Arc::new(SystemClock::new());
+    let nothing = Arc::new(tributary_coordinator::NoFailpoint);
+    Core::open(data, engine, clock, NonZeroUsize::MIN, nothing).await
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::{TinyDisk, block_on, snapshot};
+use support::{block_on, on_a_tiny_disk, snapshot};
 use tributary_coordinator::store::{
     Batch, EmbeddedStore, EngineKind, Expect, SCHEMA_VERSION, Store, StoreError, Table,
 };
@@ -208,62 +208,71 @@ fn folders_and_files_belong_to_their_owner_alone_whatever_they_were() {
     }
 }
 
-#[test]
-fn a_full_disk_changes_nothing_and_commits_go_on_once_there_is_room() {
-    for engine in EngineKind::ALL {
-        let Some(disk) = TinyDisk::mount(12) else {
-            return;
-        };
-        let folder = disk.path().join("store");
-        let store = open(&folder, engine).unwrap();
-        // something that can be removed to make room
-        let ballast = disk.path().join("ballast");
-        fs::write(&ballast, vec![1; 4 << 20]).unwrap();
-        let mut acknowledged = Vec::new();
-        let fill = |acknowledged: &mut Vec<String>| {
-            (0..2_000_u64).find_map(|number| {
-                let key = format!("k{:05}", acknowledged.len());
-                let noise: Vec<u8> = (0..20_000).map(|at| (at * number % 251) as u8).collect();
-                match block_on(store.commit(put(&key, noise))) {
-                    Ok(_) => acknowledged.push(key),
-                    Err(error) => return Some(error),
-                }
-                None
-            })
-        };
-        let error = fill(&mut acknowledged).expect("the disk fills up");
-        assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
-        assert_eq!(error.code(), "TRB-0503");
-        assert!(!acknowledged.is_empty());
-        for number in 0..5 {
-            let answer = block_on(store.commit(put(&format!("later{number}"), vec![7; 60_000])));
-            assert!(matches!(answer, Err(StoreError::Full { .. })), "{answer:?}");
+/// One test for each engine.
+macro_rules! on_a_full_disk {
+    ($($name:ident: $engine:ident;)*) => {$(
+        #[test]
+        fn $name() {
+            on_a_tiny_disk(stringify!($name), 12, |disk| fill_and_free(disk, EngineKind::$engine));
         }
-        assert!(store.get(Table::Meta, b"k00000").unwrap().is_some());
+    )*};
+}
 
-        fs::remove_file(&ballast).unwrap();
-        block_on(store.commit(put("room", "again"))).unwrap();
-        let error = fill(&mut acknowledged).expect("the disk fills up again");
-        assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
-        drop(store);
+on_a_full_disk! {
+    a_full_disk_changes_nothing_and_commits_go_on_once_there_is_room_on_sled: Sled;
+    a_full_disk_changes_nothing_and_commits_go_on_once_there_is_room_on_redb: Redb;
+}
 
-        // what was acknowledged is there in a folder with room
-        let roomy = tempfile::tempdir().unwrap();
-        let copied = Command::new("cp")
-            .arg("-r")
-            .arg(&folder)
-            .arg(roomy.path())
-            .status()
-            .unwrap();
-        assert!(copied.success());
-        let store = open(&roomy.path().join("store"), engine).unwrap();
-        acknowledged.push("room".to_owned());
-        for key in acknowledged {
-            let stored = store.get(Table::Meta, key.as_bytes()).unwrap();
-            assert!(stored.is_some(), "{engine}: {key} is lost");
-        }
-        assert_eq!(store.get(Table::Meta, b"later0").unwrap(), None);
+fn fill_and_free(disk: &Path, engine: EngineKind) {
+    let folder = disk.join("store");
+    let store = open(&folder, engine).unwrap();
+    // something that can be removed to make room
+    let ballast = disk.join("ballast");
+    fs::write(&ballast, vec![1; 4 << 20]).unwrap();
+    let mut acknowledged = Vec::new();
+    let fill = |acknowledged: &mut Vec<String>| {
+        (0..2_000_u64).find_map(|number| {
+            let key = format!("k{:05}", acknowledged.len());
+            let noise: Vec<u8> = (0..20_000).map(|at| (at * number % 251) as u8).collect();
+            match block_on(store.commit(put(&key, noise))) {
+                Ok(_) => acknowledged.push(key),
+                Err(error) => return Some(error),
+            }
+            None
+        })
+    };
+    let error = fill(&mut acknowledged).expect("the disk fills up");
+    assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+    assert_eq!(error.code(), "TRB-0503");
+    assert!(!acknowledged.is_empty());
+    for number in 0..5 {
+        let answer = block_on(store.commit(put(&format!("later{number}"), vec![7; 60_000])));
+        assert!(matches!(answer, Err(StoreError::Full { .. })), "{answer:?}");
     }
+    assert!(store.get(Table::Meta, b"k00000").unwrap().is_some());
+
+    fs::remove_file(&ballast).unwrap();
+    block_on(store.commit(put("room", "again"))).unwrap();
+    let error = fill(&mut acknowledged).expect("the disk fills up again");
+    assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+    drop(store);
+
+    // what was acknowledged is there in a folder with room
+    let roomy = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(&folder)
+        .arg(roomy.path())
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    let store = open(&roomy.path().join("store"), engine).unwrap();
+    acknowledged.push("room".to_owned());
+    for key in acknowledged {
+        let stored = store.get(Table::Meta, key.as_bytes()).unwrap();
+        assert!(stored.is_some(), "{engine}: {key} is lost");
+    }
+    assert_eq!(store.get(Table::Meta, b"later0").unwrap(), None);
 }
 
 /// Names the folder and the engine of the child process that is going to be killed.

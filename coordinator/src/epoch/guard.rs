@@ -45,4 +45,8 @@ impl Store for GuardedStore {
             store.commit(batch).await
         })
     }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.store.failure()
+    }
 }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::fixtures::{device, region};
 use crate::ledger::{Charge, ChargeKind, DeviceCharge, Ledger};
-use crate::store::{Batch, CommitFuture, MemoryStore, Row, StoreError, Versioned};
+use crate::store::{Batch, CommitFuture, Expect, MemoryStore, Row, StoreError, Versioned};
 
 fn fleet() -> Fleet {
     Fleet::open(Arc::new(MemoryStore::new()), &Quarantine::default()).unwrap()
@@ -327,6 +327,10 @@ impl Store for Refusing {
     fn commit(&self, _batch: Batch) -> CommitFuture {
         let message = "no".to_owned();
         Box::pin(async { Err(StoreError::Encoding { message }) })
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        None
     }
 }
 

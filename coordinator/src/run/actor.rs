@@ -7,6 +7,7 @@
 //! - `charging`: what the round costs its devices
 //! - `publication`: the release
 //! - `listening`: what is heard after a start, before anything is charged or released
+//! - `retry`: what happens when it can't go on for now
 
 mod arrival;
 mod charging;
@@ -42,6 +43,8 @@ use crate::engine::{AssignmentState, DropReason, Effect, Event, Phase, RunState,
 use crate::failpoint::Place;
 use crate::store::{Batch, StoreError, Table};
 
+/// How the reason of a run begins that has no room on the disk.
+const NO_SPACE: &str = "waiting for space";
 /// How often deadlines and seals are looked at.
 const TICK: Duration = Duration::from_millis(20);
 /// Shortest time between two seals.
@@ -164,6 +167,7 @@ impl Actor {
                 return end;
             }
             if !self.state.is_running() {
+                self.is_well();
                 return End::Over(Box::new(self.state));
             }
             outcome = tokio::select! {
@@ -187,7 +191,17 @@ impl Actor {
             let (code, failures) = (error.code(), self.backoff.failures());
             tracing::error!(run = %self.state.id, %error, code, failures, "run can't go on");
         }
-        self.reason = error.to_string();
+        self.reason = if error.is_disk_full() {
+            format!("{NO_SPACE}: {error}")
+        } else {
+            error.to_string()
+        };
+        let telemetry = &self.core.telemetry;
+        let is_new = telemetry.health.is_amiss(&self.name(), &self.reason);
+        if error.is_disk_full() && is_new {
+            let waits = &telemetry.space_waits;
+            waits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
         self.show();
         None
     }
@@ -197,8 +211,18 @@ impl Actor {
         let failures = self.backoff.succeeded();
         if failures > 0 {
             self.reason.clear();
+            self.is_well();
             tracing::info!(run = %self.state.id, failures, "run goes on");
         }
+    }
+
+    /// Takes the run off the list of what is amiss.
+    fn is_well(&self) {
+        self.core.telemetry.health.is_well(&self.name());
+    }
+
+    fn name(&self) -> String {
+        format!("run {}", self.state.id)
     }
 
     fn show(&self) {
@@ -298,6 +322,9 @@ impl Actor {
 
     /// True when contributions have waited long enough, fill a record, or are the last.
     fn must_seal(&self) -> bool {
+        if self.backoff.waits(Instant::now()) {
+            return false; // more contributions come in meanwhile, and are sealed with these
+        }
         let waited = self
             .open_since
             .is_some_and(|since| since.elapsed() >= self.seal_every);
@@ -342,7 +369,6 @@ impl Actor {
     /// Seals what is open and notes who gave up, in one commit; then closes if that was all.
     async fn collect(&mut self) -> Result<(), CoordinatorError> {
         let begun = Instant::now();
-        self.open_since = None;
         let round = self.state.round.number;
         let sealings = self.collection.write(&self.core, &self.state.id).await?;
         let mut events = Vec::new();
@@ -354,14 +380,20 @@ impl Actor {
         }
         let noted: Vec<(DeviceId, DropReason)> = self.abandoned.clone().into_iter().collect();
         events.extend(self.dropped(noted.clone()));
-        // receipts are dropped with `sealings` when this fails, so the devices send again
-        self.commit(events).await?;
+        if let Err(error) = self.persist(&events).await {
+            // otherwise receipts are dropped with `sealings`, so the devices send again
+            if error.is_disk_full() {
+                self.collection.put_back(sealings)?;
+            }
+            return Err(error);
+        }
+        self.open_since = None;
+        self.applied(&events).await?;
         for (device, _) in &noted {
             self.abandoned.remove(device);
         }
         for sealing in sealings {
-            self.collection
-                .sealed(&sealing.segment, sealing.partial.as_ref())?;
+            self.collection.sealed(&sealing.segment, &sealing.content)?;
             let count = sealing.segment.contributors.len() as u64;
             let counters = &self.core.telemetry;
             counters
@@ -395,13 +427,19 @@ impl Actor {
 
     /// Persists events, applies them, and runs their effects.
     async fn commit(&mut self, events: Vec<Event>) -> Result<(), CoordinatorError> {
-        let mut batch = Batch::new();
-        self.journal.put(&events, &mut batch)?;
-        self.state.check_all(&events)?;
-        self.core.store.commit(batch).await?;
-        self.journal.committed(&events);
-        self.recovered();
+        self.persist(&events).await?;
         self.applied(&events).await
+    }
+
+    /// Persists events; they must be applied next.
+    async fn persist(&mut self, events: &[Event]) -> Result<(), CoordinatorError> {
+        let mut batch = Batch::new();
+        self.journal.put(events, &mut batch)?;
+        self.state.check_all(events)?;
+        self.core.store.commit(batch).await?;
+        self.journal.committed(events);
+        self.recovered();
+        Ok(())
     }
 
     /// Applies durable events and runs their effects.

@@ -13,6 +13,7 @@ use tributary_aggregator::{Partial, PartialError, UpdateError};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
+pub use self::open::Content;
 use self::open::Open;
 use super::journal::CONTRIBUTORS_PER_SEGMENT;
 use super::{Counted, Format};
@@ -114,8 +115,8 @@ pub struct Collection {
 pub struct Sealing {
     /// The segment to record.
     pub segment: Segment,
-    /// Its sum; none for a single update.
-    pub partial: Option<Partial>,
+    /// What it is made of.
+    pub content: Content,
     /// Who waits for it, by contributor.
     pub receipts: Vec<Vec<Waiting>>,
 }
@@ -221,8 +222,9 @@ impl Collection {
     /// Writes what is open as blobs; their records must follow.
     ///
     /// # Errors
-    /// When a blob can't be written. The contributions that waited are then dropped without a
-    /// receipt, so their devices send them again.
+    /// When a blob can't be written. If the disk is full, everything is as before, and may be written
+    /// again later; otherwise the contributions that waited are dropped without a receipt, so their
+    /// devices send them again.
     pub async fn write(
         &mut self,
         core: &Core,
@@ -231,14 +233,42 @@ impl Collection {
         let mut sealings = Vec::new();
         self.pending.clear();
         let clusters = self.format.payload.clusters();
-        // all of them are taken first: what a failure drops is then dropped as a whole
-        let fresh = |open: &mut Open| std::mem::replace(open, Open::new(&self.format));
-        let taken: Vec<Open> = self.open.iter_mut().map(fresh).collect();
-        for (slot, open) in taken.into_iter().enumerate() {
+        for (slot, open) in self.open.iter_mut().enumerate() {
             let place = (slot / clusters, slot % clusters);
-            open.write(core, run, place, &mut sealings).await?;
+            let written = open.write(core, run, &self.format, place, &mut sealings);
+            let Err(error) = written.await else {
+                continue;
+            };
+            if error.is_disk_full() {
+                self.put_back(sealings)?;
+            } else {
+                let slots = self.open.len();
+                // what a failure drops is dropped as a whole
+                self.open = (0..slots).map(|_| Open::new(&self.format)).collect();
+            }
+            return Err(error);
         }
         Ok(sealings)
+    }
+
+    /// Takes back what was written but could not be recorded: it waits to be sealed again, together
+    /// with what has come meanwhile. Its blobs are garbage that the next start removes.
+    ///
+    /// # Errors
+    /// When a sum would overflow.
+    pub fn put_back(&mut self, sealings: Vec<Sealing>) -> Result<(), CoordinatorError> {
+        let clusters = self.format.payload.clusters();
+        for sealing in sealings {
+            let slot = sealing.segment.region * clusters + sealing.segment.cluster;
+            self.open[slot].put_back(sealing)?;
+        }
+        self.pending.clear();
+        for (slot, open) in self.open.iter().enumerate() {
+            let places = (0..).map(|index| (slot, index));
+            let devices = open.contributors.iter().cloned();
+            self.pending.extend(devices.zip(places));
+        }
+        Ok(())
     }
 
     /// True when an open sum has as many contributors as one record takes.
@@ -252,15 +282,11 @@ impl Collection {
     ///
     /// # Errors
     /// When a sum would overflow.
-    pub fn sealed(
-        &mut self,
-        segment: &Segment,
-        partial: Option<&Partial>,
-    ) -> Result<(), CoordinatorError> {
+    pub fn sealed(&mut self, segment: &Segment, content: &Content) -> Result<(), CoordinatorError> {
         let slot = segment.region * self.format.payload.clusters() + segment.cluster;
-        match (Arc::make_mut(&mut self.sealed), partial) {
-            (Sealed::Sums(sums), Some(partial)) => sums[slot].merge(partial)?,
-            (Sealed::Sums(_), None) => {}
+        match (Arc::make_mut(&mut self.sealed), content) {
+            (Sealed::Sums(sums), Content::Sum(sum)) => sums[slot].merge(sum)?,
+            (Sealed::Sums(_), Content::Update(..)) => {}
             (Sealed::Updates(updates), _) => {
                 let devices = segment.contributors.iter();
                 updates.extend(devices.map(|device| (device.clone(), segment.digest)));

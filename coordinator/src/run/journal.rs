@@ -193,6 +193,12 @@ impl Journal {
         Ok((journal, state))
     }
 
+    /// Blobs that its record names.
+    pub fn blobs(&self) -> impl Iterator<Item = Digest> {
+        let parts = self.parts.iter().map(|part| part.blob);
+        self.snapshot.into_iter().chain(parts)
+    }
+
     /// Adds events to a batch; once the batch is durable, [`Journal::committed`] must follow.
     ///
     /// # Errors
@@ -254,7 +260,7 @@ impl Journal {
     /// Commits the record of a new snapshot with the rest of `batch`. What the journal knows changes
     /// only once that is durable.
     async fn put_snapshot(
-        &self,
+        &mut self,
         core: &Core,
         state: &mut RunState,
         mut batch: Batch,

@@ -31,10 +31,9 @@ pub fn stored_runs(core: &Core) -> Result<Vec<RunId>, CoordinatorError> {
 pub async fn named_blobs(core: &Core, run: &RunId) -> Result<NamedBlobs, CoordinatorError> {
     let (journal, state) = Journal::recover(core, run).await?;
     let mut named = NamedBlobs::default();
-    let snapshot = journal.snapshot_digest();
     named
         .vault
-        .extend(snapshot.map(|digest| (digest, "snapshot")));
+        .extend(journal.blobs().map(|digest| (digest, "snapshot")));
     named
         .vault
         .extend(state.server.map(|digest| (digest, "server state")));

@@ -19,7 +19,7 @@ pub struct RunView {
     pub history: Arc<Vec<v1::Round>>,
     /// The open round; absent when the run is over.
     pub open: Option<v1::Round>,
-    place: Option<Place>,
+    pub(super) place: Option<Place>,
 }
 
 impl RunView {

@@ -255,4 +255,8 @@ impl Store for Inspected {
         let look = Arc::clone(&self.look);
         Box::pin(async move { look.commit(&batch) })
     }
+
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
 }

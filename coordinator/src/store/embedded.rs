@@ -505,4 +505,8 @@ impl Store for EmbeddedStore {
     fn commit(&self, batch: Batch) -> CommitFuture {
         self.writer.commit(batch)
     }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.shared.available().err()
+    }
 }

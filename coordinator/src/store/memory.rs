@@ -70,6 +70,10 @@ impl Store for MemoryStore {
                 .apply(&batch)
         })
     }
+
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
 }
 
 impl Tables {

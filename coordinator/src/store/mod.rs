@@ -132,6 +132,10 @@ pub trait Store: Send + Sync + 'static {
     /// [`Store::get`]. After [`StoreError::Unavailable`] the outcome of the batch is unknown until
     /// the store is opened again.
     fn commit(&self, batch: Batch) -> CommitFuture;
+
+    /// Why the store has stopped for good, if it has: every later call is refused, and only opening it
+    /// again, in another process, goes on.
+    fn failure(&self) -> Option<StoreError>;
 }
 
 impl dyn Store {

@@ -31,45 +31,36 @@ pub fn snapshot(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
     all
 }
 
-/// A file system of a few mebibytes, mounted for one test. Needs root.
-pub struct TinyDisk {
-    folder: tempfile::TempDir,
-}
-
-impl TinyDisk {
-    /// Mounts a tmpfs of `mebibytes`, or says on stderr why it can't and returns `None`.
-    pub fn mount(mebibytes: u32) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
-            .arg(folder.path())
-            .output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self { folder }),
-            Ok(output) => {
-                let reason = String::from_utf8_lossy(&output.stderr);
-                eprintln!("skipped: a small tmpfs can't be mounted: {}", reason.trim());
-                None
-            }
-            Err(error) => {
-                eprintln!("skipped: mount can't be run: {error}");
-                None
-            }
-        }
+/// Runs `body` in a folder on a disk of so many mebibytes of its own. `test` is the name of the calling
+/// test: it is run once more, in a process that sees such a disk (`tests/preload/full_disk.c`). That
+/// takes no rights, only the compiler that Rust links with, so it is never skipped.
+pub fn on_a_tiny_disk(test: &str, mebibytes: u64, body: impl FnOnce(&Path)) {
+    const ROOT: &str = "FULL_DISK_ROOT";
+    if let Some(root) = std::env::var_os(ROOT) {
+        return body(Path::new(&root));
     }
-
-    /// Where it is mounted.
-    pub fn path(&self) -> &Path {
-        self.folder.path()
-    }
-}
-
-impl Drop for TinyDisk {
-    fn drop(&mut self) {
-        // a lazy unmount succeeds even if a failed assertion left files open
-        let _ = Command::new("umount")
-            .arg("-l")
-            .arg(self.folder.path())
-            .status();
-    }
+    let aside = tempfile::tempdir().unwrap();
+    let aside = aside.path().canonicalize().unwrap();
+    let at = |name: &str| aside.join(name);
+    std::fs::create_dir(at("disk")).unwrap();
+    std::fs::write(at("limit"), (mebibytes << 20).to_string()).unwrap();
+    let source = include_str!("../../../tests/preload/full_disk.c");
+    std::fs::write(at("full_disk.c"), source).unwrap();
+    let built = Command::new("cc")
+        .args(["-O1", "-shared", "-fPIC", "-o"])
+        .args([at("full_disk.so"), at("full_disk.c")])
+        .args(["-ldl", "-lpthread"])
+        .status();
+    assert!(built.unwrap().success(), "full_disk.c can't be compiled");
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env("LD_PRELOAD", at("full_disk.so"))
+        .env(ROOT, at("disk"))
+        .env("FULL_DISK_LIMIT", at("limit"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let passed = output.status.success() && text.contains("1 passed");
+    assert!(passed, "on the tiny disk:\n{text}{errors}");
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tributary_coordinator::store::{Batch, Expect, EmbeddedStore, Store, Table};
+use tributary_coordinator::store::{Batch, EmbeddedStore, Expect, Store, Table};
 use tributary_proto::v1::{Run, RunState};
 
 use crate::harness::coordinator::files_below;

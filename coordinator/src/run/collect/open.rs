@@ -132,14 +132,15 @@ impl Open {
         None
     }
 
-    /// Writes the sum, or each update, as a blob.
+    /// Writes the sum, or each update, as a blob, and moves it into `sealings`.
     ///
     /// # Errors
-    /// When a blob can't be written.
+    /// When a blob can't be written; what was not is still here.
     pub async fn write(
-        self,
+        &mut self,
         core: &Core,
         run: &RunId,
+        format: &Format,
         (region, cluster): (usize, usize),
         sealings: &mut Vec<Sealing>,
     ) -> Result<(), CoordinatorError> {
@@ -147,44 +148,87 @@ impl Open {
             return Ok(());
         }
         if self.updates.is_empty() {
-            let sum = OwnedSum {
-                run: run.clone(),
-                partial: self.partial,
-            };
-            let (digest, partial) = sum.put(core).await?;
+            let digest = self.put_sum(core, run).await?;
+            let written = std::mem::replace(self, Self::new(format));
             sealings.push(Sealing {
                 segment: Segment {
                     region,
                     cluster,
                     digest,
-                    contributors: self.contributors,
-                    updates: self.digests,
-                    bytes_up: self.bytes_up,
+                    contributors: written.contributors,
+                    updates: written.digests,
+                    bytes_up: written.bytes_up,
                 },
-                partial: Some(partial),
-                receipts: self.receipts,
+                content: Content::Sum(written.partial),
+                receipts: written.receipts,
             });
             return Ok(());
         }
-        let updates = self.updates.into_iter().zip(self.receipts);
-        let contributors = self.contributors.into_iter().zip(self.digests);
-        for ((device, update), ((bytes, _permit), waiting)) in contributors.zip(updates) {
-            let digest = core.vault.put(update_of(run, &device, &bytes)).await?;
+        while let Some((bytes, _)) = self.updates.first() {
+            let device = &self.contributors[0];
+            let digest = core.vault.put(update_of(run, device, bytes)).await?;
+            let (bytes, permit) = self.updates.remove(0);
             sealings.push(Sealing {
                 segment: Segment {
                     region,
                     cluster,
                     digest,
-                    contributors: vec![device],
-                    updates: vec![update],
+                    contributors: vec![self.contributors.remove(0)],
+                    updates: vec![self.digests.remove(0)],
                     bytes_up: bytes.len() as u64,
                 },
-                partial: None,
-                receipts: vec![waiting],
+                content: Content::Update(bytes, permit),
+                receipts: vec![self.receipts.remove(0)],
             });
         }
+        *self = Self::new(format);
         Ok(())
     }
+
+    /// Stores the sum; a large one piece by piece.
+    async fn put_sum(&mut self, core: &Core, run: &RunId) -> Result<Digest, CoordinatorError> {
+        if self.partial.stored_len() < LARGE {
+            let bytes = owned_by(run, self.partial.to_bytes());
+            return Ok(core.vault.put(bytes).await?);
+        }
+        let sum = Arc::new(OwnedSum {
+            run: run.clone(),
+            partial: std::mem::replace(&mut self.partial, Partial::new(0)),
+        });
+        let stored = core.vault.put_written(sum.clone()).await;
+        let digest = stored.map(|(digest, _)| digest);
+        // whoever wrote it has let go of it, unless the coordinator stops
+        self.partial = match Arc::try_unwrap(sum) {
+            Ok(sum) => sum.partial,
+            Err(sum) => sum.partial.clone(),
+        };
+        Ok(digest?)
+    }
+
+    /// Takes back what [`Open::write`] moved out.
+    ///
+    /// # Errors
+    /// When a sum would overflow.
+    pub fn put_back(&mut self, sealing: Sealing) -> Result<(), CoordinatorError> {
+        let segment = sealing.segment;
+        match sealing.content {
+            Content::Sum(sum) => self.partial.merge(&sum)?,
+            Content::Update(bytes, permit) => self.updates.push((bytes, permit)),
+        }
+        self.contributors.extend(segment.contributors);
+        self.digests.extend(segment.updates);
+        self.receipts.extend(sealing.receipts);
+        self.bytes_up += segment.bytes_up;
+        Ok(())
+    }
+}
+
+/// What a segment is made of.
+pub enum Content {
+    /// A sum of contributions.
+    Sum(Partial),
+    /// One update, with its place in the byte budget.
+    Update(Bytes, Option<OwnedSemaphorePermit>),
 }
 
 /// A sum that is stored as one run's.
@@ -193,19 +237,7 @@ struct OwnedSum {
     partial: Partial,
 }
 
-impl OwnedSum {
-    /// Stores it; a large one piece by piece.
-    async fn put(self, core: &Core) -> Result<(Digest, Partial), CoordinatorError> {
-        if self.partial.stored_len() < LARGE {
-            let bytes = owned_by(&self.run, self.partial.to_bytes());
-            return Ok((core.vault.put(bytes).await?, self.partial));
-        }
-        let (digest, sum) = core.vault.put_written(self).await?;
-        Ok((digest, sum.partial))
-    }
-}
-
-impl Source for OwnedSum {
+impl Source for Arc<OwnedSum> {
     fn write_to(&self, sink: &mut Sink<'_>) -> Result<(), BlobError> {
         self.partial.write_to(&mut *sink)?;
         sink(self.run.as_str().as_bytes())

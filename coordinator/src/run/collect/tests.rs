@@ -97,7 +97,7 @@ async fn seal(collection: &mut Collection, core: &Core) -> Vec<Segment> {
     let sealings = collection.write(core, &run("run-1")).await.unwrap();
     let record = |sealing: Sealing| {
         collection
-            .sealed(&sealing.segment, sealing.partial.as_ref())
+            .sealed(&sealing.segment, &sealing.content)
             .unwrap();
         sealing.segment
     };
@@ -127,7 +127,7 @@ async fn other_uploads_of_a_device_wait_for_the_first_and_only_its_bytes_get_a_r
     assert_eq!(sealings.len(), 1);
     assert_eq!(sealings[0].segment.contributors, [device(1)]);
     assert_eq!(sealings[0].segment.updates, [counted]);
-    assert_eq!(sealings[0].partial.as_ref().unwrap().count(), 1);
+    assert!(matches!(&sealings[0].content, Content::Sum(sum) if sum.count() == 1));
     assert!(
         first.try_recv().is_err(),
         "no receipt before the record is durable"
@@ -147,6 +147,53 @@ async fn other_uploads_of_a_device_wait_for_the_first_and_only_its_bytes_get_a_r
     let refused = third.try_recv().unwrap().unwrap_err();
     assert_eq!(refused, Refusal::Counted(Box::new(told)));
     assert!(!collection.is_pending(&device(1)));
+}
+
+#[tokio::test]
+async fn what_was_written_but_not_recorded_is_sealed_with_what_came_meanwhile() {
+    let core = core().await;
+    let mut collection = self::collection(2);
+    let mut first = add(&mut collection, 0, 1, 0.1).await;
+    let mut second = add(&mut collection, 1, 2, 0.2).await;
+    let sealings = collection.write(&core, &run("run-1")).await.unwrap();
+    collection.put_back(sealings).unwrap();
+    assert!(collection.is_pending(&device(1)) && collection.is_pending(&device(2)));
+    let (receipt, mut again) = oneshot::channel();
+    let same = Waiting::new(Digest::of(&bytes(0.2)), receipt);
+    assert!(collection.join(&device(2), same).is_ok());
+    let mut third = add(&mut collection, 0, 3, 0.3).await;
+    assert_eq!(collection.pending(), 3);
+
+    let mut expected = self::collection(2);
+    for (region, number, value) in [(0, 1, 0.1), (1, 2, 0.2), (0, 3, 0.3)] {
+        let _ = add(&mut expected, region, number, value).await;
+    }
+    seal(&mut expected, &core).await;
+    let sealings = collection.write(&core, &run("run-1")).await.unwrap();
+    let contributors: Vec<_> = sealings
+        .iter()
+        .map(|sealing| sealing.segment.contributors.clone())
+        .collect();
+    assert_eq!(contributors, [vec![device(1), device(3)], vec![device(2)]]);
+    for sealing in sealings {
+        collection
+            .sealed(&sealing.segment, &sealing.content)
+            .unwrap();
+        for (digest, waiting) in sealing.segment.updates.into_iter().zip(sealing.receipts) {
+            for waiting in waiting {
+                waiting.counted(Counted {
+                    segment_id: "s".to_owned(),
+                    digest,
+                    ticket: Default::default(),
+                });
+            }
+        }
+    }
+    assert_eq!(total(&collection).to_bytes(), total(&expected).to_bytes());
+    for receipt in [&mut first, &mut second, &mut again, &mut third] {
+        assert!(receipt.try_recv().is_ok_and(|counted| counted.is_ok()));
+    }
+    assert_eq!(collection.pending(), 0);
 }
 
 #[tokio::test]

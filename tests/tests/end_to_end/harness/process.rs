@@ -1,9 +1,12 @@
 //! The real `tributary serve` as a process that can be killed.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use super::{GLANCE, PATIENCE};
 
 /// A serving process.
 pub struct Process {
@@ -56,12 +59,42 @@ impl Process {
         BufReader::new(stdout).read_line(&mut line).unwrap();
         let announced: serde_json::Value = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("serve announced {line:?}: {error}"));
-        let address = announced["listen"].as_str().unwrap().to_owned();
-        let admin = announced["admin"].as_str().unwrap().to_owned();
+        let address = |name: &str| announced[name].as_str().unwrap().to_owned();
         Self {
             child,
-            address,
-            admin,
+            address: address("listen"),
+            admin: address("admin"),
+        }
+    }
+
+    /// Status and body of a page of its admin address; none when it does not answer.
+    pub fn page(&self, path: &str) -> Option<(u16, String)> {
+        let answer = self.fetch(path)?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    }
+
+    fn fetch(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(&self.admin).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    /// Waits until it ends by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let begun = std::time::Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(GLANCE);
         }
     }
 
@@ -71,14 +104,7 @@ impl Process {
 
     /// A page of the admin port, with its status line.
     pub async fn admin_page(&self, path: &str) -> String {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let mut stream = tokio::net::TcpStream::connect(&self.admin).await.unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut page = String::new();
-        stream.read_to_string(&mut page).await.unwrap();
-        page
+        self.fetch(path).unwrap()
     }
 
     /// Whether it has not ended by itself.
@@ -102,21 +128,11 @@ impl Drop for Process {
     }
 }
 
-<<<<<<< HEAD
-/// Runs `tributary` with these words and a folder at the end, and reads the JSON that it prints.
-pub fn tributary(words: &[&str], folder: &Path) -> serde_json::Value {
-    let mut command = Command::new(binary());
-    let ran = command.args(words).arg(folder).output().unwrap();
-    let errors = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{words:?}: {errors}");
-    serde_json::from_slice(&ran.stdout).unwrap()
-=======
 /// The real program, for a command that runs to its end.
 pub fn tributary() -> Command {
     let mut command = Command::new(binary());
     command.env_remove("RUST_LOG").stdin(Stdio::null());
     command
->>>>>>> 3ea2efd (tributary store check, migrate and repair; folders of format 1 are upgraded when they are opened)
 }
 
 /// The program beside this test's folder; built when it is not there.
