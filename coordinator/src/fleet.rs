@@ -4,6 +4,7 @@
 //! - `mailbox`: what waits for a device that polls
 //! - `relocation`: a device that moves to another region
 
+mod census;
 mod enrolment;
 mod mailbox;
 mod relocation;

@@ -54,6 +54,9 @@ pub fn page(view: &RunView, rounds: usize, colours: Palette) -> String {
     );
     line("contributions", contributions(run));
     line("privacy", statement(&run.privacy, colours));
+    for warning in &run.warnings {
+        line("warning", colours.paint(Tone::Warn, &printable(warning)));
+    }
     if !run.drift.is_empty() {
         line("because of", format!("drift {}", printable(&run.drift)));
     }

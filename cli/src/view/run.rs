@@ -38,6 +38,8 @@ pub struct RunSummary {
     pub drift: String,
     /// How it learns: algorithm, personalisation, aggregation, codec.
     pub method: String,
+    /// What the fleet of this moment can't do for it; only in `run show`.
+    pub warnings: Vec<String>,
 }
 
 /// `run show`: a run with its rounds.
@@ -124,6 +126,7 @@ impl From<v1::Run> for RunSummary {
             started_unix_ms: run.started_unix_ms,
             drift: run.drift_id,
             method: run.method,
+            warnings: run.warnings,
         }
     }
 }

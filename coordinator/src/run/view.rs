@@ -78,6 +78,8 @@ fn run(state: &RunState, reason: &str, privacy: v1::PrivacySpend) -> v1::Run {
         drift_id: state.drift_id.clone().unwrap_or_default(),
         method: method(&state.spec),
         variant_digests: state.variants.iter().map(ToString::to_string).collect(),
+        // of this moment: added by whoever answers
+        warnings: Vec::new(),
     }
 }
 

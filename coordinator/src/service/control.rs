@@ -8,11 +8,12 @@ use tokio_stream::wrappers::BroadcastStream;
 use tonic::{Request, Response, Status};
 use tributary_proto::v1::control_service_server::ControlService;
 use tributary_proto::v1::{
-    GetDriftRequest, GetDriftResponse, GetFleetRequest, GetFleetResponse, GetModelRequest,
+    self, GetDriftRequest, GetDriftResponse, GetFleetRequest, GetFleetResponse, GetModelRequest,
     GetModelResponse, GetPrivacyRequest, GetPrivacyResponse, GetRunRequest, GetRunResponse,
     ImportModelRequest, ImportModelResponse, ListModelsRequest, ListModelsResponse,
     ListRunsRequest, ListRunsResponse, MoveDeviceRequest, MoveDeviceResponse, StartRunRequest,
-    StartRunResponse, StopRunRequest, StopRunResponse, WatchRequest, WatchResponse, watch_response,
+    StartRunResponse, StopMonitorRequest, StopMonitorResponse, StopRunRequest, StopRunResponse,
+    WatchRequest, WatchResponse, watch_response,
 };
 use tributary_proto::{DeviceId, RegionId};
 
@@ -35,6 +36,52 @@ pub struct Control(pub Arc<Core>);
 impl Control {
     fn run(&self, id: &str) -> Result<RunHandle, CoordinatorError> {
         self.0.run(&id.parse()?)
+    }
+}
+
+impl Control {
+    /// What to say of a run that is not known: a monitor has a verb of its own.
+    fn monitor_instead(&self, name: &str, error: CoordinatorError) -> CoordinatorError {
+        let known = name.parse().ok().and_then(|id| self.0.monitor(&id));
+        if known.is_none() {
+            return error;
+        }
+        CoordinatorError::Over {
+            what: "monitor",
+            name: name.to_owned(),
+            state: "is no run",
+            remedy: format!("end it with `tributary monitor stop {name}`"),
+        }
+    }
+
+    /// What to say to an operator who stops a run that has ended: its monitor may still be at work.
+    fn is_over(&self, run: &RunHandle, error: CoordinatorError) -> CoordinatorError {
+        if !matches!(
+            error,
+            CoordinatorError::Reject(crate::engine::Reject::RunOver)
+        ) {
+            return error;
+        }
+        let state = match run.view().run.state() {
+            v1::RunState::Completed => "is completed",
+            v1::RunState::Stopped => "is stopped already",
+            v1::RunState::Failed => "has failed",
+            _ => "is over",
+        };
+        let name = run.id.to_string();
+        let monitor = crate::monitor::id_of(&name).parse().ok();
+        let watched = monitor.is_some_and(|id| self.0.monitor(&id).is_some());
+        let remedy = if watched {
+            format!("its monitor is at work; end it with `tributary monitor stop {name}`")
+        } else {
+            "there is nothing left to stop".to_owned()
+        };
+        CoordinatorError::Over {
+            what: "run",
+            name,
+            state,
+            remedy,
+        }
     }
 }
 
@@ -64,9 +111,11 @@ impl ControlService for Control {
             idempotency_key: request.idempotency_key,
             drift_id: None,
         };
+        let (task, regions) = (spec.task.clone(), spec.regions.clone());
         let run = start_run(&self.0, spec, origin).await?;
         Ok(Response::new(StartRunResponse {
             run_id: run.id.to_string(),
+            warnings: self.0.fleet.warnings(&task, &regions),
         }))
     }
 
@@ -90,8 +139,16 @@ impl ControlService for Control {
         let view = self.run(&request.into_inner().run_id)?.view();
         let mut rounds = view.history.to_vec();
         rounds.extend(view.open);
+        let mut run = view.run;
+        if run.state() == v1::RunState::Running {
+            let regions = run.regions.iter();
+            let regions: Vec<RegionId> = regions
+                .filter_map(|count| count.region.parse().ok())
+                .collect();
+            run.warnings = self.0.fleet.warnings(&run.task, &regions);
+        }
         Ok(Response::new(GetRunResponse {
-            run: Some(view.run),
+            run: Some(run),
             rounds,
         }))
     }
@@ -100,8 +157,13 @@ impl ControlService for Control {
         &self,
         request: Request<StopRunRequest>,
     ) -> Result<Response<StopRunResponse>, Status> {
-        let run = self.run(&request.into_inner().run_id)?;
-        run.stop().await?;
+        let run_id = request.into_inner().run_id;
+        let run = self
+            .run(&run_id)
+            .map_err(|error| self.monitor_instead(&run_id, error))?;
+        run.stop()
+            .await
+            .map_err(|error| self.is_over(&run, error))?;
         Ok(Response::new(StopRunResponse {
             run: Some(run.view().run),
         }))
@@ -218,15 +280,24 @@ impl ControlService for Control {
         &self,
         request: Request<GetDriftRequest>,
     ) -> Result<Response<GetDriftResponse>, Status> {
-        let only = request.into_inner().run_id;
-        if !only.is_empty() {
-            self.run(&only)?;
-        }
-        let views = self.0.monitors().into_iter().map(|monitor| monitor.view());
-        let monitors = views
-            .filter(|view| only.is_empty() || view.run_id == only)
-            .collect();
+        let request = request.into_inner();
+        let only = match request.run_id.as_str() {
+            "" => None,
+            run => Some(self.run(run)?.id),
+        };
+        let (rows, before) = (request.windows, request.before_window);
+        let monitors = crate::monitor::list(&self.0, only.as_ref(), rows, before)?;
         Ok(Response::new(GetDriftResponse { monitors }))
+    }
+
+    async fn stop_monitor(
+        &self,
+        request: Request<StopMonitorRequest>,
+    ) -> Result<Response<StopMonitorResponse>, Status> {
+        let monitor = crate::monitor::stop(&self.0, &request.into_inner().monitor_id).await?;
+        Ok(Response::new(StopMonitorResponse {
+            monitor: Some(monitor),
+        }))
     }
 
     async fn get_privacy(
