@@ -94,15 +94,27 @@ impl Actor {
                 Err(error) => Instant::now() + self.back_off(&mut failure, &error),
             };
             // virtual time stands still while a seeded monitor mitigates
-            while self.record.header.spec.is_seeded()
-                && let Some(outcome) = self.mitigations.join_next().await
-            {
-                if let Ok(outcome) = outcome {
-                    self.mitigated(outcome).await;
-                }
+            if self.record.header.spec.is_seeded() {
+                self.all_mitigated().await;
             }
         }
         self.finish().await;
+    }
+
+    /// Waits for every mitigation, or for the end.
+    async fn all_mitigated(&mut self) {
+        let stop = self.handle.stop.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                outcome = self.mitigations.join_next() => match outcome {
+                    Some(Ok(outcome)) => self.mitigated(outcome).await,
+                    Some(Err(_)) => {}
+                    None => return,
+                },
+            }
+        }
     }
 
     /// What a restart interrupted.

@@ -2,8 +2,8 @@
 //!
 //! Each device votes for the octave part that holds the largest absolute activation of one example,
 //! once per tensor. The range of a tensor ends at the highest bin that stands out of the noise. The
-//! noised votes are kept in the commit of their charge: whoever comes again, after a restart or a
-//! failed build, reads them and asks nobody.
+//! ranges, which come of noised votes, are kept in the commit of their charge: whoever comes again, after
+//! a restart or a failed build, reads them and asks nobody.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub async fn calibrate(
     let core = &handle.core;
     let key = stored_key(handle, region, &model);
     if let Some(stored) = core.store.get(Table::Monitors, &key)? {
-        return Ok(ranges(graph, &stored.json::<Vec<Histogram>>()?)?);
+        return Ok(ranges(graph, &stored.json::<Vec<f32>>()?)?);
     }
     let quantities = tensors(graph)
         .map(quantity)
@@ -100,11 +100,12 @@ pub async fn calibrate(
         .unwrap_or(0) as u64;
     let purpose: [&[u8]; 3] = [b"calibration", id.as_bytes(), &number.to_be_bytes()];
     let histograms = noise.release(&quantities, votes, &purpose)?;
+    let largest: Vec<f32> = histograms.iter().map(largest).collect();
     let mut batch = Batch::new();
-    batch.put_json(Table::Monitors, key, &histograms, Expect::Absent)?;
+    batch.put_json(Table::Monitors, key, &largest, Expect::Absent)?;
     if pico_rho == 0 {
         core.store.commit(batch).await?;
-        return Ok(ranges(graph, &histograms)?);
+        return Ok(ranges(graph, &largest)?);
     }
     let charge = Charge {
         part,
@@ -120,7 +121,7 @@ pub async fn calibrate(
     };
     let devices: Vec<DeviceCharge> = voters.into_iter().map(pays).collect();
     core.ledger.charge(charge, &devices, batch).await?;
-    Ok(ranges(graph, &histograms)?)
+    Ok(ranges(graph, &largest)?)
 }
 
 /// Devices that a calibration needs under noise of this variance.
@@ -128,7 +129,7 @@ fn devices_needed(variance: f64) -> u64 {
     ((DEVICES_PER_SIGMA * variance.sqrt()).ceil() as u64).max(FEWEST_DEVICES)
 }
 
-/// Where the noised votes of a region under a version are kept.
+/// Where the ranges of a region under a version are kept.
 fn stored_key(handle: &MonitorHandle, region: &RegionId, model: &Digest) -> Vec<u8> {
     let key = Key::new().text(handle.id.as_str()).text("calibration");
     key.text(region.as_str())
@@ -194,10 +195,10 @@ fn quantity(tensor: usize) -> Result<Quantity, CoordinatorError> {
     )?)
 }
 
-fn ranges(graph: &Graph, histograms: &[Histogram]) -> Result<ActivationRanges, ModelError> {
+/// Ranges from the largest activation of each tensor that needs one.
+fn ranges(graph: &Graph, largest: &[f32]) -> Result<ActivationRanges, ModelError> {
     let mut ranges = vec![(0.0_f32, 1.0_f32); graph.shapes().len()];
-    for (tensor, histogram) in tensors(graph).zip(histograms) {
-        let largest = largest(histogram);
+    for (tensor, &largest) in tensors(graph).zip(largest) {
         let rectified = tensor > 0 && matches!(graph.layers()[tensor - 1], LayerSpec::Relu(_));
         ranges[tensor] = (if rectified { 0.0 } else { -largest }, largest);
     }

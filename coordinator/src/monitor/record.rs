@@ -287,7 +287,7 @@ impl MonitorRecord {
             match monitors.last_mut() {
                 Some(monitor) if !is_header => {
                     // what has a name instead of a number is a calibration's outcome
-                    if parts.number().is_some() {
+                    if parts.number().is_some() && parts.is_at_end() {
                         monitor.regions.push(record.json()?);
                     }
                 }

@@ -25,12 +25,16 @@ impl Actor {
         let Some(drift) = self.drift.clone() else {
             return Ok(Asked::Nobody);
         };
-        let window = self.record.header.next_window;
+        // a region that was judged before the others' failure is ahead of the header
+        let judged = self.record.regions.iter();
+        let judged = judged
+            .filter_map(|region| region.monitor.last_window())
+            .max();
+        let next = self.record.header.next_window;
+        let window = next.max(judged.map_or(0, |last| last + 1));
         let (mut active, mut groups) = (Vec::new(), Vec::new());
         for index in 0..self.record.regions.len() {
-            let last = self.record.regions[index].monitor.last_window();
             if self.has_windows_left(index)
-                && last.is_none_or(|last| last < window)
                 && !self.record.is_mitigating(index)
                 && let Some(question) = self.question(index, window, &drift)?
             {

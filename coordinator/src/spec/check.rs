@@ -151,7 +151,8 @@ impl RunSpec {
                     || !source.version.bytes().all(|b| b.is_ascii_hexdigit()),
                 "model.version",
                 format!("is {:?}, which is no digest", source.version),
-                "use the hex characters that `tributary model ls` prints, at least 6 and at most 64",
+                "use the 64 hex characters of a version, or its beginning as `tributary model ls` \
+                 prints it, at least 6",
             ),
         }
     }

@@ -320,7 +320,7 @@ fn a_model_version_must_be_a_digest() {
     for bad in ["", "a0", &"g0".repeat(32), &"a0".repeat(33)] {
         let message = with(bad).unwrap_err().to_string();
         assert!(
-            message.contains("model.version") && message.contains("no digest: use the hex"),
+            message.contains("model.version") && message.contains("no digest: use the 64 hex"),
             "{message}"
         );
     }
