@@ -1,7 +1,7 @@
 //! The command line. Verbs define their own flags; this file lists the verbs.
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::demo::DemoArguments;
 use crate::device::DeviceArguments;
@@ -9,6 +9,7 @@ use crate::drift::DriftVerb;
 use crate::experiment::ExperimentVerb;
 use crate::fleet::FleetVerb;
 use crate::model::ModelVerb;
+use crate::monitor::MonitorVerb;
 use crate::output::Format;
 use crate::privacy::PrivacyVerb;
 use crate::run::RunVerb;
@@ -58,6 +59,61 @@ pub struct Arguments {
     /// The verb.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Arguments {
+    /// Reads the command line; ends the process when it is wrong or asks for help.
+    pub fn read() -> Self {
+        let matches = command().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// The command line, with help that lists only the flags that a verb has a use for.
+fn command() -> clap::Command {
+    let mut command = Arguments::command();
+    // flags that hold for every verb are in the verbs only once they are built
+    command.build();
+    hide_coordinator(command, "")
+}
+
+/// Verbs that talk to no coordinator, or have one of their own; with all below them.
+const ALONE: [&str; 10] = [
+    "demo",
+    "serve",
+    "experiment",
+    "store",
+    "restore",
+    "privacy epsilon",
+    "privacy delta",
+    "privacy noise",
+    "privacy plan",
+    "help",
+];
+
+fn hide_coordinator(command: clap::Command, path: &str) -> clap::Command {
+    let verbs: Vec<String> = command
+        .get_subcommands()
+        .map(|verb| verb.get_name().to_owned())
+        .collect();
+    verbs.into_iter().fold(command, |command, verb| {
+        let path = format!("{path} {verb}").trim_start().to_owned();
+        command.mut_subcommand(verb, |verb| {
+            let verb = hide_coordinator(verb, &path);
+            let alone = ALONE.iter().any(|alone| {
+                path.strip_prefix(alone)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+            });
+            let has_flag = verb
+                .get_arguments()
+                .any(|flag| flag.get_id() == "coordinator");
+            if alone && has_flag {
+                verb.mut_arg("coordinator", |flag| flag.hide(true))
+            } else {
+                verb
+            }
+        })
+    })
 }
 
 /// What holds for every verb.
@@ -120,6 +176,13 @@ pub enum Command {
         #[command(subcommand)]
         verb: DriftVerb,
     },
+    /// List and end the drift monitors
+    #[command(arg_required_else_help = true)]
+    Monitor {
+        /// The verb.
+        #[command(subcommand)]
+        verb: MonitorVerb,
+    },
     /// Show the privacy that was spent and what remains, and calculate what a plan costs
     #[command(arg_required_else_help = true)]
     Privacy {
@@ -145,13 +208,45 @@ pub enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_coordinator_stands_in_the_help_of_those_who_ask_one() {
+        let help = |path: &[&str]| {
+            let mut command = command();
+            let mut verb = &mut command;
+            for name in path {
+                verb = verb.find_subcommand_mut(name).unwrap();
+            }
+            verb.render_long_help().to_string()
+        };
+        for alone in [
+            &["demo"][..],
+            &["serve"],
+            &["experiment", "run"],
+            &["privacy", "epsilon"],
+        ] {
+            assert!(!help(alone).contains("--coordinator"), "{alone:?}");
+            assert!(help(alone).contains("--format"), "{alone:?}");
+        }
+        for asking in [
+            &["run", "ls"][..],
+            &["device"],
+            &["privacy", "show"],
+            &["monitor", "stop"],
+        ] {
+            assert!(help(asking).contains("--coordinator"), "{asking:?}");
+        }
+        // hidden, it is still read, also before the verb
+        let words = ["tributary", "--coordinator", "http://[::1]:1", "run", "ls"];
+        let matches = command().try_get_matches_from(words).unwrap();
+        let read = Arguments::from_arg_matches(&matches).unwrap();
+        assert_eq!(read.global.coordinator, "http://[::1]:1");
     }
 
     #[test]

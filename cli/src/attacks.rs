@@ -11,7 +11,10 @@ use tributary_experiments::attacks::{
     AttackOutcome, AttackRecipe, PipelineOutcome, SettingOutcome, run_attacks, write_attacks,
 };
 
+use tributary_experiments::runner::{Progress as _, RunnerError};
+
 use crate::exit::Exit;
+use crate::experiment::unfinished;
 use crate::output::{Align, Cell, Output, Palette, Table, Tone};
 use crate::progress::Narrator;
 
@@ -31,7 +34,12 @@ pub async fn play(recipe: AttackRecipe, out: Option<PathBuf>, output: Output) ->
     let narrator = Arc::new(Narrator::new(output));
     let threads = available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let told = Arc::clone(&narrator);
-    let ran = tokio::task::spawn_blocking(move || run_attacks(&recipe, threads, &*told)).await;
+    let running = tokio::task::spawn_blocking(move || run_attacks(&recipe, threads, &*told));
+    let interrupt = narrator.interrupt();
+    let ran = tokio::select! {
+        ran = running => ran,
+        () = interrupt.wait() => return Err(unfinished("the laboratory")(RunnerError::Interrupted)),
+    };
     narrator.finish();
     let outcome = ran.context("the laboratory stopped")?;
     let outcome = outcome.context("the laboratory did not reach its end")?;

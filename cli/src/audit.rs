@@ -9,7 +9,10 @@ use tributary_experiments::audit::{
     SensitivityOutcome, run_audit, write_audit,
 };
 
+use tributary_experiments::runner::{Progress as _, RunnerError};
+
 use crate::exit::Exit;
+use crate::experiment::unfinished;
 use crate::output::{Align, Cell, Output, Palette, Table, Tone, count, decimal, percent};
 use crate::progress::Narrator;
 
@@ -24,7 +27,11 @@ struct Answer {
 /// Runs the audit and prints its tables; fails when a verdict does.
 pub async fn play(recipe: &AuditRecipe, out: Option<PathBuf>, output: Output) -> Result<Exit> {
     let narrator = Narrator::new(output);
-    let ran = run_audit(recipe, &narrator).await;
+    let interrupt = narrator.interrupt();
+    let ran = tokio::select! {
+        ran = run_audit(recipe, &narrator) => ran,
+        () = interrupt.wait() => return Err(unfinished("the audit")(RunnerError::Interrupted)),
+    };
     narrator.finish();
     let outcome = ran.context("the audit did not reach its verdicts")?;
     let written = out

@@ -7,10 +7,10 @@ use clap::Subcommand;
 use tributary_experiments::attacks::AttackRecipe;
 use tributary_experiments::audit::AuditRecipe;
 use tributary_experiments::runner::{
-    BUILT_IN, ExperimentOutcome, ExperimentRecipe, built_in, run_experiment,
+    BUILT_IN, ExperimentOutcome, ExperimentRecipe, RunnerError, built_in, run_experiment,
 };
 
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::output::short_digest;
 use crate::output::{Align, Cell, Output, Palette, Table, Tone, bytes, count, decimal, percent};
 use crate::progress::Narrator;
@@ -69,8 +69,21 @@ pub async fn dispatch(verb: ExperimentVerb, output: Output) -> Result<Exit> {
     let narrator = Narrator::new(output);
     let ran = run_experiment(&recipe, &out, &narrator).await;
     narrator.finish();
-    output.answer(&ran.context("the experiment did not reach its end")?, table)?;
-    Ok(Exit::Done)
+    let outcome = ran.map_err(unfinished("the experiment"))?;
+    output.answer(&outcome, table)?;
+    Ok(if outcome.interrupted {
+        Exit::Incomplete
+    } else {
+        Exit::Done
+    })
+}
+
+/// What to say of work that did not reach its end; being asked to end is no failure.
+pub fn unfinished(what: &'static str) -> impl Fn(RunnerError) -> anyhow::Error {
+    move |error| match error {
+        RunnerError::Interrupted => Failure::new(Exit::Incomplete, error.to_string()).into(),
+        error => anyhow::Error::from(error).context(format!("{what} did not reach its end")),
+    }
 }
 
 /// The recipe's text; a file of that name comes before the one that is compiled in.
@@ -148,11 +161,15 @@ fn table(outcome: &ExperimentOutcome, colours: Palette) -> String {
         table.row(row);
     }
     let seeded = "\nseeded: nothing here is private\n";
-    let note = if outcome.not_private {
+    let mut note = if outcome.not_private {
         colours.paint(Tone::Warn, seeded)
     } else {
         String::new()
     };
+    if outcome.interrupted {
+        let incomplete = "\ninterrupted: variants, seeds or rounds are missing\n";
+        note.push_str(&colours.paint(Tone::Bad, incomplete));
+    }
     format!(
         "{}\n\n{}\n{note}\nreport  {}",
         colours.paint(Tone::Strong, &outcome.title),

@@ -9,7 +9,7 @@
 //! | [`arguments`] | the command line: verbs, flags, help |
 //! | [`demo`], [`experiment`], [`attacks`] | verbs that play a story of their own, with [`progress`] |
 //! | [`serve`], [`device`] | verbs that run until they are stopped |
-//! | [`run`], [`model`], [`fleet`], [`drift`], [`privacy`] | verbs that ask a coordinator |
+//! | [`run`], [`model`], [`fleet`], [`drift`], [`monitor`], [`privacy`] | verbs that ask a coordinator |
 //! | [`store`] | verbs for a data folder that no coordinator uses |
 //! | [`client`] | connecting, and turning refusals into sentences |
 //! | [`exit`], [`logs`] | exit codes; logs on standard error |
@@ -30,6 +30,7 @@ mod experiment;
 mod fleet;
 mod logs;
 mod model;
+mod monitor;
 mod output;
 mod privacy;
 mod progress;
@@ -39,15 +40,19 @@ mod store;
 mod view;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use arguments::{Arguments, Command};
-use clap::Parser;
 use exit::Exit;
 use output::Output;
+use tributary_experiments::runner::remove_leftovers;
+
+/// How long tasks that are still at work are waited for at the end.
+const LAST_TASKS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::read();
     let output = Output::new(arguments.global.format);
     match start(arguments, output) {
         Ok(exit) => exit.into(),
@@ -59,10 +64,12 @@ fn start(arguments: Arguments, output: Output) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
-    let exit = runtime
-        .context("starting threads")?
-        .block_on(dispatch(arguments, output))?;
-    Ok(exit)
+    let runtime = runtime.context("starting threads")?;
+    let exit = runtime.block_on(dispatch(arguments, output));
+    // work that was interrupted must not keep the process, nor write into a folder that is gone
+    runtime.shutdown_timeout(LAST_TASKS);
+    remove_leftovers();
+    exit
 }
 
 async fn dispatch(arguments: Arguments, output: Output) -> Result<Exit> {
@@ -80,6 +87,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Result<Exit> {
         Command::Fleet { verb } => fleet::dispatch(verb, &global, output).await,
         Command::Drift { verb } => drift::dispatch(verb, &global, output).await,
         Command::Store { verb } => store::dispatch(verb, output).await,
+        Command::Monitor { verb } => monitor::dispatch(verb, &global, output).await,
         Command::Privacy { verb } => privacy::dispatch(verb, &global, output).await,
     }
 }

@@ -4,10 +4,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tributary_experiments::runner::{Progress, RoundNews, WindowNews};
+use tributary_experiments::runner::{Interrupt, Progress, RoundNews, WindowNews, remove_leftovers};
 
 use crate::drift;
+use crate::exit::Exit;
 use crate::output::{self, Output, Palette, Tone, count, decimal, percent};
+use crate::serve::stop_signal;
 
 /// On a log every so many rounds get a line.
 const ROUNDS_PER_LINE: u32 = 10;
@@ -19,6 +21,7 @@ pub struct Narrator {
     colours: Palette,
     began: Instant,
     run: Mutex<String>,
+    interrupt: Interrupt,
 }
 
 impl Narrator {
@@ -37,6 +40,7 @@ impl Narrator {
             colours: output.errors,
             began: Instant::now(),
             run: Mutex::default(),
+            interrupt: on_signal(),
         };
         narrator.style("{spinner:.cyan} {msg}");
         narrator
@@ -69,7 +73,28 @@ impl Narrator {
     }
 }
 
+/// Ends the work in good order at the first Ctrl-C or SIGTERM, and the process at the second.
+fn on_signal() -> Interrupt {
+    let (interrupter, interrupt) = Interrupt::pair();
+    tokio::spawn(async move {
+        if stop_signal().await.is_err() {
+            return; // without handlers a signal ends the process by itself
+        }
+        output::to_stderr("stopping in good order; once more ends at once");
+        interrupter.interrupt();
+        if stop_signal().await.is_ok() {
+            remove_leftovers();
+            std::process::exit(Exit::Incomplete as i32);
+        }
+    });
+    interrupt
+}
+
 impl Progress for Narrator {
+    fn interrupt(&self) -> Interrupt {
+        self.interrupt.clone()
+    }
+
     fn stage(&self, name: &str) {
         self.style("{spinner:.cyan} {msg}");
         self.bar.set_message(name.to_owned());

@@ -187,6 +187,11 @@ impl Core {
         }
     }
 
+    /// Forgets a monitor that has ended; its record stays on disk.
+    pub fn remove_monitor(&self, id: &MonitorId) {
+        lock(&self.monitors).remove(id);
+    }
+
     /// Tells the watchers.
     pub fn tell(&self, event: watch_response::Event) {
         // no watcher is no error

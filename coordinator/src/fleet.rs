@@ -4,6 +4,7 @@
 //! - `pollers`, `mailbox`: devices that can't hold a stream, and what waits for each
 //! - `relocation`: a device that moves to another region
 
+mod census;
 mod enrolment;
 mod mailbox;
 mod pollers;

@@ -45,9 +45,14 @@ impl Telemetry {
         *rejects.entry(reason.as_str_name()).or_default() += 1;
     }
 
-    /// Counts bytes of an object that were sent.
-    pub fn downloaded(&self, digest: Digest, bytes: u64) {
+    /// Counts bytes that were sent.
+    pub fn sent(&self, bytes: u64) {
         self.bytes_down.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes of an object that were sent to a device.
+    pub fn downloaded(&self, digest: Digest, bytes: u64) {
+        self.sent(bytes);
         let mut downloads = self
             .downloads
             .lock()

@@ -18,7 +18,7 @@ use tributary_coordinator::{CoordinatorError, Core};
 async fn open(data: &Path) -> Result<Arc<Core>, CoordinatorError> {
     let engine = Some(EngineKind::Redb);
     let clock = Arc::new(SystemClock::new());
-    let nothing = Arc::new(tributary_coordinator::NoFailpoint);
+    let nothing = Arc::new(tributary_coordinator::failpoint::NoFailpoint);
     Core::open(data, engine, clock, NonZeroUsize::MIN, nothing).await
 }
 

@@ -115,7 +115,7 @@ pub fn minimal_detectable_psi(
 }
 
 /// Solves `d + l - 0.84 sqrt(2 (d + 2 l)) = threshold` for `l`.
-fn noncentrality(threshold: f64, degrees: f64) -> f64 {
+pub(crate) fn noncentrality(threshold: f64, degrees: f64) -> f64 {
     const QUANTILE_OF_POWER: f64 = 0.841_621_233_572_914_3;
     let excess = threshold - degrees;
     let square = 2.0 * QUANTILE_OF_POWER * QUANTILE_OF_POWER;

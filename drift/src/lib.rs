@@ -24,6 +24,7 @@
 //! | `paths` | the simulation behind it |
 //! | `ewma` | memory over windows, with its exact covariance |
 //! | `stream` | one quantity of one region: reference and observations |
+//! | `sufficiency` | how many devices a window needs, before it is asked |
 //! | `verdict` | the states of a region and the legal steps between them |
 //! | `region` | several streams, one verdict |
 //! | `playbook` | from the pattern of what moved to an action |
@@ -43,6 +44,7 @@ mod quantity;
 mod region;
 mod scope;
 mod stream;
+mod sufficiency;
 mod verdict;
 mod wald;
 

@@ -1,5 +1,7 @@
 //! Several streams of one region, one verdict.
 
+mod steps;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -93,22 +95,48 @@ impl RegionMonitor {
         })
     }
 
-    /// Takes in the histograms of one window, one per quantity. A quantity without histogram counts as
-    /// insufficient.
+    /// Fewest devices of a window that can be judged, with noise of this variance per bin: at least one
+    /// stream sees a shift worth acting on. It depends on settings and the reference alone. `None` when
+    /// no number does against the present reference.
+    pub fn devices_needed(&self, noise_variance: f64, calibrator: &mut Calibrator) -> Option<u64> {
+        let intervals = self.config.stream_intervals(self.streams.len());
+        let needs = self.streams.iter().filter_map(|stream| {
+            stream.devices_needed(noise_variance, &self.config, intervals, calibrator)
+        });
+        needs.min()
+    }
+
+    /// As [`RegionMonitor::observe_answers`], of windows in which nobody answered with a blank.
     ///
     /// # Errors
-    /// [`DriftError::WindowOutOfOrder`] unless `window` is greater than the last one (so a window that is
-    /// sent again after a crash isn't counted twice), [`DriftError::UnknownQuantity`],
-    /// [`DriftError::DuplicateQuantity`], [`DriftError::DifferentQuantities`], [`DriftError::Overflow`].
-    /// The monitor is unchanged then.
+    /// As [`RegionMonitor::observe_answers`].
     pub fn observe(
         &mut self,
         window: u64,
         histograms: &[Histogram],
         calibrator: &mut Calibrator,
     ) -> Result<WindowReport, DriftError> {
+        let answered = histograms.iter().map(Histogram::devices).max();
+        self.observe_answers(window, answered.unwrap_or(0), histograms, calibrator)
+    }
+
+    /// Takes in the histograms of one window, one per quantity, and the public number of devices that
+    /// answered. A quantity without histogram counts as insufficient.
+    ///
+    /// # Errors
+    /// [`DriftError::WindowOutOfOrder`] unless `window` is greater than the last one (so a window that is
+    /// sent again after a crash isn't counted twice), [`DriftError::UnknownQuantity`],
+    /// [`DriftError::DuplicateQuantity`], [`DriftError::DifferentQuantities`], [`DriftError::Overflow`].
+    /// The monitor is unchanged then.
+    pub fn observe_answers(
+        &mut self,
+        window: u64,
+        answered: u64,
+        histograms: &[Histogram],
+        calibrator: &mut Calibrator,
+    ) -> Result<WindowReport, DriftError> {
         self.check_window(window, histograms)?;
-        let (streams, observations) = self.observe_streams(histograms, calibrator)?;
+        let (streams, observations) = self.observe_streams(answered, histograms, calibrator)?;
         self.streams = streams;
         self.last_window = Some(window);
         self.insufficient = observations
@@ -156,6 +184,7 @@ impl RegionMonitor {
     /// Works on copies, so that an error leaves all streams as they were.
     fn observe_streams(
         &self,
+        answered: u64,
         histograms: &[Histogram],
         calibrator: &mut Calibrator,
     ) -> Result<(Vec<StreamMonitor>, Vec<Observation>), DriftError> {
@@ -168,7 +197,7 @@ impl RegionMonitor {
                 .find(|h| h.quantity() == stream.quantity().id());
             observations.push(match histogram {
                 Some(histogram) => {
-                    stream.observe(histogram, &self.config, intervals, calibrator)?
+                    stream.observe(histogram, answered, &self.config, intervals, calibrator)?
                 }
                 None => stream.unseen(),
             });
@@ -231,112 +260,6 @@ impl RegionMonitor {
             Verdict::Ok => self.drift = None,
             _ => {}
         }
-    }
-
-    /// Marks that a playbook is at work on the open drift. Doing it twice is fine.
-    ///
-    /// # Errors
-    /// [`DriftError::WrongDrift`] for another drift, [`DriftError::IllegalStep`] unless the state is
-    /// [`Verdict::Drift`].
-    pub fn begin_mitigation(&mut self, drift: &DriftId) -> Result<(), DriftError> {
-        let legal = [Verdict::Drift, Verdict::Mitigating];
-        self.step("begin a mitigation", drift, &legal, Verdict::Mitigating)
-            .map(drop)
-    }
-
-    /// The mitigated model is out: validation begins, and the windows from here on make the next
-    /// reference. Doing it twice is fine.
-    ///
-    /// # Errors
-    /// [`DriftError::WrongDrift`], [`DriftError::IllegalStep`] unless the state is
-    /// [`Verdict::Mitigating`].
-    pub fn mitigated(&mut self, drift: &DriftId) -> Result<(), DriftError> {
-        let legal = [Verdict::Mitigating, Verdict::Validating];
-        if self.step("finish a mitigation", drift, &legal, Verdict::Validating)? {
-            let version = self.next_version();
-            self.streams
-                .iter_mut()
-                .for_each(|stream| stream.start_candidate(version));
-        }
-        Ok(())
-    }
-
-    /// The mitigation proved itself: the next reference takes over (and goes on being built if it isn't
-    /// complete), cooldown begins. Doing it twice is fine.
-    ///
-    /// # Errors
-    /// [`DriftError::WrongDrift`], [`DriftError::IllegalStep`] unless the state is
-    /// [`Verdict::Validating`].
-    pub fn validated(&mut self, drift: &DriftId) -> Result<(), DriftError> {
-        let legal = [Verdict::Validating, Verdict::Cooldown];
-        if self.step("validate a mitigation", drift, &legal, Verdict::Cooldown)? {
-            self.streams
-                .iter_mut()
-                .for_each(StreamMonitor::adopt_candidate);
-            self.cooled_windows = 0;
-        }
-        Ok(())
-    }
-
-    /// The mitigation failed: back to [`Verdict::Drift`] with the old reference. Doing it twice is fine.
-    ///
-    /// # Errors
-    /// [`DriftError::WrongDrift`], [`DriftError::IllegalStep`] unless the state is
-    /// [`Verdict::Mitigating`] or [`Verdict::Validating`].
-    pub fn mitigation_failed(&mut self, drift: &DriftId) -> Result<(), DriftError> {
-        let legal = [Verdict::Mitigating, Verdict::Validating, Verdict::Drift];
-        if self.step("give up a mitigation", drift, &legal, Verdict::Drift)? {
-            self.streams
-                .iter_mut()
-                .for_each(StreamMonitor::drop_candidate);
-            self.calm_windows = 0;
-        }
-        Ok(())
-    }
-
-    /// Forgets the reference and warms up again, whatever the state: for an operator, or a new global
-    /// model that changes what the quantities mean.
-    pub fn rebase(&mut self) -> ReferenceVersion {
-        let version = self.next_version();
-        self.streams
-            .iter_mut()
-            .for_each(|stream| stream.rebase(version));
-        self.state = Verdict::WarmUp;
-        self.drift = None;
-        (self.insufficient, self.calm_windows) = (false, 0);
-        version
-    }
-
-    /// Moves to `next`; false if the state is already there.
-    fn step(
-        &mut self,
-        step: &'static str,
-        drift: &DriftId,
-        legal: &[Verdict],
-        next: Verdict,
-    ) -> Result<bool, DriftError> {
-        if self.drift.as_ref() != Some(drift) {
-            return Err(DriftError::WrongDrift {
-                given: drift.clone(),
-                open: self.drift.clone(),
-            });
-        }
-        if !legal.contains(&self.state) {
-            let (region, verdict) = (self.region.clone(), self.state);
-            return Err(DriftError::IllegalStep {
-                step,
-                region,
-                verdict,
-            });
-        }
-        let moved = self.state != next;
-        self.state = next;
-        Ok(moved)
-    }
-
-    fn next_version(&mut self) -> ReferenceVersion {
-        self.newest_reference = ReferenceVersion(self.newest_reference.0.saturating_add(1));
-        self.newest_reference
     }
 
     /// Verdict after the last window or step.

@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibration::{CalibrationKey, Calibrator, Thresholds};
 use crate::config::MonitorConfig;
-use crate::effect::{Effect, effect, minimal_detectable_psi};
+use crate::effect::{Effect, effect};
 use crate::error::DriftError;
 use crate::ewma::Ewma;
 use crate::histogram::Histogram;
 use crate::quantity::{Quantity, Role};
+use crate::sufficiency::Against;
 use crate::verdict::ReferenceVersion;
 use crate::wald::{Contrast, Wald, wald};
 
@@ -37,7 +38,7 @@ pub struct TestResult {
     pub thresholds: Thresholds,
     /// Size of the shift of the single window.
     pub effect: Effect,
-    /// PSI that a single window would show with probability 0.8.
+    /// PSI that a window of as many answers shows with probability 0.8, from the reference alone.
     pub minimal_psi: f64,
     /// What the thresholds say.
     pub level: Level,
@@ -135,8 +136,34 @@ impl StreamMonitor {
         self.reference.ready(config).then_some(&self.reference.sum)
     }
 
+    /// Fewest devices of a window in which a shift worth acting on is seen, with noise of this variance
+    /// per bin; `None` when no number does against this reference. While the reference is built, of
+    /// windows with equal shares.
+    pub fn devices_needed(
+        &self,
+        noise_variance: f64,
+        config: &MonitorConfig,
+        intervals: [u32; 3],
+        calibrator: &mut Calibrator,
+    ) -> Option<u64> {
+        self.against(config)
+            .devices_needed(noise_variance, config, intervals, calibrator)
+    }
+
+    fn against(&self, config: &MonitorConfig) -> Against<'_> {
+        match self.reference(config) {
+            Some(reference) => Against::Reference(reference),
+            None => Against::Planned {
+                bins: self.quantity.bins(),
+                windows: config.warm_up_windows,
+            },
+        }
+    }
+
     /// Compares a window with the reference, or adds it to the one in the making. A window without
-    /// enough data changes nothing.
+    /// enough data changes nothing. Whether there is enough is decided by `answered`, the public number
+    /// of devices that answered, and by the reference. A window that turns out nearly empty all the
+    /// same, since most answers were blank, is not used either.
     ///
     /// `intervals` are windows between false alarms of this stream (exit, warning, drift), see
     /// [`MonitorConfig::stream_intervals`].
@@ -147,6 +174,7 @@ impl StreamMonitor {
     pub fn observe(
         &mut self,
         window: &Histogram,
+        answered: u64,
         config: &MonitorConfig,
         intervals: [u32; 3],
         calibrator: &mut Calibrator,
@@ -155,7 +183,8 @@ impl StreamMonitor {
         let mut observation = self.unseen();
         observation.devices = window.devices();
         observation.noise_sigma = window.noise_variance().sqrt();
-        if window.devices() < config.min_devices.max(1) {
+        let least = config.min_devices.max(1);
+        if answered < least || window.devices() == 0 || is_below(window, least) {
             return Ok(observation);
         }
         if !self.reference.ready(config) {
@@ -165,8 +194,9 @@ impl StreamMonitor {
         }
         let mut ewma = self.ewma.clone();
         ewma.push(window, config.smoothing);
-        let test = self.compare(window, &ewma, config, intervals, calibrator)?;
-        observation.sufficient = test.minimal_psi <= config.max_invisible_psi;
+        let test = self.compare(window, answered, &ewma, config, intervals, calibrator)?;
+        let needed = self.devices_needed(window.noise_variance(), config, intervals, calibrator);
+        observation.sufficient = needed.is_some_and(|needed| answered >= needed);
         observation.test = Some(test);
         if observation.sufficient {
             if let Some(candidate) = &mut self.candidate {
@@ -193,6 +223,7 @@ impl StreamMonitor {
     fn compare(
         &self,
         window: &Histogram,
+        answered: u64,
         ewma: &Ewma,
         config: &MonitorConfig,
         intervals: [u32; 3],
@@ -213,7 +244,11 @@ impl StreamMonitor {
             ewma,
             thresholds,
             effect: effect(window, reference)?,
-            minimal_psi: minimal_detectable_psi(window, reference, thresholds.drift)?,
+            minimal_psi: Against::Reference(reference).visible_psi(
+                answered,
+                window.noise_variance(),
+                thresholds.drift,
+            ),
             level: level(&single, &ewma, &thresholds),
         })
     }
@@ -243,6 +278,12 @@ impl StreamMonitor {
             self.ewma = Ewma::new(self.quantity.bins());
         }
     }
+}
+
+/// Whether a window surely holds fewer votes than `least`: by more than its noise explains.
+fn is_below(window: &Histogram, least: u64) -> bool {
+    let noise = 4.0 * (window.noise_variance() * window.counts().len() as f64).sqrt();
+    (window.devices() as f64) + noise < least as f64
 }
 
 /// Variance of the reference's shares over that of the window's, per bin on average.

@@ -72,7 +72,13 @@ fn false_alarm_share(devices: u64, sigma: f64, interval: u32, streams: u32) -> f
         alarms += u32::from((0..windows).any(|_| {
             let window = fleet.window(&quantity, &shares, devices, sigma);
             let seen = stream
-                .observe(&window, &config, [interval; 3], &mut calibrator)
+                .observe(
+                    &window,
+                    window.devices(),
+                    &config,
+                    [interval; 3],
+                    &mut calibrator,
+                )
                 .unwrap();
             seen.test.is_some_and(|test| test.level == Level::Drift)
         }));

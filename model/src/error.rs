@@ -104,8 +104,26 @@ pub enum ModelError {
     /// The model file can't be read as safetensors.
     #[error("model file is not readable as safetensors: {0}; transfer it again")]
     File(#[from] safetensors::SafeTensorError),
+    /// A build for devices was given as a model version.
+    #[error(
+        "this is a build for devices, not a model version: import the version that it was made of, \
+         and builds are made for the devices that need them"
+    )]
+    IsBuild,
+    /// A pickle was given as a model version.
+    #[error(
+        "this is a PyTorch file (a pickle), which can run code when it is read: save its state dict \
+         with safetensors, and put the architecture as JSON into the file's metadata under `{key}`"
+    )]
+    IsPickle {
+        /// The metadata key of the architecture.
+        key: &'static str,
+    },
     /// The model file lacks the architecture.
-    #[error("model file has no metadata key `{key}`; export it with this program")]
+    #[error(
+        "model file has no metadata key `{key}`, which holds the architecture as JSON: a version that \
+         `tributary model export` wrote has it, and a state dict of another program needs it added"
+    )]
     NoSpec {
         /// The key looked for.
         key: &'static str,

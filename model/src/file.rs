@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, View, serialize};
 
+use crate::bundle::BUNDLE_MAGIC;
 use crate::{Digest, Graph, ModelError, ModelSpec, ParamEntry};
 
 /// The metadata key of the file that holds the canonical JSON of the spec.
@@ -57,6 +58,7 @@ impl ModelFile {
     /// number can't be told from a good one: use [`from_verified_bytes`](Self::from_verified_bytes)
     /// where the digest is known.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
+        refuse_other_formats(bytes)?;
         let (_, metadata) = SafeTensors::read_metadata(bytes)?;
         let spec = metadata
             .metadata()
@@ -88,6 +90,21 @@ impl ModelFile {
             });
         }
         Self::from_bytes(bytes)
+    }
+}
+
+/// Names the formats that people hand in instead, by how they begin.
+fn refuse_other_formats(bytes: &[u8]) -> Result<(), ModelError> {
+    // torch.save writes a zip archive of pickles, and wrote a bare pickle before 1.6
+    let zipped = bytes.starts_with(b"PK\x03\x04");
+    let pickled =
+        bytes.starts_with(&[0x80, 0x02, 0x8a, 0x0a]) || bytes.starts_with(&[0x80, 0x02, b'c']);
+    if bytes.starts_with(&BUNDLE_MAGIC) {
+        Err(ModelError::IsBuild)
+    } else if zipped || pickled {
+        Err(ModelError::IsPickle { key: SPEC_KEY })
+    } else {
+        Ok(())
     }
 }
 

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use tributary_experiments::demo::{self, DemoConfig, DemoOutcome};
+use tributary_experiments::report::OutputFile;
 use tributary_experiments::report::picture::{TerminalOptions, terminal};
 
 use crate::exit::Exit;
+use crate::experiment::unfinished;
 use crate::output::{Output, Palette};
 use crate::progress::Narrator;
 
@@ -33,7 +35,7 @@ pub struct DemoArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..1 << 63))]
     seed: Option<u64>,
     /// Simulated wearables; fewer learn less under the same privacy
-    #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(100..=20_000))]
+    #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(i64::from(*demo::DEVICES.start())..=i64::from(*demo::DEVICES.end())))]
     devices: u32,
     /// Folder of the report
     #[arg(long, value_name = "DIR", default_value = "tributary-report")]
@@ -53,7 +55,7 @@ pub async fn play(arguments: DemoArguments, output: Output) -> Result<Exit> {
     let narrator = Narrator::new(output);
     let played = demo::run(config, &narrator).await;
     narrator.finish();
-    let outcome = played.context("the demo did not reach its end")?;
+    let outcome = played.map_err(unfinished("the demo"))?;
     if let Some(folder) = &arguments.pictures {
         draw(&outcome, folder)?;
     }
@@ -71,8 +73,9 @@ fn draw(outcome: &DemoOutcome, folder: &Path) -> Result<()> {
     };
     let picture = terminal(&summary::text(outcome, Palette::COLOURED), &window);
     std::fs::create_dir_all(folder).with_context(context)?;
-    std::fs::write(folder.join("demo-terminal.svg"), picture).with_context(context)?;
-    let plots = folder.join("demo-report.svg");
-    std::fs::copy(&outcome.picture, plots).with_context(context)?;
+    let write = |name: &str, bytes: &[u8]| OutputFile::write(&folder.join(name), bytes);
+    write("demo-terminal.svg", picture.as_bytes()).with_context(context)?;
+    let plots = std::fs::read(&outcome.picture).with_context(context)?;
+    write("demo-report.svg", &plots).with_context(context)?;
     Ok(())
 }

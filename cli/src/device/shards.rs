@@ -1,9 +1,9 @@
 //! The data of simulated devices.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use tributary_device_sim::Shard;
 use tributary_experiments::data::{Dataset, Samples, Side, digits, idx};
-use tributary_experiments::partition::sample_by_user;
+use tributary_experiments::partition::{PartitionError, sample_by_user};
 use tributary_experiments::runner::watch_as_held;
 
 use super::{Arm, DeviceArguments};
@@ -20,8 +20,12 @@ pub fn shards(arguments: &DeviceArguments, seed: [u8; 32]) -> Result<Vec<Shard>>
     };
     let count = arguments.count as usize;
     let devices: Vec<u32> = users.iter().copied().cycle().take(count).collect();
-    let drawn = sample_by_user(&owners, &devices, arguments.examples as usize, seed)
-        .with_context(|| format!("--examples {}: use fewer", arguments.examples))?;
+    let drawn = sample_by_user(&owners, &devices, arguments.examples as usize, seed);
+    let drawn = drawn.map_err(|error| match error {
+        PartitionError::TooFewSamples { .. } => anyhow::Error::from(error)
+            .context(format!("--examples {}: use fewer", arguments.examples)),
+        error => anyhow::Error::from(error).context("the devices' data"),
+    })?;
     Ok(drawn
         .iter()
         .map(|shard| to_shard(set.train.select(&shard.samples)))

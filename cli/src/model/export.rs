@@ -1,6 +1,7 @@
 //! Fetching a model or a build into a file: resumed when the connection breaks, verified, and only
 //! then given its name.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -9,13 +10,14 @@ use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 use tonic::{Code, Status};
+use tributary_experiments::report::OutputFile;
 use tributary_proto::v1::{DownloadRequest, DownloadResponse};
 
 use crate::client::{Coordinator, is_unreachable};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Tone, bytes};
+use crate::serve::stop_signal;
 
 /// Attempts without a single new byte before the fetch is given up.
 const ATTEMPTS: u32 = 5;
@@ -29,12 +31,24 @@ pub async fn export(
     output: Output,
 ) -> Result<()> {
     let digest = resolve(coordinator, digest).await?;
-    let mut partial = Partial::beside(out)?;
+    let mut partial = Partial::create(out)?;
     let bar = bar(output);
-    fetch(coordinator, &digest, &mut partial, &bar).await?;
+    tokio::select! {
+        fetched = fetch(coordinator, &digest, &mut partial, &bar) => fetched?,
+        // what has no name yet is gone with it
+        signal = stop_signal() => {
+            signal?;
+            let sentence = format!("interrupted: {} was not written", out.display());
+            return Err(Failure::new(Exit::Incomplete, sentence).into());
+        }
+    }
     bar.finish_and_clear();
     let length = partial.length;
+    let is_stdout = names_stdout(out);
     partial.finish(&digest, out)?;
+    if is_stdout {
+        return Ok(()); // the bytes are the answer
+    }
     let answer = json!({ "digest": digest, "file": out, "bytes": length });
     output.answer(&answer, |_, colours| {
         let file = colours.paint(Tone::Strong, &out.display().to_string());
@@ -116,23 +130,34 @@ async fn stream(
     }
 }
 
+/// Whether a path leads to where the answer would be printed.
+fn names_stdout(path: &Path) -> bool {
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::MetadataExt as _;
+    let stdout = std::io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .map(File::from);
+    let stdout = stdout.and_then(|stdout| stdout.metadata());
+    // a path that is not there yet is no standard output
+    match (stdout, std::fs::metadata(path)) {
+        (Ok(stdout), Ok(named)) => (stdout.dev(), stdout.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
 /// A file that has no name yet.
 struct Partial {
-    file: NamedTempFile,
+    file: OutputFile,
     hash: Sha256,
     length: u64,
     total: Option<u64>,
 }
 
 impl Partial {
-    /// In the folder of `out`, so that naming it is atomic.
-    fn beside(out: &Path) -> Result<Self> {
-        let folder = match out.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let file = NamedTempFile::new_in(folder)
-            .with_context(|| format!("--out {}: its folder can't be written", out.display()))?;
+    fn create(out: &Path) -> Result<Self> {
+        let file = OutputFile::create(out)
+            .with_context(|| format!("--out {}: it can't be written", out.display()))?;
         Ok(Self {
             file,
             hash: Sha256::new(),
@@ -169,10 +194,8 @@ impl Partial {
             found == digest,
             "the bytes have SHA-256 {found}, not {digest}: try again"
         );
-        self.file.as_file().sync_all().context("writing the file")?;
-        let named = self.file.persist(out).map_err(|error| error.error);
-        named.with_context(|| format!("--out {}: it can't be written", out.display()))?;
-        Ok(())
+        let finished = self.file.finish();
+        finished.with_context(|| format!("--out {}: it can't be written", out.display()))
     }
 }
 
@@ -204,7 +227,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("model");
         let fetched = || {
-            let mut partial = Partial::beside(&out).unwrap();
+            let mut partial = Partial::create(&out).unwrap();
             partial.add(&piece(0, 4, b"ab")).unwrap();
             assert!(!partial.is_whole());
             partial.add(&piece(2, 4, b"cd")).unwrap();
@@ -222,7 +245,7 @@ mod tests {
     #[test]
     fn pieces_out_of_order_and_totals_that_change_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let mut partial = Partial::beside(&folder.path().join("model")).unwrap();
+        let mut partial = Partial::create(&folder.path().join("model")).unwrap();
         assert!(partial.add(&piece(1, 4, b"ab")).is_err());
         partial.add(&piece(0, 4, b"ab")).unwrap();
         assert!(partial.add(&piece(2, 5, b"c")).is_err());

@@ -35,7 +35,8 @@ Examples:
   tributary model export 3fa1c9 --out model.safetensors
 
 A model version is a safetensors file with its architecture in the metadata. The whole digest of a
-build exports the build. The file appears under its name only when its SHA-256 is right.";
+build exports the build. The file appears under its name only when its SHA-256 is right; a pipe, a
+device or what a link names is written to instead.";
 
 const IMPORT: &str = "\
 Examples:

@@ -12,6 +12,12 @@ const MARKS: [char; 6] = [
 /// Ends a tone; also without width.
 const END: char = '\u{2064}';
 
+/// Narrowest line that tables are broken to, and the longest where there is no terminal.
+const LEAST: u16 = 80;
+const NO_TERMINAL: u16 = 120;
+/// Letters of a cell that surely stay on one line.
+const UNBROKEN: usize = 8;
+
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
 
 /// On which side of its column a cell stands.
@@ -67,43 +73,84 @@ fn mark(tone: Tone) -> char {
 
 /// A table under construction.
 pub struct Table {
-    table: comfy_table::Table,
+    header: Vec<Cell>,
+    rows: Vec<Vec<Cell>>,
     aligns: Vec<Align>,
 }
 
 impl Table {
     /// A table with these columns.
     pub fn new(columns: &[(&str, Align)]) -> Self {
-        let mut table = comfy_table::Table::new();
-        table
-            .load_style(STYLE)
-            .set_content_arrangement(ContentArrangement::Disabled);
-        let aligns: Vec<Align> = columns.iter().map(|(_, align)| *align).collect();
         let names = columns.iter().map(|(name, _)| Cell::toned(Tone::Dim, name));
-        table.set_header(row(names.collect(), &aligns));
-        Self { table, aligns }
+        Self {
+            header: names.collect(),
+            rows: Vec::new(),
+            aligns: columns.iter().map(|(_, align)| *align).collect(),
+        }
     }
 
     /// Adds a row, one cell per column.
     pub fn row(&mut self, cells: Vec<Cell>) {
-        self.table.add_row(row(cells, &self.aligns));
+        self.rows.push(cells);
     }
 
-    /// The table as lines, or `empty` when it has no rows.
+    /// The table as lines, or `empty` when it has no rows. Lines that would be longer than the terminal
+    /// (120 letters where there is none) are broken within their cells.
     pub fn render(&self, colours: Palette, empty: &str) -> String {
-        if self.table.is_empty() {
+        self.render_within(width(), colours, empty)
+    }
+
+    fn render_within(&self, width: u16, colours: Palette, empty: &str) -> String {
+        if self.rows.is_empty() {
             return colours.paint(Tone::Dim, empty);
         }
-        let lines = self
-            .table
-            .lines()
-            .map(|line| painted(line.trim_end(), colours));
+        let plain = self.laid_out(None);
+        let longest = plain.lines().map(|line| letters(&line)).max().unwrap_or(0);
+        let table = match longest > usize::from(width) {
+            true => self.laid_out(Some(width)),
+            false => plain,
+        };
+        let lines = table.lines().map(|line| painted(line.trim_end(), colours));
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Laid out as wide as it is, or broken to a width.
+    fn laid_out(&self, width: Option<u16>) -> comfy_table::Table {
+        let mut table = comfy_table::Table::new();
+        table.load_style(STYLE);
+        match width {
+            None => table.set_content_arrangement(ContentArrangement::Disabled),
+            Some(width) => table
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(width),
+        };
+        let aligned = |cells: &[Cell]| row(cells.to_vec(), &self.aligns, width.is_some());
+        table.set_header(aligned(&self.header));
+        for cells in &self.rows {
+            table.add_row(aligned(cells));
+        }
+        table
     }
 }
 
-fn row(cells: Vec<Cell>, aligns: &[Align]) -> Vec<comfy_table::Cell> {
-    let aligned = cells.into_iter().zip(aligns).map(|(cell, align)| {
+/// Letters of a line that take up room.
+fn letters(line: &str) -> usize {
+    let takes_room = |letter: &char| !MARKS.contains(letter) && *letter != END;
+    line.trim_end().chars().filter(takes_room).count()
+}
+
+/// Width of the terminal, at least 80; 120 where there is none.
+fn width() -> u16 {
+    let terminal = terminal_size::terminal_size();
+    terminal.map_or(NO_TERMINAL, |(width, _)| width.0.max(LEAST))
+}
+
+fn row(cells: Vec<Cell>, aligns: &[Align], may_break: bool) -> Vec<comfy_table::Cell> {
+    let aligned = cells.into_iter().zip(aligns).map(|(mut cell, align)| {
+        if may_break && cell.text.chars().count() > UNBROKEN {
+            // a tone must begin and end on one line
+            cell.tone = None;
+        }
         let side = match align {
             Align::Left => CellAlignment::Left,
             Align::Right => CellAlignment::Right,
@@ -161,6 +208,27 @@ mod tests {
         let bare = bare.replace(Palette::COLOURED.end(), "");
         assert_ne!(coloured, bare);
         assert_eq!(bare, sample().render(Palette::PLAIN, ""));
+    }
+
+    #[test]
+    fn a_table_wider_than_the_terminal_is_broken_within_its_cells() {
+        let mut table = sample();
+        let long =
+            "width-0.75 fits: 4,096 of 5,120 bytes of flash; full needs 7,412 bytes".repeat(3);
+        table.row(vec![long.as_str().into(), Cell::toned(Tone::Warn, "12")]);
+        for colours in [Palette::PLAIN, Palette::COLOURED] {
+            let wide = table.render_within(400, colours, "");
+            assert_eq!(wide.lines().count(), 5);
+            let text = table.render_within(80, Palette::PLAIN, "");
+            assert!(text.lines().count() > 5, "{text}");
+            assert!(
+                text.lines().all(|line| line.chars().count() <= 80),
+                "{text}"
+            );
+            for word in ["flash;", "7,412", "1,200", "12"] {
+                assert!(text.contains(word), "{word}: {text}");
+            }
+        }
     }
 
     #[test]

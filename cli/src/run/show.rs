@@ -57,6 +57,9 @@ pub fn page(view: &RunView, rounds: usize, colours: Palette) -> String {
     if !run.drops.is_empty() {
         line("dropped", drops(&run.drops));
     }
+    for warning in &run.warnings {
+        line("warning", colours.paint(Tone::Warn, &printable(warning)));
+    }
     if !run.drift.is_empty() {
         line("because of", format!("drift {}", printable(&run.drift)));
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::json;
 use tributary_device::Token;
-use tributary_proto::v1::StartRunRequest;
+use tributary_proto::v1::{StartRunRequest, StartRunResponse};
 
 use crate::client::Coordinator;
 use crate::exit::Exit;
@@ -25,14 +25,19 @@ pub async fn start(coordinator: &Coordinator, recipe: &Path, output: Output) -> 
         idempotency_key,
     };
     let answer = coordinator.control().start_run(request).await;
-    let run = answer
+    let StartRunResponse { run_id, warnings } = answer
         .map_err(|status| coordinator.failure(&status))?
-        .into_inner()
-        .run_id;
-    output.answer(&json!({ "run": run }), |_, colours| {
-        let run = printable(&run);
+        .into_inner();
+    let body = json!({ "run": run_id, "warnings": warnings });
+    output.answer(&body, |_, colours| {
+        let run = printable(&run_id);
+        let warning = |text: &String| format!("\n{}", colours.paint(Tone::Warn, &printable(text)));
+        let warnings: String = warnings.iter().map(warning).collect();
         let watch = colours.paint(Tone::Dim, &format!("follow it: tributary run watch {run}"));
-        format!("started {}\n{watch}", colours.paint(Tone::Strong, &run))
+        format!(
+            "started {}{warnings}\n{watch}",
+            colours.paint(Tone::Strong, &run)
+        )
     })?;
     Ok(Exit::Done)
 }

@@ -19,8 +19,16 @@ pub struct MonitorView {
     pub run: String,
     /// Where each region stands.
     pub regions: Vec<RegionVerdictView>,
-    /// The windows, oldest first.
+    /// The windows that are kept, oldest first.
     pub windows: Vec<WindowView>,
+    /// `running`, `completed` or `stopped`.
+    pub state: &'static str,
+    /// Why it waits or what it could not do; empty when all is well.
+    pub reason: String,
+    /// Windows that it has asked.
+    pub windows_asked: u64,
+    /// Windows after which each region is done; 0 when it has no end.
+    pub windows_planned: u64,
 }
 
 /// Where a region stands.
@@ -34,6 +42,10 @@ pub struct RegionVerdictView {
     pub reference_version: u64,
     /// The run that mitigates a drift; empty when none.
     pub mitigation_run: String,
+    /// Why it can't be judged, with the remedy; empty when it can.
+    pub note: String,
+    /// Devices that a window of it needs; 0 when that is not known, or no number would do.
+    pub devices_needed: u64,
 }
 
 /// One window of one region.
@@ -132,8 +144,19 @@ impl From<v1::Monitor> for MonitorView {
             verdict: region.verdict,
             reference_version: region.reference_version,
             mitigation_run: region.mitigation_run_id,
+            note: region.note,
+            devices_needed: region.devices_needed,
+        };
+        let state = match monitor.state() {
+            v1::MonitorState::Completed => "completed",
+            v1::MonitorState::Stopped => "stopped",
+            v1::MonitorState::Running | v1::MonitorState::Unspecified => "running",
         };
         Self {
+            state,
+            reason: monitor.reason,
+            windows_asked: monitor.windows_asked,
+            windows_planned: monitor.windows_planned,
             monitor: monitor.monitor_id,
             run: monitor.run_id,
             regions: monitor.regions.into_iter().map(verdict).collect(),

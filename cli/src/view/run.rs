@@ -38,6 +38,8 @@ pub struct RunSummary {
     pub drift: String,
     /// How it learns: algorithm, personalisation, aggregation, codec.
     pub method: String,
+    /// What the fleet of this moment can't do for it; only in `run show`.
+    pub warnings: Vec<String>,
     /// Assignments that came to nothing, by reason, over all rounds.
     pub drops: Vec<DropView>,
 }
@@ -141,6 +143,7 @@ impl From<v1::Run> for RunSummary {
             drift: run.drift_id,
             method: run.method,
             drops: drops(&run.drops),
+            warnings: run.warnings,
         }
     }
 }

@@ -1,323 +1,245 @@
-//! Windows, one after the other.
+//! The life of a monitor: builds, windows one after the other, playbooks, the end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tributary_aggregator::{Mechanism, rho_for_epsilon};
-use tributary_drift::{Calibrator, DriftId, Quantity, Verdict};
-use tributary_proto::v1::watch_response;
-use tributary_proto::{DeviceId, RegionId};
+use tokio::time::Instant;
+use tributary_drift::{Calibrator, DriftId, Verdict};
 
 use super::MonitorHandle;
+use super::first_builds::first_builds;
 use super::judge::VoteNoise;
-use super::mitigation::{Mitigation, Outcome, plan};
-use super::poll::{Question, Votes, request};
-use super::record::{MonitorRecord, WindowRecord};
+use super::mitigation::{Failure, Mitigation, Outcome};
+use super::record::{End, MonitorRecord};
+use super::{charging, history};
 use crate::CoordinatorError;
-use crate::core::{Core, seeded_bytes};
-use crate::ledger::{Charge, ChargeKind, DeviceCharge};
-use crate::spec::{DriftSpec, RunSpec};
+use crate::core::Core;
+use crate::spec::DriftSpec;
 use crate::store::Batch;
 
-/// Devices asked in one window and region: what one commit can charge.
-pub const MAX_ASKED: usize = 12_000;
-/// Wait after a failure before the next window.
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// A seeded window waits for everybody; it is given up after so many deadlines.
-const SEEDED_PATIENCE: u32 = 10;
+/// Shortest and longest wait after a failure before the next attempt.
+const AFTER_FAILURE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Shortest wait before devices are looked for again when none could be asked.
+const IDLE: Duration = Duration::from_millis(500);
 
 /// The actor of one monitor.
 pub struct Actor {
-    handle: MonitorHandle,
-    record: MonitorRecord,
-    drift: DriftSpec,
-    noise: VoteNoise,
-    cap_pico_rho: Option<u64>,
-    calibrator: Calibrator,
+    pub(super) handle: MonitorHandle,
+    pub(super) record: MonitorRecord,
+    /// The monitoring; none when the recipe wants builds alone.
+    pub(super) drift: Option<DriftSpec>,
+    pub(super) noise: VoteNoise,
+    pub(super) cap_pico_rho: Option<u64>,
+    pub(super) calibrator: Calibrator,
     mitigations: JoinSet<Outcome>,
 }
 
-/// What a recipe allows a device to spend, in units of 1e-12 of zCDP.
-pub fn cap(spec: &RunSpec) -> Result<Option<u64>, CoordinatorError> {
-    let privacy = &spec.privacy;
-    let cap = privacy
-        .epsilon
-        .map(|epsilon| rho_for_epsilon(epsilon, privacy.delta))
-        .transpose()?;
-    Ok(cap.map(|rho| rho.pico()))
-}
-
-/// How long a poll waits for answers.
-pub fn patience(spec: &RunSpec, deadline_ms: u64) -> Duration {
-    let deadline = Duration::from_millis(deadline_ms);
-    if spec.is_seeded() {
-        deadline * SEEDED_PATIENCE
-    } else {
-        deadline
-    }
+/// What came of a window.
+pub(super) enum Asked {
+    /// At least one region was asked.
+    Some,
+    /// There was nobody to ask.
+    Nobody,
+    /// The monitor was stopped meanwhile.
+    Stopped,
 }
 
 impl Actor {
     /// An actor that goes on where the record ends.
+    ///
+    /// # Errors
+    /// When the noise or the cap can't be represented.
     pub fn new(handle: MonitorHandle, record: MonitorRecord) -> Result<Self, CoordinatorError> {
         let spec = &record.header.spec;
-        let Some(drift) = spec.drift.clone() else {
-            let name = record.header.id.as_str();
-            return Err(CoordinatorError::unknown(
-                "monitor",
-                name,
-                "its recipe has no [drift]",
-            ));
-        };
+        let votes = spec.drift.as_ref().map_or(0.0, |drift| drift.noise_votes);
         Ok(Self {
-            noise: VoteNoise::new(drift.noise_votes, spec.seed)?,
-            cap_pico_rho: cap(spec)?,
+            noise: VoteNoise::new(votes, spec.seed)?,
+            cap_pico_rho: charging::cap(spec)?,
+            drift: spec.drift.clone(),
             handle,
             record,
-            drift,
             calibrator: Calibrator::new(),
             mitigations: JoinSet::new(),
         })
     }
 
-    fn core(&self) -> &Arc<Core> {
+    pub(super) fn core(&self) -> &Arc<Core> {
         &self.handle.core
     }
 
-    /// Runs until the planned windows are over.
+    /// Runs until the planned windows are over or an operator ends it; then the monitor leaves memory.
     pub async fn run(mut self) {
-        for index in 0..self.record.regions.len() {
+        self.go_on().await;
+        self.record.header.note = first_builds(&self.handle, &mut self.record).await;
+        let mut next = Instant::now();
+        let mut failure: Option<(Duration, String)> = None;
+        while !self.is_over() {
+            let stop = self.handle.stop.clone();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(outcome) = self.mitigations.join_next() => {
+                    if let Ok(outcome) = outcome { self.mitigated(outcome).await; }
+                    continue;
+                }
+                () = tokio::time::sleep_until(next) => {}
+            }
+            let begun = Instant::now();
+            next = match self.window().await {
+                Ok(asked) => {
+                    failure = None;
+                    begun + self.pause(&asked)
+                }
+                Err(error) => Instant::now() + self.back_off(&mut failure, &error),
+            };
+            // virtual time stands still while a seeded monitor mitigates
+            if self.record.header.spec.is_seeded() {
+                self.all_mitigated().await;
+            }
+        }
+        self.finish().await;
+    }
+
+    /// Waits for every mitigation, or for the end.
+    async fn all_mitigated(&mut self) {
+        let stop = self.handle.stop.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                outcome = self.mitigations.join_next() => match outcome {
+                    Some(Ok(outcome)) => self.mitigated(outcome).await,
+                    Some(Err(_)) => {}
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// What a restart interrupted.
+    async fn go_on(&mut self) {
+        let header = &self.record.header;
+        let (id, regions) = (header.id.clone(), self.record.regions.len());
+        if let Err(error) = history::trim(self.core(), &id, header.next_window, regions).await {
+            tracing::warn!(monitor = %id, %error, "old windows stay");
+        }
+        for index in 0..regions {
             let drift = self.record.regions[index].monitor.drift().cloned();
             if let Some(drift) = drift.filter(|_| self.record.is_mitigating(index)) {
                 self.launch(index, drift);
             }
         }
-        let mut interval =
-            tokio::time::interval(Duration::from_millis(self.drift.interval_ms.max(1)));
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while self
-            .drift
-            .windows
-            .is_none_or(|planned| self.record.header.windows < planned)
-        {
-            tokio::select! {
-                _ = interval.tick() => {}
-                Some(outcome) = self.mitigations.join_next() => {
-                    if let Ok(outcome) = outcome { self.mitigated(outcome).await; }
-                    continue;
-                }
-            }
-            if let Err(error) = self.window().await {
-                tracing::error!(monitor = %self.handle.id, %error, "window failed");
-                tokio::time::sleep(AFTER_FAILURE).await;
-            }
-            // virtual time stands still while a seeded monitor mitigates
-            while self.record.header.spec.is_seeded()
-                && let Some(outcome) = self.mitigations.join_next().await
-            {
-                if let Ok(outcome) = outcome {
-                    self.mitigated(outcome).await;
-                }
-            }
-        }
-        while let Some(outcome) = self.mitigations.join_next().await {
-            if let Ok(outcome) = outcome {
-                self.mitigated(outcome).await;
-            }
+    }
+
+    /// Whether every region has had its windows, and nothing is under way.
+    fn is_over(&self) -> bool {
+        let Some(drift) = &self.drift else {
+            return true;
+        };
+        let is_done = |index| !self.has_windows_left(index) && !self.record.is_mitigating(index);
+        drift.windows.is_some() && (0..self.record.regions.len()).all(is_done)
+    }
+
+    /// Whether a region may be asked once more.
+    pub(super) fn has_windows_left(&self, index: usize) -> bool {
+        let planned = self.drift.as_ref().and_then(|drift| drift.windows);
+        planned.is_none_or(|planned| self.record.regions[index].asked < planned)
+    }
+
+    /// From the start of one window to that of the next.
+    fn pause(&self, asked: &Asked) -> Duration {
+        let interval = self.drift.as_ref().map_or(0, |drift| drift.interval_ms);
+        let interval = Duration::from_millis(interval.max(1));
+        match asked {
+            Asked::Some | Asked::Stopped => interval,
+            Asked::Nobody => interval.max(IDLE),
         }
     }
 
-    /// Asks, sums, charges, judges, and starts playbooks.
-    async fn window(&mut self) -> Result<(), CoordinatorError> {
-        if self.core().halt.is_halted() {
-            return Ok(());
+    /// How long to wait after a failure: twice as long as after the one before. The same failure is
+    /// logged once.
+    fn back_off(
+        &self,
+        failure: &mut Option<(Duration, String)>,
+        error: &CoordinatorError,
+    ) -> Duration {
+        let text = error.to_string();
+        let (pause, known) = match failure.take() {
+            Some((pause, known)) => ((pause * 2).min(AFTER_FAILURE.1), known == text),
+            None => (AFTER_FAILURE.0, false),
+        };
+        if !known {
+            tracing::error!(monitor = %self.handle.id, %error, "window failed; it is tried again");
         }
-        let window = self.record.header.next_window;
-        let active: Vec<usize> = (0..self.record.regions.len())
-            .filter(|i| !self.record.is_mitigating(*i))
-            .collect();
-        let groups = active
-            .iter()
-            .map(|&index| self.question(index, window))
-            .collect::<Result<Vec<_>, _>>()?;
-        if self.record.header.asked_window < window {
-            // durable before anybody is asked, so that no copy of the folder asks it as a new one
-            self.record.header.asked_window = window;
-            let mut batch = Batch::new();
-            self.record.put_header(&mut batch)?;
-            self.core().store.commit(batch).await?;
+        *failure = Some((pause, text));
+        pause
+    }
+
+    /// Puts the end on disk and leaves memory. An operator's stop ends playbooks and their runs.
+    async fn finish(mut self) {
+        let stopped = self.handle.stop.is_cancelled();
+        if stopped {
+            self.end_mitigations().await;
         }
-        let patience = patience(&self.record.header.spec, self.drift.deadline_ms);
-        let votes = self
-            .handle
-            .polls
-            .ask(self.core(), window, groups, patience)
-            .await;
-        for (index, votes) in active.into_iter().zip(votes) {
-            self.judge(index, window, votes).await?;
+        self.record.header.end = Some(End {
+            stopped,
+            unix_ms: self.core().clock.now_ms(),
+        });
+        let mut pause = AFTER_FAILURE.0;
+        while let Err(error) = self.keep_all().await {
+            tracing::error!(monitor = %self.handle.id, %error, "the end can't be kept");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(AFTER_FAILURE.1);
         }
-        self.record.header.next_window = window + 1;
-        self.record.header.windows += 1;
+        self.handle.show(&self.record);
+        self.core().remove_monitor(&self.handle.id);
+        tracing::info!(monitor = %self.handle.id, stopped, "the monitor has ended");
+        // nobody may be waiting
+        self.handle.over.send_replace(true);
+    }
+
+    async fn keep_all(&self) -> Result<(), CoordinatorError> {
         let mut batch = Batch::new();
-        self.record.put_header(&mut batch)?;
+        self.record.put(&mut batch)?;
         self.core().store.commit(batch).await?;
         Ok(())
     }
 
-    fn quantities(&self, index: usize) -> Vec<Quantity> {
-        let streams = self.record.regions[index].monitor.streams();
-        streams
-            .iter()
-            .map(|stream| stream.quantity().clone())
-            .collect()
+    async fn end_mitigations(&mut self) {
+        self.mitigations.shutdown().await;
+        for index in 0..self.record.regions.len() {
+            if !self.record.is_mitigating(index) {
+                continue;
+            }
+            let region = &mut self.record.regions[index];
+            let shown = self
+                .handle
+                .mitigation_run(index)
+                .or(region.mitigation.take());
+            region.mitigation = shown.clone();
+            if let Some(run) = shown.and_then(|id| self.handle.core.run(&id).ok()) {
+                // one that is over already needs no end
+                let _ = run.stop().await;
+            }
+            if let Some(drift) = region.monitor.drift().cloned()
+                && let Err(error) = region.monitor.mitigation_failed(&drift)
+            {
+                tracing::error!(monitor = %self.handle.id, %error, "the mitigation stays open");
+            }
+        }
     }
 
-    fn question(&self, index: usize, window: u64) -> Result<Question, CoordinatorError> {
-        let spec = &self.record.header.spec;
-        let quantities = self.quantities(index);
-        let pico_rho = self.noise.pico_rho(quantities.len())?;
-        let region = &spec.regions[index];
-        let devices = payers(self.core(), region, &spec.task, pico_rho, self.cap_pico_rho);
-        let deadline = Duration::from_millis(self.drift.deadline_ms);
-        let model = self.record.regions[index].model.to_string();
-        let seed = spec.seed.map(|seed| seeded_bytes(seed, &[b"device"]));
-        let id = self.handle.id.as_str();
-        let request = request(id, window, &spec.task, model, &quantities, deadline, seed);
-        Ok(Question { request, devices })
-    }
-
-    /// Noises and charges one region's votes, and takes them into its statistics.
-    async fn judge(
-        &mut self,
-        index: usize,
-        window: u64,
-        votes: Votes,
-    ) -> Result<(), CoordinatorError> {
-        if self.record.regions[index]
-            .monitor
-            .last_window()
-            .is_some_and(|last| last >= window)
-        {
-            return Ok(());
-        }
-        let quantities = self.quantities(index);
-        let region = self.record.header.spec.regions[index].clone();
-        let voters = votes.voters.clone();
-        let id = self.handle.id.as_str().as_bytes();
-        let purpose: [&[u8]; 4] = [
-            b"window",
-            id,
-            &window.to_be_bytes(),
-            region.as_str().as_bytes(),
-        ];
-        // an empty window is judged as well: it says that there is too little data
-        let histograms = self.noise.release(&quantities, votes, &purpose)?;
-        let before = self.record.regions[index].clone();
-        let monitor = &mut self.record.regions[index].monitor;
-        let report = monitor.observe(window, &histograms, &mut self.calibrator)?;
-        let playbook = self.react(index, &report)?;
-        let pico_rho = self.noise.pico_rho(quantities.len())?;
-        let record = WindowRecord {
-            report,
-            playbook,
-            pico_rho,
-            voters: voters.len() as u64,
-        };
-        if let Err(error) = self.keep(index, &record, voters, region).await {
-            // nothing was released: the window is asked again
-            self.record.regions[index] = before;
-            return Err(error);
-        }
-        let wire = record.wire(self.handle.id.as_str());
-        let verdicts = self.record.verdicts();
-        self.handle.edit(|view| {
-            view.windows.push(wire.clone());
-            view.regions = verdicts;
-        });
-        self.core().tell(watch_response::Event::Window(wire));
+    pub(super) fn launch(&mut self, index: usize, drift: DriftId) {
         let region = &self.record.regions[index];
-        if region.monitor.state() == Verdict::Mitigating
-            && let Some(drift) = region.monitor.drift().cloned()
-        {
-            self.launch(index, drift);
-        }
-        Ok(())
-    }
-
-    /// What a verdict triggers, noted in the region's record; the name of the playbook.
-    fn react(
-        &mut self,
-        index: usize,
-        report: &tributary_drift::WindowReport,
-    ) -> Result<String, CoordinatorError> {
-        let region = &mut self.record.regions[index];
-        region.since_mitigation += 1;
-        let Some(drift) = report.drift.clone() else {
-            return Ok(String::new());
-        };
-        match report.verdict {
-            Verdict::Drift => {
-                let (playbook, acts) = plan(&self.record.header.spec, region, &report.evidence);
-                if acts {
-                    region.monitor.begin_mitigation(&drift)?;
-                    region.begun += 1;
-                }
-                Ok(playbook)
-            }
-            Verdict::Validating if region.since_mitigation >= self.drift.warm_up => {
-                region.monitor.validated(&drift)?;
-                region.failed = 0;
-                Ok("validated".to_owned())
-            }
-            _ => Ok(String::new()),
-        }
-    }
-
-    /// Charges the voters and keeps window and region, in one commit.
-    async fn keep(
-        &self,
-        index: usize,
-        window: &WindowRecord,
-        voters: Vec<DeviceId>,
-        region: RegionId,
-    ) -> Result<(), CoordinatorError> {
-        let mut batch = Batch::new();
-        self.record.put_region(index, &mut batch)?;
-        self.record.put_window(index, window, &mut batch)?;
-        if window.pico_rho == 0 || voters.is_empty() {
-            self.core().store.commit(batch).await?;
-            return Ok(());
-        }
-        let charge = Charge {
-            part: index as u64,
-            mechanism: mechanism(&self.record.header.spec),
-            cap_pico_rho: self.cap_pico_rho.unwrap_or(0),
-            unix_ms: self.core().clock.now_ms(),
-            ..Charge::new(
-                self.handle.id.as_str(),
-                ChargeKind::Drift,
-                window.report.window,
-            )
-        };
-        let pays = |device| DeviceCharge {
-            device,
-            region: region.clone(),
-            pico_rho: window.pico_rho,
-        };
-        let devices: Vec<DeviceCharge> = voters.into_iter().map(pays).collect();
-        self.core().ledger.charge(charge, &devices, batch).await
-    }
-
-    fn launch(&mut self, index: usize, drift: DriftId) {
         let mitigation = Mitigation {
             handle: self.handle.clone(),
             spec: self.record.header.spec.clone(),
             run_id: self.record.header.run_id.clone(),
             index,
             drift,
-            model: self.record.regions[index].model,
-            failed: self.record.regions[index].failed,
+            model: region.model,
+            failed: region.failed,
         };
         self.mitigations.spawn(mitigation.run());
     }
@@ -330,53 +252,39 @@ impl Actor {
         let stepped = match outcome.result {
             Ok(model) => {
                 region.model = model;
+                region.builds_failed = 0;
                 region.monitor.mitigated(&outcome.drift)
             }
-            Err(error) => {
-                tracing::error!(monitor = %self.handle.id, %error, "mitigation failed");
-                region.failed += 1;
+            Err(failure) => {
+                tracing::error!(monitor = %self.handle.id, error = %failure, "mitigation failed");
+                match failure {
+                    Failure::Run(_) => region.failed += 1,
+                    Failure::Builds(_) => region.builds_failed += 1,
+                }
                 region.monitor.mitigation_failed(&outcome.drift)
             }
         };
         let mut batch = Batch::new();
-        let kept = self.record.put_region(outcome.index, &mut batch);
-        let committed = match kept {
-            Ok(()) => self
-                .core()
-                .store
-                .commit(batch)
-                .await
-                .map(drop)
-                .map_err(Into::into),
+        let kept = match self.record.put_region(outcome.index, &mut batch) {
+            Ok(()) => {
+                let committed = self.core().store.commit(batch).await;
+                committed.map(drop).map_err(CoordinatorError::from)
+            }
             Err(error) => Err(error),
         };
-        if let Err(error) = stepped.map_err(Into::into).and(committed) {
+        if let Err(error) = stepped.map_err(CoordinatorError::from).and(kept) {
             tracing::error!(monitor = %self.handle.id, %error, "the outcome can't be kept");
         }
-        let verdicts = self.record.verdicts();
-        self.handle.edit(|view| view.regions = verdicts);
+        self.handle.show(&self.record);
     }
-}
 
-/// What protects the votes that a run's monitor asks for.
-pub fn mechanism(spec: &RunSpec) -> Mechanism {
-    match spec.is_seeded() {
-        true => Mechanism::SeededNotPrivate,
-        false => Mechanism::DiscreteGaussian,
+    /// Whether a region's verdict calls for a launch.
+    pub(super) fn launch_if_due(&mut self, index: usize) {
+        let region = &self.record.regions[index];
+        if region.monitor.state() == Verdict::Mitigating
+            && let Some(drift) = region.monitor.drift().cloned()
+        {
+            self.launch(index, drift);
+        }
     }
-}
-
-/// Reachable devices of a region that can pay, in the order of their ids.
-pub fn payers(
-    core: &Core,
-    region: &RegionId,
-    task: &str,
-    pico_rho: u64,
-    cap: Option<u64>,
-) -> Vec<DeviceId> {
-    let mut devices = core.fleet.reachable(region, task);
-    devices.retain(|device| core.ledger.can_pay(device, pico_rho, cap));
-    devices.sort_unstable();
-    devices.truncate(MAX_ASKED);
-    devices
 }

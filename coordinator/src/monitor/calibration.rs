@@ -1,17 +1,20 @@
 //! Ranges of activations for a build, from noised votes.
 //!
 //! Each device votes for the octave part that holds the largest absolute activation of one example,
-//! once per tensor. The range of a tensor ends at the highest bin that stands out of the noise.
+//! once per tensor. The range of a tensor ends at the highest bin that stands out of the noise. The
+//! ranges, which come of noised votes, are kept in the commit of their charge: whoever comes again, after
+//! a restart or a failed build, reads them and asks nobody.
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tributary_drift::{Binning, Histogram, Quantity, Role};
 use tributary_model::quant::ActivationRanges;
 use tributary_model::{Digest, Graph, LayerSpec, ModelError};
-use tributary_proto::RegionId;
+use tributary_proto::{DeviceId, RegionId};
 
 use super::MonitorHandle;
-use super::actor::{cap, mechanism, patience, payers};
+use super::charging::{Payers, cap, mechanism, patience, payers};
 use super::judge::VoteNoise;
 use super::poll::{Question, request};
 use super::record::MonitorRecord;
@@ -19,7 +22,8 @@ use crate::CoordinatorError;
 use crate::core::seeded_bytes;
 use crate::ledger::{Charge, ChargeKind, DeviceCharge};
 use crate::spec::{BuildSpec, RunSpec};
-use crate::store::Batch;
+use crate::store::key::Key;
+use crate::store::{Batch, Expect, Table};
 
 /// Bins per octave.
 const PER_OCTAVE: i32 = 4;
@@ -35,10 +39,21 @@ const TAIL: f64 = 2.0;
 /// Fewest votes that a bin needs without noise.
 const FEWEST: f64 = 1.0;
 
-/// Asks the region for its activations under `model`, charges for it, and returns the ranges.
+/// Fewest devices per standard deviation of the noise: with them the fullest of three neighbouring
+/// bins stands out of it.
+const DEVICES_PER_SIGMA: f64 = 3.0 * STANDS_OUT;
+/// Fewest devices without noise.
+const FEWEST_DEVICES: u64 = 1;
+/// How often devices are looked for while too few are within reach.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long nobody may have come before those who are there are enough.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// Asks the region for its activations under `model`, charges for it, and returns the ranges. Devices
+/// that are not within reach yet, as after a restart, are waited for until `builds.deadline_ms`.
 ///
 /// # Errors
-/// When nobody can pay or answers, or the store refuses.
+/// When too few can pay or answer, which is not charged; or when the store refuses.
 pub async fn calibrate(
     handle: &MonitorHandle,
     spec: &RunSpec,
@@ -48,13 +63,22 @@ pub async fn calibrate(
     graph: &Graph,
 ) -> Result<ActivationRanges, CoordinatorError> {
     let core = &handle.core;
+    let key = stored_key(handle, region, &model);
+    if let Some(stored) = core.store.get(Table::Monitors, &key)? {
+        return Ok(ranges(graph, &stored.json::<Vec<f32>>()?)?);
+    }
     let quantities = tensors(graph)
         .map(quantity)
         .collect::<Result<Vec<_>, _>>()?;
     let noise = VoteNoise::new(builds.calibration_noise_votes, spec.seed)?;
     let pico_rho = noise.pico_rho(quantities.len())?;
     let cap = cap(spec)?;
-    let devices = payers(core, region, &spec.task, pico_rho, cap);
+    let needed = devices_needed(noise.variance());
+    let who = || payers(core, region, &spec.task, pico_rho, cap);
+    let patience = patience(spec, builds.deadline_ms);
+    let expected = || core.fleet.enrolled(region, &spec.task);
+    let devices = wait_for(who, expected, needed, (patience, SETTLED)).await;
+    let devices = devices.map_err(|there| too_few(region, there, needed))?;
     // durable before anybody is asked: each calibration is a release of its own, and devices answer
     // none that is not newer than the last
     let number = MonitorRecord::next_calibration(core, &handle.id).await?;
@@ -63,35 +87,90 @@ pub async fn calibrate(
     let (id, digest) = (handle.id.as_str(), model.to_string());
     let request = request(id, number, &spec.task, digest, &quantities, deadline, seed);
     let group = vec![Question { request, devices }];
-    let patience = patience(spec, builds.deadline_ms);
     let mut votes = handle.polls.ask(core, number, group, patience).await;
     let votes = votes.pop().unwrap_or_default();
-    if votes.voters.is_empty() {
-        return Err(CoordinatorError::Budget(format!(
-            "no device of {region} could pay for and answer the calibration: raise \
-             privacy.epsilon or builds.calibration_noise_votes"
-        )));
+    if (votes.voters.len() as u64) < needed {
+        return Err(too_few(region, votes.voters.len() as u64, needed));
     }
     let voters = votes.voters.clone();
+    let part = spec
+        .regions
+        .iter()
+        .position(|known| known == region)
+        .unwrap_or(0) as u64;
     let purpose: [&[u8]; 3] = [b"calibration", id.as_bytes(), &number.to_be_bytes()];
     let histograms = noise.release(&quantities, votes, &purpose)?;
-    if pico_rho > 0 {
-        let now_ms = core.clock.now_ms();
-        let charge = Charge {
-            mechanism: mechanism(spec),
-            cap_pico_rho: cap.unwrap_or(0),
-            unix_ms: now_ms,
-            ..Charge::new(id, ChargeKind::Calibration, number)
-        };
-        let pays = |device| DeviceCharge {
-            device,
-            region: region.clone(),
-            pico_rho,
-        };
-        let devices: Vec<DeviceCharge> = voters.into_iter().map(pays).collect();
-        core.ledger.charge(charge, &devices, Batch::new()).await?;
+    let largest: Vec<f32> = histograms.iter().map(largest).collect();
+    let mut batch = Batch::new();
+    batch.put_json(Table::Monitors, key, &largest, Expect::Absent)?;
+    if pico_rho == 0 {
+        core.store.commit(batch).await?;
+        return Ok(ranges(graph, &largest)?);
     }
-    Ok(ranges(graph, &histograms)?)
+    let charge = Charge {
+        part,
+        mechanism: mechanism(spec),
+        cap_pico_rho: cap.unwrap_or(0),
+        unix_ms: core.clock.now_ms(),
+        ..Charge::new(id, ChargeKind::Calibration, number)
+    };
+    let pays = |device| DeviceCharge {
+        device,
+        region: region.clone(),
+        pico_rho,
+    };
+    let devices: Vec<DeviceCharge> = voters.into_iter().map(pays).collect();
+    core.ledger.charge(charge, &devices, batch).await?;
+    Ok(ranges(graph, &largest)?)
+}
+
+/// Devices that a calibration needs under noise of this variance.
+fn devices_needed(variance: f64) -> u64 {
+    ((DEVICES_PER_SIGMA * variance.sqrt()).ceil() as u64).max(FEWEST_DEVICES)
+}
+
+/// Where the ranges of a region under a version are kept.
+fn stored_key(handle: &MonitorHandle, region: &RegionId, model: &Digest) -> Vec<u8> {
+    let key = Key::new().text(handle.id.as_str()).text("calibration");
+    key.text(region.as_str())
+        .text(&model.to_string())
+        .into_bytes()
+}
+
+/// Waits until all that are enrolled are within reach, or enough are and nobody came for a while;
+/// when it ends before, how many there are.
+async fn wait_for(
+    who: impl Fn() -> Payers,
+    enrolled: impl Fn() -> u64,
+    needed: u64,
+    (patience, settled): (Duration, Duration),
+) -> Result<Vec<DeviceId>, u64> {
+    let until = Instant::now() + patience;
+    let (mut most, mut since) = (0, Instant::now());
+    loop {
+        let Payers { reachable, devices } = who();
+        if reachable > most {
+            (most, since) = (reachable, Instant::now());
+        }
+        let now = Instant::now();
+        let enough = devices.len() as u64 >= needed;
+        let complete = reachable >= enrolled() || now >= since + settled;
+        if enough && (complete || now >= until) {
+            return Ok(devices);
+        }
+        if now >= until {
+            return Err(devices.len() as u64);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn too_few(region: &RegionId, there: u64, needed: u64) -> CoordinatorError {
+    CoordinatorError::Budget(format!(
+        "{there} devices of {region} could pay for and answer the calibration, it needs {needed}: \
+         connect more, raise their privacy cap or builds.deadline_ms, or lower \
+         builds.calibration_noise_votes"
+    ))
 }
 
 /// Indices of the tensors that need a range: all but the output of a softmax, which lies in 0..1.
@@ -116,10 +195,10 @@ fn quantity(tensor: usize) -> Result<Quantity, CoordinatorError> {
     )?)
 }
 
-fn ranges(graph: &Graph, histograms: &[Histogram]) -> Result<ActivationRanges, ModelError> {
+/// Ranges from the largest activation of each tensor that needs one.
+fn ranges(graph: &Graph, largest: &[f32]) -> Result<ActivationRanges, ModelError> {
     let mut ranges = vec![(0.0_f32, 1.0_f32); graph.shapes().len()];
-    for (tensor, histogram) in tensors(graph).zip(histograms) {
-        let largest = largest(histogram);
+    for (tensor, &largest) in tensors(graph).zip(largest) {
         let rectified = tensor > 0 && matches!(graph.layers()[tensor - 1], LayerSpec::Relu(_));
         ranges[tensor] = (if rectified { 0.0 } else { -largest }, largest);
     }
@@ -153,6 +232,44 @@ fn largest(histogram: &Histogram) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures;
+
+    fn of(devices: usize) -> Payers {
+        let devices: Vec<_> = (0..devices).map(fixtures::device).collect();
+        Payers {
+            reachable: devices.len() as u64,
+            devices,
+        }
+    }
+
+    #[tokio::test]
+    async fn devices_that_come_back_late_are_waited_for_until_the_deadline() {
+        let long = Duration::from_secs(3_600);
+        let short = Duration::from_millis(1);
+        let looks = std::cell::Cell::new(0);
+        let one_more = || {
+            looks.set(looks.get() + 1);
+            of(looks.get())
+        };
+        let found = wait_for(one_more, || 9, 5, (long, long)).await.unwrap();
+        assert_eq!(found.len(), 9, "all that are enrolled");
+        let found = wait_for(|| of(7), || 9, 5, (long, short)).await.unwrap();
+        assert_eq!(found.len(), 7, "two of nine stay away");
+        let few = wait_for(|| of(2), || 9, 5, (short, short)).await;
+        assert_eq!(few, Err(2));
+        let text = too_few(&fixtures::region("eu"), 2, 5).to_string();
+        assert!(
+            text.contains("2 devices of eu") && text.contains("needs 5"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_calibration_needs_devices_in_proportion_to_its_noise() {
+        assert_eq!(devices_needed(0.0), 1);
+        assert_eq!(devices_needed(0.25), 6);
+        assert_eq!(devices_needed(36.0), 72);
+    }
 
     /// A histogram of one tensor with these counts by bin and noise of this standard deviation.
     fn histogram(votes: &[(usize, i64)], sigma: f64) -> Histogram {

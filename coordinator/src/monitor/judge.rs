@@ -43,6 +43,13 @@ impl VoteNoise {
         Ok(gaussian.rho(quantities as u128)?.pico())
     }
 
+    /// Variance of the noise on a bin, in votes squared; 0 without noise.
+    pub fn variance(&self) -> f64 {
+        self.gaussian
+            .as_ref()
+            .map_or(0.0, |gaussian| gaussian.sigma() * gaussian.sigma())
+    }
+
     /// Noised histograms of a window. What was exact is consumed.
     ///
     /// # Errors

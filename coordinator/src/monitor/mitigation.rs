@@ -33,6 +33,16 @@ pub fn plan(spec: &RunSpec, region: &RegionRecord, evidence: &Evidence) -> (Stri
         playbook,
         Playbook::RetrainRegion | Playbook::PersonaliseRegion
     );
+    if region.builds_failed > 0 {
+        // the new model is there: only its builds are made again
+        let again = region.builds_failed < MAX_FAILED && spec.playbook.is_some();
+        let word = if again {
+            "build-again"
+        } else {
+            "advice: build-again"
+        };
+        return (word.to_owned(), again);
+    }
     let most_runs = spec
         .playbook
         .as_ref()
@@ -76,7 +86,18 @@ pub struct Outcome {
     /// The run that it started.
     pub run: Option<RunId>,
     /// The region's new model.
-    pub result: Result<Digest, CoordinatorError>,
+    pub result: Result<Digest, Failure>,
+}
+
+/// What a mitigation failed in.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The run could not be started or did not complete.
+    #[error("{0}")]
+    Run(CoordinatorError),
+    /// The run completed; the builds of its model were not made.
+    #[error("builds: {0}")]
+    Builds(CoordinatorError),
 }
 
 impl Mitigation {
@@ -92,7 +113,19 @@ impl Mitigation {
         }
     }
 
-    async fn mitigate(&self, run: &mut Option<RunId>) -> Result<Digest, CoordinatorError> {
+    async fn mitigate(&self, run: &mut Option<RunId>) -> Result<Digest, Failure> {
+        let model = self.retrain(run).await.map_err(Failure::Run)?;
+        if let Some(builds) = &self.spec.builds {
+            let region = &self.spec.regions[self.index];
+            build_for_region(&self.handle, &self.spec, builds, region, model)
+                .await
+                .map_err(Failure::Builds)?;
+        }
+        Ok(model)
+    }
+
+    /// Starts the region's run and waits for its end.
+    async fn retrain(&self, run: &mut Option<RunId>) -> Result<Digest, CoordinatorError> {
         let core = &self.handle.core;
         let Some(playbook) = &self.spec.playbook else {
             return Err(CoordinatorError::unknown(
@@ -123,15 +156,10 @@ impl Mitigation {
                 ended.run_id, ended.reason
             )));
         }
-        let model: Digest = ended
+        ended
             .model_digest
             .parse()
-            .map_err(|_| CoordinatorError::Stopping)?;
-        if let Some(builds) = &self.spec.builds {
-            let region = &self.spec.regions[self.index];
-            build_for_region(&self.handle, &self.spec, builds, region, model).await?;
-        }
-        Ok(model)
+            .map_err(|_| CoordinatorError::Crashed("reading the version of a completed run"))
     }
 
     /// The recipe of the region's own run.

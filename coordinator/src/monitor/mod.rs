@@ -10,31 +10,44 @@
 //! Participation is public: who was asked and answered is known to the coordinator and printed.
 //! What a device said is only ever used as part of a noised sum.
 //!
-//! - `actor`: windows, one after the other
+//! A window is asked only where its answers can be judged: with as many devices as the noise and the
+//! reference need, which both are known before. It ends after the recipe's windows or by an operator's
+//! `tributary monitor stop`, and then leaves memory; its record and its last windows stay on disk.
+//!
+//! - `actor`: the life of a monitor; `window`: one window of it
 //! - `poll`: asking devices and summing their votes
 //! - `quantities`: from recipes to bins and back
-//! - `judge`: noise, charge and verdict of a window
+//! - `judge`: noise and price of votes; `charging`: who pays
 //! - `mitigation`: the playbook
 //! - `calibration`, `builds`, `installs`: int8 builds for each profile, and who runs them
-//! - `record`: what is kept on disk
+//! - `first_builds`: builds of the run's own model, where no playbook makes them
+//! - `record`: what is kept on disk; `history`: the windows of it; `view`: what operators see
 
 mod actor;
 mod builds;
 mod calibration;
+mod charging;
+mod first_builds;
+mod history;
 mod installs;
 mod judge;
 mod mitigation;
 mod poll;
 mod quantities;
 mod record;
+mod view;
+mod window;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tributary_model::{Digest, Personalisation};
 use tributary_proto::v1::{self, InstallReport, SummaryReport};
 use tributary_proto::{DeviceId, MonitorId, RunId};
 
 use self::actor::Actor;
+use self::history::Page;
 use self::installs::Installs;
 use self::poll::Polls;
 pub(crate) use self::record::MonitorRecord;
@@ -50,8 +63,39 @@ pub struct MonitorHandle {
     core: Arc<Core>,
     polls: Arc<Polls>,
     installs: Arc<Installs>,
-    view: Arc<Mutex<v1::Monitor>>,
+    view: Arc<Mutex<Shown>>,
+    stop: CancellationToken,
+    over: watch::Sender<bool>,
 }
+
+/// What is shown of a monitor, and where its windows end.
+#[derive(Debug, Clone)]
+struct Shown {
+    monitor: v1::Monitor,
+    next_window: u64,
+}
+
+impl Shown {
+    fn of(record: &MonitorRecord) -> Self {
+        Self {
+            monitor: record.view(),
+            next_window: record.header.next_window,
+        }
+    }
+
+    fn with_windows(self, core: &Core, page: Page) -> Result<v1::Monitor, CoordinatorError> {
+        let id: MonitorId = self.monitor.monitor_id.parse()?;
+        let (windows, earlier_windows) = history::read(core, &id, self.next_window, page)?;
+        Ok(v1::Monitor {
+            windows,
+            earlier_windows,
+            ..self.monitor
+        })
+    }
+}
+
+/// Monitors that have ended and are listed without being asked for by name.
+const ENDED_LISTED: usize = 100;
 
 /// The id of a run's monitor.
 pub fn id_of(run_id: &str) -> String {
@@ -69,7 +113,8 @@ pub fn run_of(monitor_id: &str) -> &str {
 /// When the recipe's quantities are wrong or the store refuses.
 pub async fn start(core: &Arc<Core>, run: &RunState) -> Result<(), CoordinatorError> {
     let id: MonitorId = id_of(run.id.as_str()).parse()?;
-    let wanted = run.spec.drift.is_some() && run.status == RunStatus::Completed;
+    let has_work = run.spec.drift.is_some() || first_builds::are_wanted(&run.spec);
+    let wanted = has_work && run.status == RunStatus::Completed;
     // one that is on disk is started by `recover`, with the windows that it has judged
     if !wanted || MonitorRecord::exists(core, &id)? {
         return Ok(());
@@ -92,13 +137,17 @@ pub fn exists(core: &Core, run: &RunId) -> Result<bool, CoordinatorError> {
     MonitorRecord::exists(core, &id_of(run.as_str()).parse()?)
 }
 
-/// Goes on with every monitor that is on disk. One that is damaged is set aside.
+/// Goes on with every monitor on disk that has not ended. One that is damaged is set aside.
 ///
 /// # Errors
 /// When the store as a whole can't be read.
 pub async fn recover(core: &Arc<Core>) -> Result<(), CoordinatorError> {
-    for (id, record) in MonitorRecord::all(core)? {
-        if let Err(error) = record.and_then(|record| launch(core, record)) {
+    for (id, record) in MonitorRecord::all(core, b"")? {
+        let launched = record.and_then(|record| match record.header.end {
+            None => launch(core, record),
+            Some(_) => Ok(()),
+        });
+        if let Err(error) = launched {
             core.quarantine.add("monitor", &id, &error);
         }
     }
@@ -111,7 +160,9 @@ fn launch(core: &Arc<Core>, record: MonitorRecord) -> Result<(), CoordinatorErro
         core: core.clone(),
         polls: Arc::default(),
         installs: Arc::default(),
-        view: Arc::new(Mutex::new(record.view(core)?)),
+        view: Arc::new(Mutex::new(Shown::of(&record))),
+        stop: CancellationToken::new(),
+        over: watch::Sender::new(false),
     };
     if core.add_monitor(handle.id.clone(), handle.clone()) {
         let actor = Actor::new(handle, record)?;
@@ -120,17 +171,131 @@ fn launch(core: &Arc<Core>, record: MonitorRecord) -> Result<(), CoordinatorErro
     Ok(())
 }
 
+/// Monitors as operators see them, in the order of their ids: that of a run, or all that are at work
+/// and those that ended last.
+///
+/// # Errors
+/// When the store can't be read.
+pub fn list(
+    core: &Core,
+    only_run: Option<&RunId>,
+    rows: Option<u32>,
+    before: u64,
+) -> Result<Vec<v1::Monitor>, CoordinatorError> {
+    let shown = match only_run {
+        Some(run) => find(core, &id_of(run.as_str()).parse()?)?
+            .into_iter()
+            .collect(),
+        None => all_shown(core)?,
+    };
+    let page = Page::of(rows, before);
+    let with_windows = |shown: Shown| shown.with_windows(core, page);
+    shown.into_iter().map(with_windows).collect()
+}
+
+fn find(core: &Core, id: &MonitorId) -> Result<Option<Shown>, CoordinatorError> {
+    match core.monitor(id) {
+        Some(monitor) => Ok(Some(monitor.shown())),
+        None => Ok(MonitorRecord::find(core, id)?.as_ref().map(Shown::of)),
+    }
+}
+
+fn all_shown(core: &Core) -> Result<Vec<Shown>, CoordinatorError> {
+    let mut ended: Vec<MonitorRecord> = MonitorRecord::all(core, b"")?
+        .into_iter()
+        // damaged ones are named on `/readyz`
+        .filter_map(|(_, record)| record.ok())
+        .filter(|record| record.header.end.is_some())
+        .collect();
+    ended.sort_by_key(|record| {
+        let end = record.header.end.as_ref();
+        std::cmp::Reverse(end.map_or(0, |end| end.unix_ms))
+    });
+    ended.truncate(ENDED_LISTED);
+    let mut shown: Vec<Shown> = ended.iter().map(Shown::of).collect();
+    // one that ended between the two reads is in both
+    for monitor in core.monitors() {
+        if !ended.iter().any(|record| record.header.id == monitor.id) {
+            shown.push(monitor.shown());
+        }
+    }
+    shown.sort_by(|a, b| a.monitor.monitor_id.cmp(&b.monitor.monitor_id));
+    Ok(shown)
+}
+
+/// Ends a monitor, named by its id or its run's; answers when its end is on disk.
+///
+/// # Errors
+/// When it is not known, or the coordinator stops meanwhile.
+pub async fn stop(core: &Core, name: &str) -> Result<v1::Monitor, CoordinatorError> {
+    let named: MonitorId = name.parse()?;
+    let of_run: MonitorId = id_of(run_of(name)).parse()?;
+    for id in [&named, &of_run] {
+        if let Some(monitor) = core.monitor(id) {
+            monitor.end().await?;
+        }
+        if let Some(shown) = find(core, id)? {
+            return Ok(shown.monitor);
+        }
+    }
+    Err(CoordinatorError::unknown(
+        "monitor",
+        name,
+        "see `tributary monitor ls` for the ids",
+    ))
+}
+
 impl MonitorHandle {
-    /// What the monitor looks like now.
-    pub fn view(&self) -> v1::Monitor {
+    fn shown(&self) -> Shown {
         self.view
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
+    /// Shows what the record says now.
+    fn show(&self, record: &MonitorRecord) {
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        // a run that a playbook has started is known before its outcome is in the record
+        let started: Vec<String> = view
+            .monitor
+            .regions
+            .iter()
+            .map(|region| region.mitigation_run_id.clone())
+            .collect();
+        *view = Shown::of(record);
+        for (index, run) in started.into_iter().enumerate() {
+            if record.is_mitigating(index) {
+                view.monitor.regions[index].mitigation_run_id = run;
+            }
+        }
+    }
+
+    /// The run that mitigates a region, as far as it is known.
+    fn mitigation_run(&self, index: usize) -> Option<RunId> {
+        let regions = self.shown().monitor.regions;
+        regions.get(index)?.mitigation_run_id.parse().ok()
+    }
+
     fn edit(&self, change: impl FnOnce(&mut v1::Monitor)) {
-        change(&mut self.view.lock().unwrap_or_else(PoisonError::into_inner));
+        change(
+            &mut self
+                .view
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .monitor,
+        );
+    }
+
+    /// Asks the monitor to end and waits until its end is on disk.
+    async fn end(&self) -> Result<(), CoordinatorError> {
+        self.stop.cancel();
+        let mut over = self.over.subscribe();
+        // an actor that is gone without its end has crashed
+        let ended = over.wait_for(|over| *over).await;
+        ended
+            .map(drop)
+            .map_err(|_| CoordinatorError::Crashed("the monitor"))
     }
 
     /// Takes a device's votes.

@@ -34,6 +34,18 @@ pub struct Votes {
     pub voters: Vec<DeviceId>,
 }
 
+/// Ends a poll when it is dropped.
+struct Open<'a> {
+    polls: &'a Polls,
+    window: u64,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.polls.lock().remove(&self.window);
+    }
+}
+
 struct Poll {
     requests: Vec<SummaryRequest>,
     /// Group of each device that has not answered.
@@ -62,6 +74,11 @@ impl Polls {
         deadline: Duration,
     ) -> Vec<Votes> {
         self.lock().insert(window, Poll::new(&groups));
+        // also when the wait is given up
+        let _open = Open {
+            polls: self,
+            window,
+        };
         for group in &groups {
             for device in &group.devices {
                 core.fleet

@@ -4,7 +4,7 @@ use tributary_drift::{Binning, Quantity, Role};
 use tributary_proto::v1::QuantitySpec;
 
 use crate::CoordinatorError;
-use crate::spec::QuantityRecipe;
+use crate::spec::{DriftSpec, QuantityRecipe};
 
 /// The quantities of a recipe for a model of so many classes.
 ///
@@ -18,6 +18,21 @@ pub fn of_recipe(
         .iter()
         .map(|recipe| of_one(recipe, classes))
         .collect()
+}
+
+/// The quantities of a run's monitor. One that is there for builds alone asks none; it has the
+/// predicted class, since a region's monitor watches something.
+///
+/// # Errors
+/// When bins are not valid.
+pub fn of_run(
+    drift: Option<&DriftSpec>,
+    classes: usize,
+) -> Result<Vec<Quantity>, CoordinatorError> {
+    match drift {
+        Some(drift) => of_recipe(&drift.quantities, classes),
+        None => Ok(vec![Quantity::prediction("prediction", classes)?]),
+    }
 }
 
 fn of_one(recipe: &QuantityRecipe, classes: usize) -> Result<Quantity, CoordinatorError> {

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tributary_drift::{MonitorConfig, RegionMonitor, Verdict, WindowReport};
 use tributary_model::Digest;
-use tributary_proto::v1::{self, DriftWindow, RegionVerdict, StreamReading};
 use tributary_proto::{MonitorId, RunId};
 
+use super::history::row_key;
 use super::quantities;
 use crate::CoordinatorError;
 use crate::core::Core;
@@ -28,11 +28,37 @@ pub struct Header {
     pub spec: RunSpec,
     /// Number of the next window or calibration.
     pub next_window: u64,
-    /// Windows judged.
+    /// Windows asked.
     pub windows: u64,
     /// The newest window that devices were asked in.
     #[serde(default)]
     pub asked_window: u64,
+    /// What it could not do, as a sentence; empty when all is well.
+    #[serde(default)]
+    pub note: String,
+    /// How it ended; none while it is at work.
+    #[serde(default)]
+    pub end: Option<End>,
+}
+
+/// How a monitor ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Whether an operator ended it; otherwise its windows are over.
+    pub stopped: bool,
+    /// When, in milliseconds since 1970.
+    pub unix_ms: u64,
+}
+
+/// Why a region's devices are not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortage {
+    /// Devices that can be reached.
+    pub reachable: u64,
+    /// Those of them that can pay for their votes.
+    pub payers: u64,
+    /// Devices that a window needs; none when no number does.
+    pub needed: Option<u64>,
 }
 
 /// What concerns one region.
@@ -51,6 +77,21 @@ pub struct RegionRecord {
     /// Mitigations begun since the monitor is there: each starts one run.
     #[serde(default)]
     pub begun: u32,
+    /// Builds of the open drift's new model that failed, after it was trained.
+    #[serde(default)]
+    pub builds_failed: u32,
+    /// Windows in which its devices were asked.
+    #[serde(default)]
+    pub asked: u64,
+    /// Whether the builds of the run's own model are made, where the recipe wants them.
+    #[serde(default)]
+    pub built: bool,
+    /// What the last window lacked; none when it could be judged.
+    #[serde(default)]
+    pub shortage: Option<Shortage>,
+    /// Devices that a window needs; 0 while it is not known, or when no number does.
+    #[serde(default)]
+    pub devices_needed: u64,
 }
 
 /// A monitor as on disk.
@@ -75,6 +116,25 @@ pub struct WindowRecord {
     pub voters: u64,
 }
 
+impl RegionRecord {
+    /// A region before its first window.
+    pub fn new(model: Digest, monitor: RegionMonitor) -> Self {
+        Self {
+            model,
+            monitor,
+            mitigation: None,
+            since_mitigation: 0,
+            failed: 0,
+            begun: 0,
+            builds_failed: 0,
+            asked: 0,
+            built: false,
+            shortage: None,
+            devices_needed: 0,
+        }
+    }
+}
+
 impl MonitorRecord {
     /// A monitor at its first window, durable when this returns. Regions without a version in
     /// `regional` watch `model`.
@@ -91,20 +151,14 @@ impl MonitorRecord {
         let spec = run.spec.clone();
         let classes = core.registry.file(&model).await?.spec.graph()?.classes();
         let mut regions = Vec::with_capacity(spec.regions.len());
-        if let Some(drift) = &spec.drift {
-            let config = config(drift, spec.regions.len());
-            for (index, region) in spec.regions.iter().enumerate() {
-                let quantities = quantities::of_recipe(&drift.quantities, classes)?;
-                let monitor = RegionMonitor::new(region.as_str(), quantities, config.clone())?;
-                regions.push(RegionRecord {
-                    model: regional.get(index).copied().unwrap_or(model),
-                    monitor,
-                    mitigation: None,
-                    since_mitigation: 0,
-                    failed: 0,
-                    begun: 0,
-                });
-            }
+        for (index, region) in spec.regions.iter().enumerate() {
+            let monitor = RegionMonitor::new(
+                region.as_str(),
+                quantities::of_run(spec.drift.as_ref(), classes)?,
+                config(spec.drift.as_ref(), spec.regions.len()),
+            )?;
+            let model = regional.get(index).copied().unwrap_or(model);
+            regions.push(RegionRecord::new(model, monitor));
         }
         let header = Header {
             id,
@@ -113,6 +167,8 @@ impl MonitorRecord {
             next_window: 1,
             windows: 0,
             asked_window: 0,
+            note: String::new(),
+            end: None,
         };
         let record = Self { header, regions };
         let mut batch = Batch::new();
@@ -216,16 +272,18 @@ impl MonitorRecord {
         Ok(())
     }
 
-    /// All monitors on disk by their ids, each for itself: one that is damaged is an error of its own.
+    /// The monitors on disk whose ids begin with `prefix`, a whole id or nothing, each for itself: one
+    /// that is damaged is an error of its own.
     ///
     /// # Errors
     /// When the store as a whole can't be read.
     pub fn all(
         core: &Core,
+        prefix: &[u8],
     ) -> Result<Vec<(String, Result<Self, CoordinatorError>)>, CoordinatorError> {
         let mut monitors: Vec<(String, Result<Self, CoordinatorError>)> = Vec::new();
         // a header's key is a prefix of its regions' keys, so it comes first
-        for row in core.store.records(Table::Monitors, b"") {
+        for row in core.store.records(Table::Monitors, prefix) {
             let (key, record) = row?;
             let mut parts = KeyReader::new(&key);
             let id = parts.text().unwrap_or_default();
@@ -235,6 +293,9 @@ impl MonitorRecord {
                 monitors.push((id, header.map(|header| Self { header, regions })));
             } else if let Some((_, monitor)) = monitors.last_mut()
                 && let Ok(whole) = monitor
+                // what has a name instead of a number is a calibration's outcome
+                && parts.number().is_some()
+                && parts.is_at_end()
             {
                 match record.json() {
                     Ok(region) => whole.regions.push(region),
@@ -250,7 +311,34 @@ impl MonitorRecord {
                 ));
             }
         }
+        for (_, monitor) in &mut monitors {
+            if let Ok(whole) = monitor {
+                whole.count_asked();
+            }
+        }
         Ok(monitors)
+    }
+
+    /// One monitor; none when it is not on disk.
+    ///
+    /// # Errors
+    /// When a record is damaged.
+    pub fn find(core: &Core, id: &MonitorId) -> Result<Option<Self>, CoordinatorError> {
+        let prefix = Key::new().text(id.as_str()).into_bytes();
+        Self::all(core, &prefix)?
+            .pop()
+            .map(|(_, record)| record)
+            .transpose()
+    }
+
+    /// Records of before regions counted their windows: each was asked in all of the monitor's.
+    fn count_asked(&mut self) {
+        if self.regions.iter().all(|region| region.asked == 0) {
+            let windows = self.header.windows;
+            self.regions
+                .iter_mut()
+                .for_each(|region| region.asked = windows);
+        }
     }
 
     /// Adds a judged window to a batch.
@@ -263,45 +351,9 @@ impl MonitorRecord {
         window: &WindowRecord,
         batch: &mut Batch,
     ) -> Result<(), CoordinatorError> {
-        let key = Key::new().text(self.header.id.as_str());
-        let key = key
-            .number(window.report.window)
-            .number(index as u64)
-            .into_bytes();
+        let key = row_key(&self.header.id, window.report.window, index);
         batch.put_json(Table::DriftWindows, key, window, Expect::Absent)?;
         Ok(())
-    }
-
-    /// The monitor as the control service shows it.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub fn view(&self, core: &Core) -> Result<v1::Monitor, CoordinatorError> {
-        let prefix = Key::new().text(self.header.id.as_str()).into_bytes();
-        let mut windows = Vec::new();
-        for row in core.store.records(Table::DriftWindows, &prefix) {
-            windows.push(row?.1.json::<WindowRecord>()?.wire(self.header.id.as_str()));
-        }
-        Ok(v1::Monitor {
-            monitor_id: self.header.id.to_string(),
-            run_id: self.header.run_id.to_string(),
-            regions: self.verdicts(),
-            windows,
-        })
-    }
-
-    /// Where each region stands.
-    pub fn verdicts(&self) -> Vec<RegionVerdict> {
-        let wire = |record: &RegionRecord| RegionVerdict {
-            region: record.monitor.region().to_owned(),
-            verdict: record.monitor.verdict().name().to_owned(),
-            reference_version: record.monitor.reference_version().0.into(),
-            mitigation_run_id: record
-                .mitigation
-                .as_ref()
-                .map_or(String::new(), RunId::to_string),
-        };
-        self.regions.iter().map(wire).collect()
     }
 
     /// True when a mitigation of the region is under way or due.
@@ -310,49 +362,23 @@ impl MonitorRecord {
     }
 }
 
-impl WindowRecord {
-    /// The window on the wire.
-    pub fn wire(&self, monitor_id: &str) -> DriftWindow {
-        let streams = self.report.observations.iter().map(|observation| {
-            let mut reading = StreamReading {
-                quantity: observation.quantity.clone(),
-                ..StreamReading::default()
-            };
-            if let Some(test) = &observation.test {
-                reading.statistic = test.single.statistic;
-                reading.threshold = test.thresholds.drift;
-                reading.ewma = test.ewma.statistic;
-                reading.ewma_threshold = test.thresholds.drift;
-                reading.p_value = test.single.p_value;
-                reading.psi = test.effect.psi;
-                reading.js_distance = test.effect.js_distance;
-            }
-            reading
-        });
-        DriftWindow {
-            monitor_id: monitor_id.to_owned(),
-            window: self.report.window,
-            region: self.report.region.clone(),
-            verdict: self.report.verdict.name().to_owned(),
-            devices: self.voters,
-            streams: streams.collect(),
-            playbook: self.playbook.clone(),
-            rho: self.pico_rho as f64 * 1e-12,
-        }
-    }
-}
-
 fn calibrations_key(id: &MonitorId) -> Vec<u8> {
     format!("calibrations/{id}").into_bytes()
 }
 
-fn config(drift: &DriftSpec, regions: usize) -> MonitorConfig {
-    let interval = drift.mean_windows_between_false_alarms as u32;
-    let default = MonitorConfig::default();
-    MonitorConfig {
+fn config(drift: Option<&DriftSpec>, regions: usize) -> MonitorConfig {
+    let default = MonitorConfig {
         regions: regions as u32,
+        ..MonitorConfig::default()
+    };
+    let Some(drift) = drift else {
+        return default; // builds alone: no window is asked
+    };
+    let interval = drift.mean_windows_between_false_alarms as u32;
+    MonitorConfig {
         warm_up_windows: drift.warm_up,
         min_devices: drift.minimum_devices.into(),
+        max_invisible_psi: drift.max_invisible_psi,
         drift_interval: interval,
         warning_interval: default.warning_interval.min(interval),
         exit_interval: default.exit_interval.min(interval),

@@ -20,7 +20,7 @@ use crate::CoordinatorError;
 use crate::core::{Core, random_bytes, seeded_bytes};
 use crate::engine::{Reject, RunState};
 use crate::registry::ModelRecord;
-use crate::spec::{ModelSource, RunSpec};
+use crate::spec::{ModelSource, RunSpec, check_features};
 use crate::store::{Batch, Expect, StoreError, Table};
 
 /// Commands that may wait for a run.
@@ -65,10 +65,14 @@ impl From<RunHandle> for StartedRun {
 /// When the plan can't last, the model is not known, or a store refuses.
 pub async fn start_run(
     core: &Arc<Core>,
-    spec: RunSpec,
+    mut spec: RunSpec,
     origin: Origin,
 ) -> Result<StartedRun, CoordinatorError> {
     spec.check()?;
+    if let ModelSource::Version(source) = &mut spec.model {
+        // the recipe may name its beginning; what is kept is the whole digest
+        source.version = core.registry.find(&source.version)?.digest.to_string();
+    }
     let _turn = core.starting.lock().await;
     if let Some(known) = known_run(core, &origin)? {
         return known_start(core, known).await;
@@ -80,6 +84,9 @@ pub async fn start_run(
         None => random_bytes()?,
     };
     let (model, base) = first_model(core, &spec, &id, key, &mut batch).await?;
+    if let Some(drift) = &spec.drift {
+        check_features(drift, base.spec.graph()?.shapes()[0].iter().product())?;
+    }
     let (format, costs) = format(&spec, &base, None)?;
     check_server_state(&spec, &costs, format.payload.len())?;
     let spent = core.ledger.worst_of(&spec.regions);

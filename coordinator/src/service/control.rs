@@ -8,11 +8,12 @@ use tokio_stream::wrappers::BroadcastStream;
 use tonic::{Request, Response, Status};
 use tributary_proto::v1::control_service_server::ControlService;
 use tributary_proto::v1::{
-    GetDriftRequest, GetDriftResponse, GetFleetRequest, GetFleetResponse, GetModelRequest,
+    self, GetDriftRequest, GetDriftResponse, GetFleetRequest, GetFleetResponse, GetModelRequest,
     GetModelResponse, GetPrivacyRequest, GetPrivacyResponse, GetRunRequest, GetRunResponse,
     ImportModelRequest, ImportModelResponse, ListModelsRequest, ListModelsResponse,
     ListRunsRequest, ListRunsResponse, MoveDeviceRequest, MoveDeviceResponse, Run, StartRunRequest,
-    StartRunResponse, StopRunRequest, StopRunResponse, WatchRequest, WatchResponse, watch_response,
+    StartRunResponse, StopMonitorRequest, StopMonitorResponse, StopRunRequest, StopRunResponse,
+    WatchRequest, WatchResponse, watch_response,
 };
 use tributary_proto::{DeviceId, RegionId, RunId};
 
@@ -35,6 +36,57 @@ pub struct Control(pub Arc<Core>);
 impl Control {
     async fn view(&self, id: &str) -> Result<RunView, CoordinatorError> {
         self.0.run_view(&id.parse()?).await
+    }
+}
+
+impl Control {
+    /// What to say of a run that is not known: a monitor has a verb of its own.
+    fn monitor_instead(&self, name: &str, error: CoordinatorError) -> CoordinatorError {
+        let known = name.parse().ok().and_then(|id| self.0.monitor(&id));
+        if known.is_none() {
+            return error;
+        }
+        CoordinatorError::Over {
+            what: "monitor",
+            name: name.to_owned(),
+            state: "is no run",
+            remedy: format!("end it with `tributary monitor stop {name}`"),
+        }
+    }
+
+    /// What to say to an operator who stops a run that can't be stopped. That of one that has ended may
+    /// still have a monitor at work.
+    async fn why_not_stopped(&self, run: &RunId, error: CoordinatorError) -> CoordinatorError {
+        if !matches!(
+            error,
+            CoordinatorError::Reject(crate::engine::Reject::RunOver)
+        ) {
+            return self.monitor_instead(run.as_str(), error);
+        }
+        let view = match self.0.run_view(run).await {
+            Ok(view) => view,
+            Err(error) => return error,
+        };
+        let state = match view.run.state() {
+            v1::RunState::Completed => "is completed",
+            v1::RunState::Stopped => "is stopped already",
+            v1::RunState::Failed => "has failed",
+            _ => "is over",
+        };
+        let name = run.to_string();
+        let monitor = crate::monitor::id_of(&name).parse().ok();
+        let watched = monitor.is_some_and(|id| self.0.monitor(&id).is_some());
+        let remedy = if watched {
+            format!("its monitor is at work; end it with `tributary monitor stop {name}`")
+        } else {
+            "there is nothing left to stop".to_owned()
+        };
+        CoordinatorError::Over {
+            what: "run",
+            name,
+            state,
+            remedy,
+        }
     }
 }
 
@@ -64,9 +116,11 @@ impl ControlService for Control {
             idempotency_key: request.idempotency_key,
             drift_id: None,
         };
+        let (task, regions) = (spec.task.clone(), spec.regions.clone());
         let run = start_run(&self.0, spec, origin).await?;
         Ok(Response::new(StartRunResponse {
             run_id: run.id.to_string(),
+            warnings: self.0.fleet.warnings(&task, &regions),
         }))
     }
 
@@ -88,8 +142,16 @@ impl ControlService for Control {
         let view = self.view(&request.into_inner().run_id).await?;
         let mut rounds = view.history.to_vec();
         rounds.extend(view.open);
+        let mut run = view.run;
+        if run.state() == v1::RunState::Running {
+            let regions = run.regions.iter();
+            let regions: Vec<RegionId> = regions
+                .filter_map(|count| count.region.parse().ok())
+                .collect();
+            run.warnings = self.0.fleet.warnings(&run.task, &regions);
+        }
         Ok(Response::new(GetRunResponse {
-            run: Some(view.run),
+            run: Some(run),
             rounds,
         }))
     }
@@ -103,7 +165,13 @@ impl ControlService for Control {
             .run_id
             .parse()
             .map_err(CoordinatorError::from)?;
-        self.0.run(&run)?.stop().await?;
+        let stopped = match self.0.run(&run) {
+            Ok(handle) => handle.stop().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = stopped {
+            return Err(self.why_not_stopped(&run, error).await.into());
+        }
         Ok(Response::new(StopRunResponse {
             run: Some(self.0.run_view(&run).await?.run),
         }))
@@ -221,15 +289,31 @@ impl ControlService for Control {
         &self,
         request: Request<GetDriftRequest>,
     ) -> Result<Response<GetDriftResponse>, Status> {
-        let only = request.into_inner().run_id;
-        if !only.is_empty() {
-            self.view(&only).await?;
-        }
-        let views = self.0.monitors().into_iter().map(|monitor| monitor.view());
-        let monitors = views
-            .filter(|view| only.is_empty() || view.run_id == only)
-            .collect();
+        let request = request.into_inner();
+        let only = match request.run_id.as_str() {
+            "" => None,
+            run => Some(
+                self.view(run)
+                    .await?
+                    .run
+                    .run_id
+                    .parse()
+                    .map_err(CoordinatorError::from)?,
+            ),
+        };
+        let (rows, before) = (request.windows, request.before_window);
+        let monitors = crate::monitor::list(&self.0, only.as_ref(), rows, before)?;
         Ok(Response::new(GetDriftResponse { monitors }))
+    }
+
+    async fn stop_monitor(
+        &self,
+        request: Request<StopMonitorRequest>,
+    ) -> Result<Response<StopMonitorResponse>, Status> {
+        let monitor = crate::monitor::stop(&self.0, &request.into_inner().monitor_id).await?;
+        Ok(Response::new(StopMonitorResponse {
+            monitor: Some(monitor),
+        }))
     }
 
     async fn get_privacy(

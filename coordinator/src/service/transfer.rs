@@ -78,13 +78,18 @@ impl TransferService for Transfer {
             .into());
         }
         let core = self.core.clone();
+        // what operators fetch is no part of a round
+        let counted = request.credentials.is_some().then_some(digest);
         let pieces = (request.offset..total.max(request.offset + 1)).step_by(PIECE);
         let pieces = futures::stream::iter(pieces).then(move |offset| {
             let (core, object) = (core.clone(), object.clone());
             async move {
                 let length = (total - offset).min(PIECE as u64);
                 let data = core.read_object(&object, offset, length).await?;
-                core.telemetry.downloaded(digest, length);
+                match counted {
+                    Some(digest) => core.telemetry.downloaded(digest, length),
+                    None => core.telemetry.sent(length),
+                }
                 Ok(DownloadResponse {
                     offset,
                     total,

@@ -4,9 +4,10 @@ use tributary_aggregator::Codec;
 use tributary_model::ModelError;
 use tributary_proto::RunId;
 
+use super::check_monitor::{check_builds, check_drift, check_features};
 use super::{
-    BuildSpec, DriftSpec, ModelSource, PlaybookSpec, PrivacyMode, PrivacySpec, RoundSpec, RunSpec,
-    ServerSpec, TrainingSpec,
+    ModelSource, PlaybookSpec, PrivacyMode, PrivacySpec, RoundSpec, RunSpec, ServerSpec,
+    TrainingSpec,
 };
 
 /// Longest recipe in bytes.
@@ -14,8 +15,6 @@ pub const MAX_RECIPE_BYTES: usize = 256 * 1024;
 /// Devices that one commit can charge.
 pub(super) const MAX_CHARGED: u32 = 12_000;
 const MAX_REGIONS: usize = 1_000;
-const MAX_QUANTITIES: usize = 64;
-const MAX_EDGES: usize = 256;
 
 /// Why a recipe is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -137,6 +136,9 @@ impl RunSpec {
                 let graph = spec
                     .graph()
                     .map_err(|error| invalid("model", error, "mend the architecture"))?;
+                if let Some(drift) = &self.drift {
+                    check_features(drift, graph.shapes()[0].iter().product())?;
+                }
                 let personalisation = self.training.personalisation.as_ref();
                 personalisation.map_or(Ok(()), |method| {
                     let field = "training.personalisation";
@@ -145,11 +147,12 @@ impl RunSpec {
                 })
             }
             ModelSource::Version(source) => refuse_if(
-                source.version.len() != 64
+                !(6..=64).contains(&source.version.len())
                     || !source.version.bytes().all(|b| b.is_ascii_hexdigit()),
                 "model.version",
-                "is no digest",
-                "use the 64 hex characters that `tributary model ls` prints",
+                format!("is {:?}, which is no digest", source.version),
+                "use the 64 hex characters of a version, or its beginning as `tributary model ls` \
+                 prints it, at least 6",
             ),
         }
     }
@@ -323,111 +326,4 @@ fn check_privacy(path: &str, privacy: &PrivacySpec) -> Result<(), SpecError> {
             "remove them, or set privacy.mode to dp",
         ),
     }
-}
-
-fn check_drift(drift: &DriftSpec, mode: PrivacyMode) -> Result<(), SpecError> {
-    in_range(
-        "drift.interval_ms",
-        drift.interval_ms as f64,
-        0.0,
-        604_800_000.0,
-    )?;
-    in_range(
-        "drift.deadline_ms",
-        drift.deadline_ms as f64,
-        100.0,
-        604_800_000.0,
-    )?;
-    if let Some(windows) = drift.windows {
-        in_range("drift.windows", windows as f64, 1.0, 1e9)?;
-    }
-    in_range("drift.warm_up", f64::from(drift.warm_up), 1.0, 1_000.0)?;
-    in_range(
-        "drift.minimum_devices",
-        f64::from(drift.minimum_devices),
-        1.0,
-        1e9,
-    )?;
-    let length = drift.mean_windows_between_false_alarms;
-    in_range("drift.mean_windows_between_false_alarms", length, 20.0, 1e5)?;
-    in_range(
-        "drift.noise_votes",
-        drift.noise_votes,
-        least_votes(mode),
-        1e6,
-    )?;
-    let count = drift.quantities.len();
-    refuse_if(
-        count == 0 || count > MAX_QUANTITIES,
-        "drift.quantities",
-        format!("names {count}"),
-        "name 1 to 64",
-    )?;
-    let mut sources = std::collections::BTreeSet::new();
-    for quantity in &drift.quantities {
-        refuse_if(
-            !sources.insert(&quantity.source),
-            "drift.quantities.source",
-            format!("names {} twice", quantity.source),
-            "name each quantity once",
-        )?;
-        let edges = &quantity.edges;
-        let rising = edges.windows(2).all(|pair| pair[0] < pair[1]);
-        let finite = edges.iter().all(|edge| edge.is_finite());
-        let counted = edges.len() <= MAX_EDGES;
-        let wanted = quantity.source == "prediction" || !edges.is_empty();
-        refuse_if(
-            !(rising && finite && counted && wanted),
-            "drift.quantities.edges",
-            format!(
-                "of {} are missing, too many, not finite or not rising",
-                quantity.source
-            ),
-            "list 1 to 256 rising numbers",
-        )?;
-        refuse_if(
-            !is_source(&quantity.source),
-            "drift.quantities.source",
-            format!("is {:?}", quantity.source),
-            "use prediction, confidence or feature:N",
-        )?;
-    }
-    Ok(())
-}
-
-fn is_source(source: &str) -> bool {
-    let feature = source
-        .strip_prefix("feature:")
-        .is_some_and(|n| n.parse::<u32>().is_ok());
-    source == "prediction" || source == "confidence" || feature
-}
-
-/// Least noise on a bin, in votes: nothing exact leaves the coordinator while privacy is on.
-fn least_votes(mode: PrivacyMode) -> f64 {
-    if mode.has_noise() { 0.5 } else { 0.0 }
-}
-
-fn check_builds(builds: &BuildSpec, mode: PrivacyMode) -> Result<(), SpecError> {
-    let votes = builds.calibration_noise_votes;
-    in_range(
-        "builds.calibration_noise_votes",
-        votes,
-        least_votes(mode),
-        1e6,
-    )?;
-    in_range(
-        "builds.deadline_ms",
-        builds.deadline_ms as f64,
-        100.0,
-        604_800_000.0,
-    )?;
-    let widths = &builds.widths;
-    let falling = widths.windows(2).all(|pair| pair[0] > pair[1]);
-    let valid = widths.iter().all(|width| *width > 0.0 && *width <= 1.0);
-    refuse_if(
-        widths.is_empty() || widths.len() > 16 || !falling || !valid,
-        "builds.widths",
-        "is empty or not falling within (0, 1]",
-        "list the shares of hidden units to try, widest first, for example [1.0, 0.5]",
-    )
 }

@@ -224,8 +224,16 @@ impl Method<'_> {
             algorithm,
             LocalAlgorithm::FedAvg | LocalAlgorithm::FedProx { .. }
         );
+        // FedDyn keeps one gradient of the whole model: it suits models that are shared whole
+        let whole = matches!(
+            (algorithm, personalisation),
+            (
+                LocalAlgorithm::FedDyn { .. },
+                Personalisation::Ditto { .. } | Personalisation::Apfl { .. }
+            )
+        );
         self.refuse(
-            !plain,
+            !(plain || whole),
             "training.personalisation",
             format!(
                 "is {}, which does not go with training.algorithm {}: its state belongs to the \
@@ -233,7 +241,8 @@ impl Method<'_> {
                 personalisation.name(),
                 algorithm.name()
             ),
-            "use algorithm fedavg or fedprox, or remove personalisation",
+            "use algorithm fedavg or fedprox (feddyn goes with ditto and apfl), or remove \
+             personalisation",
         )?;
         let heads = matches!(personalisation, Personalisation::RegionHeads { .. });
         self.refuse(

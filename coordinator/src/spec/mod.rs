@@ -5,6 +5,7 @@
 
 mod aggregation;
 mod check;
+mod check_monitor;
 mod combination;
 mod monitor;
 mod noise;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use aggregation::{AggregationMode, AggregationSpec};
 pub use check::SpecError;
+pub(crate) use check_monitor::check_features;
 pub use monitor::{BuildSpec, DriftSpec, PlaybookSpec, QuantityRecipe};
 pub use privacy::{AdaptiveClipSpec, NoiseMechanism, PrivacyMode, PrivacySpec};
 pub use training::{RoundSpec, ServerSpec, TrainingSpec};
@@ -86,7 +88,7 @@ impl<'de> Deserialize<'de> for ModelSource {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VersionSource {
-    /// Digest of the version, 64 hex characters.
+    /// Digest of the version, 64 hex characters, or a unique beginning of at least 6.
     pub version: String,
 }
 
@@ -103,7 +105,7 @@ impl RunSpec {
             });
         }
         let spec: Self = toml::from_str(text).map_err(|error| SpecError::Syntax {
-            message: error.to_string(),
+            message: format!("{error}{}", other_recipe(text)),
         })?;
         spec.check()?;
         Ok(spec)
@@ -112,6 +114,19 @@ impl RunSpec {
     /// True when the noise is predictable, so that nothing about the run is private.
     pub fn is_seeded(&self) -> bool {
         self.seed.is_some()
+    }
+}
+
+/// What to do with a recipe that is meant for another command; empty for none that is known.
+fn other_recipe(text: &str) -> &'static str {
+    let Ok(table) = text.parse::<toml::Table>() else {
+        return "";
+    };
+    // an experiment has variants, or a kind of its own; a run has neither
+    if table.contains_key("variant") || table.contains_key("kind") {
+        "this is the recipe of an experiment: start it with `tributary experiment run`"
+    } else {
+        ""
     }
 }
 

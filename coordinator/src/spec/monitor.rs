@@ -26,6 +26,11 @@ pub struct DriftSpec {
     /// Fewest devices in a window that can be judged.
     #[serde(default = "default_devices")]
     pub minimum_devices: u32,
+    /// Largest shift, as a population stability index, that may stay invisible to a window: with more
+    /// noise or fewer devices the region can't be judged, and is not asked. 0.24 is half a standard
+    /// deviation of a normal variable, 0.95 one.
+    #[serde(default = "default_invisible")]
+    pub max_invisible_psi: f64,
     /// Mean number of windows between two false alarms of a region.
     #[serde(default = "default_run_length")]
     pub mean_windows_between_false_alarms: f64,
@@ -63,7 +68,8 @@ pub struct PlaybookSpec {
     pub privacy: PrivacySpec,
 }
 
-/// Which builds are made of a regional model.
+/// Which builds are made: of the model that a playbook retrained for a region, or, without a playbook,
+/// of the run's last model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuildSpec {
@@ -91,6 +97,10 @@ fn default_answer() -> u64 {
 
 fn default_devices() -> u32 {
     100
+}
+
+fn default_invisible() -> f64 {
+    1.0
 }
 
 fn default_run_length() -> f64 {

@@ -313,14 +313,14 @@ fn a_model_version_must_be_a_digest() {
         let model_section = format!("[model]\nversion = \"{version}\"\n");
         RunSpec::from_toml(&RECIPE.replace(&RECIPE[model.clone()], &model_section))
     };
-    assert!(matches!(
-        with(&"a0".repeat(32)).unwrap().model,
-        ModelSource::Version(_)
-    ));
-    for bad in ["", "a0", &"g0".repeat(32)] {
+    // whole, or as `tributary model ls` prints it
+    for good in [&*"a0".repeat(32), "a0b1c2d3e4f5"] {
+        assert!(matches!(with(good).unwrap().model, ModelSource::Version(_)));
+    }
+    for bad in ["", "a0", &"g0".repeat(32), &"a0".repeat(33)] {
         let message = with(bad).unwrap_err().to_string();
         assert!(
-            message.contains("model.version is no digest: use the 64"),
+            message.contains("model.version") && message.contains("no digest: use the 64 hex"),
             "{message}"
         );
     }
@@ -469,4 +469,48 @@ proptest! {
         prop_assert!(!text.is_empty() || RunSpec::from_toml(&text).is_err());
         let _ = RunSpec::from_toml(&damaged);
     }
+}
+
+#[test]
+fn a_feature_that_the_input_does_not_have_is_refused_with_those_that_it_has() {
+    let with = |place: u32| {
+        let quantities = format!("{{ source = \"feature:{place}\", edges = [0.5] }}");
+        RunSpec::from_toml(&RECIPE.replace("{ source = \"prediction\" }", &quantities))
+    };
+    with(3).unwrap();
+    let message = with(4).unwrap_err().to_string();
+    assert!(message.contains("drift.quantities.source"), "{message}");
+    assert!(
+        message.contains("4 values: use feature:0 to feature:3"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_loss_is_refused_for_what_it_is_and_not_for_its_edges() {
+    let quantities = "{ source = \"loss\" }";
+    let text = RECIPE.replace("{ source = \"prediction\" }", quantities);
+    let message = RunSpec::from_toml(&text).unwrap_err().to_string();
+    assert!(
+        message.contains("drift.quantities.source is \"loss\""),
+        "{message}"
+    );
+    assert!(
+        message.contains("no labels") && !message.contains("edges"),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_recipe_of_an_experiment_is_sent_to_the_command_that_runs_it() {
+    for text in [
+        "title = \"t\"\n[[variant]]\nname = \"a\"",
+        "kind = \"attack_laboratory\"\ntitle = \"t\"",
+        "kind = \"privacy_audit\"\ntitle = \"t\"",
+    ] {
+        let message = RunSpec::from_toml(text).unwrap_err().to_string();
+        assert!(message.contains("tributary experiment run"), "{message}");
+    }
+    let message = RunSpec::from_toml("colour = 1").unwrap_err().to_string();
+    assert!(!message.contains("experiment"), "{message}");
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{AttackError, AttackOutcome, PipelineOutcome, SettingOutcome};
-use crate::report::{ReportError, style};
+use crate::report::{OutputFile, ReportError, style};
 
 /// Where [`write_attacks`] put things.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub fn write_attacks(
     fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
-        fs::write(&path, text).map_err(|source| failed(&path, source))?;
+        OutputFile::write(&path, text.as_bytes()).map_err(|source| failed(&path, source))?;
         Ok::<_, ReportError>(path)
     };
     let json = serde_json::to_string_pretty(outcome).map_err(|error| ReportError::Encode {

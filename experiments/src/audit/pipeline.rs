@@ -19,7 +19,7 @@ use tributary_proto::v1::{self, PrivacySpend, RunState};
 use super::AuditError;
 use super::device::{Blank, Scripted, ScriptedConduct, Sent};
 use super::plan::{Plan, TASK};
-use crate::runner::{Operator, RunnerError};
+use crate::runner::{Operator, RunnerError, Scratch};
 
 /// How often the coordinator is asked.
 const EVERY: Duration = Duration::from_millis(20);
@@ -82,7 +82,7 @@ impl Trace {
 
 /// Runs `plan` with `devices`, which are numbered in their order.
 pub(super) async fn run(plan: &Plan, devices: &[Scripted]) -> Result<Trace, AuditError> {
-    let folder = tempfile::Builder::new().prefix("tributary-").tempdir();
+    let folder = Scratch::new();
     let folder = folder.map_err(|error| AuditError::in_run(&plan.name)(error.into()))?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let config = ServerConfig::new(folder.path().join("data"), listen);

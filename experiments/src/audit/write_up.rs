@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::outcome::{AuditOutcome, Check};
 use super::{AuditError, page};
-use crate::report::ReportError;
+use crate::report::{OutputFile, ReportError};
 
 /// Where [`write_audit`] put things.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub fn write_audit(outcome: &AuditOutcome, folder: &Path) -> Result<WrittenAudit
     fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
-        fs::write(&path, text).map_err(|source| failed(&path, source))?;
+        OutputFile::write(&path, text.as_bytes()).map_err(|source| failed(&path, source))?;
         Ok::<_, ReportError>(path)
     };
     let json = serde_json::to_string_pretty(outcome).map_err(|error| ReportError::Encode {

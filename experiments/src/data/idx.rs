@@ -176,6 +176,13 @@ fn pair(folder: &Path, part: &str) -> Result<(Samples, Vec<usize>), DataError> {
             found: images.shape,
         });
     };
+    if count == 0 || rows * columns == 0 {
+        return Err(DataError::WrongShape {
+            what: what("images"),
+            expected: "at least one image of at least one pixel".into(),
+            found: images.shape,
+        });
+    }
     if labels.shape != [count] {
         let expected = format!("[{count}], one per image");
         return Err(DataError::WrongShape {

@@ -12,10 +12,10 @@ use crate::runner::{RunnerError, SUBJECTS};
 const RECIPE: &str = include_str!("../../recipes/demo.toml");
 /// Devices that the recipe's cohorts are meant for.
 const RECIPE_DEVICES: u32 = 4_000;
-/// Fewest devices: below, cohorts vanish in the noise.
-const MIN_DEVICES: u32 = 100;
-/// Most devices in one process.
-const MAX_DEVICES: u32 = 20_000;
+/// Devices that the demo can be played with. Noise does not shrink with the fleet: with fewer, windows of
+/// the smallest region could not show a shift, and rounds would learn little under it. More do not fit
+/// into one process.
+pub const DEVICES: RangeInclusive<u32> = 2_000..=20_000;
 
 /// Regions and the subjects who live there.
 pub(super) const REGIONS: [(&str, RangeInclusive<u32>); 3] =
@@ -49,7 +49,7 @@ pub(super) fn wrist_small() -> Hardware {
 /// What can be chosen about the demo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DemoConfig {
-    /// Wearables to simulate, 100 to 20,000. The privacy noise does not shrink with their number, so
+    /// Wearables to simulate, 2,000 to 20,000. The privacy noise does not shrink with their number, so
     /// fewer learn less; the targets are met with 4,000.
     pub devices: u32,
     /// Repeats the demo to the bit, below 2^63. Its noise can then be predicted and nothing is
@@ -75,10 +75,17 @@ impl DemoConfig {
     /// # Errors
     /// [`RunnerError::Setting`] for a number of devices out of range.
     pub(super) fn run_spec(&self) -> Result<RunSpec, RunnerError> {
-        if !(MIN_DEVICES..=MAX_DEVICES).contains(&self.devices) {
+        if !DEVICES.contains(&self.devices) {
             let problem = format!("is {}", self.devices);
-            return Err(RunnerError::setting("devices", problem, "use 100 to 20000"));
+            let (fewest, most) = (DEVICES.start(), DEVICES.end());
+            let remedy = format!("use {fewest} to {most}; fewer vanish in the noise");
+            return Err(RunnerError::setting("devices", problem, remedy));
         }
+        self.scaled_spec()
+    }
+
+    /// The recipe scaled to this number of devices, whether that is enough or not.
+    pub(super) fn scaled_spec(&self) -> Result<RunSpec, RunnerError> {
         let mut spec = RunSpec::from_toml(RECIPE).map_err(|error| {
             RunnerError::setting("demo.toml", error.to_string(), "mend the recipe")
         })?;
@@ -94,7 +101,9 @@ impl DemoConfig {
         if let Some(drift) = &mut spec.drift {
             drift.minimum_devices =
                 scaled(drift.minimum_devices, self.devices).min(self.devices / (2 * regions));
-            drift.windows = self.seed.map(|_| SEEDED_WINDOWS);
+            if self.seed.is_some() {
+                drift.windows = Some(SEEDED_WINDOWS);
+            }
         }
         spec.seed = self.seed;
         Ok(spec)
@@ -142,12 +151,12 @@ mod tests {
         let spec = DemoConfig::default().run_spec().unwrap();
         assert_eq!((spec.rounds.cohort, spec.rounds.population()), (940, 4_000));
         assert_eq!(spec.playbook.unwrap().rounds.population(), 1_200);
-        assert_eq!(spec.drift.unwrap().windows, None);
+        assert!(spec.drift.unwrap().windows >= Some(INJECTED_WINDOW + MISSED_AFTER + 6));
     }
 
     #[test]
     fn every_size_of_fleet_makes_a_valid_recipe() {
-        for devices in [100, 137, 999, 4_000, 12_345] {
+        for devices in [2_000, 2_001, 2_713, 3_999, 4_000, 4_020, 12_345, 20_000] {
             let config = DemoConfig {
                 devices,
                 seed: Some(3),
@@ -160,14 +169,49 @@ mod tests {
     }
 
     #[test]
+    fn a_window_of_the_smallest_region_can_be_judged_in_every_fleet_that_is_accepted() {
+        use tributary_drift::{Calibrator, MonitorConfig, Quantity, RegionMonitor};
+        let config = DemoConfig {
+            devices: *DEVICES.start(),
+            ..DemoConfig::default()
+        };
+        let drift = config.run_spec().unwrap().drift.unwrap();
+        let settings = MonitorConfig {
+            regions: REGIONS.len() as u32,
+            warm_up_windows: drift.warm_up,
+            min_devices: drift.minimum_devices.into(),
+            max_invisible_psi: drift.max_invisible_psi,
+            drift_interval: drift.mean_windows_between_false_alarms as u32,
+            ..MonitorConfig::default()
+        };
+        // one quantity of seven classes, as if three were there: intervals are per stream
+        let quantities = vec![Quantity::prediction("prediction", 7).unwrap()];
+        let monitor = RegionMonitor::new("west", quantities, settings).unwrap();
+        let variance = drift.noise_votes * drift.noise_votes;
+        let needed = monitor
+            .devices_needed(variance, &mut Calibrator::new())
+            .unwrap();
+        let smallest = REGIONS
+            .map(|(name, _)| config.devices_in(name))
+            .into_iter()
+            .min();
+        // with unequal shares a window needs more
+        assert!(u64::from(smallest.unwrap()) * 10 >= needed * 12, "{needed}");
+    }
+
+    #[test]
     fn a_fleet_out_of_range_is_refused() {
-        for devices in [0, 99, 20_001] {
+        for devices in [0, 99, 1_999, 20_001] {
             let config = DemoConfig {
                 devices,
                 ..DemoConfig::default()
             };
             let error = config.run_spec().unwrap_err();
-            assert!(error.to_string().starts_with("devices is"), "{error}");
+            let text = error.to_string();
+            assert!(
+                text.starts_with("devices is") && text.contains("2000"),
+                "{text}"
+            );
         }
     }
 

@@ -18,7 +18,7 @@ mod write_up;
 #[cfg(test)]
 mod tests;
 
-pub use config::DemoConfig;
+pub use config::{DEVICES, DemoConfig};
 pub use outcome::DemoOutcome;
 
 use tokio::time::Instant;
@@ -63,7 +63,11 @@ async fn play_recipe(
         from_window: INJECTED_WINDOW,
     });
     let operator = &mut laboratory.operator;
-    let played = act::play(operator, recipe, &judges, spec.is_seeded(), progress).await;
+    let interrupt = progress.interrupt();
+    let played = tokio::select! {
+        played = act::play(operator, recipe, &judges, spec.is_seeded(), progress) => played,
+        () = interrupt.wait() => Err(DemoError::Interrupted),
+    };
     progress.stage("closing");
     let stats = laboratory.close().await;
     let story = played?;

@@ -24,11 +24,11 @@ impl Progress for Listener {
     }
 }
 
-const DEVICES: u32 = 300;
+const FEW: u32 = 300;
 
 /// A recipe that a test can afford: it learns enough to notice the other arm.
 fn short_spec(config: &DemoConfig) -> RunSpec {
-    let mut spec = config.run_spec().unwrap();
+    let mut spec = config.scaled_spec().unwrap();
     let (training, retraining) = (6, 3);
     spec.rounds.count = training;
     spec.rounds.max_participations = training;
@@ -48,7 +48,7 @@ fn short_spec(config: &DemoConfig) -> RunSpec {
 async fn play(seed: u64, folder: &std::path::Path) -> (DemoOutcome, Listener) {
     let report = folder.join(seed.to_string());
     let config = DemoConfig {
-        devices: DEVICES,
+        devices: FEW,
         seed: Some(seed),
         report,
     };

@@ -120,6 +120,7 @@ fn accuracy(story: &Story, trained: u64) -> Vec<RoundSeries> {
             points.extend(self::points(&story.watch.retraining, trained, 0));
         }
         RoundSeries {
+            variant: String::new(),
             region: (*region).to_owned(),
             points,
         }
@@ -143,6 +144,7 @@ fn epsilon(story: &Story, trained: u64) -> Vec<RoundSeries> {
             points.extend(spent(&story.watch.retraining.rounds, trained, region));
         }
         RoundSeries {
+            variant: String::new(),
             region: (*region).to_owned(),
             points,
         }
@@ -191,6 +193,7 @@ fn verdict(word: &str) -> Verdict {
 
 fn wire(rounds: &[RoundResult], before: u64) -> impl Iterator<Item = WirePoint> {
     rounds.iter().map(move |result| WirePoint {
+        variant: String::new(),
         round: before + u64::from(result.round.round),
         down: result.round.bytes_down,
         up: result.round.bytes_up,

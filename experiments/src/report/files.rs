@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::output_file::OutputFile;
 use super::picture::{Appearance, key_plots};
 use super::{Report, page};
 
@@ -71,10 +72,13 @@ pub fn json(report: &Report) -> Result<String, ReportError> {
 pub fn csv_files(report: &Report) -> Result<Vec<CsvFile>, ReportError> {
     let by_round = |name, value, series: &[super::RoundSeries]| {
         let rows = series.iter().flat_map(|series| {
-            let row = |p: &super::RoundPoint| [series.region.clone(), text(p.round), real(p.value)];
+            let row = |point: &super::RoundPoint| {
+                let (variant, region) = (series.variant.clone(), series.region.clone());
+                [variant, region, text(point.round), real(point.value)]
+            };
             series.points.iter().map(row)
         });
-        table(name, ["region", "round", value], rows)
+        table(name, ["variant", "region", "round", value], rows)
     };
     let optional = |value: Option<u64>| value.map(text).unwrap_or_default();
     let drift = report.drift.iter().map(|point| {
@@ -87,10 +91,10 @@ pub fn csv_files(report: &Report) -> Result<Vec<CsvFile>, ReportError> {
             text(point.verdict.name()),
         ]
     });
-    let wire = report
-        .wire
-        .iter()
-        .map(|point| [point.round, point.down, point.up].map(text));
+    let wire = report.wire.iter().map(|point| {
+        let [round, down, up] = [point.round, point.down, point.up].map(text);
+        [point.variant.clone(), round, down, up]
+    });
     let events = report.events.iter().map(|event| {
         let (round, window) = (optional(event.round), optional(event.window));
         [
@@ -141,7 +145,11 @@ pub fn csv_files(report: &Report) -> Result<Vec<CsvFile>, ReportError> {
             ],
             drift,
         )?,
-        table("wire.csv", ["round", "down_bytes", "up_bytes"], wire)?,
+        table(
+            "wire.csv",
+            ["variant", "round", "down_bytes", "up_bytes"],
+            wire,
+        )?,
         table(
             "events.csv",
             ["kind", "region", "round", "window", "text"],
@@ -218,7 +226,7 @@ pub fn write_all(report: &Report, folder: &Path) -> Result<Written, ReportError>
     fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
-        fs::write(&path, text).map_err(|source| failed(&path, source))?;
+        OutputFile::write(&path, text.as_bytes()).map_err(|source| failed(&path, source))?;
         Ok(path)
     };
     let csv = csv_files(report)?;

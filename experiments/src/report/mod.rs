@@ -7,6 +7,7 @@
 //!
 //! - `model`, `summary`: the data.
 //! - `files`: CSV, JSON, and the folder.
+//! - [`OutputFile`]: how every file that a user names is written.
 //! - `page`, `tables`: the HTML page.
 //! - `plot`: the plots, drawn as SVG.
 //! - [`picture`]: standalone SVG files, also of terminal output.
@@ -16,6 +17,7 @@ pub mod picture;
 mod files;
 mod model;
 pub(crate) mod number;
+mod output_file;
 mod page;
 pub(crate) mod plot;
 mod summary;
@@ -32,6 +34,7 @@ pub use model::{
     Verdict, WirePoint,
 };
 pub(crate) use number::count;
+pub use output_file::OutputFile;
 pub use page::page;
 pub(crate) use page::style;
 pub use summary::{AccuracySummary, Build, DriftSummary, PrivacySummary, Summary, WireBytes};

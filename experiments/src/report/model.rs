@@ -25,7 +25,7 @@ pub struct Report {
     pub epsilon_cap: Option<f64>,
     /// Drift statistics, one point per region, quantity, and window.
     pub drift: Vec<DriftPoint>,
-    /// Bytes moved in each round, all regions together.
+    /// Bytes moved in each round, all regions together, variant after variant.
     pub wire: Vec<WirePoint>,
     /// What happened when.
     pub events: Vec<Event>,
@@ -49,11 +49,32 @@ pub struct Phase {
 /// Values by round.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoundSeries {
-    /// Region, or what else tells the series apart.
+    /// What was tried, where several things are compared; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub variant: String,
+    /// Region; empty for all together.
     pub region: String,
     /// Points by rising round. Two points of the same round draw a vertical step, e.g. the accuracy
     /// before and after drift set in.
     pub points: Vec<RoundPoint>,
+}
+
+impl RoundSeries {
+    /// What tells the series apart, in words.
+    pub fn label(&self) -> String {
+        match (self.variant.as_str(), self.region.as_str()) {
+            ("", region) => region.to_owned(),
+            (variant, "") => variant.to_owned(),
+            (variant, region) => format!("{variant}, {region}"),
+        }
+    }
+
+    /// Whether it ends in a value that can be shown.
+    pub fn is_shown(&self) -> bool {
+        self.points
+            .last()
+            .is_some_and(|last| last.value.is_finite())
+    }
 }
 
 /// One value of a series.
@@ -148,8 +169,11 @@ impl From<tributary_drift::Verdict> for Verdict {
 }
 
 /// Bytes moved in a round.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WirePoint {
+    /// What was tried, where several things are compared; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub variant: String,
     /// Round.
     pub round: u64,
     /// Bytes from the coordinator to devices.

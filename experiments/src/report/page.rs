@@ -75,17 +75,17 @@ fn journey(summary: &Summary) -> Markup {
         .drift
         .as_ref()
         .map_or("the drifted region", |drift| &drift.region);
+    let trained = match summary.headline.as_str() {
+        "" => "held-out data, all regions".to_owned(),
+        variant => format!("the best variant, {variant}; held-out data, all regions"),
+    };
     let milestones = [
         (
             "Initial",
             accuracy.initial,
             "before the first round".to_owned(),
         ),
-        (
-            "Trained",
-            accuracy.trained,
-            "held-out data, all regions".to_owned(),
-        ),
+        ("Trained", accuracy.trained, trained),
         (
             "Drifted",
             accuracy.drifted,
@@ -165,7 +165,11 @@ fn facts(report: &Report) -> Markup {
         dl class="facts" {
             (fact("Devices", &count(summary.devices), "", &regions))
             (fact("Rounds", &count(summary.rounds), "", &rounds))
-            (fact("Privacy spent", &three_digits(privacy.epsilon), "\u{3b5}", &guarantee))
+            @if privacy.epsilon.is_finite() {
+                (fact("Privacy spent", &three_digits(privacy.epsilon), "\u{3b5}", &guarantee))
+            } @else {
+                (fact("Privacy", "none", "", or_dash(&privacy.mechanism)))
+            }
             @if let Some(drift) = &summary.drift { (drift_fact(drift)) }
             (fact("Sent to devices", &down, down_unit, "models and builds"))
             (fact("Sent by devices", &up, up_unit, "clipped updates and summaries"))
@@ -216,7 +220,7 @@ fn figures(report: &Report) -> Markup {
     html! {
         (figure(
             "Accuracy",
-            "Held-out accuracy of each region's model after each round.",
+            &accuracy_lede(report),
             &plot::accuracy(report, WIDTH),
             tables::accuracy(report),
         ))
@@ -238,10 +242,31 @@ fn figures(report: &Report) -> Markup {
             ))
             (figure(
                 "Bytes on the wire",
-                "Per round, all regions together.",
+                &wire_lede(report),
                 &plot::wire(report, HALF_WIDTH),
                 tables::wire(report),
             ))
+        }
+    }
+}
+
+fn accuracy_lede(report: &Report) -> String {
+    let of = match report
+        .accuracy
+        .iter()
+        .any(|series| !series.variant.is_empty())
+    {
+        true => "variant's model",
+        false => "region's model",
+    };
+    format!("Held-out accuracy of each {of} after each round.")
+}
+
+fn wire_lede(report: &Report) -> String {
+    match report.summary.headline.as_str() {
+        "" => "Per round, all regions together.".to_owned(),
+        variant => {
+            format!("Per round of {variant}, all regions together; the numbers have all variants.")
         }
     }
 }

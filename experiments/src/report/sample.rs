@@ -90,6 +90,7 @@ fn summary() -> Summary {
         decision: decision.into(),
     };
     Summary {
+        headline: String::new(),
         devices: 4000,
         regions: REGIONS.map(String::from).into(),
         rounds: ROUNDS,
@@ -162,6 +163,7 @@ fn accuracy() -> Vec<RoundSeries> {
             points.extend((TRAINING..=ROUNDS).map(|round| RoundPoint::new(round, regained(round))));
         }
         RoundSeries {
+            variant: String::new(),
             region: REGIONS[region].into(),
             points,
         }
@@ -172,6 +174,7 @@ fn accuracy() -> Vec<RoundSeries> {
 fn epsilon() -> Vec<RoundSeries> {
     let spent = |rho: f64| rho + 2.0 * (rho * 1e5f64.ln()).sqrt();
     let series = |region: &str, last: u64, end: f64| RoundSeries {
+        variant: String::new(),
         region: region.into(),
         points: (0..=last)
             .map(|round| {
@@ -224,6 +227,7 @@ fn wire() -> Vec<WirePoint> {
         let devices = if round <= TRAINING { 270.0 } else { 90.0 };
         let bytes = |each: f64| (devices * each * (1.0 + 0.06 * jitter(round + 5))) as u64;
         WirePoint {
+            variant: String::new(),
             round,
             down: bytes(20_700.0),
             up: bytes(10_400.0),

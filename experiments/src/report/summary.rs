@@ -13,6 +13,9 @@ pub struct Summary {
     pub regions: Vec<String>,
     /// Rounds released, retraining included.
     pub rounds: u64,
+    /// The variant that the milestones are of, where several are compared; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub headline: String,
     /// Held-out accuracy at the milestones.
     pub accuracy: AccuracySummary,
     /// Privacy spent on the most charged device.

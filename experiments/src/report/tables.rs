@@ -143,13 +143,13 @@ pub(super) fn epsilon(report: &Report) -> Markup {
 fn by_round(name: &str, series: &[RoundSeries], show: impl Fn(f64) -> String) -> Markup {
     let rows = series.iter().flat_map(|series| {
         series.points.iter().map(|point| {
-            let cells = [series.region.clone(), count(point.round), show(point.value)];
+            let cells = [series.label(), count(point.round), show(point.value)];
             (cells, ())
         })
     });
     let total = series.iter().map(|series| series.points.len()).sum();
     numbers(
-        ["Region", "Round", name],
+        ["Series", "Round", name],
         rows.map(|(cells, ())| cells),
         total,
         1,
@@ -181,11 +181,24 @@ pub(super) fn drift(report: &Report) -> Markup {
 
 /// Bytes by round.
 pub(super) fn wire(report: &Report) -> Markup {
-    let rows = report
-        .wire
-        .iter()
-        .map(|point| [count(point.round), bytes(point.up), bytes(point.down)]);
-    numbers(["Round", "Up", "Down"], rows, report.wire.len(), 0)
+    let rows = report.wire.iter().map(|point| {
+        let variant = match point.variant.as_str() {
+            "" => "all",
+            variant => variant,
+        };
+        [
+            variant.to_owned(),
+            count(point.round),
+            bytes(point.up),
+            bytes(point.down),
+        ]
+    });
+    numbers(
+        ["Series", "Round", "Up", "Down"],
+        rows,
+        report.wire.len(),
+        1,
+    )
 }
 
 /// A table whose columns from `first_number` on are numbers.

@@ -219,6 +219,7 @@ fn long_runs_keep_the_page_small() {
     let mut report = sample();
     report.wire = (1..=20_000)
         .map(|round| WirePoint {
+            variant: String::new(),
             round,
             down: round,
             up: 2 * round,
@@ -240,14 +241,14 @@ proptest! {
         let points: Vec<RoundPoint> =
             rounds.into_iter().map(|(round, value)| RoundPoint::new(round, value)).collect();
         let mut report = sample();
-        report.accuracy = vec![RoundSeries { region: "west".into(), points: points.clone() }];
-        report.epsilon = vec![RoundSeries { region: "all".into(), points }];
+        report.accuracy = vec![RoundSeries { variant: String::new(), region: "west".into(), points: points.clone() }];
+        report.epsilon = vec![RoundSeries { variant: String::new(), region: "all".into(), points }];
         report.epsilon_cap = Some(cap);
         report.drift = windows.into_iter().map(|(window, statistic, threshold)| DriftPoint {
             region: "west".into(), window, statistic, threshold, ..DriftPoint::default()
         }).collect();
         report.wire =
-            bytes.into_iter().map(|(round, down, up)| WirePoint { round, down, up }).collect();
+            bytes.into_iter().map(|(round, down, up)| WirePoint { variant: String::new(), round, down, up }).collect();
         report.ledger[0].rho = rho;
         report.summary.wall_s = Some(seconds);
         report.phases[0].last_round = u64::MAX;

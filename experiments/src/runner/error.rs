@@ -76,6 +76,9 @@ pub enum RunnerError {
         /// How things stood.
         state: String,
     },
+    /// It was asked to end before there was anything to report.
+    #[error("interrupted before there was anything to report: nothing was written")]
+    Interrupted,
     /// An answer of the coordinator lacks something or does not hold together.
     #[error("the coordinator's answer to {call} {problem}")]
     Answer {

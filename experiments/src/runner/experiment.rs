@@ -10,13 +10,13 @@ use tributary_model::Personalisation;
 use tributary_proto::v1::GetPrivacyResponse;
 
 use super::population::{Population, load, populate};
-use super::write_up::write_up;
+use super::write_up::{is_seeded, write_up};
 use super::{
     ExperimentRecipe, HeldOut, Laboratory, Progress, RunResult, RunnerError, Variant, follow_run,
     peak_resident_bytes,
 };
 use crate::data::Dataset;
-use crate::report::{Summary, write_all};
+use crate::report::write_all;
 
 /// What came of one variant: means over its seeds where it ran with several.
 #[derive(Clone, Debug, Serialize)]
@@ -61,6 +61,8 @@ pub struct ExperimentOutcome {
     pub variants: Vec<VariantOutcome>,
     /// True when the runs were seeded, so that nothing about them is private.
     pub not_private: bool,
+    /// True when it was asked to end early: variants, seeds or rounds are missing.
+    pub interrupted: bool,
     /// The HTML page.
     pub report: PathBuf,
     /// Largest resident memory of the process in bytes.
@@ -124,14 +126,37 @@ pub async fn run_experiment(
     progress.stage("loading data");
     let data = load(&recipe.data)?;
     let mut results = Vec::with_capacity(recipe.variants.len());
+    let interrupt = progress.interrupt();
     for variant in &recipe.variants {
-        results.push(Box::pin(run_variant(recipe, &data, variant, progress)).await?);
+        match Box::pin(run_variant(recipe, &data, variant, progress)).await {
+            Ok(result) => results.push(result),
+            // what was finished before is reported
+            Err(RunnerError::Interrupted) if !results.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+        if interrupt.is_set() {
+            break;
+        }
     }
+    let interrupted = interrupt.is_set();
     progress.stage("writing the report");
     let mut report = write_up(recipe, &data, &results);
-    report.summary.peak_rss_bytes = peak_resident_bytes();
+    if interrupted {
+        let (done, all) = (results.len(), recipe.variants.len());
+        report.subtitle = format!(
+            "INTERRUPTED in variant {done} of {all}: what follows is incomplete. {}",
+            report.subtitle
+        );
+    }
+    if !is_seeded(recipe) {
+        report.summary.peak_rss_bytes = peak_resident_bytes();
+    }
     let written = write_all(&report, folder)?;
-    Ok(outcome(recipe, results, report.summary, written.page))
+    let outcome = outcome(recipe, results, written.page);
+    Ok(ExperimentOutcome {
+        interrupted,
+        ..outcome
+    })
 }
 
 async fn run_variant(
@@ -149,8 +174,15 @@ async fn run_variant(
         let spec = recipe.spec_of(variant, seed)?;
         let population = populate(recipe, data, variant, &spec)?;
         let held_out = population.held_out.clone();
-        runs.push(Box::pin(run_seed(population, &spec, &stage, progress)).await?);
+        match Box::pin(run_seed(population, &spec, &stage, progress)).await {
+            Ok(run) => runs.push(run),
+            Err(RunnerError::Interrupted) if !runs.is_empty() => break,
+            Err(error) => return Err(error),
+        }
         judged_on.get_or_insert(held_out);
+        if progress.interrupt().is_set() {
+            break;
+        }
     }
     let name = variant.name.clone();
     let held_out = judged_on
@@ -229,7 +261,6 @@ pub(crate) fn recipe_text(spec: &RunSpec) -> Result<String, RunnerError> {
 fn outcome(
     recipe: &ExperimentRecipe,
     results: Vec<VariantResult>,
-    summary: Summary,
     report: PathBuf,
 ) -> ExperimentOutcome {
     let variant = |result: VariantResult| {
@@ -269,13 +300,14 @@ fn outcome(
             name: result.name,
         }
     };
-    let not_private = recipe.run.is_seeded() || !recipe.seeds.is_empty();
+    let not_private = is_seeded(recipe);
     ExperimentOutcome {
         title: recipe.title.clone(),
         variants: results.into_iter().map(variant).collect(),
         not_private,
+        interrupted: false,
         report,
-        peak_rss_bytes: summary.peak_rss_bytes,
+        peak_rss_bytes: peak_resident_bytes(),
     }
 }
 

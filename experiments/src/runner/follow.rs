@@ -46,10 +46,12 @@ impl RunResult {
     }
 }
 
-/// Follows a run until it is completed.
+/// Follows a run until it is completed, or until `progress` asks to end: then the rounds that are there
+/// are given.
 ///
 /// # Errors
-/// [`RunnerError::RunEnded`] when it stops or fails, [`RunnerError::Late`] when no round comes.
+/// [`RunnerError::RunEnded`] when it stops or fails, [`RunnerError::Late`] when no round comes,
+/// [`RunnerError::Interrupted`] when it is asked to end before the first.
 pub async fn follow_run(
     operator: &mut Operator,
     run_id: &str,
@@ -58,6 +60,7 @@ pub async fn follow_run(
 ) -> Result<RunResult, RunnerError> {
     let mut results: Vec<RoundResult> = Vec::new();
     let mut last_news = Instant::now();
+    let interrupt = progress.interrupt();
     loop {
         let answer = operator.run(run_id).await?;
         let run = answer.run.unwrap_or_default();
@@ -76,6 +79,12 @@ pub async fn follow_run(
                 let (run, round, reason) = (run.run_id, run.round, run.reason);
                 return Err(RunnerError::RunEnded { run, round, reason });
             }
+        }
+        if interrupt.is_set() {
+            return match results.is_empty() {
+                true => Err(RunnerError::Interrupted),
+                false => finish(operator, run, results, held_out).await,
+            };
         }
         if last_news.elapsed() > PATIENCE {
             return Err(RunnerError::Late {

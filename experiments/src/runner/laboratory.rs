@@ -3,12 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::time::timeout;
 use tributary_coordinator::{Server, ServerConfig};
 use tributary_device_sim::{Fleet, FleetConfig, FleetHandle, FleetStats, SimDevice};
 
-use super::{Operator, Progress, RunnerError};
+use super::{Operator, Progress, RunnerError, Scratch};
 
 /// HTTP/2 connections that a fleet shares.
 const CONNECTIONS: usize = 4;
@@ -24,7 +23,7 @@ pub struct Laboratory {
     pub fleet: FleetHandle,
     /// A client of the coordinator.
     pub operator: Operator,
-    _folder: TempDir,
+    folder: Scratch,
 }
 
 impl Laboratory {
@@ -39,7 +38,7 @@ impl Laboratory {
         progress: &dyn Progress,
     ) -> Result<Self, RunnerError> {
         progress.stage("starting the coordinator");
-        let folder = tempfile::Builder::new().prefix("tributary-").tempdir()?;
+        let folder = Scratch::new()?;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = ServerConfig::new(folder.path().join("data"), listen);
         let server = Server::start(config).await?;
@@ -57,10 +56,20 @@ impl Laboratory {
             server,
             fleet,
             operator,
-            _folder: folder,
+            folder,
         };
-        laboratory.all_connected(all, progress).await?;
-        Ok(laboratory)
+        let interrupt = progress.interrupt();
+        let connected = tokio::select! {
+            connected = laboratory.all_connected(all, progress) => connected,
+            () = interrupt.wait() => Err(RunnerError::Interrupted),
+        };
+        match connected {
+            Ok(()) => Ok(laboratory),
+            Err(error) => {
+                laboratory.close().await;
+                Err(error)
+            }
+        }
     }
 
     async fn all_connected(&self, all: usize, progress: &dyn Progress) -> Result<(), RunnerError> {
@@ -87,6 +96,7 @@ impl Laboratory {
         let stats = self.fleet.shutdown().await;
         drop(self.operator);
         self.server.shutdown().await;
+        drop(self.folder);
         stats
     }
 }

@@ -11,13 +11,14 @@
 //!   device's own kind of data.
 //! - [`simulated_devices`] and friends: devices that hold committed data.
 //! - [`ExperimentRecipe`], [`run_experiment`]: recipes in TOML and their reports.
-//! - [`Progress`]: what a long run tells while it goes on.
+//! - [`Progress`]: what a long run tells while it goes on; [`Interrupt`]: asking it to end early.
 
 mod built_in;
 mod error;
 mod experiment;
 mod follow;
 mod held_out;
+mod interrupt;
 mod laboratory;
 mod local;
 mod operator;
@@ -25,6 +26,7 @@ mod population;
 mod process;
 mod progress;
 mod recipe;
+mod scratch;
 mod simulated;
 mod variant;
 mod write_up;
@@ -37,12 +39,14 @@ pub use error::RunnerError;
 pub use experiment::{ExperimentOutcome, VariantOutcome, run_experiment};
 pub use follow::{RoundResult, RunResult, follow_run};
 pub use held_out::{HeldOut, Score};
+pub use interrupt::{Interrupt, Interrupter};
 pub use laboratory::Laboratory;
 pub use local::LocalTests;
 pub use operator::Operator;
 pub use process::peak_resident_bytes;
 pub use progress::{Progress, RoundNews, Silent, WindowNews};
 pub use recipe::{DataSource, ExperimentRecipe, FleetRecipe, Partition};
+pub use scratch::remove_leftovers;
 pub use simulated::{
     SUBJECTS, WINDOWS_PER_DEVICE, simulated_devices, watch_as_held, watch_held_out,
     wearable_shards, wearer,
@@ -50,6 +54,7 @@ pub use simulated::{
 pub use variant::{Attack, Attackers, Variant};
 
 pub(crate) use experiment::recipe_text;
+pub(crate) use scratch::Scratch;
 pub(crate) use simulated::{device_id, shard};
 pub(crate) use write_up::privacy_summary;
 

@@ -85,6 +85,7 @@ impl Operator {
     pub async fn monitor(&mut self, run_id: &str) -> Result<Option<Monitor>, RunnerError> {
         let request = GetDriftRequest {
             run_id: run_id.to_owned(),
+            ..GetDriftRequest::default()
         };
         let answer = self
             .control

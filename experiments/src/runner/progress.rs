@@ -1,5 +1,7 @@
 //! What a long run tells while it goes on, for progress bars.
 
+use super::Interrupt;
+
 /// A round that was published.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoundNews {
@@ -32,8 +34,13 @@ pub struct WindowNews {
     pub playbook: String,
 }
 
-/// Hears how a run goes on. Every method may be left out.
+/// Hears how a run goes on, and may ask it to end early. Every method may be left out.
 pub trait Progress: Send + Sync {
+    /// What asks the run to end: it then closes in order and reports what is there.
+    fn interrupt(&self) -> Interrupt {
+        Interrupt::never()
+    }
+
     /// A new stage begins, named in a few words.
     fn stage(&self, name: &str) {
         let _ = name;

@@ -27,7 +27,10 @@ pub(super) fn write_up(
             last_round: recipe.run.rounds.count.into(),
         }],
         accuracy: accuracy(results),
-        epsilon: results.iter().map(epsilon).collect(),
+        epsilon: results
+            .iter()
+            .map(|result| epsilon(result, results.len()))
+            .collect(),
         epsilon_cap: recipe.run.privacy.epsilon,
         wire: wire(results),
         ledger: results.iter().flat_map(ledger).collect(),
@@ -48,9 +51,14 @@ pub(crate) fn privacy_summary(spend: Option<&PrivacySpend>) -> PrivacySummary {
 }
 
 fn summary(recipe: &ExperimentRecipe, results: &[VariantResult]) -> Summary {
-    // the milestones are those of the last variant; the plots show all
-    let last = results.last();
+    // the milestones are those of the variant that learnt most; the plots show all
+    let best = best(results);
     let runs = || results.iter().flat_map(|result| &result.runs);
+    let rounds = || {
+        runs()
+            .flat_map(|seed| &seed.run.rounds)
+            .map(|result| &result.round)
+    };
     let first = |result: &VariantResult| result.runs.first().map(|seed| seed.run.run.clone());
     let spends = runs().filter_map(|seed| seed.privacy.worst_device.as_ref());
     let worst = spends.max_by(|a, b| a.rho.total_cmp(&b.rho));
@@ -59,39 +67,58 @@ fn summary(recipe: &ExperimentRecipe, results: &[VariantResult]) -> Summary {
         regions: recipe.run.regions.iter().map(ToString::to_string).collect(),
         rounds: runs().map(|seed| seed.run.rounds.len() as u64).sum(),
         accuracy: AccuracySummary {
-            initial: last.map(|result| result.mean(|seed| seed.run.first_score.overall)),
-            trained: last.map(|result| result.mean(|seed| seed.run.last_score().overall)),
+            initial: best.map(|result| result.mean(|seed| seed.run.first_score.overall)),
+            trained: best.map(|result| result.mean(|seed| seed.run.last_score().overall)),
             ..AccuracySummary::default()
         },
         privacy: privacy_summary(worst),
-        model_digest: last
+        headline: best
+            .filter(|_| results.len() > 1)
+            .map_or_else(String::new, |best| best.name.clone()),
+        model_digest: best
             .and_then(first)
             .map_or(String::new(), |run| run.model_digest),
         wire_bytes: WireBytes {
-            down: runs().map(|seed| seed.stats.tally.bytes_down).sum(),
-            up: runs().map(|seed| seed.stats.tally.bytes_up).sum(),
+            down: rounds().map(|round| round.bytes_down).sum(),
+            up: rounds().map(|round| round.bytes_up).sum(),
         },
-        wall_s: Some(runs().map(|seed| seed.wall_s).sum()),
+        // what a seed repeats has no clock in it
+        wall_s: (!is_seeded(recipe)).then(|| runs().map(|seed| seed.wall_s).sum()),
         ..Summary::default()
     }
 }
 
-/// A variant's lines: one, or one for each region.
-fn names(result: &VariantResult, variants: usize) -> Vec<String> {
-    let regions: Vec<&str> = result.held_out.regions().collect();
-    match (variants, regions.as_slice()) {
-        (_, [_]) => vec![result.name.clone()],
-        (1, regions) => regions.iter().map(ToString::to_string).collect(),
-        (_, regions) => regions
-            .iter()
-            .map(|name| format!("{}, {name}", result.name))
-            .collect(),
+/// Whether the runs repeat to the bit.
+pub(super) fn is_seeded(recipe: &ExperimentRecipe) -> bool {
+    recipe.run.is_seeded() || !recipe.seeds.is_empty()
+}
+
+/// The variant whose last version scores most; the first of equals.
+fn best(results: &[VariantResult]) -> Option<&VariantResult> {
+    let trained = |result: &VariantResult| result.mean(|seed| seed.run.last_score().overall);
+    results
+        .iter()
+        .rev()
+        .max_by(|a, b| trained(a).total_cmp(&trained(b)))
+}
+
+/// How a series names its variant: not at all where there is one.
+fn named(result: &VariantResult, variants: usize) -> String {
+    if variants > 1 {
+        result.name.clone()
+    } else {
+        String::new()
     }
+}
+
+/// A variant's lines: one for each region.
+fn regions_of(result: &VariantResult) -> Vec<String> {
+    result.held_out.regions().map(str::to_owned).collect()
 }
 
 fn accuracy(results: &[VariantResult]) -> Vec<RoundSeries> {
     let lines = |result: &VariantResult| {
-        let names = names(result, results.len());
+        let variant = named(result, results.len());
         let rounds = result.runs.iter().map(|seed| seed.run.rounds.len());
         let rounds = rounds.min().unwrap_or(0);
         // the mean over the seeds, as far as all of them went
@@ -107,46 +134,61 @@ fn accuracy(results: &[VariantResult]) -> Vec<RoundSeries> {
                 RoundPoint::new(round as u64, result.mean(score))
             };
             RoundSeries {
+                variant: variant.clone(),
                 region,
                 points: (0..=rounds).map(point).collect(),
             }
         };
-        names.into_iter().enumerate().map(line).collect::<Vec<_>>()
+        regions_of(result)
+            .into_iter()
+            .enumerate()
+            .map(line)
+            .collect::<Vec<_>>()
     };
     results.iter().flat_map(lines).collect()
 }
 
-fn epsilon(result: &VariantResult) -> RoundSeries {
+fn epsilon(result: &VariantResult, variants: usize) -> RoundSeries {
+    let spend = |round: &super::RoundResult| round.round.privacy.clone();
     let point = |round: &super::RoundResult| {
-        let spent = round
-            .round
-            .privacy
-            .as_ref()
-            .map_or(0.0, |spend| spend.epsilon);
+        let spent = spend(round).map_or(0.0, |spend| spend.epsilon);
         RoundPoint::new(round.round.round.into(), spent)
     };
-    let points = std::iter::once(RoundPoint::new(0, 0.0));
     let rounds = result.runs.iter().take(1).flat_map(|seed| &seed.run.rounds);
-    let points = points.chain(rounds.map(point)).collect();
+    let points: Vec<RoundPoint> = rounds.map(point).collect();
+    // without noise nothing was ever private, also before the first round
+    let start = points.first().map_or(0.0, |first| 0.0 * first.value);
+    let start = std::iter::once(RoundPoint::new(0, start));
     RoundSeries {
-        region: result.name.clone(),
-        points,
+        variant: named(result, variants),
+        region: String::new(),
+        points: start.chain(points).collect(),
     }
 }
 
-/// Bytes by round, all runs together.
+/// Bytes by round and variant, the mean over its seeds.
 fn wire(results: &[VariantResult]) -> Vec<WirePoint> {
-    let runs = || results.iter().flat_map(|result| &result.runs);
-    let rounds = runs().map(|seed| seed.run.rounds.len()).max().unwrap_or(0);
-    let total = |index: usize| {
-        let rounds = runs().filter_map(|seed| seed.run.rounds.get(index));
-        rounds.fold(WirePoint::default(), |sum, round| WirePoint {
-            round: round.round.round.into(),
-            down: sum.down + round.round.bytes_down,
-            up: sum.up + round.round.bytes_up,
-        })
+    let of_variant = |result: &VariantResult| {
+        let variant = named(result, results.len());
+        let rounds = result.runs.iter().map(|seed| seed.run.rounds.len());
+        let rounds = rounds.max().unwrap_or(0);
+        let mean = |index: usize| {
+            let there = result
+                .runs
+                .iter()
+                .filter_map(|seed| seed.run.rounds.get(index));
+            let there: Vec<_> = there.map(|result| &result.round).collect();
+            let seeds = (there.len() as u64).max(1);
+            WirePoint {
+                variant: variant.clone(),
+                round: there.first().map_or(0, |round| round.round.into()),
+                down: there.iter().map(|round| round.bytes_down).sum::<u64>() / seeds,
+                up: there.iter().map(|round| round.bytes_up).sum::<u64>() / seeds,
+            }
+        };
+        (0..rounds).map(mean).collect::<Vec<_>>()
     };
-    (0..rounds).map(total).collect()
+    results.iter().flat_map(of_variant).collect()
 }
 
 fn ledger(result: &VariantResult) -> Vec<LedgerLine> {

@@ -13,13 +13,13 @@ use crate::harness::operator::of;
 use crate::harness::{Coordinator, GLANCE, Operator, PATIENCE, Recipe, fleet};
 
 /// Devices in each region.
-const DEVICES: usize = 51;
+pub const DEVICES: usize = 51;
 /// First window with shifted data in `us`.
-const INJECTED: u64 = 6;
+pub const INJECTED: u64 = 6;
 /// Windows of the monitor.
 const WINDOWS: usize = 16;
 
-fn recipe() -> Recipe {
+pub fn recipe() -> Recipe {
     let retraining = Recipe::private()
         .rounds(6, 40)
         .set("privacy.noise_multiplier", 0.3);

@@ -76,6 +76,7 @@ async fn invariant_7_only_votes_and_one_update_per_round_leave_a_device() {
         .set("drift.windows", 3)
         .set("drift.noise_votes", 2.0)
         .set("drift.minimum_devices", 1)
+        .set("drift.max_invisible_psi", 1e6)
         .set("drift.quantities", quantities());
     let run = operator.start(&recipe).await;
     operator.completed(&run).await;

@@ -29,6 +29,7 @@ mod invariant_8;
 mod invariant_9;
 mod mechanisms;
 mod methods;
+mod monitors;
 mod moves;
 mod operators;
 mod polling;

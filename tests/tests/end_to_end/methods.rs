@@ -121,6 +121,17 @@ async fn every_personalisation_learns() {
         personal("kind = 'apfl'\nalpha = 0.5\nadaptive = true"),
     )
     .await;
+    // both share the whole model, which is what FedDyn's state belongs to
+    for kind in [
+        "kind = 'ditto'\nlambda = 0.5\nepochs = 1",
+        "kind = 'apfl'\nalpha = 0.5\nadaptive = false",
+    ] {
+        let half = table("kind = 'feddyn'\nparticipation = 1.0");
+        let dynamic = personal(kind)
+            .set("training.algorithm", table("kind = 'feddyn'\nalpha = 0.1"))
+            .set("server.optimiser", half);
+        learns("feddyn with a personal model", dynamic).await;
+    }
     learns("heads", personal("kind = 'region_heads'\nlayers = ['2.']")).await;
     // the cluster that the devices chose is the first or the second: only that it ends is asked
     let clusters = personal("kind = 'ifca'\nclusters = 2").seeded(5);

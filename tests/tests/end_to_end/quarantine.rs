@@ -17,7 +17,7 @@ use crate::harness::{Coordinator, Operator, Recipe, Session, fleet};
 async fn store(folder: &TempDir) -> EmbeddedStore {
     let meta = folder.path().join("data/meta");
     for _ in 0..200 {
-        match EmbeddedStore::open(&meta) {
+        match EmbeddedStore::open(&meta, None) {
             Ok(store) => return store,
             // the coordinator lets go of it in a moment
             Err(error) if error.to_string().contains("in use") => {

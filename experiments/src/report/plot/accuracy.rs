@@ -21,7 +21,8 @@ pub(in crate::report) fn accuracy(report: &Report, width: f64) -> Plot {
         return empty("accuracy", title, width, 200.0);
     };
     let across = |area: &Area| area.across(first as f64, last as f64);
-    let names = report.accuracy.iter().map(|series| &*series.region);
+    let names: Vec<String> = report.accuracy.iter().map(RoundSeries::label).collect();
+    let names = names.iter().map(String::as_str);
     let room = label_room(names, 44.0, 104.0, width);
     let mut area = Area {
         left: 46.0,
@@ -42,7 +43,7 @@ pub(in crate::report) fn accuracy(report: &Report, width: f64) -> Plot {
         (whole_axis(&area, &x, first, last, "round"))
         (flags.draw(&area, &x))
         @for series in &report.accuracy {
-            path class=(format!("line {}", colour(report, &series.region))) d=(line(series, &x, &y)) {}
+            path class=(format!("line {}", colour(report, &series.label()))) d=(line(series, &x, &y)) {}
         }
         (end_labels(report, &x, &y))
     };
@@ -88,13 +89,13 @@ fn phases(report: &Report, area: &Area, x: &Scale) -> Markup {
 
 /// The name and last value of each line, beside its end.
 fn end_labels(report: &Report, x: &Scale, y: &Scale) -> Markup {
-    struct End<'a> {
-        region: &'a str,
+    struct End {
+        name: String,
         value: f64,
         x: f64,
         y: f64,
     }
-    let ends: Vec<End<'_>> = report
+    let ends: Vec<End> = report
         .accuracy
         .iter()
         .filter_map(|series| {
@@ -105,7 +106,7 @@ fn end_labels(report: &Report, x: &Scale, y: &Scale) -> Markup {
                 .find(|point| point.value.is_finite())?;
             let (x, y) = (x.place(point.round as f64), y.place(point.value));
             Some(End {
-                region: &series.region,
+                name: series.label(),
                 value: point.value,
                 x,
                 y,
@@ -130,10 +131,10 @@ fn end_labels(report: &Report, x: &Scale, y: &Scale) -> Markup {
     }
     html! {
         @for (end, height) in ends.iter().zip(heights) {
-            g class=(colour(report, end.region)) {
+            g class=(colour(report, &end.name)) {
                 circle class="dot" cx=(px(end.x)) cy=(px(end.y)) r="4.5" {}
                 text class="halo tint" x=(px(end.x + 10.0)) y=(px(height + 4.5)) {
-                    tspan font-weight="600" { (end.region) } " " (percent(Some(end.value))) "%"
+                    tspan font-weight="600" { (end.name) } " " (percent(Some(end.value))) "%"
                 }
             }
         }

@@ -31,7 +31,7 @@ pub(in crate::report) fn drift(report: &Report, width: f64) -> Plot {
         .max(1e-3)
         * 0.7;
     let high = ratios.fold(3.0, f64::max).min(1e6) * 1.5;
-    let shown: Vec<&str> = regions(report)
+    let shown: Vec<String> = regions(report)
         .into_iter()
         .filter(|region| report.drift.iter().any(|point| point.region == *region))
         .collect();

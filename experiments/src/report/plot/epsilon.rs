@@ -5,14 +5,29 @@ use maud::html;
 use super::axes::{Area, grid, whole_axis};
 use super::labels::{label_room, spread};
 use super::scale::{Scale, ticks};
-use super::{Plot, colour, empty, px};
+use super::{Plot, colour, empty, px, saying};
 use crate::report::number::three_digits;
 use crate::report::{Report, RoundSeries};
 
 /// Cumulative epsilon as steps, below its cap.
 pub(in crate::report) fn epsilon(report: &Report, width: f64) -> Plot {
     let title = "Epsilon spent on the most charged device, by round".to_owned();
-    let points = || report.epsilon.iter().flat_map(|series| &series.points);
+    let shown: Vec<&RoundSeries> = report
+        .epsilon
+        .iter()
+        .filter(|series| series.is_shown())
+        .collect();
+    let without_noise: Vec<String> = report
+        .epsilon
+        .iter()
+        .filter(|series| !series.is_shown())
+        .map(RoundSeries::label)
+        .collect();
+    if shown.is_empty() && !without_noise.is_empty() {
+        let sentence = "No noise was added: nothing here is private";
+        return saying("epsilon", title, (width, 200.0), sentence);
+    }
+    let points = || shown.iter().flat_map(|series| &series.points);
     let rounds = points()
         .filter(|point| point.value.is_finite())
         .map(|point| point.round);
@@ -27,7 +42,8 @@ pub(in crate::report) fn epsilon(report: &Report, width: f64) -> Plot {
         .chain(cap)
         .filter(|value| value.is_finite());
     let top = values.fold(0.0, f64::max) * 1.08;
-    let names = report.epsilon.iter().map(|series| &*series.region);
+    let names: Vec<String> = shown.iter().map(|series| series.label()).collect();
+    let names = names.iter().map(String::as_str);
     let room = label_room(names, 26.0, 78.0, width);
     let area = Area {
         left: 40.0,
@@ -43,11 +59,7 @@ pub(in crate::report) fn epsilon(report: &Report, width: f64) -> Plot {
         .into_iter()
         .map(|tick| (tick, short(tick)))
         .collect();
-    let mut ends: Vec<f64> = report
-        .epsilon
-        .iter()
-        .map(|series| end(series, &y))
-        .collect();
+    let mut ends: Vec<f64> = shown.iter().map(|series| end(series, &y)).collect();
     spread(&mut ends, 16.0);
     let body = html! {
         (grid(&area, &y, &numbers))
@@ -58,9 +70,14 @@ pub(in crate::report) fn epsilon(report: &Report, width: f64) -> Plot {
                 "cap " (three_digits(cap))
             }
         }
-        @for (series, end) in report.epsilon.iter().zip(&ends) {
+        @if !without_noise.is_empty() {
+            text class="note" x=(px(area.left)) y=(px(area.bottom + 36.0)) {
+                "not private: " (without_noise.join(", "))
+            }
+        }
+        @for (series, end) in shown.iter().zip(&ends) {
             @let steps = steps(series, &x, &y);
-            g class=(colour(report, &series.region)) {
+            g class=(colour(report, &series.label())) {
                 path class="area" d=(format!("{steps}V{}H{}Z", px(area.bottom), px(start(series, &x)))) {}
                 path class="line" d=(steps) {}
                 @if let Some(point) = series.points.iter().rev().find(|point| point.value.is_finite()) {
@@ -68,7 +85,7 @@ pub(in crate::report) fn epsilon(report: &Report, width: f64) -> Plot {
                     @let drop = if point.round < last { 20.0 } else { 4.5 };
                     circle class="dot" cx=(px(x.place(point.round as f64))) cy=(px(y.place(point.value))) r="4.5" {}
                     text class="tint halo" x=(px(x.place(point.round as f64) + 9.0)) y=(px(end + drop)) {
-                        tspan font-weight="600" { (series.region) } " " (three_digits(point.value))
+                        tspan font-weight="600" { (series.label()) } " " (three_digits(point.value))
                     }
                 }
             }

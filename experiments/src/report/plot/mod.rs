@@ -18,7 +18,7 @@ pub(super) use wire::wire;
 
 use maud::{Markup, html};
 
-use super::Report;
+use super::{Report, RoundSeries};
 
 /// Colours and strokes of all plots, light and dark.
 pub(super) const STYLE: &str = include_str!("plot.css");
@@ -63,10 +63,15 @@ impl Plot {
 
 /// A plot that says that there is nothing to show.
 fn empty(id: &'static str, title: String, width: f64, height: f64) -> Plot {
+    saying(id, title, (width, height), "Not measured in this run")
+}
+
+/// A plot that is one sentence.
+fn saying(id: &'static str, title: String, (width, height): (f64, f64), sentence: &str) -> Plot {
     let body = html! {
         rect class="band" x="0" y="0" width=(width) height=(height) rx="3" {}
         text class="note" x=(width / 2.0) y=(height / 2.0 + 4.0) text-anchor="middle" {
-            "Not measured in this run"
+            (sentence)
         }
     };
     Plot {
@@ -79,12 +84,22 @@ fn empty(id: &'static str, title: String, width: f64, height: f64) -> Plot {
 }
 
 /// Regions in the order of the summary, then any others as they appear in the series.
-fn regions(report: &Report) -> Vec<&str> {
-    let mut order: Vec<&str> = report.summary.regions.iter().map(String::as_str).collect();
-    let accuracy = report.accuracy.iter().map(|series| series.region.as_str());
-    for region in accuracy.chain(report.drift.iter().map(|point| point.region.as_str())) {
-        if !order.contains(&region) {
-            order.push(region);
+fn regions(report: &Report) -> Vec<String> {
+    let mut order: Vec<String> = report.summary.regions.clone();
+    let accuracy = report.accuracy.iter().map(RoundSeries::label);
+    let epsilon = report.epsilon.iter().map(RoundSeries::label);
+    let drift = report.drift.iter().map(|point| point.region.clone());
+    // where variants are compared, they are what colours tell apart
+    if report
+        .accuracy
+        .iter()
+        .any(|series| !series.variant.is_empty())
+    {
+        order.clear();
+    }
+    for name in accuracy.chain(drift).chain(epsilon) {
+        if !name.is_empty() && !order.contains(&name) {
+            order.push(name);
         }
     }
     order
@@ -92,7 +107,7 @@ fn regions(report: &Report) -> Vec<&str> {
 
 /// The class that gives a region its colour; plain ink for a series that is no region.
 fn colour(report: &Report, region: &str) -> String {
-    match regions(report).iter().position(|&other| other == region) {
+    match regions(report).iter().position(|other| other == region) {
         Some(index) => format!("c{}", index % COLOURS),
         None => "ink".into(),
     }

@@ -86,8 +86,19 @@ pub(crate) fn ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
     let first = (low / step - 1e-9).ceil() as i64;
     let last = (high / step + 1e-9).floor() as i64;
     (first..=last.min(first.saturating_add(50)))
-        .map(|multiple| multiple as f64 * step)
+        .map(|multiple| round_number(multiple as f64 * step, power))
         .collect()
+}
+
+/// The value as the number that its digits down to `power`, a power of ten, name: 0.6 for three times 0.2.
+fn round_number(value: f64, power: f64) -> f64 {
+    let decimals = (-power.log10()).round();
+    if !(0.0..=300.0).contains(&decimals) {
+        return value;
+    }
+    let text = format!("{value:.0$}", decimals as usize);
+    // what is printed as a number is read as one
+    text.parse().unwrap_or(value)
 }
 
 /// Whole round numbers within `low..=high`.
@@ -121,10 +132,13 @@ mod tests {
 
     #[test]
     fn ticks_are_round_numbers() {
+        assert_eq!(ticks(0.0, 1.0, 5), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
         assert_eq!(
-            ticks(0.0, 1.0, 5),
-            [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]
+            ticks(0.0, 0.07, 7),
+            [0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07]
         );
+        assert_eq!(ticks(-0.3, 0.3, 6), [-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3]);
+        assert_eq!(ticks(0.0, 3e9, 3), [0.0, 1e9, 2e9, 3e9]);
         assert_eq!(whole_ticks(0, 84, 6), [0, 20, 40, 60, 80]);
         assert_eq!(whole_ticks(3, 3, 6), [3]);
         assert_eq!(whole_ticks(0, 2, 6), [0, 1, 2]);

@@ -5,8 +5,8 @@ use maud::html;
 use super::axes::{Area, grid, whole_axis};
 use super::scale::ticks;
 use super::{Plot, empty, px};
-use crate::report::Report;
 use crate::report::number::{bytes, bytes_parts};
+use crate::report::{Report, WirePoint};
 
 /// Bars at most; longer runs are averaged over neighbouring rounds.
 const BARS: usize = 160;
@@ -14,11 +14,12 @@ const BARS: usize = 160;
 /// Uploads above the line, downloads below it, on one scale.
 pub(in crate::report) fn wire(report: &Report, width: f64) -> Plot {
     let title = "Bytes on the wire by round: up from devices, down to devices".to_owned();
-    let rounds = report.wire.iter().map(|point| point.round);
+    let shown = shown(report);
+    let rounds = shown.iter().map(|point| point.round);
     let (Some(first), Some(last)) = (rounds.clone().min(), rounds.max()) else {
         return empty("wire", title, width, 200.0);
     };
-    let bars = bars(report);
+    let bars = bars(&shown);
     let highest = |part: fn(&Bar) -> f64| bars.iter().map(part).fold(0.0, f64::max);
     let (up, down) = (highest(|bar| bar.up), highest(|bar| bar.down));
     let area = Area {
@@ -86,12 +87,21 @@ struct Bar {
     down: f64,
 }
 
-fn bars(report: &Report) -> Vec<Bar> {
-    let size = report.wire.len().div_ceil(BARS).max(1);
+/// The rounds of the variant that the report leads with, or all where there is one.
+fn shown(report: &Report) -> Vec<WirePoint> {
+    let of_headline = report
+        .wire
+        .iter()
+        .filter(|point| point.variant == report.summary.headline);
+    of_headline.cloned().collect()
+}
+
+fn bars(wire: &[WirePoint]) -> Vec<Bar> {
+    let size = wire.len().div_ceil(BARS).max(1);
     let mean = |values: &mut dyn Iterator<Item = u64>, count: usize| {
         values.map(|value| value as f64).sum::<f64>() / count as f64
     };
-    let bar = |group: &[crate::report::WirePoint]| {
+    let bar = |group: &[WirePoint]| {
         let count = group.len();
         let name = match group {
             [one] => format!("round {}", one.round),
@@ -105,5 +115,5 @@ fn bars(report: &Report) -> Vec<Bar> {
             down: mean(&mut group.iter().map(|point| point.down), count),
         }
     };
-    report.wire.chunks(size).map(bar).collect()
+    wire.chunks(size).map(bar).collect()
 }

@@ -160,6 +160,7 @@ impl Operator {
     pub async fn monitor(&self, run: &str) -> Option<Monitor> {
         let request = GetDriftRequest {
             run_id: run.to_owned(),
+            ..GetDriftRequest::default()
         };
         let monitors = self
             .control

@@ -1,0 +1,234 @@
+//! One window: who is asked, whether the answers suffice, noise and charge, verdict.
+
+use std::time::Duration;
+
+use tributary_drift::{Quantity, Verdict, WindowReport};
+use tributary_proto::v1::watch_response;
+use tributary_proto::{DeviceId, RegionId};
+
+use super::actor::{Actor, Asked};
+use super::charging::{mechanism, patience, payers};
+use super::history;
+use super::mitigation::plan;
+use super::poll::{Question, Votes, request};
+use super::record::{Shortage, WindowRecord};
+use crate::CoordinatorError;
+use crate::core::seeded_bytes;
+use crate::ledger::{Charge, ChargeKind, DeviceCharge};
+use crate::spec::DriftSpec;
+use crate::store::Batch;
+
+impl Actor {
+    /// Asks, sums, charges, judges, and starts playbooks. Regions that can't be judged are not asked:
+    /// too few devices are within reach, or can pay, for what the reference and the noise need.
+    pub(super) async fn window(&mut self) -> Result<Asked, CoordinatorError> {
+        let Some(drift) = self.drift.clone() else {
+            return Ok(Asked::Nobody);
+        };
+        // a region that was judged before the others' failure is ahead of the header
+        let judged = self.record.regions.iter();
+        let judged = judged
+            .filter_map(|region| region.monitor.last_window())
+            .max();
+        let next = self.record.header.next_window;
+        let window = next.max(judged.map_or(0, |last| last + 1));
+        let (mut active, mut groups) = (Vec::new(), Vec::new());
+        for index in 0..self.record.regions.len() {
+            if self.has_windows_left(index)
+                && !self.record.is_mitigating(index)
+                && let Some(question) = self.question(index, window, &drift)?
+            {
+                active.push(index);
+                groups.push(question);
+            }
+        }
+        self.handle.show(&self.record);
+        if groups.is_empty() {
+            return Ok(Asked::Nobody);
+        }
+        let patience = patience(&self.record.header.spec, drift.deadline_ms);
+        let handle = self.handle.clone();
+        let votes = tokio::select! {
+            votes = handle.polls.ask(&handle.core, window, groups, patience) => votes,
+            () = handle.stop.cancelled() => return Ok(Asked::Stopped),
+        };
+        for (index, votes) in active.into_iter().zip(votes) {
+            self.judge(index, window, votes, &drift).await?;
+        }
+        self.record.header.next_window = window + 1;
+        self.record.header.windows += 1;
+        let mut batch = Batch::new();
+        self.record.put_header(&mut batch)?;
+        let (id, regions) = (&self.record.header.id, self.record.regions.len());
+        history::push_out(id, window, regions, &mut batch);
+        self.core().store.commit(batch).await?;
+        self.handle.show(&self.record);
+        Ok(Asked::Some)
+    }
+
+    fn quantities(&self, index: usize) -> Vec<Quantity> {
+        let streams = self.record.regions[index].monitor.streams();
+        streams
+            .iter()
+            .map(|stream| stream.quantity().clone())
+            .collect()
+    }
+
+    /// What a region is asked; nothing when its answers could not be judged, which is noted.
+    fn question(
+        &mut self,
+        index: usize,
+        window: u64,
+        drift: &DriftSpec,
+    ) -> Result<Option<Question>, CoordinatorError> {
+        let quantities = self.quantities(index);
+        let pico_rho = self.noise.pico_rho(quantities.len())?;
+        let monitor = &self.record.regions[index].monitor;
+        let needed = monitor.devices_needed(self.noise.variance(), &mut self.calibrator);
+        let spec = &self.record.header.spec;
+        let region = &spec.regions[index];
+        let payers = payers(self.core(), region, &spec.task, pico_rho, self.cap_pico_rho);
+        let shortage = Shortage {
+            reachable: payers.reachable,
+            payers: payers.devices.len() as u64,
+            needed,
+        };
+        let suffices = needed.is_some_and(|needed| shortage.payers >= needed);
+        let deadline = Duration::from_millis(drift.deadline_ms);
+        let model = self.record.regions[index].model.to_string();
+        let seed = spec.seed.map(|seed| seeded_bytes(seed, &[b"device"]));
+        let id = self.handle.id.as_str();
+        let request = request(id, window, &spec.task, model, &quantities, deadline, seed);
+        let region = &mut self.record.regions[index];
+        region.devices_needed = needed.unwrap_or(0);
+        region.shortage = (!suffices).then_some(shortage);
+        Ok(suffices.then_some(Question {
+            request,
+            devices: payers.devices,
+        }))
+    }
+
+    /// Noises and charges one region's votes, and takes them into its statistics. Too few answers are
+    /// neither noised nor charged: their number is public, and nothing of them is released.
+    async fn judge(
+        &mut self,
+        index: usize,
+        window: u64,
+        votes: Votes,
+        drift: &DriftSpec,
+    ) -> Result<(), CoordinatorError> {
+        let before = self.record.regions[index].clone();
+        let quantities = self.quantities(index);
+        let region = self.record.header.spec.regions[index].clone();
+        let answered = votes.voters.len() as u64;
+        let needed = before.devices_needed;
+        let (histograms, payers) = if answered < needed {
+            (Vec::new(), Vec::new())
+        } else {
+            let payers = votes.voters.clone();
+            let id = self.handle.id.as_str().as_bytes();
+            let number = window.to_be_bytes();
+            let purpose: [&[u8]; 4] = [b"window", id, &number, region.as_str().as_bytes()];
+            let histograms = self.noise.release(&quantities, votes, &purpose)?;
+            (histograms, payers)
+        };
+        let pico_rho = if payers.is_empty() {
+            0
+        } else {
+            self.noise.pico_rho(quantities.len())?
+        };
+        let record = &mut self.record.regions[index];
+        record.asked += 1;
+        record.shortage = payers.is_empty().then_some(Shortage {
+            reachable: answered,
+            payers: answered,
+            needed: Some(needed),
+        });
+        let report =
+            record
+                .monitor
+                .observe_answers(window, answered, &histograms, &mut self.calibrator)?;
+        let playbook = self.react(index, &report, drift)?;
+        let record = WindowRecord {
+            report,
+            playbook,
+            pico_rho,
+            voters: answered,
+        };
+        if let Err(error) = self.keep(index, &record, payers, region).await {
+            // nothing was released: the window is asked again
+            self.record.regions[index] = before;
+            return Err(error);
+        }
+        let wire = record.wire(self.handle.id.as_str());
+        self.core().tell(watch_response::Event::Window(wire));
+        self.launch_if_due(index);
+        Ok(())
+    }
+
+    /// What a verdict triggers, noted in the region's record; the name of the playbook.
+    fn react(
+        &mut self,
+        index: usize,
+        report: &WindowReport,
+        drift: &DriftSpec,
+    ) -> Result<String, CoordinatorError> {
+        let region = &mut self.record.regions[index];
+        region.since_mitigation += 1;
+        let Some(id) = report.drift.clone() else {
+            return Ok(String::new());
+        };
+        match report.verdict {
+            Verdict::Drift => {
+                let (playbook, acts) = plan(&self.record.header.spec, region, &report.evidence);
+                if acts {
+                    region.monitor.begin_mitigation(&id)?;
+                    // builds that failed are made again of the run that is there
+                    region.begun += u32::from(region.builds_failed == 0);
+                }
+                Ok(playbook)
+            }
+            Verdict::Validating if region.since_mitigation >= drift.warm_up => {
+                region.monitor.validated(&id)?;
+                region.failed = 0;
+                Ok("validated".to_owned())
+            }
+            _ => Ok(String::new()),
+        }
+    }
+
+    /// Charges the voters and keeps window and region, in one commit.
+    async fn keep(
+        &self,
+        index: usize,
+        window: &WindowRecord,
+        payers: Vec<DeviceId>,
+        region: RegionId,
+    ) -> Result<(), CoordinatorError> {
+        let mut batch = Batch::new();
+        self.record.put_region(index, &mut batch)?;
+        self.record.put_window(index, window, &mut batch)?;
+        if window.pico_rho == 0 || payers.is_empty() {
+            self.core().store.commit(batch).await?;
+            return Ok(());
+        }
+        let charge = Charge {
+            part: index as u64,
+            mechanism: mechanism(&self.record.header.spec),
+            cap_pico_rho: self.cap_pico_rho.unwrap_or(0),
+            unix_ms: self.core().clock.now_ms(),
+            ..Charge::new(
+                self.handle.id.as_str(),
+                ChargeKind::Drift,
+                window.report.window,
+            )
+        };
+        let pays = |device| DeviceCharge {
+            device,
+            region: region.clone(),
+            pico_rho: window.pico_rho,
+        };
+        let devices: Vec<DeviceCharge> = payers.into_iter().map(pays).collect();
+        self.core().ledger.charge(charge, &devices, batch).await
+    }
+}
