@@ -84,18 +84,9 @@ pub enum CoordinatorError {
     /// A device can't be moved while a round counts on it.
     #[error("device {0:?} holds a lease of a running round: move it when the round is over")]
     AtWork(String),
-    /// What is asked of is over.
-    #[error("{what} {name:?} {state}: {remedy}")]
-    Over {
-        /// Run or monitor.
-        what: &'static str,
-        /// Its name.
-        name: String,
-        /// How it stands.
-        state: &'static str,
-        /// What to do.
-        remedy: String,
-    },
+    /// What is asked for has ended, or is another kind of work.
+    #[error("{0}")]
+    Over(String),
     /// A field of a request is wrong.
     #[error("{field} {problem}: {remedy}")]
     Invalid {
@@ -164,7 +155,7 @@ impl CoordinatorError {
             Self::Unauthenticated => "TRB-0210",
             Self::Taken(_) => "TRB-0211",
             Self::AtWork(_) => "TRB-0212",
-            Self::Reject(_) | Self::Over { .. } => "TRB-0300",
+            Self::Reject(_) | Self::Over(_) => "TRB-0300",
             Self::Accounting(_)
             | Self::Noise(_)
             | Self::Ftrl(_)
@@ -214,7 +205,7 @@ impl From<CoordinatorError> for tonic::Status {
             CoordinatorError::Budget(_)
             | CoordinatorError::Reject(_)
             | CoordinatorError::SetAside { .. }
-            | CoordinatorError::Over { .. }
+            | CoordinatorError::Over(_)
             | CoordinatorError::AtWork(_) => Code::FailedPrecondition,
             CoordinatorError::Unknown { .. } => Code::NotFound,
             CoordinatorError::Blob(crate::blob::BlobError::NotFound { .. }) => Code::NotFound,

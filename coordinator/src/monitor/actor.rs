@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tributary_drift::{Calibrator, DriftId, Verdict};
 
-use super::MonitorHandle;
+use super::Monitor;
 use super::first_builds::first_builds;
 use super::judge::VoteNoise;
 use super::mitigation::{Failure, Mitigation, Outcome};
@@ -25,7 +25,7 @@ const IDLE: Duration = Duration::from_millis(500);
 
 /// The actor of one monitor.
 pub struct Actor {
-    pub(super) handle: MonitorHandle,
+    pub(super) handle: Monitor,
     pub(super) record: MonitorRecord,
     /// The monitoring; none when the recipe wants builds alone.
     pub(super) drift: Option<DriftSpec>,
@@ -50,7 +50,7 @@ impl Actor {
     ///
     /// # Errors
     /// When the noise or the cap can't be represented.
-    pub fn new(handle: MonitorHandle, record: MonitorRecord) -> Result<Self, CoordinatorError> {
+    pub fn new(handle: Monitor, record: MonitorRecord) -> Result<Self, CoordinatorError> {
         let spec = &record.header.spec;
         let votes = spec.drift.as_ref().map_or(0.0, |drift| drift.noise_votes);
         Ok(Self {

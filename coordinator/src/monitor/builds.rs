@@ -9,7 +9,7 @@ use tributary_model::{Digest, ModelFile};
 use tributary_proto::v1::{BuildChanged, BuildOffer, watch_response};
 use tributary_proto::{DeviceId, RegionId};
 
-use super::MonitorHandle;
+use super::Monitor;
 use super::calibration::calibrate;
 use super::installs::OfferKey;
 use crate::CoordinatorError;
@@ -31,7 +31,7 @@ struct Variant {
 /// # Errors
 /// When calibration fails or a store refuses. A profile that nothing fits is reported, not an error.
 pub async fn build_for_region(
-    handle: &MonitorHandle,
+    handle: &Monitor,
     spec: &RunSpec,
     builds: &BuildSpec,
     region: &RegionId,
@@ -129,11 +129,7 @@ fn choose<'v>(variants: &'v [Variant], profile: &Profile) -> Result<(&'v Variant
 }
 
 /// The region's reachable devices by profile, in the order of the profiles' names.
-fn profiles(
-    handle: &MonitorHandle,
-    region: &RegionId,
-    task: &str,
-) -> Vec<(Profile, Vec<DeviceId>)> {
+fn profiles(handle: &Monitor, region: &RegionId, task: &str) -> Vec<(Profile, Vec<DeviceId>)> {
     let fleet = &handle.core.fleet;
     let mut groups = BTreeMap::<String, (Profile, Vec<DeviceId>)>::new();
     for id in fleet.reachable(region, task) {
@@ -150,7 +146,7 @@ fn profiles(
 }
 
 async fn roll_out(
-    handle: &MonitorHandle,
+    handle: &Monitor,
     spec: &RunSpec,
     builds: &BuildSpec,
     offers: Vec<(BuildRecord, Vec<DeviceId>)>,
@@ -184,7 +180,7 @@ fn key(record: &BuildRecord) -> OfferKey {
     }
 }
 
-fn offer(handle: &MonitorHandle, record: &BuildRecord, task: &str) -> BuildOffer {
+fn offer(handle: &Monitor, record: &BuildRecord, task: &str) -> BuildOffer {
     let text = format!("tributary-build-v1:{}", record.digest);
     BuildOffer {
         build_digest: record.digest.to_string(),

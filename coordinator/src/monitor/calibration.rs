@@ -13,7 +13,7 @@ use tributary_model::quant::ActivationRanges;
 use tributary_model::{Digest, Graph, LayerSpec, ModelError};
 use tributary_proto::{DeviceId, RegionId};
 
-use super::MonitorHandle;
+use super::Monitor;
 use super::charging::{Payers, cap, mechanism, patience, payers};
 use super::judge::VoteNoise;
 use super::poll::{Question, request};
@@ -55,7 +55,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// # Errors
 /// When too few can pay or answer, which is not charged; or when the store refuses.
 pub async fn calibrate(
-    handle: &MonitorHandle,
+    handle: &Monitor,
     spec: &RunSpec,
     builds: &BuildSpec,
     region: &RegionId,
@@ -130,7 +130,7 @@ fn devices_needed(variance: f64) -> u64 {
 }
 
 /// Where the ranges of a region under a version are kept.
-fn stored_key(handle: &MonitorHandle, region: &RegionId, model: &Digest) -> Vec<u8> {
+fn stored_key(handle: &Monitor, region: &RegionId, model: &Digest) -> Vec<u8> {
     let key = Key::new().text(handle.id.as_str()).text("calibration");
     key.text(region.as_str())
         .text(&model.to_string())

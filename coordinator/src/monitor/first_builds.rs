@@ -1,7 +1,7 @@
 //! Builds of the run's own model: where the recipe has `[builds]` and no playbook that would make them
 //! later.
 
-use super::MonitorHandle;
+use super::Monitor;
 use super::builds::build_for_region;
 use super::record::MonitorRecord;
 use crate::CoordinatorError;
@@ -17,7 +17,7 @@ pub fn are_wanted(spec: &RunSpec) -> bool {
 }
 
 /// Builds for every region that has none yet; what failed, as a sentence. Stopping ends the wait.
-pub async fn first_builds(handle: &MonitorHandle, record: &mut MonitorRecord) -> String {
+pub async fn first_builds(handle: &Monitor, record: &mut MonitorRecord) -> String {
     let spec = record.header.spec.clone();
     let Some(builds) = spec.builds.as_ref().filter(|_| are_wanted(&spec)) else {
         return String::new();
@@ -51,7 +51,7 @@ pub async fn first_builds(handle: &MonitorHandle, record: &mut MonitorRecord) ->
 }
 
 async fn keep(
-    handle: &MonitorHandle,
+    handle: &Monitor,
     record: &mut MonitorRecord,
     index: usize,
 ) -> Result<(), CoordinatorError> {

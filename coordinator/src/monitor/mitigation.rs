@@ -5,7 +5,7 @@ use tributary_model::Digest;
 use tributary_proto::RunId;
 use tributary_proto::v1::RunState;
 
-use super::MonitorHandle;
+use super::Monitor;
 use super::builds::build_for_region;
 use super::record::RegionRecord;
 use crate::CoordinatorError;
@@ -68,7 +68,7 @@ pub fn plan(spec: &RunSpec, region: &RegionRecord, evidence: &Evidence) -> (Stri
 
 /// One mitigation under way.
 pub struct Mitigation {
-    pub(super) handle: MonitorHandle,
+    pub(super) handle: Monitor,
     pub(super) spec: RunSpec,
     pub(super) run_id: RunId,
     pub(super) index: usize,

@@ -60,12 +60,27 @@ use crate::engine::{RunState, RunStatus};
 pub struct MonitorHandle {
     /// The monitor.
     pub id: MonitorId,
-    core: Arc<Core>,
     polls: Arc<Polls>,
     installs: Arc<Installs>,
     view: Arc<Mutex<Shown>>,
     stop: CancellationToken,
     over: watch::Sender<bool>,
+}
+
+/// A monitor at work: its handle with the core. The core keeps handles alone, so that it does not keep
+/// itself alive.
+#[derive(Clone)]
+struct Monitor {
+    core: Arc<Core>,
+    handle: MonitorHandle,
+}
+
+impl std::ops::Deref for Monitor {
+    type Target = MonitorHandle;
+
+    fn deref(&self) -> &MonitorHandle {
+        &self.handle
+    }
 }
 
 /// What is shown of a monitor, and where its windows end.
@@ -157,7 +172,6 @@ pub async fn recover(core: &Arc<Core>) -> Result<(), CoordinatorError> {
 fn launch(core: &Arc<Core>, record: MonitorRecord) -> Result<(), CoordinatorError> {
     let handle = MonitorHandle {
         id: record.header.id.clone(),
-        core: core.clone(),
         polls: Arc::default(),
         installs: Arc::default(),
         view: Arc::new(Mutex::new(Shown::of(&record))),
@@ -165,7 +179,11 @@ fn launch(core: &Arc<Core>, record: MonitorRecord) -> Result<(), CoordinatorErro
         over: watch::Sender::new(false),
     };
     if core.add_monitor(handle.id.clone(), handle.clone()) {
-        let actor = Actor::new(handle, record)?;
+        let monitor = Monitor {
+            core: core.clone(),
+            handle,
+        };
+        let actor = Actor::new(monitor, record)?;
         tokio::spawn(actor.run());
     }
     Ok(())
@@ -299,8 +317,8 @@ impl MonitorHandle {
     }
 
     /// Takes a device's votes.
-    pub async fn vote(&self, device: DeviceId, report: SummaryReport) {
-        self.polls.vote(&self.core, &device, &report);
+    pub async fn vote(&self, core: &Core, device: DeviceId, report: SummaryReport) {
+        self.polls.vote(core, &device, &report);
     }
 
     /// Takes the outcome of an offer.
@@ -309,8 +327,8 @@ impl MonitorHandle {
     }
 
     /// A device is back: what it has not answered is asked again.
-    pub async fn connected(&self, device: DeviceId) {
-        self.polls.ask_again(&self.core, &device);
-        self.installs.offer_again(&self.core, &device);
+    pub async fn connected(&self, core: &Core, device: DeviceId) {
+        self.polls.ask_again(core, &device);
+        self.installs.offer_again(core, &device);
     }
 }

@@ -22,16 +22,17 @@ impl Actor {
     /// Asks, sums, charges, judges, and starts playbooks. Regions that can't be judged are not asked:
     /// too few devices are within reach, or can pay, for what the reference and the noise need.
     pub(super) async fn window(&mut self) -> Result<Asked, CoordinatorError> {
-        let Some(drift) = self.drift.clone() else {
+        let at_work = !self.core().halt.is_halted();
+        let Some(drift) = self.drift.clone().filter(|_| at_work) else {
             return Ok(Asked::Nobody);
         };
-        // a region that was judged before the others' failure is ahead of the header
+        // devices answer only what is newer: a window that was given up, by a failure or a restart, has
+        // no second try under its number
         let judged = self.record.regions.iter();
-        let judged = judged
-            .filter_map(|region| region.monitor.last_window())
-            .max();
-        let next = self.record.header.next_window;
-        let window = next.max(judged.map_or(0, |last| last + 1));
+        let judged = judged.filter_map(|region| region.monitor.last_window());
+        let header = &self.record.header;
+        let newest = judged.max().unwrap_or(0).max(header.asked_window);
+        let window = header.next_window.max(newest + 1);
         let (mut active, mut groups) = (Vec::new(), Vec::new());
         for index in 0..self.record.regions.len() {
             if self.has_windows_left(index)
@@ -46,6 +47,11 @@ impl Actor {
         if groups.is_empty() {
             return Ok(Asked::Nobody);
         }
+        // durable before anybody is asked, so that no copy of the folder asks it as a new one
+        self.record.header.asked_window = window;
+        let mut batch = Batch::new();
+        self.record.put_header(&mut batch)?;
+        self.core().store.commit(batch).await?;
         let patience = patience(&self.record.header.spec, drift.deadline_ms);
         let handle = self.handle.clone();
         let votes = tokio::select! {

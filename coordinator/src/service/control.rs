@@ -46,12 +46,9 @@ impl Control {
         if known.is_none() {
             return error;
         }
-        CoordinatorError::Over {
-            what: "monitor",
-            name: name.to_owned(),
-            state: "is no run",
-            remedy: format!("end it with `tributary monitor stop {name}`"),
-        }
+        CoordinatorError::Over(format!(
+            "{name} is a monitor, not a run: end it with `tributary monitor stop {name}`"
+        ))
     }
 
     /// What to say to an operator who stops a run that can't be stopped. That of one that has ended may
@@ -68,10 +65,9 @@ impl Control {
             Err(error) => return error,
         };
         let state = match view.run.state() {
-            v1::RunState::Completed => "is completed",
-            v1::RunState::Stopped => "is stopped already",
-            v1::RunState::Failed => "has failed",
-            _ => "is over",
+            v1::RunState::Completed => "completed",
+            v1::RunState::Failed => "failed",
+            _ => "stopped",
         };
         let name = run.to_string();
         let monitor = crate::monitor::id_of(&name).parse().ok();
@@ -81,12 +77,7 @@ impl Control {
         } else {
             "there is nothing left to stop".to_owned()
         };
-        CoordinatorError::Over {
-            what: "run",
-            name,
-            state,
-            remedy,
-        }
+        CoordinatorError::Over(format!("the run is over ({state}): {remedy}"))
     }
 }
 

@@ -105,7 +105,7 @@ async fn announce(core: &Core, id: &DeviceId, witnesses: &[Witness]) {
         run.connected(id.clone(), witnesses).await;
     }
     for monitor in core.monitors() {
-        monitor.connected(id.clone()).await;
+        monitor.connected(core, id.clone()).await;
     }
 }
 
@@ -172,7 +172,7 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
                 .ok()
                 .and_then(|known| core.monitor(&known));
             match monitor {
-                Some(monitor) => monitor.vote(id.clone(), report).await,
+                Some(monitor) => monitor.vote(core, id.clone(), report).await,
                 None => refuse(
                     core,
                     id,
