@@ -1,7 +1,5 @@
 //! Enrolment, credentials, sessions, mailboxes and reservations.
 
-use tokio::time::Instant;
-
 use super::*;
 use crate::fixtures::{device, region};
 use crate::ledger::{Charge, ChargeKind, DeviceCharge, Ledger};

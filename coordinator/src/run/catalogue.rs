@@ -159,16 +159,15 @@ impl Core {
         match self.catalogue.handle(id) {
             Ok(handle) => Ok(handle.view()),
             Err(CoordinatorError::Reject(Reject::RunOver)) => self.over_view(id).await,
-            Err(CoordinatorError::SetAside { cause, code, .. }) => Ok(RunView {
-                run: damaged_run(
-                    id,
-                    &Cause {
-                        code,
-                        sentence: cause,
-                    },
-                ),
-                ..RunView::default()
-            }),
+            Err(CoordinatorError::SetAside { cause, code, .. }) => {
+                let cause = Cause {
+                    code,
+                    sentence: cause,
+                };
+                let mut view = RunView::default();
+                view.run = damaged_run(id, &cause);
+                Ok(view)
+            }
             Err(error) => Err(error),
         }
     }

@@ -11,7 +11,8 @@ use tributary_proto::v1::{Run, RunState};
 use crate::harness::coordinator::files_below;
 use crate::harness::hand::{Hand, hands, update};
 use crate::harness::operator::of;
-use crate::harness::{Coordinator, Operator, Recipe, Session, fleet};
+use crate::harness::process::Process;
+use crate::harness::{Coordinator, Operator, Recipe, Session, channel, fleet};
 
 /// Opens the metadata of a coordinator that is down.
 async fn store(folder: &TempDir) -> EmbeddedStore {
@@ -204,14 +205,20 @@ async fn invariant_12_a_run_whose_sum_is_gone_is_set_aside_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invariant_12_a_monitor_whose_record_is_damaged_is_set_aside_and_its_run_and_others_serve()
 {
-    let coordinator = Coordinator::start().await;
-    let operator = coordinator.operator().await;
-    let fleet = fleet::start(&coordinator.endpoint(), 2, fleet::devices("eu", 3));
-    fleet.wait_connected(3).await;
-    let recipe = Recipe::private()
-        .rounds(1, 3)
-        .set("regions", vec!["eu".to_owned()])
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let process = Process::serve(&data, "127.0.0.1:0");
+    let operator = Operator::new(channel(&process.endpoint()).await);
+    let in_eu = || fleet::start(&process.endpoint(), 2, fleet::devices("eu", 3));
+    let devices = in_eu();
+    devices.wait_connected(3).await;
+    let plain = || {
+        let recipe = Recipe::private().rounds(1, 3);
+        recipe.set("regions", vec!["eu".to_owned()])
+    };
+    let recipe = plain()
         .set("drift.interval_ms", 50)
+        .set("drift.windows", 1_000)
         .set("drift.warm_up", 4)
         .set("drift.noise_votes", 0.5)
         .set("drift.minimum_devices", 2)
@@ -221,23 +228,19 @@ async fn invariant_12_a_monitor_whose_record_is_damaged_is_set_aside_and_its_run
     while operator.monitor(&run).await.is_none() {
         tokio::time::sleep(crate::harness::GLANCE).await;
     }
-    let folder = coordinator.crash();
+    drop(devices);
+    process.kill();
     assert!(damage_records(&folder, Table::Monitors, b"").await > 0);
-    let coordinator = Coordinator::open(folder, 2).await;
-    let operator = coordinator.operator().await;
-    let page = coordinator.admin_page("/readyz").await;
-    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
-    assert!(
-        page.contains(&format!("quarantined monitor {run}-drift: ")),
-        "{page}"
-    );
+    let process = Process::serve(&data, "127.0.0.1:0");
+    let operator = Operator::new(channel(&process.endpoint()).await);
+    let (status, page) = process.page("/readyz").unwrap();
+    assert_eq!(status, 200, "{page}");
+    let named = format!("quarantined monitor {run}-drift: ");
+    assert!(page.contains(&named), "{page}");
     assert_eq!(of(&operator.show(&run).await).state(), RunState::Completed);
-    let fleet = fleet::start(&coordinator.endpoint(), 2, fleet::devices("eu", 3));
-    fleet.wait_connected(3).await;
-    let plain = Recipe::private()
-        .rounds(1, 3)
-        .set("regions", vec!["eu".to_owned()]);
-    let next = operator.start(&plain).await;
+    let devices = fleet::start(&process.endpoint(), 2, fleet::devices("eu", 3));
+    devices.wait_connected(3).await;
+    let next = operator.start(&plain()).await;
     operator.completed(&next).await;
 }
 
