@@ -8,8 +8,6 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::{GLANCE, PATIENCE};
 
-use super::PATIENCE;
-
 /// A serving process.
 pub struct Process {
     child: Child,
