@@ -102,11 +102,6 @@ impl Process {
         format!("http://{}", self.address)
     }
 
-    /// A page of the admin port, with its status line.
-    pub async fn admin_page(&self, path: &str) -> String {
-        self.fetch(path).unwrap()
-    }
-
     /// Whether it has not ended by itself.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
