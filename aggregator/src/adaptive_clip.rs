@@ -152,7 +152,7 @@ impl AdaptiveClip {
     }
 
     /// What one participation in a vote costs: 1 / (2 (2 sigma_b)^2), rounded up. One device changes
-    /// the sum by at most 1, whichever way it votes (add-or-remove).
+    /// the sum by at most 1, whichever way it votes (zeros in place of its vote).
     pub fn vote_rho(&self) -> Rho {
         self.vote_rho
     }

@@ -44,7 +44,7 @@ const PIECE: usize = 16 * NoiseSource::CHUNK;
 ///
 /// Noise is added to the integer sum; the division is the only float operation and comes last, so it
 /// is post-processing. `denominator` counts contributions of weight 1: the sum of weights divided by
-/// 2^20 where privacy is off. Under add-or-remove adjacency it must be fixed before the round (the
+/// 2^20 where privacy is off. It must be fixed before the round (the
 /// planned number of contributions), never the private count or weight of those that came.
 ///
 /// With noise, an empty partial is released like any other: whether somebody came is private too.

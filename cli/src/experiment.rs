@@ -11,8 +11,11 @@ use tributary_experiments::runner::{
 };
 
 use crate::exit::{Exit, Failure};
-use crate::output::short_digest;
-use crate::output::{Align, Cell, Output, Palette, Table, Tone, bytes, count, decimal, percent};
+use crate::output::{
+    Align, Cell, Output, Palette, Table, Tone, bytes, count, decimal, percent, printable,
+    short_digest,
+};
+use crate::privacy::words;
 use crate::progress::Narrator;
 use crate::{attacks, audit};
 
@@ -103,6 +106,27 @@ fn read(path: &Path) -> Result<String> {
     })
 }
 
+/// What the epsilons mean: a line for the variants that mean the same.
+fn conditions(outcome: &ExperimentOutcome) -> Vec<String> {
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    for variant in outcome.variants.iter().filter(|v| v.epsilon.is_finite()) {
+        let meaning = format!(
+            "epsilon at delta {:e}, {}; {}",
+            variant.delta,
+            words(&variant.adjacency),
+            variant.mechanism
+        );
+        match groups.iter_mut().find(|(known, _)| *known == meaning) {
+            Some((_, names)) => names.push(&variant.name),
+            None => groups.push((meaning, vec![&variant.name])),
+        }
+    }
+    let line = |(meaning, names): (String, Vec<&str>)| {
+        printable(&format!("{}: {meaning}", names.join(", ")))
+    };
+    groups.into_iter().map(line).collect()
+}
+
 fn table(outcome: &ExperimentOutcome, colours: Palette) -> String {
     let seeds = outcome.variants.iter().map(|v| v.trained_by_seed.len());
     let has_seeds = seeds.max().is_some_and(|most| most > 1);
@@ -169,6 +193,9 @@ fn table(outcome: &ExperimentOutcome, colours: Palette) -> String {
     if outcome.interrupted {
         let incomplete = "\ninterrupted: variants, seeds or rounds are missing\n";
         note.push_str(&colours.paint(Tone::Bad, incomplete));
+    }
+    for line in conditions(outcome) {
+        note.push_str(&format!("\n{}", colours.paint(Tone::Dim, &line)));
     }
     format!(
         "{}\n\n{}\n{note}\nreport  {}",

@@ -8,7 +8,8 @@ use tributary_experiments::runner::{Interrupt, Progress, RoundNews, WindowNews, 
 
 use crate::drift;
 use crate::exit::Exit;
-use crate::output::{self, Output, Palette, Tone, count, decimal, percent};
+use crate::output::{self, Output, Palette, Tone, count, decimal, percent, printable};
+use crate::privacy::words;
 use crate::serve::stop_signal;
 
 /// On a log every so many rounds get a line.
@@ -115,10 +116,19 @@ impl Progress for Narrator {
         }
         self.bar.set_length(news.rounds.into());
         self.bar.set_position(news.round.into());
+        let spent = match news.epsilon.is_finite() {
+            true => format!(
+                "epsilon {} at delta {:e} ({}, {})",
+                decimal(news.epsilon),
+                news.delta,
+                words(&news.adjacency),
+                printable(&news.mechanism),
+            ),
+            false => printable(&news.mechanism),
+        };
         let measured = format!(
-            "accuracy {}, epsilon {}, {} contributions",
+            "accuracy {}, {} contributions, {spent}",
             percent(news.accuracy),
-            decimal(news.epsilon),
             count(news.contributions),
         );
         let is_last = news.round == news.rounds;

@@ -10,17 +10,24 @@
 //! - `books`: sums of entries, in memory
 //! - `claim`: what may be said about a sum
 //! - `accounts`: the statements
+//! - `caps`: the most that a device may lose; `decide`: who may change that, and how
+//! - `reservation`: what was set aside for charges to come
+//! - `terms`: caps, reservations and decisions on disk
 //!
 //! | table | key | value |
 //! |---|---|---|
 //! | `Ledger` | account, kind, number, part | the entry |
 //! | `DeviceAccounts` | account, kind, device | the device's spend there |
-//! | `DeviceAccounts` | device | its region once it has moved; its spend of before spends were kept by account |
+//! | `DeviceAccounts` | device | its region once it has moved, and those that it left; its spend of before spends were kept by account |
 
 mod accounts;
 mod books;
+mod caps;
 mod charge;
 mod claim;
+mod decide;
+mod reservation;
+mod terms;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,9 +35,14 @@ use serde::{Deserialize, Serialize};
 use tributary_aggregator::Rho;
 use tributary_proto::{DeviceId, RegionId};
 
-use self::books::{AccountKey, Books, Posting};
+use self::books::{AccountKey, Books, Left, Posting};
+pub use self::caps::{Cap, Exposure};
 pub use self::charge::{Charge, ChargeKind, DeviceCharge, RegionCharge};
 pub use self::claim::spend;
+pub use self::decide::{check_reason, permit};
+use self::reservation::Refusal;
+pub use self::reservation::{Part, Reservation};
+pub use self::terms::{Change, Decision, DecisionKind, Headroom, Hold};
 use crate::CoordinatorError;
 use crate::store::key::{Key, KeyReader};
 use crate::store::{Batch, Expect, Store, Table};
@@ -40,6 +52,9 @@ use crate::store::{Batch, Expect, Store, Table};
 struct Spend {
     pico_rho: u64,
     region: RegionId,
+    /// Regions that it left, in a device's own record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    past: Vec<Left>,
 }
 
 /// The ledger of one coordinator.
@@ -62,7 +77,11 @@ impl Ledger {
         }
         for row in store.records(Table::DeviceAccounts, b"") {
             let (key, record) = row?;
-            let Spend { pico_rho, region } = record.json()?;
+            let Spend {
+                pico_rho,
+                region,
+                past,
+            } = record.json()?;
             match account_of(&key) {
                 Some((account, device)) => {
                     let posting = Posting {
@@ -74,10 +93,11 @@ impl Ledger {
                 }
                 None => {
                     let device = String::from_utf8_lossy(&key).into_owned();
-                    books.settle(DeviceId::try_from(device)?, &region, pico_rho);
+                    books.settle(DeviceId::try_from(device)?, &region, pico_rho, &past);
                 }
             }
         }
+        terms::read(&*store, &mut books)?;
         Ok(Self {
             store,
             books: Mutex::new(books),
@@ -89,11 +109,77 @@ impl Ledger {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True when the device can pay `pico_rho` without passing the cap.
-    pub fn can_pay(&self, device: &DeviceId, pico_rho: u64, cap: Option<u64>) -> bool {
-        let Some(cap) = cap else { return true };
-        let total = self.lock().total(device).checked_add(pico_rho);
-        total.is_some_and(|total| total <= cap)
+    /// True when a device of `region` can be charged `pico_rho` in an account: neither a cap nor what was
+    /// reserved for the account would be passed.
+    pub fn can_pay(
+        &self,
+        device: &DeviceId,
+        region: &RegionId,
+        (account, kind): (&str, ChargeKind),
+        pico_rho: u64,
+    ) -> bool {
+        let books = self.lock();
+        let book = books.devices.get(device);
+        let account = (account.to_owned(), kind);
+        books.refusal(&account, book, region, pico_rho).is_none()
+    }
+
+    /// The least cap of a device of `region`, in units of 1e-12; none when there is none.
+    pub fn cap_of(&self, device: &DeviceId, region: &RegionId) -> Option<u64> {
+        let books = self.lock();
+        books.cap_of(books.devices.get(device), region)
+    }
+
+    /// True when somebody let the run do without privacy on devices under a cap.
+    pub fn is_permitted(&self, run: &str) -> bool {
+        self.permission(run).is_some()
+    }
+
+    /// Why the run may do without privacy on devices under a cap.
+    pub fn permission(&self, run: &str) -> Option<String> {
+        let books = self.lock();
+        let mut decisions = books.decisions.iter();
+        let permission =
+            decisions.find(|one| one.kind == DecisionKind::WithoutPrivacy && one.run == run);
+        permission.map(|one| one.reason.clone())
+    }
+
+    /// True when no cap of a device of `region` is in the way of what a run lets be seen of it.
+    pub fn may_expose(&self, device: &DeviceId, region: &RegionId, exposure: Exposure) -> bool {
+        let books = self.lock();
+        books.may_expose(books.devices.get(device), region, exposure)
+    }
+
+    /// The caps of devices in `regions` that are in the way of what a run lets be seen of them.
+    pub fn caps_in_the_way(&self, regions: &[RegionId], exposure: Exposure) -> Vec<Cap> {
+        let books = self.lock();
+        let caps = regions.iter().flat_map(|region| books.caps.binding(region));
+        caps.filter(|cap| exposure.breaks(cap)).cloned().collect()
+    }
+
+    /// The reservation of a run.
+    pub fn reservation(&self, run: &str) -> Option<Reservation> {
+        self.lock().reservations.get(run).cloned()
+    }
+
+    /// All reservations, by run.
+    pub fn reservations(&self) -> Vec<Reservation> {
+        self.lock().reservations.values().cloned().collect()
+    }
+
+    /// All caps; the region is none for the cap of all devices.
+    pub fn caps(&self) -> Vec<(Option<RegionId>, Cap)> {
+        let books = self.lock();
+        let caps = books.caps.iter();
+        caps.map(|(scope, cap)| (scope.clone(), cap.clone()))
+            .collect()
+    }
+
+    /// The newest decisions, oldest first.
+    pub fn decisions(&self, most: usize) -> Vec<Decision> {
+        let books = self.lock();
+        let first = books.decisions.len().saturating_sub(most);
+        books.decisions[first..].to_vec()
     }
 
     /// All charges of an account for one kind, in units of 1e-12: what a device has spent that was
@@ -133,6 +219,7 @@ impl Ledger {
             let spend = Spend {
                 pico_rho: posting.spent,
                 region: posting.region.clone(),
+                past: Vec::new(),
             };
             let key = spend_key(&account, &posting.device);
             batch.put_json(Table::DeviceAccounts, key, &spend, Expect::Any)?;
@@ -159,13 +246,17 @@ impl Ledger {
         charge.worst_pico_rho = book.map_or(0, |book| book.worst);
         charge.devices = devices.len() as u64;
         (charge.pico_rho, charge.regions) = (0, Vec::new());
+        charge.cap_pico_rho = 0;
         let mut postings = Vec::with_capacity(devices.len());
         for one in devices {
             let posting = books.posting(account, one);
-            let total = books.total(&one.device).saturating_add(one.pico_rho);
-            if charge.cap_pico_rho > 0 && total > charge.cap_pico_rho {
-                return Err(past_the_cap(charge.kind, one.pico_rho));
+            let known = books.devices.get(&one.device);
+            if let Some(refusal) = books.refusal(account, known, &one.region, one.pico_rho) {
+                return Err(refused(refusal, charge.kind, one.pico_rho));
             }
+            let least = Some(charge.cap_pico_rho).filter(|cap| *cap > 0);
+            let cap = books.cap_of(known, &one.region);
+            charge.cap_pico_rho = least.into_iter().chain(cap).min().unwrap_or(0);
             let spent = posting.spent.saturating_add(before);
             charge.pico_rho = charge.pico_rho.max(one.pico_rho);
             charge.worst_pico_rho = charge.worst_pico_rho.max(spent);
@@ -188,36 +279,48 @@ impl Ledger {
         Ok((charge, postings))
     }
 
-    /// Takes a device's account along to another region, committing `batch` in the same transaction.
+    /// Takes a device's account, and the caps that it was under, along from one region to another,
+    /// committing `batch` in the same transaction.
     ///
     /// # Errors
     /// When the store refuses; then nothing has moved.
     pub async fn relocate(
         &self,
         device: &DeviceId,
-        region: &RegionId,
+        (from, to): (&RegionId, &RegionId),
         mut batch: Batch,
     ) -> Result<(), CoordinatorError> {
         let _one_at_a_time = self.charging.lock().await;
-        let before = self
-            .lock()
-            .devices
-            .get(device)
-            .map_or(0, |book| book.before);
+        let (before, past) = {
+            let books = self.lock();
+            let before = books.devices.get(device).map_or(0, |book| book.before);
+            (before, books.leaving(device, from))
+        };
         let spend = Spend {
             pico_rho: before,
-            region: region.clone(),
+            region: to.clone(),
+            past,
         };
         batch.put_json(Table::DeviceAccounts, device.as_str(), &spend, Expect::Any)?;
         self.store.commit(batch).await?;
-        self.lock().settle(device.clone(), region, before);
+        self.lock().settle(device.clone(), to, before, &spend.past);
         Ok(())
     }
 }
 
-fn past_the_cap(kind: ChargeKind, pico_rho: u64) -> CoordinatorError {
+fn refused(refusal: Refusal, kind: ChargeKind, pico_rho: u64) -> CoordinatorError {
+    let (what, remedy) = match refusal {
+        Refusal::Cap => (
+            "the cap of a device",
+            "plan less, or raise it with `tributary privacy cap --raise`",
+        ),
+        Refusal::Reservation => (
+            "what was reserved for it",
+            "start a new run, which reserves anew",
+        ),
+    };
     CoordinatorError::Budget(format!(
-        "a {} charge of rho {} would pass the cap of a device: raise privacy.epsilon or plan less",
+        "a {} charge of rho {} would pass {what}: {remedy}",
         kind.name(),
         Rho::from_pico(pico_rho)
     ))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tributary_model::{Digest, ModelFile};
+use tributary_model::{Digest, Marks, ModelFile};
 use tributary_proto::v1::{Build, Model};
 
 use crate::CoordinatorError;
@@ -33,6 +33,9 @@ pub struct ModelRecord {
     pub created_ms: u64,
     /// Regions that it is meant for; empty for all.
     pub regions: Vec<String>,
+    /// What it has to be read with.
+    #[serde(default)]
+    pub marks: Marks,
 }
 
 /// What is kept of a build.
@@ -62,6 +65,9 @@ pub struct BuildRecord {
     pub installed_on: u64,
     /// Devices that refused it.
     pub failed_on: u64,
+    /// Those of its model, and of its own calibration.
+    #[serde(default)]
+    pub marks: Marks,
 }
 
 /// Models and builds of one coordinator.
@@ -83,30 +89,51 @@ impl Registry {
     pub async fn add_model(
         &self,
         file: &ModelFile,
+        marks: Marks,
         describe: impl FnOnce(Digest, u64) -> ModelRecord,
         batch: &mut Batch,
     ) -> Result<Digest, CoordinatorError> {
-        let digest = self.put_model(file).await?;
+        let digest = self.put_model(file, marks).await?;
         self.record(&describe(digest, file.weights.len() as u64), batch)?;
         Ok(digest)
     }
 
-    /// Writes a model file without a record; returns its digest.
+    /// Writes a model file without a record, its marks inside; returns its digest.
     ///
     /// # Errors
     /// When the file can't be made or written.
-    pub async fn put_model(&self, file: &ModelFile) -> Result<Digest, CoordinatorError> {
-        Ok(self.blobs.put(file.to_bytes()?).await?)
+    pub async fn put_model(
+        &self,
+        file: &ModelFile,
+        marks: Marks,
+    ) -> Result<Digest, CoordinatorError> {
+        Ok(self.blobs.put(file.to_marked_bytes(marks)?).await?)
     }
 
-    /// Adds the record of a version whose file is written to `batch`.
+    /// Adds the record of a version whose file is written to `batch`. A mark that it had stays.
     ///
     /// # Errors
-    /// When the record is too large.
+    /// When the record is too large, or the store can't be read.
     pub fn record(&self, record: &ModelRecord, batch: &mut Batch) -> Result<(), CoordinatorError> {
+        let known = self.model(&record.digest)?;
+        let known = known.map_or(Marks::default(), |known| known.marks);
+        let record = ModelRecord {
+            marks: record.marks.and(known),
+            ..record.clone()
+        };
         let key = record.digest.to_string();
-        batch.put_json(Table::Models, key, record, Expect::Any)?;
+        batch.put_json(Table::Models, key, &record, Expect::Any)?;
         Ok(())
+    }
+
+    /// The marks of a version; none of one that is not known.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn marks(&self, digest: &Digest) -> Result<Marks, CoordinatorError> {
+        Ok(self
+            .model(digest)?
+            .map_or(Marks::default(), |known| known.marks))
     }
 
     /// Registers a file from outside.
@@ -115,6 +142,7 @@ impl Registry {
     /// When it is no model file, or can't be written.
     pub async fn import(&self, bytes: &[u8], now_ms: u64) -> Result<ModelRecord, CoordinatorError> {
         let file = ModelFile::from_bytes(bytes)?;
+        let marks = ModelFile::marks_of(bytes)?;
         let mut batch = Batch::new();
         let mut kept = None;
         let describe = |digest, parameters| {
@@ -127,11 +155,12 @@ impl Registry {
                 parameters,
                 created_ms: now_ms,
                 regions: Vec::new(),
+                marks,
             };
             kept = Some(record.clone());
             record
         };
-        let digest = self.add_model(&file, describe, &mut batch).await?;
+        let digest = self.add_model(&file, marks, describe, &mut batch).await?;
         if let Some(known) = self.model(&digest)? {
             return Ok(known);
         }
@@ -274,6 +303,7 @@ impl From<ModelRecord> for Model {
             parameters: record.parameters,
             created_unix_ms: record.created_ms,
             regions: record.regions,
+            marks: record.marks.names(),
         }
     }
 }
@@ -293,6 +323,7 @@ impl From<BuildRecord> for Build {
             decision: record.decision,
             offered_to: record.offered_to,
             variant: record.variant,
+            marks: record.marks.names(),
         }
     }
 }

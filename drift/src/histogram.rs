@@ -78,7 +78,7 @@ impl Histogram {
 
     /// Noised counts whose number of devices is private too: it is estimated from the counts (their sum,
     /// at least 0), and the test then gives up the one degree of freedom that the true number would add.
-    /// Use this where the privacy statement is "add or remove one device".
+    /// Use this wherever there is noise on the counts: a device that answered may have left its vote blank.
     ///
     /// # Errors
     /// As [`Histogram::new`].

@@ -128,6 +128,12 @@ pub enum ModelError {
         /// The key looked for.
         key: &'static str,
     },
+    /// The model file carries a mark that this program does not know.
+    #[error("model file is marked {mark:?}, which this program does not know: update it")]
+    UnknownMark {
+        /// The mark.
+        mark: String,
+    },
     /// The model file lacks a tensor or has one too many.
     #[error("model file and its spec disagree on tensor `{path}`: {problem}")]
     Tensor {

@@ -7,10 +7,15 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, View, serialize};
 
 use crate::bundle::BUNDLE_MAGIC;
-use crate::{Digest, Graph, ModelError, ModelSpec, ParamEntry};
+use crate::{Digest, Graph, MARKS_KEY, Marks, ModelError, ModelSpec, ParamEntry};
 
 /// The metadata key of the file that holds the canonical JSON of the spec.
 pub const SPEC_KEY: &str = "tributary.spec";
+
+/// Bytes of a safetensors file before its header, and what the header is a multiple of.
+const LENGTH: usize = 8;
+/// How the header of every file that is written here begins.
+const METADATA: &[u8] = b"{\"__metadata__\":{";
 
 /// A model version: architecture and weights. Its name is the digest of its bytes.
 ///
@@ -48,6 +53,42 @@ impl ModelFile {
         let spec = self.spec.to_canonical_json()?;
         let metadata = HashMap::from([(SPEC_KEY.to_owned(), spec)]);
         Ok(serialize(tensors, Some(metadata))?)
+    }
+
+    /// The bytes of the file with marks in its metadata; without marks those of
+    /// [`to_bytes`](Self::to_bytes).
+    ///
+    /// # Errors
+    /// As [`to_bytes`](Self::to_bytes).
+    pub fn to_marked_bytes(&self, marks: Marks) -> Result<Vec<u8>, ModelError> {
+        let bytes = self.to_bytes()?;
+        if marks.is_empty() {
+            return Ok(bytes);
+        }
+        // the library writes metadata in the order of a hash map: a second key would stand anywhere
+        let (length, data) = bytes.split_at(LENGTH);
+        let length = u64::from_le_bytes(length.try_into().unwrap_or_default()) as usize;
+        let (header, tensors) = data.split_at(length.min(data.len()));
+        let Some(rest) = header.strip_prefix(METADATA) else {
+            return Ok(bytes);
+        };
+        let mut marked = METADATA.to_vec();
+        marked.extend_from_slice(format!("\"{MARKS_KEY}\":\"{marks}\",").as_bytes());
+        marked.extend_from_slice(rest.trim_ascii_end());
+        marked.resize(marked.len().next_multiple_of(LENGTH), b' ');
+        let mut file = (marked.len() as u64).to_le_bytes().to_vec();
+        file.extend_from_slice(&marked);
+        file.extend_from_slice(tensors);
+        Ok(file)
+    }
+
+    /// The marks of a file.
+    ///
+    /// # Errors
+    /// If the bytes are not safetensors, or carry a mark that is not known.
+    pub fn marks_of(bytes: &[u8]) -> Result<Marks, ModelError> {
+        let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+        Marks::of_metadata(metadata.metadata().as_ref())
     }
 
     /// Reads the bytes of a file.

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView, serialize};
-use tributary_model::{Digest, ModelError, ModelFile, ModelSpec, SPEC_KEY, initialise};
+use tributary_model::{
+    Digest, MARKS_KEY, Marks, ModelError, ModelFile, ModelSpec, SPEC_KEY, initialise,
+};
 
 fn small_file() -> ModelFile {
     let spec = ModelSpec::perceptron("small", 3, &[2], 2);
@@ -183,4 +185,35 @@ proptest! {
             prop_assert!(read.to_bytes().is_ok());
         }
     }
+}
+
+#[test]
+fn marks_are_in_the_file_are_read_back_and_change_nothing_else() {
+    let file = small_file();
+    let plain = file.to_bytes().unwrap();
+    assert_eq!(ModelFile::marks_of(&plain).unwrap(), Marks::default());
+    assert_eq!(file.to_marked_bytes(Marks::default()).unwrap(), plain);
+    for (seeded, no_noise) in [(true, false), (false, true), (true, true)] {
+        let marks = Marks { seeded, no_noise };
+        let marked = file.to_marked_bytes(marks).unwrap();
+        assert_eq!(marked, file.to_marked_bytes(marks).unwrap());
+        assert_eq!(ModelFile::marks_of(&marked).unwrap(), marks);
+        assert_eq!(ModelFile::from_bytes(&marked).unwrap(), file);
+        assert_ne!(Digest::of(&marked), Digest::of(&plain));
+        let (_, metadata) = safetensors::SafeTensors::read_metadata(&marked).unwrap();
+        let words = metadata.metadata().as_ref().unwrap()[MARKS_KEY].clone();
+        assert_eq!(words, marks.names().join(", "));
+    }
+}
+
+#[test]
+fn a_mark_that_is_not_known_is_refused_by_name() {
+    let spec = small_file().spec.to_canonical_json().unwrap();
+    let data = [0u8; 4];
+    let tensor = TensorView::new(Dtype::F32, vec![1], &data).unwrap();
+    let metadata = [(SPEC_KEY, spec.as_str()), (MARKS_KEY, "SEEDED, SPOILT")];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let bytes = serialize([("a", tensor)], Some(HashMap::from(metadata))).unwrap();
+    let refused = ModelFile::marks_of(&bytes).unwrap_err();
+    assert!(matches!(&refused, ModelError::UnknownMark { mark } if mark == "SPOILT"));
 }

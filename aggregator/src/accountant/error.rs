@@ -185,6 +185,15 @@ pub(super) fn check_epsilon(epsilon: f64) -> Result<(), AccountingError> {
     Err(AccountingError::BadEpsilon { epsilon })
 }
 
+/// Refuses an epsilon that is not finite or below 0. At 0 a delta is a number as at any other epsilon:
+/// the total variation distance.
+pub(super) fn check_epsilon_of_delta(epsilon: f64) -> Result<(), AccountingError> {
+    if epsilon.is_finite() && epsilon >= 0.0 {
+        return Ok(());
+    }
+    Err(AccountingError::BadEpsilon { epsilon })
+}
+
 /// Refuses a float that is not finite and positive.
 pub(super) fn check_positive(field: &'static str, value: f64) -> Result<(), AccountingError> {
     if value.is_finite() && value > 0.0 {

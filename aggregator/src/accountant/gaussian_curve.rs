@@ -3,7 +3,7 @@
 use statrs::function::erf::erfc;
 
 use super::conversion::epsilon_cks20;
-use super::{AccountingError, Rho, check_delta, check_epsilon};
+use super::{AccountingError, Rho, check_delta, check_epsilon, check_epsilon_of_delta};
 
 /// Beyond this epsilon the curve's terms leave the range of f64; CKS20 is used, a valid bound.
 const LARGEST_EPSILON: f64 = 600.0;
@@ -16,9 +16,9 @@ const LARGEST_EPSILON: f64 = 600.0;
 ///
 /// # Errors
 /// [`AccountingError::BadParameter`] unless the multiplier is finite and above 0;
-/// [`AccountingError::BadEpsilon`] unless epsilon is finite, above 0.
+/// [`AccountingError::BadEpsilon`] unless epsilon is finite and at least 0.
 pub fn gaussian_delta(noise_multiplier: f64, epsilon: f64) -> Result<f64, AccountingError> {
-    check_epsilon(epsilon)?;
+    check_epsilon_of_delta(epsilon)?;
     if !noise_multiplier.is_finite() || noise_multiplier <= 0.0 {
         let field = "noise multiplier";
         return Err(AccountingError::BadParameter {
@@ -124,9 +124,19 @@ mod tests {
     }
 
     #[test]
+    fn a_delta_at_epsilon_zero_is_the_total_variation_distance() {
+        // 2 Phi(1 / (2 z)) - 1
+        for (z, expected) in [(1.0, 0.382_924_922_548), (2.0, 0.197_412_651_365)] {
+            let delta = gaussian_delta(z, 0.0).unwrap();
+            assert!((delta - expected).abs() < 1e-10, "{delta} at {z}");
+        }
+    }
+
+    #[test]
     fn bad_parameters_are_refused() {
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert!(gaussian_delta(bad, 1.0).is_err() && gaussian_delta(1.0, bad).is_err());
+            assert!(gaussian_delta(bad, 1.0).is_err());
+            assert!(bad == 0.0 || gaussian_delta(1.0, bad).is_err());
             assert!(gaussian_noise_multiplier(bad, 1e-5).is_err());
         }
         assert!(epsilon_gaussian(Rho::from_pico(1), 1.0).is_err());

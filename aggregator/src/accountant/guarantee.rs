@@ -150,7 +150,7 @@ impl fmt::Display for Guarantee {
             "epsilon {:.4} at delta {:e} ({}) for {}, by {}",
             (self.epsilon * 1e4).ceil() / 1e4,
             self.delta,
-            self.adjacency.name(),
+            self.adjacency.words(),
             self.mechanism,
             self.accountant
         )

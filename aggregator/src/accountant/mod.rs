@@ -47,4 +47,4 @@ pub use sampled::{FixedSizeGaussian, LEAST_NOISE_MULTIPLIER, PoissonGaussian};
 pub use statement::{Adjacency, Mechanism, PrivacyStatement};
 pub use tree::{tree_height, tree_rho};
 
-use error::{check_delta, check_epsilon, check_positive};
+use error::{check_delta, check_epsilon, check_epsilon_of_delta, check_positive};

@@ -16,11 +16,13 @@ const LARGEST_COMPARED: Rho = Rho::from_pico(1_000 * 1_000_000_000_000);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Adjacency {
-    /// One device more or less: sensitivity C.
+    /// One device more or less, its participation being secret: sensitivity C. Only where the
+    /// coordinator draws the devices of a round by secret coins, as simulations can.
     AddOrRemoveDevice,
-    /// One device's data exchanged for others: sensitivity 2 C.
+    /// One device's data exchanged for others: sensitivity 2 C. Of noise that devices add.
     ReplaceDevice,
-    /// One device's contribution replaced by zeros, participation being public: sensitivity C.
+    /// One device's contribution replaced by zeros, participation being public: sensitivity C. Of
+    /// noise that the coordinator adds to a sum.
     ZeroOutDevice,
 }
 
@@ -47,7 +49,8 @@ pub enum Mechanism {
 pub struct PrivacyStatement {
     /// The proven epsilon at `delta` (CKS20 conversion of `rho`); absent without noise.
     pub epsilon: Option<f64>,
-    /// The epsilon of the exact Gaussian curve at the same `rho`, tighter; absent without noise.
+    /// The epsilon of the curve of the continuous Gaussian at the same `rho`: tighter, but no bound for
+    /// integer noise of a few units, as on votes. Never the headline; absent without noise.
     pub epsilon_gaussian: Option<f64>,
     /// The probability that the guarantee allows to fail.
     pub delta: f64,
@@ -109,8 +112,17 @@ fn checked_epsilon(rho: Rho, delta: f64) -> Result<f64, AccountingError> {
 }
 
 impl Adjacency {
-    /// The text used in reports.
+    /// The name in answers and files, the words joined by hyphens.
     pub fn name(self) -> &'static str {
+        match self {
+            Self::AddOrRemoveDevice => "add-or-remove-one-device",
+            Self::ReplaceDevice => "replace-one-device",
+            Self::ZeroOutDevice => "zero-out-one-device",
+        }
+    }
+
+    /// The same as words, for sentences.
+    pub fn words(self) -> &'static str {
         match self {
             Self::AddOrRemoveDevice => "add or remove one device",
             Self::ReplaceDevice => "replace one device",
@@ -144,15 +156,15 @@ impl Mechanism {
 
 impl fmt::Display for PrivacyStatement {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(epsilon), Some(exact)) = (self.epsilon, self.epsilon_gaussian) else {
+        let Some(epsilon) = self.epsilon else {
             return write!(formatter, "{}", self.mechanism.name());
         };
         write!(
             formatter,
-            "epsilon {epsilon:.3} ({exact:.3} by the Gaussian curve) at delta {:e}, rho {:.6}, {}, {}",
+            "epsilon {epsilon:.3} at delta {:e}, rho {:.6}, {}, {}",
             self.delta,
             self.rho,
-            self.adjacency.name(),
+            self.adjacency.words(),
             self.mechanism.name()
         )
     }
@@ -163,26 +175,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_statement_carries_both_epsilons_and_what_they_mean() {
+    fn a_statement_carries_the_proven_epsilon_and_what_it_means() {
         let rho = Rho::from_f64(0.5).unwrap();
         let mechanism = Mechanism::DiscreteGaussian;
         let statement =
-            PrivacyStatement::new(rho, 1e-6, Adjacency::AddOrRemoveDevice, mechanism).unwrap();
+            PrivacyStatement::new(rho, 1e-6, Adjacency::ZeroOutDevice, mechanism).unwrap();
         assert_eq!(
             statement.to_string(),
-            "epsilon 5.222 (4.887 by the Gaussian curve) at delta 1e-6, rho 0.500000, \
-             add or remove one device, discrete Gaussian, zCDP composition, no amplification"
+            "epsilon 5.222 at delta 1e-6, rho 0.500000, \
+             zero out one device, discrete Gaussian, zCDP composition, no amplification"
         );
     }
 
     #[test]
     fn without_noise_there_is_no_epsilon() {
-        let statement = PrivacyStatement::new(
-            Rho::ZERO,
-            1e-5,
-            Adjacency::AddOrRemoveDevice,
-            Mechanism::None,
-        );
+        let statement =
+            PrivacyStatement::new(Rho::ZERO, 1e-5, Adjacency::ZeroOutDevice, Mechanism::None);
         let statement = statement.unwrap();
         assert_eq!(
             (statement.epsilon, statement.epsilon_gaussian),
@@ -196,7 +204,7 @@ mod tests {
         for rho in [LARGEST_COMPARED, Rho::from_f64(1e6).unwrap(), Rho::MAX] {
             let mechanism = Mechanism::DiscreteGaussian;
             let statement =
-                PrivacyStatement::new(rho, 1e-5, Adjacency::AddOrRemoveDevice, mechanism).unwrap();
+                PrivacyStatement::new(rho, 1e-5, Adjacency::ZeroOutDevice, mechanism).unwrap();
             assert!(statement.epsilon.unwrap() > rho.as_f64());
         }
     }

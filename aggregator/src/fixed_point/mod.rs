@@ -73,7 +73,8 @@ impl FixedPoint {
     }
 
     /// B = S + ceil(sqrt(d) / 2): the norm of any vector of norm C after rounding each value to the
-    /// grid is at most this. It is the L2 sensitivity in integer units under add-or-remove.
+    /// grid is at most this. It is the L2 sensitivity in integer units
+    /// when zeros replace one device's contribution.
     pub fn bound(&self) -> u64 {
         self.bound
     }

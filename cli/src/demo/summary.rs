@@ -138,12 +138,13 @@ fn privacy(outcome: &DemoOutcome, colours: Palette) -> String {
         privacy.delta,
         privacy.adjacency.replace('-', " "),
     );
+    let mechanism = format!("{:<10}{}", "", colours.paint(Tone::Dim, &privacy.mechanism));
     match outcome.not_private {
         true => {
             let warning = colours.paint(Tone::Bad, "NOT PRIVATE: the seed makes the noise known");
-            format!("{warning}\n{:<10}{statement} without it", "")
+            format!("{warning}\n{:<10}{statement} without it\n{mechanism}", "")
         }
-        false => format!("{statement}, all charges included"),
+        false => format!("{statement}, all charges included\n{mechanism}"),
     }
 }
 
@@ -224,7 +225,7 @@ mod tests {
             epsilon: 7.312,
             delta: 1e-5,
             rho: 0.62,
-            adjacency: "add-or-remove-one-device".into(),
+            adjacency: "zero-out-one-device".into(),
             mechanism: "discrete-gaussian".into(),
         };
         let summary = Summary {
@@ -242,7 +243,7 @@ mod tests {
             summary,
             not_private: false,
             seed: None,
-            epsilon_gaussian: 7.0,
+            epsilon_gaussian: None,
             trained_digest: String::new(),
             remarks: Vec::new(),
             picture: PathBuf::new(),
@@ -256,7 +257,8 @@ mod tests {
             "4,000 wearables",
             "88.1 %",
             "not measured",
-            "epsilon 7.31 at delta 1e-5, add or remove one device, all charges included",
+            "epsilon 7.31 at delta 1e-5, zero out one device, all charges included",
+            "discrete-gaussian",
             "west from window 9, seen in window 10 (1 later), 0 false alarms",
             "wrist-small in west",
             "tributary-report/report.html",

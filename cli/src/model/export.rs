@@ -30,7 +30,7 @@ pub async fn export(
     out: &Path,
     output: Output,
 ) -> Result<()> {
-    let digest = resolve(coordinator, digest).await?;
+    let (digest, marks) = resolve(coordinator, digest).await?;
     let mut partial = Partial::create(out)?;
     let bar = bar(output);
     tokio::select! {
@@ -49,22 +49,27 @@ pub async fn export(
     if is_stdout {
         return Ok(()); // the bytes are the answer
     }
-    let answer = json!({ "digest": digest, "file": out, "bytes": length });
+    let answer = json!({ "digest": digest, "file": out, "bytes": length, "marks": marks });
     output.answer(&answer, |_, colours| {
         let file = colours.paint(Tone::Strong, &out.display().to_string());
-        format!("wrote {file} ({}, SHA-256 {digest})", bytes(length))
+        let marked = match marks.is_empty() {
+            true => String::new(),
+            false => format!("; marked {}", super::show::marks(&marks, colours)),
+        };
+        format!("wrote {file} ({}, SHA-256 {digest}){marked}", bytes(length))
     })
 }
 
-/// The whole digest: of a model by its beginning, or as given when no model has it (a build).
-async fn resolve(coordinator: &Coordinator, digest: &str) -> Result<String> {
+/// The whole digest, of a model by its beginning, or as given when no model has it (a build); and the
+/// model's marks.
+async fn resolve(coordinator: &Coordinator, digest: &str) -> Result<(String, Vec<String>)> {
     let digest = digest.to_ascii_lowercase();
     let found = super::get(coordinator, &digest).await;
     let is_whole = digest.len() == 64 && digest.bytes().all(|letter| letter.is_ascii_hexdigit());
     match found {
-        Ok(model) => Ok(model.digest),
+        Ok(model) => Ok((model.digest, model.marks)),
         Err(error) => match error.downcast_ref::<Failure>() {
-            Some(failure) if failure.exit == Exit::Refused && is_whole => Ok(digest),
+            Some(failure) if failure.exit == Exit::Refused && is_whole => Ok((digest, Vec::new())),
             _ => Err(error),
         },
     }

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::output::Output;
 use crate::view::ModelView;
 
-pub use show::build_line;
+pub use show::{build_line, marks};
 
 /// Largest file that is sent.
 const IMPORT_LIMIT: u64 = 256 * 1024 * 1024;

@@ -7,7 +7,8 @@ use crate::view::{BuildView, ModelView};
 
 /// `model ls`.
 pub fn list(models: &[ModelView], colours: Palette) -> String {
-    let mut table = Table::new(&[
+    let is_marked = models.iter().any(|model| !model.marks.is_empty());
+    let mut columns = vec![
         ("model", Align::Left),
         ("name", Align::Left),
         ("parameters", Align::Right),
@@ -16,9 +17,13 @@ pub fn list(models: &[ModelView], colours: Palette) -> String {
         ("regions", Align::Left),
         ("parent", Align::Left),
         ("made", Align::Left),
-    ]);
+    ];
+    if is_marked {
+        columns.push(("marks", Align::Left));
+    }
+    let mut table = Table::new(&columns);
     for model in models {
-        table.row(vec![
+        let mut row = vec![
             Cell::toned(Tone::Strong, short_digest(&model.digest)),
             model.name.as_str().into(),
             count(model.parameters).into(),
@@ -27,7 +32,11 @@ pub fn list(models: &[ModelView], colours: Palette) -> String {
             regions(model).into(),
             short_digest(&model.parent).into(),
             age(model.created_unix_ms).into(),
-        ]);
+        ];
+        if is_marked {
+            row.push(Cell::toned(Tone::Bad, model.marks.join(", ")));
+        }
+        table.row(row);
     }
     table.render(
         colours,
@@ -55,6 +64,7 @@ pub fn page(model: &ModelView, colours: Palette) -> String {
         ("made by", printable(&made)),
         ("made", age(model.created_unix_ms)),
         ("regions", printable(&regions(model))),
+        ("marks", marks(&model.marks, colours)),
     ];
     let lines = lines
         .map(|(name, value)| format!("{}{value}", label(name)))
@@ -63,10 +73,22 @@ pub fn page(model: &ModelView, colours: Palette) -> String {
     format!("{lines}\n\n{}", build_table(builds, colours))
 }
 
+/// Marks as a line; what they say is said by their names.
+pub fn marks(marks: &[String], colours: Palette) -> String {
+    match marks.is_empty() {
+        true => "-".to_owned(),
+        false => colours.paint(Tone::Bad, &printable(&marks.join(", "))),
+    }
+}
+
 /// `model import`.
 pub fn imported(model: &ModelView, colours: Palette) -> String {
+    let marked = match model.marks.is_empty() {
+        true => String::new(),
+        false => format!(", marked {}", marks(&model.marks, colours)),
+    };
     format!(
-        "registered {} ({}, {} parameters)",
+        "registered {} ({}, {} parameters{marked})",
         colours.paint(Tone::Strong, &printable(&model.digest)),
         printable(&model.name),
         count(model.parameters),

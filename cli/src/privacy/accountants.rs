@@ -17,6 +17,9 @@ pub struct Accountant {
     pub name: &'static str,
     /// True when it holds only with the plan's sampling.
     pub claims_sampling: bool,
+    /// True when it is the curve of the continuous Gaussian, which is no proof for the integer noise of
+    /// the coordinator: shown beside what is proven, never in its place.
+    pub is_curve: bool,
     /// What it says.
     pub epsilon: Epsilon,
 }
@@ -67,7 +70,7 @@ pub fn accounts(plan: &Plan) -> Result<Accounts, FtrlError> {
     let (adjacency, devices) = match plan.kind {
         Kind::Independent | Kind::Blt | Kind::Tree => {
             let devices = format!("a device in at most {limited}");
-            (Adjacency::AddOrRemoveDevice, devices)
+            (Adjacency::ZeroOutDevice, devices)
         }
         Kind::Poisson(rate) => {
             let devices = format!("Poisson samples of rate {rate}");
@@ -93,6 +96,7 @@ fn sampled(plan: &Plan) -> Vec<Accountant> {
     let claim = |name, epsilon: Epsilon| Accountant {
         name,
         claims_sampling: true,
+        is_curve: false,
         epsilon,
     };
     match plan.kind {
@@ -131,7 +135,12 @@ fn unsampled(plan: &Plan, squared: f64, adjacency: Adjacency) -> Vec<Accountant>
     let plain = |name, epsilon: Epsilon| Accountant {
         name,
         claims_sampling: false,
+        is_curve: false,
         epsilon,
+    };
+    let curve = |name, epsilon: Epsilon| Accountant {
+        is_curve: true,
+        ..plain(name, epsilon)
     };
     let rho = move |noise: f64| {
         let rho = squared / (2.0 * noise * noise);
@@ -143,7 +152,7 @@ fn unsampled(plan: &Plan, squared: f64, adjacency: Adjacency) -> Vec<Accountant>
     let gaussian = move |noise| epsilon_gaussian(rho(noise)?, delta);
     if is_sampled {
         let name = "zCDP, exact Gaussian, every device in every round";
-        return vec![plain(name, Box::new(gaussian))];
+        return vec![curve(name, Box::new(gaussian))];
     }
     let cks20 = move |noise| epsilon_cks20(rho(noise)?, delta);
     let bun_steinke = move |noise| epsilon_bun_steinke(rho(noise)?, delta);
@@ -157,8 +166,8 @@ fn unsampled(plan: &Plan, squared: f64, adjacency: Adjacency) -> Vec<Accountant>
         Ok(LossDistribution::new(&step)?.epsilon(1, delta)?.epsilon)
     };
     vec![
-        plain("zCDP, exact Gaussian", Box::new(gaussian)),
-        plain("privacy loss distribution", Box::new(pld)),
+        curve("zCDP, exact Gaussian", Box::new(gaussian)),
+        curve("privacy loss distribution", Box::new(pld)),
         plain("zCDP, CKS20 (what the ledger states)", Box::new(cks20)),
         plain("RDP", Box::new(rdp)),
         plain("zCDP, Bun-Steinke", Box::new(bun_steinke)),

@@ -2,7 +2,8 @@
 
 use super::accountants::{Accountant, Accounts, accounts};
 use super::plan::{Plan, PlanError, PlanFlags};
-use crate::exit::Failure;
+use super::statement::words;
+use crate::exit::{Exit, Failure};
 use crate::output::{Align, Cell, Palette, Table, Tone, decimal};
 use crate::view::{AccountantView, PlanView};
 
@@ -12,6 +13,10 @@ with secret coins, as a simulation can; devices that check in on their own are n
 const UNSAMPLED: &str = "\
 no sampling is claimed: this holds for devices that check in on their own, as long as the coordinator \
 keeps the limits on each of them";
+
+const CURVES: &str = "\
+a curve is that of the continuous Gaussian: it is shown for comparison with other tools, and is no proof \
+for integer noise";
 
 /// The least and the most noise, over the clip, that is looked at.
 const NOISE: (f64, f64) = (1e-2, 1e6);
@@ -34,11 +39,20 @@ pub fn epsilon(flags: &PlanFlags, noise: f64) -> Result<PlanView, Failure> {
             .filter(|epsilon| epsilon.is_finite()),
         noise_multiplier: Some(noise),
         claims_sampling: one.claims_sampling,
+        is_curve: one.is_curve,
     };
     let mut lines: Vec<AccountantView> = accounts.accountants.iter().map(line).collect();
-    let key = |line: &AccountantView| line.epsilon.unwrap_or(f64::INFINITY);
-    lines.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    let key = |line: &AccountantView| (line.is_curve, line.epsilon.unwrap_or(f64::INFINITY));
+    sort(&mut lines, key);
     Ok(view(&plan, &accounts, lines))
+}
+
+/// What is proven first, then the curves; the best of each first.
+fn sort(lines: &mut [AccountantView], key: impl Fn(&AccountantView) -> (bool, f64)) {
+    lines.sort_by(|a, b| {
+        let (a, b) = (key(a), key(b));
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+    });
 }
 
 /// The least noise with which the plan stays within `epsilon`.
@@ -55,15 +69,16 @@ pub fn noise(flags: &PlanFlags, epsilon: f64) -> Result<PlanView, Failure> {
             epsilon: noise.and_then(|noise| (one.epsilon)(noise).ok()),
             noise_multiplier: noise,
             claims_sampling: one.claims_sampling,
+            is_curve: one.is_curve,
         }
     };
     let mut lines: Vec<AccountantView> = accounts.accountants.iter().map(line).collect();
-    let key = |line: &AccountantView| line.noise_multiplier.unwrap_or(f64::INFINITY);
-    lines.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    let least = |line: &AccountantView| line.noise_multiplier.unwrap_or(f64::INFINITY);
+    sort(&mut lines, |line| (line.is_curve, least(line)));
     Ok(view(&plan, &accounts, lines))
 }
 
-/// The lines come best first.
+/// The lines come best first; the first is quoted.
 fn view(plan: &Plan, accounts: &Accounts, lines: Vec<AccountantView>) -> PlanView {
     let best = lines.first();
     let claims_sampling = best.is_some_and(|best| best.claims_sampling);
@@ -111,6 +126,14 @@ fn rounded_up(number: f64) -> f64 {
     (number * unit).ceil() / unit
 }
 
+/// Done with a number, failed without.
+pub fn exit(plan: &PlanView) -> Exit {
+    match plan.epsilon {
+        Some(_) => Exit::Done,
+        None => Exit::Failed,
+    }
+}
+
 /// The plan for people.
 pub fn text(plan: &PlanView, colours: Palette) -> String {
     let number = |value: Option<f64>| value.map_or("-".to_owned(), decimal);
@@ -120,7 +143,7 @@ pub fn text(plan: &PlanView, colours: Palette) -> String {
             "epsilon {} at delta {:e} ({}) with noise of {} times the clip",
             colours.paint(Tone::Accent, &decimal(epsilon)),
             plan.delta,
-            plan.adjacency,
+            words(&plan.adjacency),
             colours.paint(Tone::Accent, &noise(plan.noise_multiplier)),
         ),
         None => colours.paint(
@@ -133,6 +156,7 @@ pub fn text(plan: &PlanView, colours: Palette) -> String {
         ("epsilon", Align::Right),
         ("noise", Align::Right),
         ("sampling", Align::Left),
+        ("", Align::Left),
     ]);
     for (place, line) in plan.accountants.iter().enumerate() {
         let name = match place {
@@ -143,12 +167,17 @@ pub fn text(plan: &PlanView, colours: Palette) -> String {
             true => Cell::toned(Tone::Warn, "claimed"),
             false => Cell::toned(Tone::Dim, "not claimed"),
         };
+        let proof = match line.is_curve {
+            true => Cell::toned(Tone::Dim, "curve"),
+            false => "bound".into(),
+        };
         let noise = noise(line.noise_multiplier);
         table.row(vec![
             name,
             number(line.epsilon).into(),
             noise.into(),
             sampling,
+            proof,
         ]);
     }
     let tone = if plan.claims_sampling {
@@ -157,10 +186,11 @@ pub fn text(plan: &PlanView, colours: Palette) -> String {
         Tone::Dim
     };
     format!(
-        "{headline}\n{}\n\n{}\n\n{}",
+        "{headline}\n{}\n\n{}\n\n{}\n{}",
         plan.mechanism,
         table.render(colours, ""),
-        colours.paint(tone, plan.caveat)
+        colours.paint(tone, plan.caveat),
+        colours.paint(Tone::Dim, CURVES),
     )
 }
 

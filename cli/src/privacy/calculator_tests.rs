@@ -4,7 +4,6 @@
 use clap::Parser;
 
 use super::*;
-use crate::exit::Exit;
 
 #[derive(Debug, Parser)]
 struct Flags {
@@ -32,7 +31,7 @@ fn near(found: f64, expected: f64, tolerance: f64) -> bool {
 }
 
 #[test]
-fn one_release_has_the_epsilons_of_the_reference_tools_and_the_least_comes_first() {
+fn one_release_has_the_epsilons_of_the_reference_tools_and_the_least_that_is_proven_comes_first() {
     let plan = epsilon(&flags("--rounds 1 --delta 1e-6"), 1.0).unwrap();
     let expected = [
         ("zCDP, exact Gaussian", 4.886_55),
@@ -46,14 +45,16 @@ fn one_release_has_the_epsilons_of_the_reference_tools_and_the_least_comes_first
         near(by(&plan, "privacy loss").0, 4.886_55, 1e-3),
         "{plan:?}"
     );
-    let epsilons: Vec<f64> = plan
-        .accountants
-        .iter()
-        .map(|line| line.epsilon.unwrap())
-        .collect();
-    assert!(epsilons.is_sorted(), "{epsilons:?}");
-    assert_eq!(plan.epsilon, Some(epsilons[0]));
-    assert_eq!(plan.adjacency, "add or remove one device");
+    let epsilons = |is_curve: bool| -> Vec<f64> {
+        let lines = plan.accountants.iter();
+        let lines = lines.filter(|line| line.is_curve == is_curve);
+        lines.map(|line| line.epsilon.unwrap()).collect()
+    };
+    let (proven, curves) = (epsilons(false), epsilons(true));
+    assert!(proven.is_sorted() && curves.is_sorted(), "{plan:?}");
+    assert_eq!(plan.epsilon, Some(proven[0]));
+    assert!(curves[0] < proven[0], "a curve is never quoted");
+    assert_eq!(plan.adjacency, "zero-out-one-device");
     assert!(!plan.claims_sampling && plan.caveat.contains("no sampling is claimed"));
 }
 
@@ -81,7 +82,7 @@ fn sampling_is_claimed_aloud_and_shown_beside_what_holds_without_it() {
 fn samples_of_fixed_size_compare_replaced_devices_and_measure_noise_in_clips() {
     let words = "--rounds 1 --delta 1e-6 --sampling fixed --sample 50 --population 50";
     let all = epsilon(&flags(words), 2.0).unwrap();
-    assert_eq!(all.adjacency, "replace one device");
+    assert_eq!(all.adjacency, "replace-one-device");
     // everybody in every round: noise 2 over a sensitivity of 2 clips
     assert!(near(by(&all, "zCDP").0, 4.886_55, 1e-5), "{all:?}");
     let words = "--rounds 100 --delta 1e-6 --sampling fixed --sample 10 --population 10000";
@@ -223,4 +224,12 @@ fn an_epsilon_that_no_noise_reaches_is_said_to_be_out_of_reach() {
         "{plan:?}"
     );
     assert!(text(&plan, Palette::PLAIN).starts_with("no accountant can state"));
+    assert_eq!(exit(&plan), Exit::Failed, "no result is no success");
+    let too_little = epsilon(&flags("--rounds 1 --delta 1e-6"), 1e-300).unwrap();
+    assert_eq!(
+        (too_little.epsilon, exit(&too_little)),
+        (None, Exit::Failed)
+    );
+    let some = epsilon(&flags("--rounds 1 --delta 1e-6"), 1.0).unwrap();
+    assert_eq!(exit(&some), Exit::Done);
 }

@@ -1,6 +1,6 @@
 //! `tributary privacy`: what was spent and what remains, and calculators for plans.
 //!
-//! - `show`: the ledger
+//! - `show`: the ledger; `terms`: caps, reservations and decisions
 //! - `statement`: one spend as a sentence or a cell
 //! - `calculator`: epsilon of a plan, and noise for an epsilon; offline
 //! - `plan`: the flags that describe one; `accountants`: those that apply to it
@@ -10,18 +10,19 @@ mod calculator;
 mod plan;
 mod show;
 mod statement;
+mod terms;
 
 use anyhow::Result;
 use clap::Subcommand;
-use tributary_proto::v1::GetPrivacyRequest;
+use tributary_proto::v1::{GetPrivacyRequest, SetPrivacyCapRequest};
 
-use self::plan::{PlanFlags, positive};
-pub use self::statement::{epsilon, epsilon_cell, statement};
+use self::plan::{PlanFlags, positive, probability};
+pub use self::statement::{conditions, epsilon_cell, epsilon_in_full, statement, words};
 use crate::arguments::Global;
 use crate::client::Coordinator;
 use crate::exit::Exit;
 use crate::output::Output;
-use crate::view::PrivacyView;
+use crate::view::{CapsView, PrivacyView};
 
 const AFTER_SHOW: &str = "\
 Examples:
@@ -30,6 +31,16 @@ Examples:
 
 Spend is that of the device that spent most: no device has lost more than this. Regions are disjoint,
 so a region has lost what its worst device has. What remains counts what a device spent elsewhere too.";
+
+const AFTER_CAP: &str = "\
+Examples:
+  tributary privacy cap --epsilon 8 --delta 1e-6
+  tributary privacy cap --epsilon 4 --delta 1e-6 --region eu
+  tributary privacy cap --epsilon 10 --delta 1e-6 --raise --reason 'consent of 2027-02'
+
+A cap binds every run, drift window, calibration and playbook, whether its recipe names an epsilon or not,
+and devices that enrol or move later. A recipe's own privacy.epsilon lowers the cap of the regions that it
+asks, for good. Only --raise raises a cap; that and its reason are shown by `tributary privacy show`.";
 
 const AFTER_EPSILON: &str = "\
 Examples:
@@ -66,6 +77,36 @@ pub enum PrivacyVerb {
         )]
         run: String,
     },
+    /// Cap what any device may lose over everything
+    #[command(after_help = AFTER_CAP)]
+    Cap {
+        /// The most that a device may lose
+        #[arg(long, value_name = "E", value_parser = positive)]
+        epsilon: f64,
+        /// The delta of that epsilon, well below one over the number of devices
+        #[arg(long, value_name = "D", value_parser = probability)]
+        delta: f64,
+        /// Only devices of this region
+        #[arg(
+            long,
+            value_name = "REGION",
+            default_value = "",
+            hide_default_value = true
+        )]
+        region: String,
+        /// Raise the cap that holds; without --region, in all regions
+        #[arg(long, requires = "reason")]
+        raise: bool,
+        /// Why it is raised; kept with the ledger
+        #[arg(
+            long,
+            value_name = "TEXT",
+            requires = "raise",
+            default_value = "",
+            hide_default_value = true
+        )]
+        reason: String,
+    },
     /// Calculate the epsilon of a plan
     #[command(after_help = AFTER_EPSILON)]
     Epsilon {
@@ -92,18 +133,34 @@ pub enum PrivacyVerb {
 pub async fn dispatch(verb: PrivacyVerb, global: &Global, output: Output) -> Result<Exit> {
     let run = match verb {
         PrivacyVerb::Show { run } => run,
+        PrivacyVerb::Cap {
+            epsilon,
+            delta,
+            region,
+            raise,
+            reason,
+        } => {
+            let request = SetPrivacyCapRequest {
+                region,
+                epsilon,
+                delta,
+                raise,
+                reason,
+            };
+            return cap(request, global, output).await;
+        }
         PrivacyVerb::Epsilon {
             noise_multiplier,
             plan,
         } => {
             let answer = calculator::epsilon(&plan, noise_multiplier)?;
             output.answer(&answer, calculator::text)?;
-            return Ok(Exit::Done);
+            return Ok(calculator::exit(&answer));
         }
         PrivacyVerb::Noise { epsilon, plan } => {
             let answer = calculator::noise(&plan, epsilon)?;
             output.answer(&answer, calculator::text)?;
-            return Ok(Exit::Done);
+            return Ok(calculator::exit(&answer));
         }
     };
     let coordinator = Coordinator::at(&global.coordinator)?;
@@ -115,5 +172,16 @@ pub async fn dispatch(verb: PrivacyVerb, global: &Global, output: Output) -> Res
         .map_err(|status| coordinator.failure(&status))?
         .into_inner();
     output.answer(&PrivacyView::from(ledger), show::text)?;
+    Ok(Exit::Done)
+}
+
+async fn cap(request: SetPrivacyCapRequest, global: &Global, output: Output) -> Result<Exit> {
+    let coordinator = Coordinator::at(&global.coordinator)?;
+    let answer = coordinator.control().set_privacy_cap(request).await;
+    let caps = answer
+        .map_err(|status| coordinator.failure(&status))?
+        .into_inner();
+    let view = CapsView::from(caps);
+    output.answer(&view, |view, colours| terms::caps(&view.caps, colours))?;
     Ok(Exit::Done)
 }

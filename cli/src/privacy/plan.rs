@@ -218,7 +218,8 @@ pub fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-fn probability(text: &str) -> Result<f64, String> {
+/// A number strictly between 0 and 1.
+pub fn probability(text: &str) -> Result<f64, String> {
     match positive(text) {
         Ok(number) if number < 1.0 => Ok(number),
         _ => Err("it must lie strictly between 0 and 1, well below 1 / devices".to_owned()),

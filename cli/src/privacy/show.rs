@@ -1,6 +1,7 @@
 //! `privacy show`: the worst device, regions, and accounts by region.
 
-use super::statement::{epsilon_cell, statement};
+use super::statement::{conditions, epsilon_cell, statement};
+use super::terms;
 use crate::output::{Align, Cell, Palette, Table, Tone, count, decimal, printable};
 use crate::view::{AccountView, PrivacyView, RegionSpendView, Spend};
 
@@ -13,10 +14,12 @@ const ALL: &str = "all";
 
 /// The ledger for people.
 pub fn text(ledger: &PrivacyView, colours: Palette) -> String {
-    if ledger.worst_device.is_none() && ledger.accounts.is_empty() {
-        return colours.paint(Tone::Dim, NOTHING);
-    }
     let mut parts = Vec::new();
+    if ledger.worst_device.is_none() && ledger.accounts.is_empty() {
+        parts.push(colours.paint(Tone::Dim, NOTHING));
+        parts.extend(terms(ledger, colours));
+        return parts.join("\n\n");
+    }
     if let Some(worst) = &ledger.worst_device {
         let region = match worst.region.as_str() {
             "" => String::new(),
@@ -26,15 +29,49 @@ pub fn text(ledger: &PrivacyView, colours: Palette) -> String {
         parts.push(format!("worst device{region}: {statement}"));
     }
     if !ledger.regions.is_empty() {
+        let spends = ledger.regions.iter();
+        let spends = spends.map(|at| (at.region.clone(), &at.spend));
         parts.push(regions(&ledger.regions, colours));
+        parts.extend(meaning(conditions(spends), colours));
     }
     parts.push(accounts(&ledger.accounts, colours));
-    let conditions = conditions(&ledger.accounts);
-    if !conditions.is_empty() {
-        let lines = conditions.iter().map(|line| colours.paint(Tone::Dim, line));
-        parts.push(lines.collect::<Vec<_>>().join("\n"));
-    }
+    parts.extend(meaning(conditions(named(&ledger.accounts)), colours));
+    parts.extend(marked(&ledger.accounts, colours));
+    parts.extend(terms(ledger, colours));
     parts.join("\n\n")
+}
+
+/// Runs whose models tell more than their own epsilon says.
+fn marked(accounts: &[AccountView], colours: Palette) -> Option<String> {
+    let marked = accounts.iter().filter(|account| !account.marks.is_empty());
+    let line = |account: &AccountView| {
+        let line = format!("{} is marked {}", account.id, account.marks.join(", "));
+        colours.paint(Tone::Bad, &printable(&line))
+    };
+    let mut lines: Vec<String> = marked.map(line).collect();
+    lines.dedup();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// Caps, reservations and decisions, as far as there are any.
+fn terms(ledger: &PrivacyView, colours: Palette) -> Vec<String> {
+    let mut parts = Vec::new();
+    if !ledger.caps.is_empty() {
+        parts.push(terms::caps(&ledger.caps, colours));
+    }
+    if !ledger.reservations.is_empty() {
+        parts.push(terms::reservations(&ledger.reservations, colours));
+    }
+    if !ledger.decisions.is_empty() {
+        parts.push(terms::decisions(&ledger.decisions, colours));
+    }
+    parts
+}
+
+fn meaning(conditions: Vec<String>, colours: Palette) -> Option<String> {
+    let lines = conditions.iter().map(|line| colours.paint(Tone::Dim, line));
+    let lines: Vec<String> = lines.collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn regions(regions: &[RegionSpendView], colours: Palette) -> String {
@@ -136,42 +173,23 @@ fn accounts(accounts: &[AccountView], colours: Palette) -> String {
     table.render(colours, NOTHING)
 }
 
-/// What the epsilons of the accounts mean: a line for those that mean the same.
-fn conditions(accounts: &[AccountView]) -> Vec<String> {
-    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-    for account in accounts {
-        let spend = &account.spend;
-        let meaning = match spend.is_not_private() {
-            true => spend.mechanism.clone(),
-            false => format!(
-                "epsilon at delta {:e}, {}; {}",
-                spend.delta, spend.adjacency, spend.mechanism
-            ),
-        };
+/// The accounts' names and spends.
+fn named(accounts: &[AccountView]) -> impl Iterator<Item = (String, &Spend)> {
+    accounts.iter().map(|account| {
         let name = match account.kind.as_str() {
             // a monitor has accounts of two kinds
             "calibration" => format!("{} {}", account.id, account.kind),
             _ => account.id.clone(),
         };
-        match groups.iter_mut().find(|(known, _)| *known == meaning) {
-            Some((_, names)) => names.push(name),
-            None => groups.push((meaning, vec![name])),
-        }
-    }
-    if let [(meaning, _)] = groups.as_slice() {
-        return vec![printable(meaning)];
-    }
-    let line = |(meaning, names): (String, Vec<String>)| {
-        printable(&format!("{}: {meaning}", names.join(", ")))
-    };
-    groups.into_iter().map(line).collect()
+        (name, &account.spend)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use tributary_proto::v1;
 
-    use super::super::epsilon;
+    use super::super::statement::epsilon;
     use super::*;
 
     fn shown(spend: v1::PrivacySpend, accounts: Vec<v1::PrivacyAccount>) -> String {
@@ -198,7 +216,7 @@ mod tests {
             epsilon,
             delta: 1e-5,
             rho,
-            adjacency: "add or remove one device".into(),
+            adjacency: "zero-out-one-device".into(),
             mechanism: "discrete Gaussian, zCDP composition, no amplification".into(),
             ..Default::default()
         }
@@ -225,6 +243,7 @@ mod tests {
             ],
             budget_epsilon: 8.0,
             remaining_epsilon: 0.3,
+            marks: vec![],
         }
     }
 
@@ -251,7 +270,7 @@ mod tests {
         assert_eq!(
             lines.last(),
             Some(
-                &"epsilon at delta 1e-5, add or remove one device; discrete Gaussian, zCDP \
+                &"epsilon at delta 1e-5, zero out one device; discrete Gaussian, zCDP \
                   composition, no amplification"
             )
         );
@@ -261,7 +280,7 @@ mod tests {
     fn accounts_that_mean_different_things_are_named_with_their_meaning() {
         let mut local = account("walk-2", "training");
         local.spend = Some(v1::PrivacySpend {
-            adjacency: "replace one device".into(),
+            adjacency: "replace-one-device".into(),
             mechanism: "local discrete Gaussian".into(),
             ..spend(4.2, 0.5)
         });
@@ -271,7 +290,7 @@ mod tests {
         ];
         let page = shown(spend(4.2, 0.5), [others, vec![local]].concat());
         let meanings = [
-            "walk-1, walk-1-drift: epsilon at delta 1e-5, add or remove one device; discrete",
+            "walk-1, walk-1-drift: epsilon at delta 1e-5, zero out one device; discrete",
             "walk-2: epsilon at delta 1e-5, replace one device; local discrete Gaussian",
         ];
         for meaning in meanings {

@@ -7,7 +7,7 @@ use crate::view::Spend;
 const NOT_PRIVATE: &str = "not private";
 
 /// A name as words: hyphens join the words of a name that has no spaces.
-fn words(name: &str) -> String {
+pub fn words(name: &str) -> String {
     if name.contains(' ') {
         printable(name)
     } else {
@@ -48,6 +48,49 @@ pub fn epsilon(spend: &Spend) -> String {
     }
 }
 
+/// The epsilon of a spend with its delta, adjacency and mechanism, for a line by itself.
+pub fn epsilon_in_full(spend: &Spend) -> String {
+    if spend.is_not_private() || spend.mechanism.is_empty() {
+        return epsilon(spend);
+    }
+    format!(
+        "{} at delta {:e} ({}, {})",
+        epsilon(spend),
+        spend.delta,
+        words(&spend.adjacency),
+        words(&spend.mechanism),
+    )
+}
+
+/// What the epsilons of a table mean: a line for the rows that mean the same, which are named where they
+/// do not all.
+pub fn conditions<'s>(rows: impl Iterator<Item = (String, &'s Spend)>) -> Vec<String> {
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for (name, spend) in rows.filter(|(_, spend)| !spend.mechanism.is_empty()) {
+        let meaning = match spend.is_not_private() {
+            true => spend.mechanism.clone(),
+            false => format!(
+                "epsilon at delta {:e}, {}; {}",
+                spend.delta,
+                words(&spend.adjacency),
+                spend.mechanism
+            ),
+        };
+        match groups.iter_mut().find(|(known, _)| *known == meaning) {
+            Some((_, names)) if names.contains(&name) => {}
+            Some((_, names)) => names.push(name),
+            None => groups.push((meaning, vec![name])),
+        }
+    }
+    if let [(meaning, _)] = groups.as_slice() {
+        return vec![printable(meaning)];
+    }
+    let line = |(meaning, names): (String, Vec<String>)| {
+        printable(&format!("{}: {meaning}", names.join(", ")))
+    };
+    groups.into_iter().map(line).collect()
+}
+
 /// The same as a cell of a table.
 pub fn epsilon_cell(spend: &Spend) -> Cell {
     match spend.is_not_private() {
@@ -66,13 +109,13 @@ mod tests {
             epsilon: 7.31,
             delta: 1e-5,
             rho: 0.62,
-            adjacency: "add-or-remove-one-device".into(),
+            adjacency: "zero-out-one-device".into(),
             mechanism: "discrete-gaussian".into(),
             ..Spend::default()
         };
         assert_eq!(
             statement(&spend, Palette::PLAIN),
-            "epsilon 7.31 at delta 1e-5 (add or remove one device, discrete gaussian; rho 0.6200)"
+            "epsilon 7.31 at delta 1e-5 (zero out one device, discrete gaussian; rho 0.6200)"
         );
         let seeded = Spend {
             not_private: true,

@@ -20,7 +20,10 @@ const START: &str = "\
 Examples:
   tributary run start experiments/recipes/quickstart.toml
   tributary run start recipe.toml --format json       prints {\"run\": ID}
-  generate-recipe | tributary run start -";
+  generate-recipe | tributary run start -
+
+The worst case of the run, its drift windows, calibrations and playbook runs is reserved under the caps of
+the devices that it asks; a recipe's privacy.epsilon lowers those caps for good (`tributary privacy cap`).";
 
 const LS: &str = "\
 Examples:
@@ -55,6 +58,14 @@ pub enum RunVerb {
         /// The recipe, a TOML file; `-` reads standard input
         #[arg(value_name = "RECIPE")]
         recipe: PathBuf,
+        /// Why a recipe without privacy may ask devices that are under a cap; kept with the ledger
+        #[arg(
+            long,
+            value_name = "REASON",
+            default_value = "",
+            hide_default_value = true
+        )]
+        allow_no_privacy: String,
     },
     /// List runs, newest first
     #[command(after_help = LS)]
@@ -96,7 +107,10 @@ pub enum RunVerb {
 pub async fn dispatch(verb: RunVerb, global: &Global, output: Output) -> Result<Exit> {
     let coordinator = Coordinator::at(&global.coordinator)?;
     match verb {
-        RunVerb::Start { recipe } => start::start(&coordinator, &recipe, output).await,
+        RunVerb::Start {
+            recipe,
+            allow_no_privacy,
+        } => start::start(&coordinator, &recipe, allow_no_privacy, output).await,
         RunVerb::Ls { limit } => list(&coordinator, limit, output).await,
         RunVerb::Show { run, rounds } => {
             let view = get(&coordinator, &run).await?;

@@ -3,7 +3,7 @@
 use crate::output::{
     Align, Cell, Palette, Table, Tone, age, bytes, count, decimal, printable, short_digest,
 };
-use crate::privacy::{epsilon, epsilon_cell, statement};
+use crate::privacy::{conditions, epsilon_cell, epsilon_in_full, statement};
 use crate::view::{DropView, RoundView, RunSummary, RunView};
 
 /// `run ls`.
@@ -30,10 +30,22 @@ pub fn list(runs: &[RunSummary], colours: Palette) -> String {
             age(run.started_unix_ms).into(),
         ]);
     }
-    table.render(
+    let shown = table.render(
         colours,
         "no runs yet: start one with `tributary run start RECIPE`",
-    )
+    );
+    let spends = runs.iter().map(|run| (run.run.clone(), &run.privacy));
+    with_conditions(shown, conditions(spends), colours)
+}
+
+/// A table, and below it what its epsilons mean.
+fn with_conditions(table: String, conditions: Vec<String>, colours: Palette) -> String {
+    let lines = conditions.iter().map(|line| colours.paint(Tone::Dim, line));
+    let lines: Vec<String> = lines.collect();
+    match lines.is_empty() {
+        true => table,
+        false => format!("{table}\n\n{}", lines.join("\n")),
+    }
 }
 
 /// `run show`: the run, its regions, its latest rounds.
@@ -59,6 +71,9 @@ pub fn page(view: &RunView, rounds: usize, colours: Palette) -> String {
     }
     for warning in &run.warnings {
         line("warning", colours.paint(Tone::Warn, &printable(warning)));
+    }
+    if !run.marks.is_empty() {
+        line("marks", crate::model::marks(&run.marks, colours));
     }
     if !run.drift.is_empty() {
         line("because of", format!("drift {}", printable(&run.drift)));
@@ -108,13 +123,13 @@ pub fn round_line(round: &RoundView, rounds: u32, colours: Palette) -> String {
         return format!("{number}  {phase}: {}", printable(&round.reason));
     }
     format!(
-        "{number}  {phase}  {} of {} counted  {}  clip {}  epsilon {}  model {}",
+        "{number}  {phase}  {} of {} counted  {}  clip {}  model {}  epsilon {}",
         count(round.counted),
         count(round.assigned),
         colours.paint(Tone::Dim, &format!("{} up", bytes(round.bytes_up))),
         decimal(round.clip.into()),
-        epsilon(&round.privacy),
         short_digest(&round.model_version),
+        epsilon_in_full(&round.privacy),
     )
 }
 
@@ -190,7 +205,10 @@ fn round_table(rounds: &[RoundView], colours: Palette) -> String {
             remark(round).into(),
         ]);
     }
-    table.render(colours, "no rounds yet")
+    let spends = rounds.iter();
+    let spends = spends.map(|round| (format!("round {}", round.round), &round.privacy));
+    let shown = table.render(colours, "no rounds yet");
+    with_conditions(shown, conditions(spends), colours)
 }
 
 /// What a round's row says at its end: why it was given up, and why assignments came to nothing.

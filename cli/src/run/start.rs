@@ -16,13 +16,19 @@ use crate::output::{Output, Tone, printable};
 const LIMIT: u64 = 1 << 20;
 
 /// Sends the recipe and prints the run's id.
-pub async fn start(coordinator: &Coordinator, recipe: &Path, output: Output) -> Result<Exit> {
+pub async fn start(
+    coordinator: &Coordinator,
+    recipe: &Path,
+    allow_no_privacy: String,
+    output: Output,
+) -> Result<Exit> {
     let recipe = read(recipe)?;
     // a fresh key: a retry inside the transport starts nothing twice
     let idempotency_key = hex::encode(Token::from_os()?.secret());
     let request = StartRunRequest {
         recipe,
         idempotency_key,
+        allow_no_privacy,
     };
     let answer = coordinator.control().start_run(request).await;
     let StartRunResponse { run_id, warnings } = answer

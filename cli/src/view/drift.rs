@@ -67,6 +67,12 @@ pub struct WindowView {
     pub playbook: String,
     /// zCDP charged to each device that voted.
     pub rho: f64,
+    /// What one neighbour differs in, for that rho.
+    pub adjacency: String,
+    /// The mechanism of that rho.
+    pub mechanism: String,
+    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, also in what it comes from.
+    pub marks: Vec<String>,
 }
 
 /// One quantity in one window.
@@ -133,6 +139,9 @@ impl From<v1::DriftWindow> for WindowView {
             streams: window.streams.into_iter().map(ReadingView::from).collect(),
             playbook: window.playbook,
             rho: window.rho,
+            adjacency: window.adjacency,
+            mechanism: window.mechanism,
+            marks: window.marks,
         }
     }
 }

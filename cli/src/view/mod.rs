@@ -5,6 +5,7 @@ mod model;
 mod plan;
 mod privacy;
 mod run;
+mod terms;
 
 use serde::Serialize;
 use tributary_proto::v1;
@@ -14,6 +15,7 @@ pub use model::{BuildView, ModelView};
 pub use plan::{AccountantView, PlanView};
 pub use privacy::{AccountView, PrivacyView, RegionSpendView, Spend};
 pub use run::{DropView, RoundView, RunSummary, RunView};
+pub use terms::{CapView, CapsView, DecisionView, ReservationView};
 
 /// `fleet ls`: devices by region and profile.
 #[derive(Debug, Serialize)]

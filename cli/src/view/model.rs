@@ -22,6 +22,8 @@ pub struct ModelView {
     pub created_unix_ms: u64,
     /// Regions that it is meant for; empty for all.
     pub regions: Vec<String>,
+    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, also in what it comes from.
+    pub marks: Vec<String>,
     /// Its builds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub builds: Option<Vec<BuildView>>,
@@ -54,6 +56,8 @@ pub struct BuildView {
     pub failed_on: u64,
     /// How this variant was chosen.
     pub decision: String,
+    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, also in what it comes from.
+    pub marks: Vec<String>,
 }
 
 impl From<v1::Model> for ModelView {
@@ -67,6 +71,7 @@ impl From<v1::Model> for ModelView {
             parameters: model.parameters,
             created_unix_ms: model.created_unix_ms,
             regions: model.regions,
+            marks: model.marks,
             builds: None,
         }
     }
@@ -87,6 +92,7 @@ impl From<v1::Build> for BuildView {
             installed_on: build.installed_on,
             failed_on: build.failed_on,
             decision: build.decision,
+            marks: build.marks,
         }
     }
 }

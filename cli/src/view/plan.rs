@@ -6,7 +6,8 @@ use serde::Serialize;
 /// together: an epsilon without them means nothing.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlanView {
-    /// The least epsilon that an accountant proves; null when none can.
+    /// The least epsilon that an accountant proves; curves of the continuous Gaussian do not count. Null
+    /// when none can.
     pub epsilon: Option<f64>,
     /// Probability that the guarantee may fail.
     pub delta: f64,
@@ -37,4 +38,6 @@ pub struct AccountantView {
     pub noise_multiplier: Option<f64>,
     /// True when it counts on the sampling of the plan.
     pub claims_sampling: bool,
+    /// True when it is the curve of the continuous Gaussian: for comparison, no proof for integer noise.
+    pub is_curve: bool,
 }

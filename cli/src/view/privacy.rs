@@ -3,6 +3,8 @@
 use serde::Serialize;
 use tributary_proto::v1;
 
+use super::{CapView, DecisionView, ReservationView};
+
 /// A privacy statement. All parts belong together: an epsilon without them means nothing.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Spend {
@@ -17,8 +19,9 @@ pub struct Spend {
     pub adjacency: String,
     /// The mechanism.
     pub mechanism: String,
-    /// Epsilon by the exact curve of the Gaussian mechanism at the same rho; null when infinite.
-    pub epsilon_gaussian: f64,
+    /// Epsilon by the curve of the continuous Gaussian at the same rho; null when infinite, and where
+    /// noise of a few units lies on votes, for which it is no bound. Never the number to quote.
+    pub epsilon_gaussian: Option<f64>,
     /// True without noise, or when the noise was seeded: nothing here is private.
     pub not_private: bool,
 }
@@ -32,6 +35,12 @@ pub struct PrivacyView {
     pub regions: Vec<RegionSpendView>,
     /// By run or monitor.
     pub accounts: Vec<AccountView>,
+    /// The caps.
+    pub caps: Vec<CapView>,
+    /// What is set aside for charges to come.
+    pub reservations: Vec<ReservationView>,
+    /// Who changed a cap, or went on in spite of one; the newest 1,000, oldest first.
+    pub decisions: Vec<DecisionView>,
 }
 
 /// The device that spent most.
@@ -74,6 +83,8 @@ pub struct AccountView {
     pub remaining_epsilon: Option<f64>,
     /// By region, those of its devices that were charged here.
     pub regions: Vec<RegionAccountView>,
+    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, also in what it comes from.
+    pub marks: Vec<String>,
 }
 
 /// The devices of one region in one account. Regions are disjoint: the loss of a region is that of
@@ -147,6 +158,7 @@ impl From<v1::PrivacyAccount> for AccountView {
             budget_epsilon: is_capped.then_some(account.budget_epsilon),
             remaining_epsilon: is_capped.then_some(account.remaining_epsilon),
             regions: account.regions.into_iter().map(region).collect(),
+            marks: account.marks,
         }
     }
 }
@@ -167,6 +179,17 @@ impl From<v1::GetPrivacyResponse> for PrivacyView {
             worst_device: worst_device.filter(|worst| !worst.spend.is_nothing()),
             regions: ledger.regions.into_iter().map(by_region).collect(),
             accounts: ledger.accounts.into_iter().map(AccountView::from).collect(),
+            caps: ledger.caps.into_iter().map(CapView::from).collect(),
+            reservations: ledger
+                .reservations
+                .into_iter()
+                .map(ReservationView::from)
+                .collect(),
+            decisions: ledger
+                .decisions
+                .into_iter()
+                .map(DecisionView::from)
+                .collect(),
         }
     }
 }
@@ -209,6 +232,7 @@ mod tests {
             "charges",
             "id",
             "kind",
+            "marks",
             "regions",
             "remaining_epsilon",
             "remaining_rho",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tributary_aggregator::ftrl::Strategy;
-use tributary_model::{Digest, Personalisation};
+use tributary_model::{Digest, Marks, Personalisation};
 use tributary_proto::{DeviceId, RunId};
 
 use super::{DropReason, Participation, Segment};
@@ -167,6 +167,9 @@ pub struct RunState {
     pub started_ms: u64,
     /// The drift that a playbook started it for.
     pub drift_id: Option<String>,
+    /// Marks of the version that it started from.
+    #[serde(default)]
+    pub inherited: Marks,
 }
 
 impl RoundState {
@@ -239,7 +242,13 @@ impl RunState {
             history: Vec::new(),
             started_ms,
             drift_id: None,
+            inherited: Marks::default(),
         }
+    }
+
+    /// The marks of the versions that it makes.
+    pub fn marks(&self) -> Marks {
+        self.inherited.and(self.spec.marks())
     }
 
     /// Devices to ask now: those at work already, from rounds before, count.

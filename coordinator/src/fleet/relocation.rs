@@ -65,7 +65,8 @@ impl Fleet {
         let mut batch = Batch::new();
         let expected = Expect::from(record.as_ref());
         batch.put_json(Table::Devices, id.as_str(), &device, expected)?;
-        ledger.relocate(id, &device.region, batch).await?;
+        let way = (&known.region, &device.region);
+        ledger.relocate(id, way, batch).await?;
         self.lock().devices.insert(id.clone(), Arc::new(device));
         Ok(known.region.clone())
     }

@@ -10,7 +10,7 @@ use tributary_proto::RegionId;
 use tributary_proto::v1::{PrivacyAccount, PrivacySpend, RegionAccount, RegionSpend};
 
 use super::Ledger;
-use super::books::{AccountBook, AccountKey, Books};
+use super::books::{AccountBook, AccountKey, Books, RegionBook};
 use super::charge::ChargeKind;
 use super::claim::{Claim, epsilons};
 
@@ -22,6 +22,14 @@ pub(super) struct Row {
     pub(super) worst: u64,
     /// Most that one spent over everything.
     pub(super) total: u64,
+    /// Cap and spend over everything of the one that has least left; none without a cap.
+    tightest: Option<(u64, u64)>,
+}
+
+impl Row {
+    fn left(&self) -> Option<u64> {
+        self.tightest.map(|(cap, spent)| cap.saturating_sub(spent))
+    }
 }
 
 /// An account without its devices.
@@ -29,7 +37,6 @@ pub(super) struct Summary {
     pub(super) key: AccountKey,
     pub(super) charges: u64,
     pub(super) worst: u64,
-    cap: u64,
     claim: Claim,
     pub(super) rows: Vec<(RegionId, Row)>,
 }
@@ -51,55 +58,54 @@ impl Ledger {
         summaries.into_iter().map(wire).collect()
     }
 
-    /// The device that spent most: its spend and its region.
+    /// The device that spent most: its spend and its region. Where noise was missing or known more was
+    /// lost than any amount says.
     pub fn worst(&self, delta: f64) -> (PrivacySpend, String) {
-        let (worst, region, claim) = {
-            let books = self.lock();
-            let spent = books.regions.iter();
-            let spent = spent.filter_map(|at| Some((at.worst()?, Reverse(&at.region))));
+        let worst = {
+            let regions = by_region(&self.lock()).into_iter();
             // of several, the region that sorts first
-            let (worst, region) = match spent.max() {
-                Some((worst, Reverse(region))) => (worst, region.to_string()),
-                None => (0, String::new()),
-            };
-            (worst, region, claim(&books))
+            regions.max_by_key(|(region, (worst, claim))| {
+                (!claim.is_private(), *worst, Reverse(region.clone()))
+            })
+        };
+        let (region, (worst, claim)) = match worst {
+            Some((region, spent)) => (region.to_string(), spent),
+            None => (String::new(), (0, Claim::default())),
         };
         (claim.spend(worst, delta), region)
     }
 
-    /// The device of each region that spent most.
+    /// The device of each region that spent most, with what may be said about the region's own devices.
     pub fn worst_by_region(&self, delta: f64) -> Vec<RegionSpend> {
-        let (worst, claim) = {
-            let books = self.lock();
-            let spent = books.regions.iter();
-            let spent = spent.filter_map(|at| Some((at.region.clone(), at.worst()?)));
-            (spent.collect::<BTreeMap<RegionId, u64>>(), claim(&books))
-        };
-        let wire = |(region, pico): (RegionId, u64)| RegionSpend {
+        let regions = by_region(&self.lock());
+        let wire = |(region, (pico, claim)): (RegionId, (u64, Claim))| RegionSpend {
             region: region.to_string(),
             spend: Some(claim.spend(pico, delta)),
         };
-        worst.into_iter().map(wire).collect()
+        regions.into_iter().map(wire).collect()
     }
 }
 
 impl Summary {
     fn wire(self, delta: f64, epsilons: &mut Epsilons) -> PrivacyAccount {
-        let most = self.rows.iter().map(|(_, row)| row.total).max();
-        let most = most.unwrap_or(0).max(self.worst);
-        let (claim, cap) = (self.claim, self.cap);
-        let mut remains = |spent: u64| match cap {
-            0 => (0.0, 0.0),
-            cap => (
+        let claim = self.claim;
+        let mut remains = |tightest: Option<(u64, u64)>| match tightest {
+            None => (0.0, 0.0),
+            Some((cap, spent)) => (
                 Rho::from_pico(cap.saturating_sub(spent)).as_f64(),
                 (epsilons.plain(cap, delta) - epsilons.plain(spent, delta)).max(0.0),
             ),
         };
-        let (remaining_rho, remaining_epsilon) = remains(most);
+        let rows = self.rows.iter().map(|(_, row)| row);
+        let capped = rows.filter(|row| row.tightest.is_some());
+        let tightest = capped.min_by_key(|row| row.left());
+        let tightest = tightest.and_then(|row| row.tightest);
+        let cap = tightest.map_or(0, |(cap, _)| cap);
+        let (remaining_rho, remaining_epsilon) = remains(tightest);
         let left: Vec<(f64, f64)> = self
             .rows
             .iter()
-            .map(|(_, row)| remains(row.total))
+            .map(|(_, row)| remains(row.tightest))
             .collect();
         let region = |((region, row), left): ((RegionId, Row), (f64, f64))| RegionAccount {
             region: region.to_string(),
@@ -123,6 +129,8 @@ impl Summary {
                 epsilons.plain(cap, delta)
             },
             remaining_epsilon,
+            // the run knows them
+            marks: Vec::new(),
         }
     }
 }
@@ -174,7 +182,6 @@ pub(super) fn summaries(books: &Books, only: Option<&str>) -> Vec<Summary> {
             key: book.key.clone(),
             charges: book.charges,
             worst: book.worst,
-            cap: book.cap,
             claim: book.claim.clone(),
             rows,
         }
@@ -190,6 +197,8 @@ fn rows(books: &Books, chosen: impl Fn(&AccountBook) -> bool) -> Vec<Vec<Row>> {
     };
     let mut rows: Vec<Vec<Row>> = books.accounts.iter().map(empty).collect();
     for device in books.devices.values() {
+        let region = books.region_of(device);
+        let cap = region.and_then(|region| books.cap_of(Some(device), region));
         for (account, spent) in &device.spends {
             let account = *account as usize;
             let row = rows
@@ -201,19 +210,37 @@ fn rows(books: &Books, chosen: impl Fn(&AccountBook) -> bool) -> Vec<Vec<Row>> {
                     .worst
                     .max(spent.saturating_add(books.accounts[account].before));
                 row.total = row.total.max(device.total);
+                let left = cap.map(|cap| cap.saturating_sub(device.total));
+                if left.is_some() && (row.tightest.is_none() || left < row.left()) {
+                    row.tightest = cap.map(|cap| (cap, device.total));
+                }
             }
         }
     }
     rows
 }
 
-/// What may be said about all accounts together.
-fn claim(books: &Books) -> Claim {
-    let mut all = Claim::default();
-    for book in &books.accounts {
-        all.join(&book.claim);
-    }
-    all
+/// Of each region that has devices, the most that one spent over everything, and what may be said about
+/// all accounts in which one of them was charged.
+fn by_region(books: &Books) -> BTreeMap<RegionId, (u64, Claim)> {
+    let rows = rows(books, |_| true);
+    let region = |(place, at): (usize, &RegionBook)| {
+        let mut claim = Claim::default();
+        for (book, rows) in books.accounts.iter().zip(&rows) {
+            let is_here = rows.get(place).is_some_and(|row| row.devices > 0);
+            // whose devices an older entry charged is not known: it may be those of any region
+            if is_here || book.is_without_spends {
+                claim.join(&book.claim);
+            }
+        }
+        Some((at.region.clone(), (at.worst()?, claim)))
+    };
+    books
+        .regions
+        .iter()
+        .enumerate()
+        .filter_map(region)
+        .collect()
 }
 
 /// True when an account is a run's own or that of its monitor.

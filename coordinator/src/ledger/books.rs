@@ -6,10 +6,14 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
+use serde::{Deserialize, Serialize};
 use tributary_proto::{DeviceId, RegionId};
 
+use super::caps::Caps;
 use super::charge::{Charge, ChargeKind, DeviceCharge};
 use super::claim::Claim;
+use super::reservation::Reservation;
+use super::terms::Decision;
 
 /// What tells accounts apart.
 pub(super) type AccountKey = (String, ChargeKind);
@@ -51,10 +55,12 @@ pub(super) struct DeviceBook {
     pub(super) before: u64,
     /// Place in [`Books::accounts`] and spend there.
     pub(super) spends: Vec<(u32, u64)>,
+    /// Regions that it left, and the cap that bound it in each when it did.
+    pub(super) past: Vec<(u32, u64)>,
 }
 
 impl DeviceBook {
-    fn spent_in(&self, account: u32) -> u64 {
+    pub(super) fn spent_in(&self, account: u32) -> u64 {
         let mine = self.spends.iter().find(|(known, _)| *known == account);
         mine.map_or(0, |(_, spent)| *spent)
     }
@@ -69,14 +75,20 @@ pub(super) struct AccountBook {
     pub(super) worst: u64,
     /// Most that a device can have spent here when only totals were kept.
     pub(super) before: u64,
+    /// True when there are entries of that time.
+    pub(super) is_without_spends: bool,
     /// The worst device of those charged in each region.
     pub(super) worst_by_region: BTreeMap<RegionId, u64>,
     pub(super) claim: Claim,
     /// When the first charge was made.
     pub(super) first_ms: u64,
-    /// The cap of the newest charge, and its place in time.
-    pub(super) cap: u64,
-    newest: (u64, u64, u64),
+}
+
+/// A region that a device left, and the cap that bound it there, in units of 1e-12 of zCDP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Left {
+    pub(super) region: RegionId,
+    pub(super) pico_rho: u64,
 }
 
 /// What a charge does to one device.
@@ -95,6 +107,12 @@ pub(super) struct Books {
     by_key: HashMap<AccountKey, u32>,
     pub(super) regions: Vec<RegionBook>,
     by_region: HashMap<RegionId, u32>,
+    pub(super) caps: Caps,
+    pub(super) reservations: BTreeMap<String, Reservation>,
+    /// The reservation and the name of the part that an account draws on.
+    pub(super) draws: HashMap<AccountKey, (String, String)>,
+    /// Oldest first.
+    pub(super) decisions: Vec<Decision>,
 }
 
 impl Books {
@@ -103,7 +121,18 @@ impl Books {
         self.accounts.get(*index as usize)
     }
 
+    /// The place of an account that was charged.
+    pub(super) fn account_place(&self, account: &AccountKey) -> Option<u32> {
+        self.by_key.get(account).copied()
+    }
+
+    /// Where a device is.
+    pub(super) fn region_of(&self, book: &DeviceBook) -> Option<&RegionId> {
+        self.regions.get(book.region as usize).map(|at| &at.region)
+    }
+
     /// Spent over everything.
+    #[cfg(test)]
     pub(super) fn total(&self, device: &DeviceId) -> u64 {
         self.devices.get(device).map_or(0, |book| book.total)
     }
@@ -142,6 +171,7 @@ impl Books {
         book.worst = book.worst.max(charge.worst_pico_rho);
         if charge.is_without_spends() {
             book.before = book.before.max(charge.worst_pico_rho);
+            book.is_without_spends = true;
         }
         for region in &charge.regions {
             let worst = book
@@ -150,12 +180,9 @@ impl Books {
                 .or_default();
             *worst = (*worst).max(region.worst_pico_rho);
         }
-        book.claim.add(charge.mechanism, charge.adjacency);
+        book.claim
+            .add(charge.mechanism, charge.adjacency, charge.has_votes);
         book.first_ms = book.first_ms.min(charge.unix_ms);
-        let time = (charge.unix_ms, charge.number, charge.part);
-        if time >= book.newest {
-            (book.newest, book.cap) = (time, charge.cap_pico_rho);
-        }
     }
 
     /// Sets what a device spent in an account.
@@ -169,12 +196,48 @@ impl Books {
         });
     }
 
-    /// Sets what a device spent when only totals were kept, and where it is.
-    pub(super) fn settle(&mut self, device: DeviceId, region: &RegionId, before: u64) {
+    /// Sets what a device spent when only totals were kept, where it is, and the regions that it left.
+    pub(super) fn settle(
+        &mut self,
+        device: DeviceId,
+        region: &RegionId,
+        before: u64,
+        past: &[Left],
+    ) {
         let index = self.region_index(region);
+        let past = past
+            .iter()
+            .map(|left| (self.region_index(&left.region), left.pico_rho));
+        let past: Vec<(u32, u64)> = past.collect();
         self.edit(device, region, |book| {
-            (book.before, book.region) = (before, index);
+            (book.before, book.region, book.past) = (before, index, past);
         });
+    }
+
+    /// The regions that a device has left when it leaves the one that it is in.
+    pub(super) fn leaving(&self, device: &DeviceId, from: &RegionId) -> Vec<Left> {
+        let book = self.devices.get(device);
+        let from = book.and_then(|book| self.region_of(book)).unwrap_or(from);
+        let known = book.map_or(&[][..], |book| book.past.as_slice()).iter();
+        let known = known.filter_map(|(region, pico_rho)| {
+            let region = self.regions.get(*region as usize)?.region.clone();
+            Some(Left {
+                region,
+                pico_rho: *pico_rho,
+            })
+        });
+        let mut past: Vec<Left> = known.collect();
+        let Some(cap) = self.caps.get(&Some(from.clone())) else {
+            return past;
+        };
+        match past.iter_mut().find(|left| left.region == *from) {
+            Some(left) => left.pico_rho = left.pico_rho.min(cap.pico_rho),
+            None => past.push(Left {
+                region: from.clone(),
+                pico_rho: cap.pico_rho,
+            }),
+        }
+        past
     }
 
     /// Changes one device, in `region` if it is new, and the totals of its region with it.
@@ -188,6 +251,7 @@ impl Books {
                     total: 0,
                     before: 0,
                     spends: Vec::new(),
+                    past: Vec::new(),
                 };
                 (vacant.insert(book), true)
             }
@@ -214,11 +278,10 @@ impl Books {
             charged: 0,
             worst: 0,
             before: 0,
+            is_without_spends: false,
             worst_by_region: BTreeMap::new(),
             claim: Claim::default(),
             first_ms: u64::MAX,
-            cap: 0,
-            newest: (0, 0, 0),
         });
         self.by_key.insert(key, index);
         index

@@ -20,6 +20,11 @@ impl ChargeKind {
     /// Every kind.
     pub(super) const ALL: [Self; 3] = [Self::Training, Self::Drift, Self::Calibration];
 
+    /// The kind with this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
+    }
+
     /// The word that is printed.
     pub fn name(self) -> &'static str {
         match self {
@@ -41,8 +46,8 @@ pub struct DeviceCharge {
     pub pico_rho: u64,
 }
 
-/// One charge. The caller says what for, by which means and under which cap; what depends on the
-/// devices (`pico_rho`, `devices`, `regions` and `worst_pico_rho`) is filled in by the ledger.
+/// One charge. The caller says what for and by which means; what depends on the devices (`pico_rho`,
+/// `devices`, `regions`, `cap_pico_rho` and `worst_pico_rho`) is filled in by the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
     /// The run or monitor.
@@ -61,12 +66,16 @@ pub struct Charge {
     #[serde(default = "discrete_gaussian")]
     pub mechanism: Mechanism,
     /// Which fleets it can't tell apart.
-    #[serde(default = "add_or_remove")]
+    #[serde(default = "zero_out")]
     pub adjacency: Adjacency,
+    /// True when votes with noise of a few units are in it, for which the curve of the continuous
+    /// Gaussian is no bound; assumed of entries of before this was written down.
+    #[serde(default = "assumed")]
+    pub has_votes: bool,
     /// The devices by region; empty in entries of before regions were written down.
     #[serde(default)]
     pub regions: Vec<RegionCharge>,
-    /// Cap that applied, in units of 1e-12; 0 when there is none.
+    /// The least cap of one of the devices, in units of 1e-12; 0 when there is none.
     pub cap_pico_rho: u64,
     /// Spend of this account by the device of it that spent most, after this charge.
     pub worst_pico_rho: u64,
@@ -87,7 +96,7 @@ pub struct RegionCharge {
 }
 
 impl Charge {
-    /// A charge without devices, mechanism `DiscreteGaussian`, under no cap.
+    /// A charge without devices, mechanism `DiscreteGaussian`.
     pub fn new(account: impl Into<String>, kind: ChargeKind, number: u64) -> Self {
         Self {
             account: account.into(),
@@ -97,7 +106,8 @@ impl Charge {
             pico_rho: 0,
             devices: 0,
             mechanism: discrete_gaussian(),
-            adjacency: add_or_remove(),
+            adjacency: zero_out(),
+            has_votes: kind != ChargeKind::Training,
             regions: Vec::new(),
             cap_pico_rho: 0,
             worst_pico_rho: 0,
@@ -130,8 +140,15 @@ impl From<StoredCharge> for Charge {
             (false, true) => Mechanism::SeededNotPrivate,
             (false, false) => stored.charge.mechanism,
         };
+        // older entries of noise on sums name the adjacency of a secret sample, which never was one:
+        // the amount is the same for zeros in place of what a device sent
+        let adjacency = match stored.charge.adjacency {
+            Adjacency::AddOrRemoveDevice => Adjacency::ZeroOutDevice,
+            known => known,
+        };
         Self {
             mechanism,
+            adjacency,
             ..stored.charge
         }
     }
@@ -141,6 +158,10 @@ fn discrete_gaussian() -> Mechanism {
     Mechanism::DiscreteGaussian
 }
 
-fn add_or_remove() -> Adjacency {
-    Adjacency::AddOrRemoveDevice
+fn assumed() -> bool {
+    true
+}
+
+fn zero_out() -> Adjacency {
+    Adjacency::ZeroOutDevice
 }

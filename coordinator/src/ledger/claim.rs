@@ -8,6 +8,8 @@ use tributary_proto::v1::PrivacySpend;
 pub(super) struct Claim {
     mechanisms: Vec<Mechanism>,
     adjacencies: Vec<Adjacency>,
+    /// True when noise of a few units on votes is among the charges.
+    has_votes: bool,
 }
 
 /// From the strongest claim to the weakest; the order in which several are named.
@@ -22,7 +24,8 @@ const MECHANISMS: [Mechanism; 6] = [
 
 impl Claim {
     /// Takes another charge in.
-    pub(super) fn add(&mut self, mechanism: Mechanism, adjacency: Adjacency) {
+    pub(super) fn add(&mut self, mechanism: Mechanism, adjacency: Adjacency, has_votes: bool) {
+        self.has_votes |= has_votes;
         if !self.mechanisms.contains(&mechanism) {
             self.mechanisms.push(mechanism);
             let place = |known: &Mechanism| MECHANISMS.iter().position(|one| one == known);
@@ -37,7 +40,7 @@ impl Claim {
     pub(super) fn join(&mut self, other: &Self) {
         for mechanism in &other.mechanisms {
             for adjacency in &other.adjacencies {
-                self.add(*mechanism, *adjacency);
+                self.add(*mechanism, *adjacency, other.has_votes);
             }
         }
     }
@@ -46,14 +49,19 @@ impl Claim {
     ///
     /// Charges of one relation add up under it. Under several, every one of them bounds the loss
     /// when a device's contribution is replaced by zeros while its participation is public: for
-    /// `AddOrRemoveDevice` the sensitivity is the same, for `ReplaceDevice` it is at most what was
-    /// charged for. So their sum is stated for `ZeroOutDevice`.
+    /// `ReplaceDevice` the sensitivity is at most what was charged for. So their sum is stated for
+    /// `ZeroOutDevice`.
     fn adjacency(&self) -> Adjacency {
         match self.adjacencies.as_slice() {
-            [] => Adjacency::AddOrRemoveDevice,
+            [] => Adjacency::ZeroOutDevice,
             [one] => *one,
             _ => Adjacency::ZeroOutDevice,
         }
+    }
+
+    /// True unless noise was missing, or known, in one of the charges.
+    pub(super) fn is_private(&self) -> bool {
+        self.weakest().is_private()
     }
 
     /// One that is not private makes the whole sum so.
@@ -81,20 +89,29 @@ impl Claim {
     pub(super) fn spend_of(&self, pico: u64, delta: f64, epsilons: (f64, f64)) -> PrivacySpend {
         PrivacySpend {
             mechanism: self.mechanism_name(),
-            ..statement(pico, delta, self.weakest(), self.adjacency(), epsilons)
+            ..statement(
+                pico,
+                delta,
+                self.weakest(),
+                self.adjacency(),
+                (epsilons.0, (!self.has_votes).then_some(epsilons.1)),
+            )
         }
     }
 }
 
 /// The statement of a spend. Without noise epsilon is infinite; with noise and before the first
-/// charge it is 0.
+/// charge it is 0. The curve of the continuous Gaussian is left out when votes with noise of a few units
+/// are in it: for them it is no bound.
 pub fn spend(
     pico_rho: u64,
     delta: f64,
     mechanism: Mechanism,
     adjacency: Adjacency,
+    has_votes: bool,
 ) -> PrivacySpend {
-    let epsilons = epsilons(pico_rho, delta);
+    let (epsilon, curve) = epsilons(pico_rho, delta);
+    let epsilons = (epsilon, (!has_votes).then_some(curve));
     statement(pico_rho, delta, mechanism, adjacency, epsilons)
 }
 
@@ -103,10 +120,10 @@ fn statement(
     delta: f64,
     mechanism: Mechanism,
     adjacency: Adjacency,
-    epsilons: (f64, f64),
+    epsilons: (f64, Option<f64>),
 ) -> PrivacySpend {
     let (epsilon, epsilon_gaussian) = match mechanism {
-        Mechanism::None => (f64::INFINITY, f64::INFINITY),
+        Mechanism::None => (f64::INFINITY, None),
         _ => epsilons,
     };
     PrivacySpend {
@@ -126,7 +143,7 @@ pub(super) fn epsilons(pico_rho: u64, delta: f64) -> (f64, f64) {
         return (0.0, 0.0);
     }
     // neither adjacency nor mechanism changes the conversion
-    let (adjacency, mechanism) = (Adjacency::AddOrRemoveDevice, Mechanism::DiscreteGaussian);
+    let (adjacency, mechanism) = (Adjacency::ZeroOutDevice, Mechanism::DiscreteGaussian);
     let rho = Rho::from_pico(pico_rho);
     let statement = PrivacyStatement::new(rho, delta, adjacency, mechanism);
     let both = |known: PrivacyStatement| known.epsilon.zip(known.epsilon_gaussian);

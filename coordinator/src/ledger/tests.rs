@@ -7,12 +7,33 @@ use super::*;
 use crate::fixtures::{device, region};
 use crate::store::MemoryStore;
 
-pub(super) fn charge(number: u64, cap_pico_rho: u64) -> Charge {
+pub(super) fn charge(number: u64) -> Charge {
     Charge {
-        cap_pico_rho,
         unix_ms: number,
         ..Charge::new("run-1", ChargeKind::Training, number)
     }
+}
+
+/// A cap of so much, whatever its epsilon.
+pub(super) fn cap_of(pico_rho: u64) -> Cap {
+    Cap {
+        pico_rho,
+        ..Cap::new(8.0, 1e-5).unwrap()
+    }
+}
+
+/// Puts all devices under a cap.
+pub(super) async fn cap(ledger: &Ledger, pico_rho: u64) {
+    let changes = vec![Change::Cap(None, cap_of(pico_rho))];
+    let hold = ledger.hold().await;
+    hold.commit(changes, Batch::new()).await.unwrap();
+}
+
+/// Whether a device can be charged so much more by run-1.
+fn fits(ledger: &Ledger, number: usize, pico_rho: u64) -> bool {
+    let home = region(if number.is_multiple_of(2) { "eu" } else { "us" });
+    let draw = ("run-1", ChargeKind::Training);
+    ledger.can_pay(&device(number), &home, draw, pico_rho)
 }
 
 /// Devices that pay the same; the even ones are in eu, the odd ones in us.
@@ -47,24 +68,18 @@ async fn a_charge_adds_to_every_device_and_to_nobody_else() {
     let store = MemoryStore::new();
     let ledger = open(&store);
     ledger
-        .charge(charge(1, 0), &pay(10, 0..4), marked("one"))
+        .charge(charge(1), &pay(10, 0..4), marked("one"))
         .await
         .unwrap();
     ledger
-        .charge(charge(2, 0), &pay(5, 2..6), marked("two"))
+        .charge(charge(2), &pay(5, 2..6), marked("two"))
         .await
         .unwrap();
+    cap(&ledger, 100).await;
     let expected = [10, 10, 15, 15, 5, 5, 0];
     for (number, &spent) in expected.iter().enumerate() {
-        let id = device(number);
-        assert!(
-            ledger.can_pay(&id, 100 - spent, Some(100)),
-            "{id} spent more than {spent}"
-        );
-        assert!(
-            !ledger.can_pay(&id, 101 - spent, Some(100)),
-            "{id} spent less than {spent}"
-        );
+        assert!(fits(&ledger, number, 100 - spent), "{number} spent more");
+        assert!(!fits(&ledger, number, 101 - spent), "{number} spent less");
     }
     assert!(is_marked(&store, "one") && is_marked(&store, "two"));
     assert_eq!(ledger.worst_of(&[region("eu"), region("us")]), 15);
@@ -75,19 +90,20 @@ async fn a_charge_adds_to_every_device_and_to_nobody_else() {
 async fn invariant_3_a_charge_past_the_cap_changes_nothing_at_all() {
     let store = MemoryStore::new();
     let ledger = open(&store);
+    cap(&ledger, 100).await;
     ledger
-        .charge(charge(1, 100), &pay(60, 0..1), Batch::new())
+        .charge(charge(1), &pay(60, 0..1), Batch::new())
         .await
         .unwrap();
     // device 1 could pay, device 0 can't: neither does
     let refused = ledger
-        .charge(charge(2, 100), &pay(41, 0..2), marked("round"))
+        .charge(charge(2), &pay(41, 0..2), marked("round"))
         .await;
     let Err(CoordinatorError::Budget(message)) = refused else {
         panic!("{refused:?}")
     };
     assert!(
-        message.contains("cap") && message.contains("raise privacy.epsilon"),
+        message.contains("the cap of a device") && message.contains("privacy cap --raise"),
         "{message}"
     );
     assert!(
@@ -95,18 +111,14 @@ async fn invariant_3_a_charge_past_the_cap_changes_nothing_at_all() {
         "the round moved on without its charge"
     );
     for ledger in [&ledger, &open(&store)] {
-        assert!(ledger.can_pay(&device(0), 40, Some(100)));
-        assert!(ledger.can_pay(&device(1), 100, Some(100)));
+        assert!(fits(ledger, 0, 40) && fits(ledger, 1, 100));
         assert_eq!(ledger.accounts(None, |_| 1e-5)[0].charges, 1);
     }
     ledger
-        .charge(charge(2, 100), &pay(40, 0..2), marked("round"))
+        .charge(charge(2), &pay(40, 0..2), marked("round"))
         .await
         .unwrap();
-    assert!(
-        !ledger.can_pay(&device(0), 1, Some(100)),
-        "exactly at the cap"
-    );
+    assert!(!fits(&ledger, 0, 1), "exactly at the cap");
 }
 
 #[tokio::test]
@@ -114,11 +126,11 @@ async fn the_same_round_is_never_charged_twice() {
     let store = MemoryStore::new();
     let ledger = open(&store);
     ledger
-        .charge(charge(1, 0), &pay(10, 0..2), Batch::new())
+        .charge(charge(1), &pay(10, 0..2), Batch::new())
         .await
         .unwrap();
     let again = ledger
-        .charge(charge(1, 0), &pay(10, 0..2), marked("again"))
+        .charge(charge(1), &pay(10, 0..2), marked("again"))
         .await;
     assert!(matches!(again, Err(CoordinatorError::Store(error)) if error.is_conflict()));
     assert_eq!(ledger.worst_of(&[region("eu")]), 10);
@@ -127,7 +139,7 @@ async fn the_same_round_is_never_charged_twice() {
     let part = Charge {
         part: 1,
         kind: ChargeKind::Drift,
-        ..charge(1, 0)
+        ..charge(1)
     };
     ledger
         .charge(part, &pay(10, 0..2), Batch::new())
@@ -142,7 +154,7 @@ async fn a_charge_fails_with_the_batch_it_belongs_to() {
     let ledger = open(&store);
     store.commit(marked("taken")).await.unwrap();
     let refused = ledger
-        .charge(charge(1, 0), &pay(10, 0..2), marked("taken"))
+        .charge(charge(1), &pay(10, 0..2), marked("taken"))
         .await;
     assert!(matches!(refused, Err(CoordinatorError::Store(_))));
     assert_eq!(ledger.worst_of(&[region("eu")]), 0);
@@ -155,7 +167,7 @@ async fn a_restart_keeps_totals_and_charges() {
     let before = open(&store);
     for round in 1..=12 {
         before
-            .charge(charge(round, 0), &pay(7, 0..5), Batch::new())
+            .charge(charge(round), &pay(7, 0..5), Batch::new())
             .await
             .unwrap();
     }
@@ -175,12 +187,13 @@ async fn a_restart_keeps_totals_and_charges() {
 async fn concurrent_charges_lose_nothing_and_never_pass_the_cap() {
     let store = MemoryStore::new();
     let ledger = Arc::new(open(&store));
+    cap(&ledger, 500).await;
     let tasks: Vec<_> = (0..64)
         .map(|number| {
             let ledger = ledger.clone();
             tokio::spawn(async move {
                 ledger
-                    .charge(charge(number, 500), &pay(10, 0..3), Batch::new())
+                    .charge(charge(number), &pay(10, 0..3), Batch::new())
                     .await
                     .is_ok()
             })
@@ -195,12 +208,12 @@ async fn concurrent_charges_lose_nothing_and_never_pass_the_cap() {
     assert_eq!(open(&store).worst_of(&[region("eu"), region("us")]), 500);
 }
 
-#[test]
-fn an_unknown_device_has_the_whole_budget_and_no_sum_wraps_around() {
+#[tokio::test]
+async fn an_unknown_device_has_the_whole_budget_and_no_sum_wraps_around() {
     let ledger = open(&MemoryStore::new());
-    assert!(ledger.can_pay(&device(0), 5, Some(5)));
-    assert!(!ledger.can_pay(&device(0), 6, Some(5)));
-    assert!(ledger.can_pay(&device(0), u64::MAX, None));
+    assert!(fits(&ledger, 0, u64::MAX));
+    cap(&ledger, 5).await;
+    assert!(fits(&ledger, 0, 5) && !fits(&ledger, 0, 6) && !fits(&ledger, 0, u64::MAX));
 }
 
 #[tokio::test]
@@ -210,16 +223,13 @@ async fn devices_that_are_charged_different_amounts_are_told_apart_over_a_restar
     // the second participation costs less than the first, as with correlated noise
     let both = [pay(70, 0..1), pay(30, 1..2)].concat();
     ledger
-        .charge(charge(1, 0), &pay(70, 0..1), Batch::new())
+        .charge(charge(1), &pay(70, 0..1), Batch::new())
         .await
         .unwrap();
-    ledger
-        .charge(charge(2, 0), &both, Batch::new())
-        .await
-        .unwrap();
+    ledger.charge(charge(2), &both, Batch::new()).await.unwrap();
     let ledger = open(&store);
     ledger
-        .charge(charge(3, 0), &pay(30, 0..2), Batch::new())
+        .charge(charge(3), &pay(30, 0..2), Batch::new())
         .await
         .unwrap();
     let stored: &dyn Store = &store;
@@ -246,25 +256,23 @@ async fn devices_that_are_charged_different_amounts_are_told_apart_over_a_restar
 async fn regions_compose_in_parallel_and_a_device_that_moves_takes_its_account_along() {
     let store = MemoryStore::new();
     let ledger = open(&store);
+    cap(&ledger, 100).await;
     let eu = [pay(40, 0..1), pay(10, 2..3)].concat();
+    ledger.charge(charge(1), &eu, Batch::new()).await.unwrap();
     ledger
-        .charge(charge(1, 100), &eu, Batch::new())
-        .await
-        .unwrap();
-    ledger
-        .charge(charge(2, 100), &pay(30, 1..2), Batch::new())
+        .charge(charge(2), &pay(30, 1..2), Batch::new())
         .await
         .unwrap();
     let worst = |ledger: &Ledger| ["eu", "us"].map(|name| ledger.worst_of(&[region(name)]));
     assert_eq!(worst(&ledger), [40, 30], "disjoint regions do not add up");
     ledger
-        .relocate(&device(0), &region("us"), marked("moved"))
+        .relocate(&device(0), (&region("eu"), &region("us")), marked("moved"))
         .await
         .unwrap();
     assert!(is_marked(&store, "moved"));
     for ledger in [&ledger, &open(&store)] {
         assert_eq!(worst(ledger), [10, 40]);
-        assert!(!ledger.can_pay(&device(0), 61, Some(100)));
+        assert!(!fits(ledger, 0, 61));
         let account = ledger.accounts(None, |_| 1e-5).remove(0);
         let rows = account.regions.iter();
         let rows: Vec<_> = rows
@@ -273,7 +281,7 @@ async fn regions_compose_in_parallel_and_a_device_that_moves_takes_its_account_a
         assert_eq!(rows, [("eu", 1, 90e-12), ("us", 2, 60e-12)]);
     }
     let refused = ledger
-        .relocate(&device(0), &region("eu"), marked("moved"))
+        .relocate(&device(0), (&region("us"), &region("eu")), marked("moved"))
         .await;
     assert!(matches!(refused, Err(CoordinatorError::Store(_))));
     assert_eq!(worst(&ledger), [10, 40], "a batch that fails moves nothing");
@@ -315,15 +323,15 @@ async fn a_ledger_of_before_spends_were_kept_by_account_goes_on_and_forgets_noth
     let store = MemoryStore::new();
     older(&store).await;
     let ledger = open(&store);
-    assert!(ledger.can_pay(&device(0), 150, Some(200)));
-    assert!(!ledger.can_pay(&device(0), 151, Some(200)));
+    cap(&ledger, 200).await;
+    assert!(fits(&ledger, 0, 150) && !fits(&ledger, 0, 151));
     assert!(ledger.worst(1e-5).0.not_private, "it was seeded");
     ledger
-        .charge(charge(2, 200), &pay(20, 0..1), Batch::new())
+        .charge(charge(2), &pay(20, 0..1), Batch::new())
         .await
         .unwrap();
     ledger
-        .relocate(&device(0), &region("us"), Batch::new())
+        .relocate(&device(0), (&region("eu"), &region("us")), Batch::new())
         .await
         .unwrap();
     for ledger in [&ledger, &open(&store)] {
@@ -348,7 +356,7 @@ proptest! {
             for index in order {
                 let (pico, first, count) = charges[index];
                 let who = pay(pico, first..first + count);
-                let one = ledger.charge(charge(index as u64, 0), &who, Batch::new());
+                let one = ledger.charge(charge(index as u64), &who, Batch::new());
                 runtime.block_on(one).unwrap();
             }
             let spent = |number| ledger.lock().total(&device(number));

@@ -9,10 +9,10 @@ use tributary_drift::{Calibrator, DriftId, Verdict};
 
 use super::Monitor;
 use super::first_builds::first_builds;
+use super::history;
 use super::judge::VoteNoise;
 use super::mitigation::{Failure, Mitigation, Outcome};
 use super::record::{End, MonitorRecord};
-use super::{charging, history};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::spec::DriftSpec;
@@ -30,7 +30,6 @@ pub struct Actor {
     /// The monitoring; none when the recipe wants builds alone.
     pub(super) drift: Option<DriftSpec>,
     pub(super) noise: VoteNoise,
-    pub(super) cap_pico_rho: Option<u64>,
     pub(super) calibrator: Calibrator,
     mitigations: JoinSet<Outcome>,
 }
@@ -55,7 +54,6 @@ impl Actor {
         let votes = spec.drift.as_ref().map_or(0.0, |drift| drift.noise_votes);
         Ok(Self {
             noise: VoteNoise::new(votes, spec.seed)?,
-            cap_pico_rho: charging::cap(spec)?,
             drift: spec.drift.clone(),
             handle,
             record,
@@ -191,6 +189,11 @@ impl Actor {
             tracing::error!(monitor = %self.handle.id, %error, "the end can't be kept");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(AFTER_FAILURE.1);
+        }
+        // it charges no more
+        let run = self.record.header.run_id.as_str();
+        if let Err(error) = self.core().ledger.release(run, None).await {
+            tracing::error!(monitor = %self.handle.id, %error, "what it reserved can't be given back");
         }
         self.handle.show(&self.record);
         self.core().remove_monitor(&self.handle.id);

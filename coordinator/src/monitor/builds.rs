@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ed25519_dalek::Signer as _;
 use tributary_model::quant::{ActivationRanges, Int8Model, quantise};
-use tributary_model::{Digest, ModelFile};
+use tributary_model::{Digest, Marks, ModelFile};
 use tributary_proto::v1::{BuildChanged, BuildOffer, watch_response};
 use tributary_proto::{DeviceId, RegionId};
 
@@ -41,6 +41,11 @@ pub async fn build_for_region(
     let file = core.registry.file(&model).await?;
     let graph = file.spec.graph()?;
     let ranges = calibrate(handle, spec, builds, region, model, &graph).await?;
+    let own = Marks {
+        seeded: spec.is_seeded(),
+        no_noise: builds.calibration_noise_votes == 0.0,
+    };
+    let marks = core.registry.marks(&model)?.and(own);
     let variants = variants(&file, &ranges, &builds.widths)?;
     let mut offers = Vec::new();
     for (profile, devices) in profiles(handle, region, &spec.task) {
@@ -61,6 +66,7 @@ pub async fn build_for_region(
                     offered_to: devices.len() as u64,
                     installed_on: 0,
                     failed_on: 0,
+                    marks,
                 };
                 core.registry.put_build(&record).await?;
                 offers.push((record, devices));

@@ -14,10 +14,11 @@ use tributary_model::{Digest, Graph, LayerSpec, ModelError};
 use tributary_proto::{DeviceId, RegionId};
 
 use super::Monitor;
-use super::charging::{Payers, cap, mechanism, patience, payers};
+use super::charging::{Payers, mechanism, patience, payers};
 use super::judge::VoteNoise;
 use super::poll::{Question, request};
 use super::record::MonitorRecord;
+use super::run_of;
 use crate::CoordinatorError;
 use crate::core::seeded_bytes;
 use crate::ledger::{Charge, ChargeKind, DeviceCharge};
@@ -49,6 +50,14 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long nobody may have come before those who are there are enough.
 const SETTLED: Duration = Duration::from_secs(2);
 
+/// Charge of one calibration to a device that votes, in units of 1e-12 of zCDP.
+///
+/// # Errors
+/// When its noise can't be represented.
+pub fn calibration_pico_rho(builds: &BuildSpec, graph: &Graph) -> Result<u64, CoordinatorError> {
+    VoteNoise::new(builds.calibration_noise_votes, None)?.pico_rho(tensors(graph).count())
+}
+
 /// Asks the region for its activations under `model`, charges for it, and returns the ranges. Devices
 /// that are not within reach yet, as after a restart, are waited for until `builds.deadline_ms`.
 ///
@@ -72,9 +81,10 @@ pub async fn calibrate(
         .collect::<Result<Vec<_>, _>>()?;
     let noise = VoteNoise::new(builds.calibration_noise_votes, spec.seed)?;
     let pico_rho = noise.pico_rho(quantities.len())?;
-    let cap = cap(spec)?;
+    let (run, account) = (run_of(handle.id.as_str()), handle.id.as_str());
+    let draw = (account, ChargeKind::Calibration);
     let needed = devices_needed(noise.variance());
-    let who = || payers(core, region, &spec.task, pico_rho, cap);
+    let who = || payers(core, (spec, run), region, draw, pico_rho);
     let patience = patience(spec, builds.deadline_ms);
     let expected = || core.fleet.enrolled(region, &spec.task);
     let devices = wait_for(who, expected, needed, (patience, SETTLED)).await;
@@ -110,7 +120,6 @@ pub async fn calibrate(
     let charge = Charge {
         part,
         mechanism: mechanism(spec),
-        cap_pico_rho: cap.unwrap_or(0),
         unix_ms: core.clock.now_ms(),
         ..Charge::new(id, ChargeKind::Calibration, number)
     };

@@ -1,31 +1,18 @@
-//! Who pays for votes, up to which cap, and by which mechanism.
+//! Who pays for votes, and by which mechanism.
 
 use std::time::Duration;
 
-use tributary_aggregator::{Mechanism, rho_for_epsilon};
+use tributary_aggregator::Mechanism;
 use tributary_proto::{DeviceId, RegionId};
 
-use crate::CoordinatorError;
 use crate::core::Core;
+use crate::ledger::{ChargeKind, Exposure};
 use crate::spec::RunSpec;
 
 /// Devices asked in one window and region: what one commit can charge.
 pub const MAX_ASKED: usize = 12_000;
 /// A seeded window waits for everybody; it is given up after so many deadlines.
 const SEEDED_PATIENCE: u32 = 10;
-
-/// What a recipe allows a device to spend, in units of 1e-12 of zCDP.
-///
-/// # Errors
-/// When it can't be represented.
-pub fn cap(spec: &RunSpec) -> Result<Option<u64>, CoordinatorError> {
-    let privacy = &spec.privacy;
-    let cap = privacy
-        .epsilon
-        .map(|epsilon| rho_for_epsilon(epsilon, privacy.delta))
-        .transpose()?;
-    Ok(cap.map(|rho| rho.pico()))
-}
 
 /// How long a poll waits for answers.
 pub fn patience(spec: &RunSpec, deadline_ms: u64) -> Duration {
@@ -53,17 +40,23 @@ pub struct Payers {
     pub devices: Vec<DeviceId>,
 }
 
-/// Reachable devices of a region, and those that can pay.
+/// Reachable devices of a region, and those that the monitor of a run may ask: they can pay `pico_rho` in
+/// `draw`, the account of this kind, and where nothing protects what they say they are under no cap.
 pub fn payers(
     core: &Core,
+    (spec, run): (&RunSpec, &str),
     region: &RegionId,
-    task: &str,
+    draw: (&str, ChargeKind),
     pico_rho: u64,
-    cap: Option<u64>,
 ) -> Payers {
-    let mut devices = core.fleet.reachable(region, task);
+    let exposure = Exposure::of(spec, pico_rho > 0);
+    let permitted = core.ledger.is_permitted(run);
+    let mut devices = core.fleet.reachable(region, &spec.task);
     let reachable = devices.len() as u64;
-    devices.retain(|device| core.ledger.can_pay(device, pico_rho, cap));
+    devices.retain(|device| {
+        core.ledger.can_pay(device, region, draw, pico_rho)
+            && (permitted || core.ledger.may_expose(device, region, exposure))
+    });
     devices.sort_unstable();
     devices.truncate(MAX_ASKED);
     Payers { reachable, devices }

@@ -6,9 +6,18 @@ use tributary_drift::{Histogram, Quantity};
 use super::poll::Votes;
 use crate::CoordinatorError;
 use crate::core::seeded_bytes;
+use crate::spec::DriftSpec;
 
 /// Denominator of the noise's standard deviation, so that halves and tenths of votes are exact.
 const SIGMA_PARTS: u64 = 1_000;
+
+/// Charge of one window to a device that votes, in units of 1e-12 of zCDP.
+///
+/// # Errors
+/// When its noise can't be represented.
+pub fn window_pico_rho(drift: &DriftSpec) -> Result<u64, CoordinatorError> {
+    VoteNoise::new(drift.noise_votes, None)?.pico_rho(drift.quantities.len())
+}
 
 /// The noise on each bin of a window.
 #[derive(Debug, Clone)]

@@ -2,17 +2,15 @@
 
 use tributary_drift::{Circumstances, DriftId, Evidence, Playbook, choose_playbook};
 use tributary_model::Digest;
-use tributary_proto::RunId;
 use tributary_proto::v1::RunState;
+use tributary_proto::{RegionId, RunId};
 
 use super::Monitor;
 use super::builds::build_for_region;
 use super::record::RegionRecord;
 use crate::CoordinatorError;
 use crate::run::{Origin, RunView, start_run};
-use crate::spec::{
-    AggregationSpec, ModelSource, PlaybookSpec, PrivacySpec, RunSpec, VersionSource,
-};
+use crate::spec::{AggregationSpec, ModelSource, PrivacySpec, RunSpec, VersionSource};
 
 /// Mitigations of one drift before it is left to the operator.
 const MAX_FAILED: u32 = 2;
@@ -127,19 +125,23 @@ impl Mitigation {
     /// Starts the region's run and waits for its end.
     async fn retrain(&self, run: &mut Option<RunId>) -> Result<Digest, CoordinatorError> {
         let core = &self.handle.core;
-        let Some(playbook) = &self.spec.playbook else {
+        let drift_id = format!("{}/{}/{}", self.run_id, self.drift, self.failed);
+        let region = &self.spec.regions[self.index];
+        let model = self.model.to_string();
+        let Some(recipe) = playbook_recipe(&self.spec, region, &model) else {
             return Err(CoordinatorError::unknown(
                 "playbook",
                 "",
                 "add one to the recipe",
             ));
         };
-        let drift_id = format!("{}/{}/{}", self.run_id, self.drift, self.failed);
         let origin = Origin {
             idempotency_key: drift_id.clone(),
             drift_id: Some(drift_id),
+            playbook_of: Some(self.run_id.clone()),
+            ..Origin::default()
         };
-        let child = start_run(core, self.child(playbook), origin).await?;
+        let child = start_run(core, recipe, origin).await?;
         *run = Some(child.id.clone());
         let (id, index) = (child.id.to_string(), self.index);
         self.handle
@@ -161,31 +163,32 @@ impl Mitigation {
             .parse()
             .map_err(|_| CoordinatorError::Crashed("reading the version of a completed run"))
     }
+}
 
-    /// The recipe of the region's own run.
-    fn child(&self, playbook: &PlaybookSpec) -> RunSpec {
-        let region = self.spec.regions[self.index].clone();
-        let mut name = format!("{}-{region}", self.spec.name);
-        name.truncate(NAME);
-        RunSpec {
-            name,
-            task: self.spec.task.clone(),
-            regions: vec![region],
-            seed: self.spec.seed,
-            model: ModelSource::Version(VersionSource {
-                version: self.model.to_string(),
-            }),
-            rounds: playbook.rounds.clone(),
-            training: playbook.training.clone(),
-            server: playbook.server.clone(),
-            aggregation: AggregationSpec::default(),
-            privacy: PrivacySpec {
-                epsilon: playbook.privacy.epsilon.or(self.spec.privacy.epsilon),
-                ..playbook.privacy.clone()
-            },
-            drift: None,
-            playbook: None,
-            builds: None,
-        }
-    }
+/// The recipe of the run that a playbook starts in one region, from the version that drifted; none
+/// without a playbook.
+pub fn playbook_recipe(spec: &RunSpec, region: &RegionId, version: &str) -> Option<RunSpec> {
+    let playbook = spec.playbook.as_ref()?;
+    let mut name = format!("{}-{region}", spec.name);
+    name.truncate(NAME);
+    Some(RunSpec {
+        name,
+        task: spec.task.clone(),
+        regions: vec![region.clone()],
+        seed: spec.seed,
+        model: ModelSource::Version(VersionSource {
+            version: version.to_owned(),
+        }),
+        rounds: playbook.rounds.clone(),
+        training: playbook.training.clone(),
+        server: playbook.server.clone(),
+        aggregation: AggregationSpec::default(),
+        privacy: PrivacySpec {
+            epsilon: playbook.privacy.epsilon.or(spec.privacy.epsilon),
+            ..playbook.privacy.clone()
+        },
+        drift: None,
+        playbook: None,
+        builds: None,
+    })
 }

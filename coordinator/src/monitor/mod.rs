@@ -47,8 +47,12 @@ use tributary_proto::v1::{self, InstallReport, SummaryReport};
 use tributary_proto::{DeviceId, MonitorId, RunId};
 
 use self::actor::Actor;
+pub use self::calibration::calibration_pico_rho;
+pub use self::first_builds::are_wanted;
 use self::history::Page;
 use self::installs::Installs;
+pub use self::judge::window_pico_rho;
+pub use self::mitigation::playbook_recipe;
 use self::poll::Polls;
 pub(crate) use self::record::MonitorRecord;
 use crate::CoordinatorError;
@@ -158,6 +162,13 @@ pub fn exists(core: &Core, run: &RunId) -> Result<bool, CoordinatorError> {
 /// When the store as a whole can't be read.
 pub async fn recover(core: &Arc<Core>) -> Result<(), CoordinatorError> {
     for (id, record) in MonitorRecord::all(core, b"")? {
+        if record
+            .as_ref()
+            .is_ok_and(|record| record.header.end.is_some())
+        {
+            // a crash may have come between the end and this
+            core.ledger.release(run_of(&id), None).await?;
+        }
         let launched = record.and_then(|record| match record.header.end {
             None => launch(core, record),
             Some(_) => Ok(()),

@@ -1,8 +1,9 @@
 //! What is kept of a monitor: a header, one record per region, one per window and region.
 
 use serde::{Deserialize, Serialize};
+use tributary_aggregator::Mechanism;
 use tributary_drift::{MonitorConfig, RegionMonitor, Verdict, WindowReport};
-use tributary_model::Digest;
+use tributary_model::{Digest, Marks};
 use tributary_proto::{MonitorId, RunId};
 
 use super::history::row_key;
@@ -114,6 +115,16 @@ pub struct WindowRecord {
     pub pico_rho: u64,
     /// Who voted, as a number.
     pub voters: u64,
+    /// What protected the votes; of older windows noise is assumed.
+    #[serde(default = "discrete_gaussian")]
+    pub mechanism: Mechanism,
+    /// Marks of the model that was watched, and of the votes.
+    #[serde(default)]
+    pub marks: Marks,
+}
+
+fn discrete_gaussian() -> Mechanism {
+    Mechanism::DiscreteGaussian
 }
 
 impl RegionRecord {

@@ -1,5 +1,6 @@
 //! A monitor as the control service shows it.
 
+use tributary_aggregator::Adjacency;
 use tributary_drift::Verdict;
 use tributary_proto::RunId;
 use tributary_proto::v1::{self, DriftWindow, MonitorState, RegionVerdict, StreamReading};
@@ -120,6 +121,9 @@ impl WindowRecord {
             streams: streams.collect(),
             playbook: self.playbook.clone(),
             rho: self.pico_rho as f64 * 1e-12,
+            adjacency: Adjacency::ZeroOutDevice.name().to_owned(),
+            mechanism: self.mechanism.name().to_owned(),
+            marks: self.marks.names(),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use tributary_aggregator::Mechanism;
 use tributary_drift::{Quantity, Verdict, WindowReport};
+use tributary_model::Marks;
 use tributary_proto::v1::watch_response;
 use tributary_proto::{DeviceId, RegionId};
 
@@ -93,7 +95,13 @@ impl Actor {
         let needed = monitor.devices_needed(self.noise.variance(), &mut self.calibrator);
         let spec = &self.record.header.spec;
         let region = &spec.regions[index];
-        let payers = payers(self.core(), region, &spec.task, pico_rho, self.cap_pico_rho);
+        let payers = payers(
+            self.core(),
+            (spec, self.record.header.run_id.as_str()),
+            region,
+            (self.handle.id.as_str(), ChargeKind::Drift),
+            pico_rho,
+        );
         let shortage = Shortage {
             reachable: payers.reachable,
             payers: payers.devices.len() as u64,
@@ -143,6 +151,7 @@ impl Actor {
         } else {
             self.noise.pico_rho(quantities.len())?
         };
+        let (mechanism, marks) = self.protection(index)?;
         let record = &mut self.record.regions[index];
         record.asked += 1;
         record.shortage = payers.is_empty().then_some(Shortage {
@@ -160,6 +169,8 @@ impl Actor {
             playbook,
             pico_rho,
             voters: answered,
+            mechanism,
+            marks,
         };
         if let Err(error) = self.keep(index, &record, payers, region).await {
             // nothing was released: the window is asked again
@@ -170,6 +181,22 @@ impl Actor {
         self.core().tell(watch_response::Event::Window(wire));
         self.launch_if_due(index);
         Ok(())
+    }
+
+    /// What protects the votes of a region, and the marks of what is released of them.
+    fn protection(&self, index: usize) -> Result<(Mechanism, Marks), CoordinatorError> {
+        let spec = &self.record.header.spec;
+        let noised = self.noise.variance() > 0.0;
+        let mechanism = match noised {
+            true => mechanism(spec),
+            false => Mechanism::None,
+        };
+        let own = Marks {
+            seeded: spec.is_seeded(),
+            no_noise: !noised,
+        };
+        let model = self.record.regions[index].model;
+        Ok((mechanism, self.core().registry.marks(&model)?.and(own)))
     }
 
     /// What a verdict triggers, noted in the region's record; the name of the playbook.
@@ -221,7 +248,6 @@ impl Actor {
         let charge = Charge {
             part: index as u64,
             mechanism: mechanism(&self.record.header.spec),
-            cap_pico_rho: self.cap_pico_rho.unwrap_or(0),
             unix_ms: self.core().clock.now_ms(),
             ..Charge::new(
                 self.handle.id.as_str(),

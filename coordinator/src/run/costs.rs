@@ -1,10 +1,8 @@
 //! What the rounds of a run cost a device, and the noise that they buy.
 
-use tributary_aggregator::accountant::{AccountingError, Rho};
+use tributary_aggregator::accountant::AccountingError;
 use tributary_aggregator::ftrl::{Blt, FtrlError, Participation as Pattern, Strategy};
-use tributary_aggregator::{
-    AdaptiveClip, DiscreteGaussian, FixedPoint, LocalNoise, SCALE, rho_for_epsilon,
-};
+use tributary_aggregator::{AdaptiveClip, DiscreteGaussian, FixedPoint, LocalNoise, SCALE};
 
 use crate::CoordinatorError;
 use crate::engine::{Participation, RunState};
@@ -49,8 +47,6 @@ pub struct RunCosts {
     /// Spend of a device after its first, second... participation that trains, in units of 1e-12 of
     /// zCDP; beyond the end every further one costs what the last did.
     spent: Vec<u64>,
-    /// Cap on a device's account.
-    pub cap_pico_rho: Option<u64>,
     /// Rounds at the start that estimate the clip.
     estimation_rounds: u32,
 }
@@ -60,7 +56,7 @@ impl RunCosts {
     /// its strategy is `known`: a run keeps the one that it began with, on whatever machine it goes on.
     ///
     /// # Errors
-    /// When the noise or the cap can't be represented, or the plan is one that correlated noise can't
+    /// When the noise can't be represented, or the plan is one that correlated noise can't
     /// serve.
     pub fn new(
         spec: &RunSpec,
@@ -72,17 +68,11 @@ impl RunCosts {
             noise: SumNoise::None,
             clip: None,
             spent: vec![0],
-            cap_pico_rho: None,
             estimation_rounds: privacy.estimation_rounds(),
         };
         if privacy.mode == PrivacyMode::None {
             return Ok(costs);
         }
-        let cap = privacy
-            .epsilon
-            .map(|epsilon| rho_for_epsilon(epsilon, privacy.delta))
-            .transpose()?;
-        costs.cap_pico_rho = cap.map(Rho::pico);
         if privacy.mode == PrivacyMode::Local {
             let local = LocalNoise::new(privacy.clip, fixed.dimension(), privacy.noise_multiplier)?;
             costs.spent = vec![local.rho().pico()];

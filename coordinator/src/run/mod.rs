@@ -24,7 +24,8 @@
 //! - `supervise`: a crash of a run's task stays in it
 //! - `catalogue`: which runs there are
 //! - `costs`: the noise of a run and what its rounds cost
-//! - `plan`: whether it can last, checked before it starts
+//! - `terms`: what it asks of the ledger: caps, reservation, permission
+//! - `plan`: whether it can last, checked before it starts; `reserve`: the worst case that it sets aside
 //! - `view`: what others see of a run
 //! - `wire_plan`: the plan as devices are sent it
 
@@ -40,9 +41,11 @@ mod payload;
 mod plan;
 mod recover;
 mod release;
+mod reserve;
 mod server_state;
 mod start;
 mod supervise;
+mod terms;
 mod view;
 mod wire_plan;
 

@@ -3,7 +3,9 @@
 use tributary_aggregator::{FixedPoint, Rho};
 
 use super::costs::RunCosts;
+use super::reserve::WorstCase;
 use crate::CoordinatorError;
+use crate::ledger::Headroom;
 use crate::spec::{NoiseMechanism, PrivacyMode, RunSpec};
 
 /// Steps in which an advised noise multiplier is raised until it really fits.
@@ -11,26 +13,75 @@ const ADVICE_STEPS: usize = 24;
 /// Largest noise multiplier that a recipe may have.
 const MAX_NOISE: f64 = 1e4;
 
-/// Refuses a plan that can't finish within its budget, and says what would.
+/// What is left for a plan, and whose cap it is.
+pub struct Room<'r> {
+    /// The device that has least left.
+    pub headroom: &'r Headroom,
+    /// True when the recipe's own epsilon is the cap that binds.
+    pub own: bool,
+    /// True when a larger one would help: no cap from before is as low.
+    pub is_new: bool,
+}
+
+/// Refuses a plan that can't finish under the caps of its devices, and says what would.
 ///
 /// # Errors
-/// [`CoordinatorError::Budget`] with the number of participations and the noise that fit.
+/// [`CoordinatorError::Budget`] with the number of participations or windows and the noise that fit.
 pub fn check_budget(
     spec: &RunSpec,
     costs: &RunCosts,
     fixed: &FixedPoint,
-    spent_pico_rho: u64,
+    worst: &WorstCase,
+    room: &Room<'_>,
 ) -> Result<(), CoordinatorError> {
-    let Some(cap) = costs.cap_pico_rho else {
+    let Some(left) = room.headroom.left else {
         return Ok(());
     };
-    let most = spec.rounds.needed_participations();
-    let wanted = costs.worst_case(spec);
-    let left = cap.saturating_sub(spent_pico_rho);
+    if let Some(run) = &room.headroom.endless {
+        return Err(CoordinatorError::Budget(format!(
+            "the monitor of run {run} may charge these devices without end: stop it first, with \
+             `tributary monitor stop {}`",
+            crate::monitor::id_of(run)
+        )));
+    }
+    let beside = worst.beside_windows();
+    let Some(windows) = worst.all_windows() else {
+        return Err(endless_monitor(worst, left.saturating_sub(beside)));
+    };
+    let wanted = beside.saturating_add(windows);
     if wanted <= left {
         return Ok(());
     }
+    // what is left for the rounds when the rest is kept, and for windows
+    let training = left.saturating_sub(wanted - worst.training);
+    let ways = ways(spec, costs, fixed, worst, training);
+    let windows = left.saturating_sub(beside).checked_div(worst.window);
+    Err(CoordinatorError::Budget(refusal(
+        spec,
+        worst,
+        room,
+        [ways, windows_that_fit(windows)].concat(),
+    )))
+}
+
+fn windows_that_fit(windows: Option<u64>) -> Vec<String> {
+    let some = windows.filter(|windows| *windows > 0);
+    let way = |windows| format!("plan {windows} windows (drift.windows)");
+    some.map(way).into_iter().collect()
+}
+
+/// What would make the rounds fit into `left`.
+fn ways(
+    spec: &RunSpec,
+    costs: &RunCosts,
+    fixed: &FixedPoint,
+    worst: &WorstCase,
+    left: u64,
+) -> Vec<String> {
     let mut ways = Vec::new();
+    if worst.training <= left {
+        return ways;
+    }
     if let Some(fewer) = fewer_participations(spec, fixed, left) {
         ways.push(format!(
             "allow {fewer} participations (rounds.max_participations)"
@@ -39,19 +90,63 @@ pub fn check_budget(
     if let Some(noise) = more_noise(spec, costs, fixed, left) {
         ways.push(format!("raise privacy.noise_multiplier to {noise:.3}"));
     }
-    let remedy = match ways.is_empty() {
-        true if left == 0 => "the budget is spent: raise privacy.epsilon".to_owned(),
-        true => "too little is left: raise privacy.epsilon".to_owned(),
-        false => format!("{}, or raise privacy.epsilon", ways.join(", ")),
+    ways
+}
+
+fn endless_monitor(worst: &WorstCase, left: u64) -> CoordinatorError {
+    let fit = left / worst.window.max(1);
+    CoordinatorError::Budget(format!(
+        "drift.windows is missing: under a cap a monitor needs an end; each window costs a device rho {} \
+         and {fit} windows would fit into the rho {} that remain",
+        Rho::from_pico(worst.window),
+        Rho::from_pico(left)
+    ))
+}
+
+/// The sentence: whose cap, what is asked of it, what is left of it, and what would fit.
+fn refusal(spec: &RunSpec, worst: &WorstCase, room: &Room<'_>, ways: Vec<String>) -> String {
+    let headroom = room.headroom;
+    let left = headroom.left.unwrap_or(0);
+    let cap = match (room.own, spec.privacy.epsilon) {
+        (true, Some(epsilon)) => format!("privacy.epsilon {epsilon}"),
+        _ => format!("the cap of rho {}", Rho::from_pico(headroom.cap)),
     };
-    Err(CoordinatorError::Budget(format!(
-        "privacy.epsilon {} can't last: a device may take part in {most} of {} rounds, which costs it \
-         rho {} in all, but {} remains: {remedy}",
-        spec.privacy.epsilon.unwrap_or(0.0),
+    let raise = match room.own && room.is_new {
+        true => "raise privacy.epsilon",
+        false => "raise the cap with `tributary privacy cap --raise --reason TEXT`",
+    };
+    let remedy = match ways.is_empty() {
+        true if left == 0 && headroom.reserved == 0 => format!("the budget is spent: {raise}"),
+        true => format!("too little is left: {raise}"),
+        false => format!("{}, or {raise}", ways.join(", ")),
+    };
+    let rest = [
+        ("drift windows", worst.all_windows().unwrap_or(0)),
+        ("playbook runs", worst.playbooks),
+        ("calibrations", worst.calibrations),
+    ];
+    let rest = rest.iter().filter(|(_, pico)| *pico > 0);
+    let rest = rest.map(|(what, pico)| format!(", {what} {}", Rho::from_pico(*pico)));
+    let rest: String = rest.collect();
+    let reserved = match headroom.reserved {
+        0 => String::new(),
+        reserved => format!(
+            ", {} reserved by {}",
+            Rho::from_pico(reserved),
+            headroom.holders.join(", ")
+        ),
+    };
+    format!(
+        "{cap} can't last: a device may take part in {} of {} rounds, which costs it rho {} in all{rest} \
+         ({}; {}), but {} remains ({} spent{reserved}): {remedy}",
+        spec.rounds.needed_participations(),
         spec.rounds.count,
-        Rho::from_pico(wanted),
+        Rho::from_pico(worst.training),
+        spec.privacy.adjacency().words(),
+        spec.privacy.mechanism(spec.is_seeded()).name(),
         Rho::from_pico(left),
-    )))
+        Rho::from_pico(headroom.spent),
+    )
 }
 
 /// The most participations whose plan costs at most `left`; none when not even one does.
@@ -107,7 +202,7 @@ fn more_noise(spec: &RunSpec, now: &RunCosts, fixed: &FixedPoint, left: u64) -> 
 mod tests {
     use proptest::prelude::*;
 
-    use tributary_aggregator::SCALE;
+    use tributary_aggregator::{SCALE, rho_for_epsilon};
 
     use super::super::costs::SumNoise;
     use super::*;
@@ -121,6 +216,94 @@ mod tests {
         RunCosts::new(spec, &fixed(), None).unwrap()
     }
 
+    /// What is left of the recipe's own cap when `spent` of it is spent.
+    fn headroom(spec: &RunSpec, spent: u64) -> Headroom {
+        let privacy = &spec.privacy;
+        let cap = privacy.epsilon.map(|epsilon| {
+            let cap = rho_for_epsilon(epsilon, privacy.delta).unwrap();
+            cap.pico()
+        });
+        Headroom {
+            left: cap.map(|cap| cap.saturating_sub(spent)),
+            cap: cap.unwrap_or(0),
+            spent,
+            reserved: 0,
+            holders: Vec::new(),
+            endless: None,
+        }
+    }
+
+    fn check(spec: &RunSpec, spent: u64) -> Result<(), CoordinatorError> {
+        let costs = costs(spec);
+        let worst = WorstCase {
+            training: costs.worst_case(spec),
+            windows: Some(0),
+            ..WorstCase::default()
+        };
+        check_with(spec, &worst, &headroom(spec, spent))
+    }
+
+    fn check_with(
+        spec: &RunSpec,
+        worst: &WorstCase,
+        headroom: &Headroom,
+    ) -> Result<(), CoordinatorError> {
+        let room = Room {
+            headroom,
+            own: true,
+            is_new: true,
+        };
+        check_budget(spec, &costs(spec), &fixed(), worst, &room)
+    }
+
+    #[test]
+    fn a_monitor_that_does_not_fit_is_told_how_many_windows_would() {
+        let spec = spec();
+        let headroom = headroom(&spec, 0);
+        let left = headroom.left.unwrap();
+        let mut worst = WorstCase {
+            training: left / 2,
+            window: left / 10,
+            windows: None,
+            playbooks: left / 10,
+            calibrations: 0,
+        };
+        let refused = |worst: &WorstCase| {
+            let refused = check_with(&spec, worst, &headroom);
+            refused.unwrap_err().to_string()
+        };
+        let endless = refused(&worst);
+        assert!(
+            endless.contains("drift.windows is missing") && endless.contains("4 windows would fit"),
+            "{endless}"
+        );
+        worst.windows = Some(5);
+        let many = refused(&worst);
+        assert!(many.contains("plan 4 windows (drift.windows)"), "{many}");
+        worst.windows = Some(4);
+        check_with(&spec, &worst, &headroom).unwrap();
+        let held = Headroom {
+            reserved: left / 5,
+            left: Some(left - left / 5),
+            holders: vec!["other-1".to_owned()],
+            ..headroom.clone()
+        };
+        let shared = check_with(&spec, &worst, &held).unwrap_err().to_string();
+        assert!(
+            shared.contains("reserved by other-1") && shared.contains("plan 2 windows"),
+            "{shared}"
+        );
+        let endless = Headroom {
+            endless: Some("other-1".to_owned()),
+            ..held
+        };
+        let waits = check_with(&spec, &worst, &endless).unwrap_err().to_string();
+        assert!(
+            waits.contains("tributary monitor stop other-1-drift"),
+            "{waits}"
+        );
+    }
+
     #[test]
     fn a_charge_is_that_of_the_gaussian_mechanism_over_the_integer_bound() {
         let costs = costs(&spec());
@@ -130,16 +313,13 @@ mod tests {
             (costs.spent(0, 1) as f64 * 1e-12 - rho).abs() < 1e-9,
             "{costs:?} against {rho}"
         );
-        assert!(costs.cap_pico_rho.unwrap() > costs.spent(0, 1));
     }
 
     #[test]
     fn without_privacy_nothing_is_charged_and_nothing_is_capped() {
         let costs = costs(&plain_spec());
-        assert!(
-            costs.noise == SumNoise::None && costs.spent(9, 9) == 0 && costs.cap_pico_rho.is_none()
-        );
-        check_budget(&plain_spec(), &costs, &fixed(), u64::MAX).unwrap();
+        assert!(costs.noise == SumNoise::None && costs.spent(9, 9) == 0);
+        check(&plain_spec(), u64::MAX).unwrap();
     }
 
     #[test]
@@ -156,9 +336,7 @@ mod tests {
     #[test]
     fn a_spent_budget_is_refused_with_the_only_remedy() {
         let spec = spec();
-        let message = check_budget(&spec, &costs(&spec), &fixed(), u64::MAX)
-            .unwrap_err()
-            .to_string();
+        let message = check(&spec, u64::MAX).unwrap_err().to_string();
         assert!(
             message.contains("the budget is spent: raise privacy.epsilon"),
             "{message}"
@@ -185,10 +363,10 @@ mod tests {
             let mut spec = spec();
             (spec.rounds.count, spec.rounds.max_participations) = (50, k);
             (spec.privacy.noise_multiplier, spec.privacy.epsilon) = (noise, Some(epsilon));
-            let check = |spec: &RunSpec| check_budget(spec, &costs(spec), &fixed(), spent);
+            let check = |spec: &RunSpec| check(spec, spent);
             let Err(refusal) = check(&spec) else {
                 let most = costs(&spec).worst_case(&spec);
-                prop_assert!(spent + most <= costs(&spec).cap_pico_rho.unwrap());
+                prop_assert!(most <= headroom(&spec, spent).left.unwrap());
                 return Ok(());
             };
             let text = refusal.to_string();

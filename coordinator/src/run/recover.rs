@@ -12,6 +12,7 @@ use super::format::format;
 use super::journal::{Journal, OverRun, RunRecord, run_ids};
 use super::server_state::ServerState;
 use super::start::{Parts, of_each_model, shape, spawn, start_monitor};
+use super::terms::{adopt, is_adopted, set_adopted};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::RunState;
@@ -24,6 +25,7 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
     let mut recovered = Vec::new();
     let mut named = HashSet::new();
     let mut controls = Vec::new();
+    let adopted = is_adopted(core)?;
     for id in run_ids(core)? {
         match load(core, &id, &mut named).await {
             Ok(Loaded::Running(journal, state)) => {
@@ -39,6 +41,12 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
                     controls.push(control);
                 }
                 core.catalogue.over(id.clone(), over.started_ms, over.delta);
+                if !adopted && let Err(error) = adopt_over(core, &id).await {
+                    tracing::error!(run = %id, %error, "its caps can't be kept");
+                }
+                if !over.wants_monitor {
+                    core.ledger.release(id.as_str(), None).await?;
+                }
                 if over.wants_monitor {
                     start_missing_monitor(core, &id).await;
                 }
@@ -58,12 +66,22 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
                 continue;
             }
         };
+        if !adopted {
+            adopt(core, &state, &parts.costs, &parts.bases[0]).await?;
+        }
         core.fleet
             .reserve(state.round.leases.keys().cloned().collect());
         tracing::info!(run = %id, round = state.round.number, "run goes on");
         spawn(core, state, journal, parts);
     }
-    Ok(())
+    set_adopted(core, adopted).await
+}
+
+/// Keeps what a run promised that was over before there were caps.
+async fn adopt_over(core: &Core, id: &RunId) -> Result<(), CoordinatorError> {
+    let (_, state) = Journal::recover(core, id).await?;
+    let parts = assemble(core, &state).await?;
+    adopt(core, &state, &parts.costs, &parts.bases[0]).await
 }
 
 /// Removes what a crash between a blob and its record, or between a record and a deletion, left. Not

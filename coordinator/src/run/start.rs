@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tributary_model::{Digest, ModelFile, Personalisation, initialise};
+use tributary_model::{Digest, Marks, ModelFile, Personalisation, initialise};
 use tributary_proto::RunId;
 
 use super::actor::{Actor, Ends, Listening};
@@ -11,14 +11,15 @@ use super::collect::Collection;
 use super::costs::RunCosts;
 use super::format::{check_server_state, format};
 use super::journal::Journal;
-use super::plan::check_budget;
+use super::reserve::WorstCase;
 use super::server_state::{NoiseShape, ServerState, Shape};
 use super::supervise::supervise;
+use super::terms::{Plan, release_after, terms};
 use super::view::RunView;
 use super::{Format, RunHandle};
 use crate::CoordinatorError;
 use crate::core::{Core, random_bytes, seeded_bytes};
-use crate::engine::{Reject, RunState};
+use crate::engine::{Reject, RunState, RunStatus};
 use crate::registry::ModelRecord;
 use crate::spec::{ModelSource, RunSpec, check_features};
 use crate::store::{Batch, Expect, StoreError, Table};
@@ -33,6 +34,10 @@ pub struct Origin {
     pub idempotency_key: String,
     /// The drift that a playbook answers.
     pub drift_id: Option<String>,
+    /// The run whose playbook starts this one: it draws on what that has reserved.
+    pub playbook_of: Option<RunId>,
+    /// Why it may do without privacy on devices under a cap; empty when it may not.
+    pub allow_no_privacy: String,
 }
 
 /// A run that was started, now or before.
@@ -89,12 +94,23 @@ pub async fn start_run(
     }
     let (format, costs) = format(&spec, &base, None)?;
     check_server_state(&spec, &costs, format.payload.len())?;
-    let spent = core.ledger.worst_of(&spec.regions);
-    check_budget(&spec, &costs, &format.fixed, spent)?;
+    let inherited = core.registry.marks(&model)?;
+    let worst = WorstCase::of(&spec, &costs, &base)?;
     let (variants, bases) =
         first_clusters(core, &spec, &id, key, (model, base), &mut batch).await?;
+    // nobody charges or reserves between the check and the commit
+    let hold = core.ledger.hold().await;
+    let plan = Plan {
+        spec: &spec,
+        costs: &costs,
+        format: &format,
+        worst: &worst,
+    };
+    let terms = terms(core, &hold, &id, &origin, &plan)?;
+    hold.put(&terms, &mut batch)?;
     let mut state = RunState::new(id, spec, key, model, core.clock.now_ms());
     state.variants = variants;
+    state.inherited = inherited;
     state.drift_id = origin.drift_id;
     state.strategy = costs.strategy().cloned();
     if !origin.idempotency_key.is_empty() {
@@ -102,6 +118,8 @@ pub async fn start_run(
         batch.put_json(Table::Meta, key, &state.id, Expect::Absent)?;
     }
     let journal = Journal::create(core, &mut state, batch).await?;
+    hold.apply(terms);
+    drop(hold);
     let regions = state.spec.regions.len();
     let bases = of_each_model(&format, regions, bases);
     let server = ServerState::new(&shape(&state.spec, &format, &costs, &bases))?;
@@ -187,8 +205,16 @@ pub(super) fn spawn(
 
 /// Starts the monitor of a run that is over, if its recipe wants one.
 pub(super) async fn start_monitor(core: &Arc<Core>, state: &RunState) {
+    let (id, spec) = (&state.id, &state.spec);
+    let completed = state.status == RunStatus::Completed;
+    if let Err(error) = release_after(core, id, spec, completed).await {
+        tracing::error!(run = %id, %error, "what it reserved can't be given back");
+    }
     if let Err(error) = crate::monitor::start(core, state).await {
-        tracing::error!(run = %state.id, %error, "the monitor can't start");
+        tracing::error!(run = %id, %error, "the monitor can't start");
+        if let Err(error) = core.ledger.release(id.as_str(), None).await {
+            tracing::error!(run = %id, %error, "what it reserved can't be given back");
+        }
     }
 }
 
@@ -216,7 +242,12 @@ async fn first_clusters(
             name: format!("{} cluster {}", file.spec.name, cluster + 1),
             ..first_record(core, spec, id, digest, parameters)
         };
-        digests.push(core.registry.add_model(&file, describe, batch).await?);
+        let none = Marks::default();
+        digests.push(
+            core.registry
+                .add_model(&file, none, describe, batch)
+                .await?,
+        );
         files.push(file);
     }
     Ok((digests, files))
@@ -238,6 +269,8 @@ fn first_record(
         parameters,
         created_ms: core.clock.now_ms(),
         regions: spec.regions.iter().map(ToString::to_string).collect(),
+        // nothing was trained yet
+        marks: Marks::default(),
     }
 }
 
@@ -265,7 +298,11 @@ async fn first_model(
                 name: architecture.name.clone(),
                 ..first_record(core, spec, id, digest, parameters)
             };
-            let digest = core.registry.add_model(&file, describe, batch).await?;
+            let none = Marks::default();
+            let digest = core
+                .registry
+                .add_model(&file, none, describe, batch)
+                .await?;
             Ok((digest, file))
         }
     }

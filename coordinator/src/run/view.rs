@@ -84,6 +84,7 @@ fn run(state: &RunState, reason: &str, privacy: v1::PrivacySpend) -> v1::Run {
         drops: drops(&all_drops(state)),
         // of this moment: added by whoever answers
         warnings: Vec::new(),
+        marks: state.marks().names(),
     }
 }
 
@@ -158,6 +159,7 @@ fn statement(state: &RunState, pico_rho: u64) -> v1::PrivacySpend {
         privacy.delta,
         privacy.mechanism(state.spec.is_seeded()),
         privacy.adjacency(),
+        privacy.adaptive_clip.is_some(),
     )
 }
 

@@ -11,13 +11,14 @@ use tributary_proto::v1::{
     self, GetDriftRequest, GetDriftResponse, GetFleetRequest, GetFleetResponse, GetModelRequest,
     GetModelResponse, GetPrivacyRequest, GetPrivacyResponse, GetRunRequest, GetRunResponse,
     ImportModelRequest, ImportModelResponse, ListModelsRequest, ListModelsResponse,
-    ListRunsRequest, ListRunsResponse, MoveDeviceRequest, MoveDeviceResponse, Run, StartRunRequest,
-    StartRunResponse, StopMonitorRequest, StopMonitorResponse, StopRunRequest, StopRunResponse,
-    WatchRequest, WatchResponse, watch_response,
+    ListRunsRequest, ListRunsResponse, MoveDeviceRequest, MoveDeviceResponse, PrivacyAccount, Run,
+    SetPrivacyCapRequest, SetPrivacyCapResponse, StartRunRequest, StartRunResponse,
+    StopMonitorRequest, StopMonitorResponse, StopRunRequest, StopRunResponse, WatchRequest,
+    WatchResponse, watch_response,
 };
 use tributary_proto::{DeviceId, RegionId, RunId};
 
-use super::Answers;
+use super::{Answers, terms};
 use crate::core::Core;
 use crate::error::CoordinatorError;
 use crate::run::{Origin, RunView, start_run};
@@ -25,6 +26,8 @@ use crate::spec::RunSpec;
 
 /// Delta of statements that belong to no run.
 const DELTA: f64 = 1e-5;
+/// Decisions about caps that are shown.
+const DECISIONS: usize = 1_000;
 /// Rows listed when no limit is asked for.
 const ROWS: usize = 100;
 /// Most bytes of an idempotency key.
@@ -79,6 +82,20 @@ impl Control {
         };
         CoordinatorError::Over(format!("the run is over ({state}): {remedy}"))
     }
+
+    /// The accounts with the marks of their runs.
+    async fn marked(&self, mut accounts: Vec<PrivacyAccount>) -> Vec<PrivacyAccount> {
+        for account in &mut accounts {
+            for id in [&*account.id, crate::monitor::run_of(&account.id)] {
+                let Ok(id) = id.parse() else { continue };
+                if let Ok(view) = self.0.run_view(&id).await {
+                    account.marks = view.run.marks;
+                    break;
+                }
+            }
+        }
+        accounts
+    }
 }
 
 fn limit(asked: u32) -> usize {
@@ -105,10 +122,14 @@ impl ControlService for Control {
         let spec = RunSpec::from_toml(&request.recipe).map_err(CoordinatorError::from)?;
         let origin = Origin {
             idempotency_key: request.idempotency_key,
-            drift_id: None,
+            allow_no_privacy: request.allow_no_privacy,
+            ..Origin::default()
         };
         let (task, regions) = (spec.task.clone(), spec.regions.clone());
-        let run = start_run(&self.0, spec, origin).await?;
+        // a task of its own: a caller that hangs up must not leave a start half done
+        let core = self.0.clone();
+        let starting = tokio::spawn(async move { start_run(&core, spec, origin).await });
+        let run = finished(starting, "starting the run").await?;
         Ok(Response::new(StartRunResponse {
             run_id: run.id.to_string(),
             warnings: self.0.fleet.warnings(&task, &regions),
@@ -265,13 +286,9 @@ impl ControlService for Control {
         // a task of its own: a caller that hangs up must not leave the move half done
         let moving =
             tokio::spawn(async move { core.fleet.relocate(&core.ledger, &device, region).await });
-        let moved = match moving.await {
-            Err(error) if error.is_cancelled() => Err(CoordinatorError::Stopping),
-            Err(_) => Err(CoordinatorError::Crashed("moving the device")),
-            Ok(moved) => moved,
-        };
+        let moved = finished(moving, "moving the device").await?;
         Ok(Response::new(MoveDeviceResponse {
-            from_region: moved?.to_string(),
+            from_region: moved.to_string(),
             ..answer
         }))
     }
@@ -324,11 +341,51 @@ impl ControlService for Control {
         let ledger = &self.0.ledger;
         let (worst_device, worst_region) = ledger.worst(delta);
         Ok(Response::new(GetPrivacyResponse {
-            accounts: ledger.accounts((!only.is_empty()).then_some(&only), delta_of_account),
+            accounts: self
+                .marked(ledger.accounts((!only.is_empty()).then_some(&only), delta_of_account))
+                .await,
             worst_device: Some(worst_device),
             worst_region,
             regions: ledger.worst_by_region(delta),
+            caps: ledger.caps().into_iter().map(terms::cap).collect(),
+            reservations: ledger
+                .reservations()
+                .into_iter()
+                .filter(|held| only.is_empty() || held.id == only)
+                .map(terms::reservation)
+                .collect(),
+            decisions: ledger
+                .decisions(DECISIONS)
+                .into_iter()
+                .map(terms::decision)
+                .collect(),
         }))
+    }
+
+    async fn set_privacy_cap(
+        &self,
+        request: Request<SetPrivacyCapRequest>,
+    ) -> Result<Response<SetPrivacyCapResponse>, Status> {
+        let request = request.into_inner();
+        let core = self.0.clone();
+        // a task of its own: a caller that hangs up must not leave the cap set on disk alone
+        let setting = tokio::spawn(async move { terms::set_cap(&core, request).await });
+        let caps = finished(setting, "setting the cap").await?;
+        Ok(Response::new(SetPrivacyCapResponse {
+            caps: caps.into_iter().map(terms::cap).collect(),
+        }))
+    }
+}
+
+/// The outcome of a task of its own.
+async fn finished<T>(
+    task: tokio::task::JoinHandle<Result<T, CoordinatorError>>,
+    what: &'static str,
+) -> Result<T, CoordinatorError> {
+    match task.await {
+        Err(error) if error.is_cancelled() => Err(CoordinatorError::Stopping),
+        Err(_) => Err(CoordinatorError::Crashed(what)),
+        Ok(outcome) => outcome,
     }
 }
 

@@ -3,11 +3,12 @@
 //! - `enrolment`: how a device becomes known
 //! - `orchestration`: sessions and polls
 //! - `transfer`: downloads and uploads; `upload` checks the bytes
-//! - `control`: what operators do
+//! - `control`: what operators do; `terms`: what they decide about caps
 
 mod control;
 mod enrolment;
 mod orchestration;
+mod terms;
 mod transfer;
 mod upload;
 

@@ -20,7 +20,7 @@ pub(crate) use check_monitor::check_features;
 pub use monitor::{BuildSpec, DriftSpec, PlaybookSpec, QuantityRecipe};
 pub use privacy::{AdaptiveClipSpec, NoiseMechanism, PrivacyMode, PrivacySpec};
 pub use training::{RoundSpec, ServerSpec, TrainingSpec};
-use tributary_model::ModelSpec;
+use tributary_model::{Marks, ModelSpec};
 use tributary_proto::RegionId;
 
 /// One training job as the operator wrote it.
@@ -109,6 +109,14 @@ impl RunSpec {
         })?;
         spec.check()?;
         Ok(spec)
+    }
+
+    /// The marks of what the run makes, whatever it starts from.
+    pub fn marks(&self) -> Marks {
+        Marks {
+            seeded: self.is_seeded(),
+            no_noise: !self.privacy.mode.has_noise(),
+        }
     }
 
     /// True when the noise is predictable, so that nothing about the run is private.

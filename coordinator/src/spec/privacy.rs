@@ -110,12 +110,12 @@ impl PrivacySpec {
         }
     }
 
-    /// Which fleets the guarantee compares: under local noise any two updates are neighbours, else a
-    /// device is there or not.
+    /// Which fleets the guarantee compares: under local noise any two updates of a device are
+    /// neighbours, else what it sent is compared with zeros. Who takes part is public (ADR 1).
     pub fn adjacency(&self) -> Adjacency {
         match self.mode {
             PrivacyMode::Local => Adjacency::ReplaceDevice,
-            PrivacyMode::Dp | PrivacyMode::None => Adjacency::AddOrRemoveDevice,
+            PrivacyMode::Dp | PrivacyMode::None => Adjacency::ZeroOutDevice,
         }
     }
 

@@ -152,7 +152,7 @@ pub(super) async fn audit(
         let trace = pipeline::run(&plan, &canaries.devices(recipe.clip)).await?;
         if expectation == Expectation::Holds {
             outcome.claimed = trace.spend.epsilon;
-            outcome.claimed_gaussian = trace.spend.epsilon_gaussian;
+            outcome.claimed_gaussian = trace.spend.epsilon_gaussian.unwrap_or(f64::NAN);
         }
         let scores = canaries.scores(&trace);
         outcome.attack(recipe, name, noise, scores, expectation);

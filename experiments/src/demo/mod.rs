@@ -103,7 +103,7 @@ fn outcome(
         summary: report.summary,
         not_private: config.seed.is_some(),
         seed: config.seed,
-        epsilon_gaussian: worst.map_or(0.0, |spend| spend.epsilon_gaussian),
+        epsilon_gaussian: worst.and_then(|spend| spend.epsilon_gaussian),
         trained_digest: story.training.run.model_digest.clone(),
         picture,
     }

@@ -16,9 +16,9 @@ pub struct DemoOutcome {
     pub not_private: bool,
     /// The seed.
     pub seed: Option<u64>,
-    /// Epsilon by the exact curve of the Gaussian mechanism at the same rho and delta; the one in
-    /// `privacy` is the larger, conservative conversion.
-    pub epsilon_gaussian: f64,
+    /// Epsilon by the curve of the continuous Gaussian at the same rho and delta; null when votes are in
+    /// it, for which the curve is no bound. The one to quote is in `privacy`.
+    pub epsilon_gaussian: Option<f64>,
     /// Digest of the model that all regions trained; `model_digest` is that of the drifting region.
     pub trained_digest: String,
     /// What the reader may want to know about numbers that fall short; empty when all is well.

@@ -8,7 +8,7 @@ use crate::report::{
     AccuracySummary, Build, DriftPoint, DriftSummary, Event, EventKind, Fact, LedgerLine, Phase,
     Report, RoundPoint, RoundSeries, Summary, Verdict, WireBytes, WirePoint, count,
 };
-use crate::runner::{RoundResult, RunResult, Score, privacy_summary};
+use crate::runner::{RoundResult, RunResult, Score, conditions, privacy_summary};
 
 /// The variant that has all units of the model.
 const FULL: &str = "full";
@@ -39,6 +39,7 @@ pub(super) fn write_up(config: &DemoConfig, story: &Story, epsilon_cap: Option<f
         ],
         accuracy: accuracy(story, trained),
         epsilon: epsilon(story, trained),
+        epsilon_conditions: vec![conditions(story.privacy.worst_device.as_ref()); REGIONS.len()],
         epsilon_cap,
         drift: story.watch.windows.iter().flat_map(drift_points).collect(),
         wire: wire(&training.rounds, 0)
@@ -67,6 +68,7 @@ fn summary(config: &DemoConfig, story: &Story) -> Summary {
             recovered: Some(retraining.last_score().overall),
             recovered_int8: full.map(|result| result.accuracy),
         },
+        marks: retraining.run.marks.clone(),
         privacy: privacy_summary(story.privacy.worst_device.as_ref()),
         drift: Some(DriftSummary {
             region: DRIFTING.to_owned(),
@@ -253,7 +255,8 @@ fn ledger(story: &Story) -> Vec<LedgerLine> {
             "calibration" => ("range calibration", DRIFTING, 0.0),
             other => (other, "", 0.0),
         };
-        let rho = account.spend.as_ref().map_or(0.0, |spend| spend.rho);
+        let spent = account.spend.clone().unwrap_or_default();
+        let rho = spent.rho;
         LedgerLine {
             kind: kind.to_owned(),
             region: region.to_owned(),
@@ -264,6 +267,8 @@ fn ledger(story: &Story) -> Vec<LedgerLine> {
                 1
             },
             rho,
+            adjacency: spent.adjacency,
+            mechanism: spent.mechanism,
         }
     };
     story.privacy.accounts.iter().map(line).collect()

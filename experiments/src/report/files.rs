@@ -128,11 +128,43 @@ pub fn csv_files(report: &Report) -> Result<Vec<CsvFile>, ReportError> {
             charges,
             per_device,
             real(line.rho),
+            line.adjacency.clone(),
+            line.mechanism.clone(),
         ]
     });
+    let conditions = report.epsilon_conditions.iter().map(Some);
+    let conditions = conditions.chain(std::iter::repeat(None));
+    let epsilon = report
+        .epsilon
+        .iter()
+        .zip(conditions)
+        .flat_map(|(series, at)| {
+            let row = move |point: &super::RoundPoint| {
+                [
+                    series.region.clone(),
+                    text(point.round),
+                    real(point.value),
+                    at.map_or(String::new(), |at| real(at.delta)),
+                    at.map_or(String::new(), |at| at.adjacency.clone()),
+                    at.map_or(String::new(), |at| at.mechanism.clone()),
+                ]
+            };
+            series.points.iter().map(row)
+        });
     Ok(vec![
         by_round("accuracy.csv", "accuracy", &report.accuracy)?,
-        by_round("epsilon.csv", "epsilon", &report.epsilon)?,
+        table(
+            "epsilon.csv",
+            [
+                "region",
+                "round",
+                "epsilon",
+                "delta",
+                "adjacency",
+                "mechanism",
+            ],
+            epsilon,
+        )?,
         table(
             "drift.csv",
             [
@@ -173,7 +205,15 @@ pub fn csv_files(report: &Report) -> Result<Vec<CsvFile>, ReportError> {
         )?,
         table(
             "ledger.csv",
-            ["kind", "region", "charges", "charges_per_device", "rho"],
+            [
+                "kind",
+                "region",
+                "charges",
+                "charges_per_device",
+                "rho",
+                "adjacency",
+                "mechanism",
+            ],
             ledger,
         )?,
     ])

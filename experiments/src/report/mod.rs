@@ -30,8 +30,8 @@ mod tests;
 
 pub use files::{CsvFile, ReportError, Written, csv_files, json, write_all};
 pub use model::{
-    DriftPoint, Event, EventKind, Fact, LedgerLine, Phase, Report, RoundPoint, RoundSeries,
-    Verdict, WirePoint,
+    Conditions, DriftPoint, Event, EventKind, Fact, LedgerLine, Phase, Report, RoundPoint,
+    RoundSeries, Verdict, WirePoint,
 };
 pub(crate) use number::count;
 pub use output_file::OutputFile;

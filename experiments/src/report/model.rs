@@ -21,6 +21,9 @@ pub struct Report {
     pub accuracy: Vec<RoundSeries>,
     /// Epsilon spent up to and including each round, one series per region or one for all.
     pub epsilon: Vec<RoundSeries>,
+    /// What each series of `epsilon` has to be read with, in the same order.
+    #[serde(default)]
+    pub epsilon_conditions: Vec<Conditions>,
     /// Epsilon that must not be passed.
     pub epsilon_cap: Option<f64>,
     /// Drift statistics, one point per region, quantity, and window.
@@ -44,6 +47,18 @@ pub struct Phase {
     pub first_round: u64,
     /// Last round, included.
     pub last_round: u64,
+}
+
+/// What an epsilon has to be read with.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Conditions {
+    /// Its delta.
+    #[serde(with = "nullable")]
+    pub delta: f64,
+    /// Which fleets count as neighbours, e.g. `zero-out-one-device`.
+    pub adjacency: String,
+    /// The noise.
+    pub mechanism: String,
 }
 
 /// Values by round.
@@ -249,6 +264,12 @@ pub struct LedgerLine {
     /// zCDP spent on one device at most.
     #[serde(with = "nullable")]
     pub rho: f64,
+    /// Which fleets count as neighbours, e.g. `zero-out-one-device`.
+    #[serde(default)]
+    pub adjacency: String,
+    /// The noise.
+    #[serde(default)]
+    pub mechanism: String,
 }
 
 /// A line of the provenance table.

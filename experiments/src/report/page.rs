@@ -148,7 +148,7 @@ fn facts(report: &Report) -> Markup {
     let guarantee = format!(
         "\u{3b5} at \u{3b4} = {}, {}; {}",
         power_of_ten(privacy.delta),
-        or_dash(&privacy.adjacency),
+        or_dash(&privacy.adjacency.replace('-', " ")),
         or_dash(&privacy.mechanism)
     );
     let (down, down_unit) = bytes_parts(summary.wire_bytes.down);
@@ -236,7 +236,7 @@ fn figures(report: &Report) -> Markup {
         div class="pair" {
             (figure(
                 "Privacy spent",
-                "Cumulative \u{3b5} of the most charged device.",
+                &spent(report),
                 &plot::epsilon(report, HALF_WIDTH),
                 tables::epsilon(report),
             ))
@@ -271,6 +271,26 @@ fn wire_lede(report: &Report) -> String {
     }
 }
 
+/// What is drawn of the privacy spent, and what each line has to be read with.
+fn spent(report: &Report) -> String {
+    let mut meanings: Vec<String> = Vec::new();
+    for at in &report.epsilon_conditions {
+        let meaning = format!(
+            " At \u{3b4} = {}, {}; {}.",
+            power_of_ten(at.delta),
+            or_dash(&at.adjacency.replace('-', " ")),
+            or_dash(&at.mechanism)
+        );
+        if !meanings.contains(&meaning) {
+            meanings.push(meaning);
+        }
+    }
+    format!(
+        "Cumulative \u{3b5} of the most charged device.{}",
+        meanings.concat()
+    )
+}
+
 /// A section with a plot and the same numbers as a table.
 fn figure(heading: &str, lede: &str, plot: &Plot, numbers: Markup) -> Markup {
     html! {
@@ -292,6 +312,7 @@ fn provenance(report: &Report) -> Markup {
                 p class="lede" { "What it takes to repeat and to judge this run." }
                 dl class="prov" {
                     @if !digest.is_empty() { dt { "Model" } dd { code { (digest) } } }
+                    @if !report.summary.marks.is_empty() { dt { "Marked" } dd { strong { (report.summary.marks.join(", ")) } } }
                     @for fact in &report.facts { dt { (fact.name) } dd { (fact.value) } }
                 }
             }

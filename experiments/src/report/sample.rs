@@ -43,6 +43,7 @@ pub(crate) fn sample() -> Report {
         ],
         accuracy: accuracy(),
         epsilon: epsilon(),
+        epsilon_conditions: Vec::new(),
         epsilon_cap: Some(8.0),
         drift: drift(),
         wire: wire(),
@@ -105,7 +106,7 @@ fn summary() -> Summary {
             epsilon: 7.62,
             delta: 1e-5,
             rho: 1.021,
-            adjacency: "add or remove one device".into(),
+            adjacency: "zero-out-one-device".into(),
             mechanism: "discrete Gaussian, uniform mean".into(),
         },
         drift: Some(DriftSummary {
@@ -134,6 +135,7 @@ fn summary() -> Summary {
                 "full 8-bit does not fit: needs 7,412 B, slot has 6,144 B",
             ),
         ],
+        marks: Vec::new(),
         model_digest: "9f2c5a1be0d47c3386f1a05b7e92d6c41f8830aa5be7d2196c04fe7713ab58d2".into(),
         report: "tributary-report/report.html".into(),
         wire_bytes: WireBytes {
@@ -243,6 +245,8 @@ fn ledger() -> Vec<LedgerLine> {
         charges,
         charges_per_device,
         rho,
+        adjacency: "zero-out-one-device".into(),
+        mechanism: "discrete Gaussian".into(),
     };
     vec![
         line("training round", "", 60, 4, 0.64),

@@ -26,6 +26,10 @@ pub struct Summary {
     pub builds: Vec<Build>,
     /// Digest of the last model version, 64 hex digits; may be empty.
     pub model_digest: String,
+    /// Its marks: `SEEDED` where noise is known, `NO NOISE` where there was none, also in what it comes
+    /// from.
+    #[serde(default)]
+    pub marks: Vec<String>,
     /// Path of the HTML page; may be empty.
     pub report: String,
     /// Bytes of the whole run.
@@ -63,7 +67,7 @@ pub struct PrivacySummary {
     /// zCDP.
     #[serde(with = "nullable")]
     pub rho: f64,
-    /// Which data sets count as neighbours, e.g. `add or remove one device`.
+    /// Which data sets count as neighbours, e.g. `zero-out-one-device`.
     pub adjacency: String,
     /// The noise, e.g. `discrete Gaussian, uniform mean`.
     pub mechanism: String,

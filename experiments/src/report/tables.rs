@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::number::{ABSENT, bytes, count, percent, three_digits};
+use super::number::{ABSENT, bytes, count, percent, power_of_ten, three_digits};
 use super::{Build, Report, RoundSeries};
 
 /// Rows of numbers shown under a plot at most; the CSV file has them all.
@@ -77,6 +77,7 @@ pub(super) fn ledger(report: &Report) -> Markup {
                 p class="lede" {
                     "Every release is charged before it leaves the coordinator. The last column is the \
                      zCDP spent on one device at most."
+                    @for meaning in meanings(report) { " " (meaning) "." }
                 }
                 div class="scroll" tabindex="0" {
                     table {
@@ -96,7 +97,7 @@ pub(super) fn ledger(report: &Report) -> Markup {
                             }
                         }
                         tfoot { tr {
-                            td colspan="4" { "Most charged device, \u{3b5} = " (three_digits(report.summary.privacy.epsilon)) }
+                            td colspan="4" { "Most charged device, \u{3b5} = " (three_digits(report.summary.privacy.epsilon)) " at \u{3b4} = " (power_of_ten(report.summary.privacy.delta)) }
                             td class="n" { (rho(report.summary.privacy.rho)) (meter(f64::NAN, total)) }
                         } }
                     }
@@ -104,6 +105,21 @@ pub(super) fn ledger(report: &Report) -> Markup {
             }
         }
     }
+}
+
+/// What the amounts of the ledger mean, each once.
+fn meanings(report: &Report) -> Vec<String> {
+    let mut meanings = Vec::new();
+    let privacy = &report.summary.privacy;
+    let lines = report.ledger.iter();
+    let lines = lines.map(|line| (&line.adjacency, &line.mechanism));
+    for (adjacency, mechanism) in lines.chain([(&privacy.adjacency, &privacy.mechanism)]) {
+        let meaning = format!("{}; {mechanism}", adjacency.replace('-', " "));
+        if !adjacency.is_empty() && !meanings.contains(&meaning) {
+            meanings.push(meaning);
+        }
+    }
+    meanings
 }
 
 fn rho(value: f64) -> String {

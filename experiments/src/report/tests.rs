@@ -91,7 +91,7 @@ fn the_page_shows_the_headline_numbers() {
     ] {
         assert!(text.contains(shown), "{shown} is missing");
     }
-    assert!(text.contains("add or remove one device") && text.contains("discrete Gaussian"));
+    assert!(text.contains("zero out one device") && text.contains("discrete Gaussian"));
     assert!(text.contains("full 8-bit does not fit: needs 7,412 B, slot has 6,144 B"));
     assert!(text.contains("drift injected in west") && text.contains("recovered in west"));
 }

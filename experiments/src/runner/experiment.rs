@@ -44,8 +44,14 @@ pub struct VariantOutcome {
     pub contributions: u64,
     /// Bytes of updates, all seeds together.
     pub bytes_up: u64,
-    /// Epsilon of the device that spent most; 0 without privacy.
+    /// Epsilon of the device that spent most; null without noise.
     pub epsilon: f64,
+    /// The delta of that epsilon.
+    pub delta: f64,
+    /// Which fleets it compares, e.g. `zero-out-one-device`.
+    pub adjacency: String,
+    /// The mechanism.
+    pub mechanism: String,
     /// Digest of the last version, with the first seed.
     pub model_digest: String,
     /// Seconds from the first device to the last round, all seeds together.
@@ -276,6 +282,9 @@ fn outcome(
             let worst = seed.privacy.worst_device.as_ref();
             worst.map_or(0.0, |spend| spend.epsilon)
         };
+        let stated = result.runs.first();
+        let stated = stated.and_then(|seed| seed.privacy.worst_device.clone());
+        let stated = stated.unwrap_or_default();
         VariantOutcome {
             initial: result.mean(|seed| seed.run.first_score.overall),
             trained: result.mean(|seed| seed.run.last_score().overall),
@@ -292,6 +301,9 @@ fn outcome(
             contributions: total(&result, |seed| seed.run.run.contributions_total),
             bytes_up: total(&result, |seed| seed.stats.tally.bytes_up),
             epsilon: result.runs.iter().map(worst).fold(0.0, f64::max),
+            delta: stated.delta,
+            adjacency: stated.adjacency,
+            mechanism: stated.mechanism,
             model_digest: result
                 .runs
                 .first()

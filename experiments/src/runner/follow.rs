@@ -112,13 +112,17 @@ async fn score_round(
             region.spend.map_or(0.0, |spend| spend.epsilon),
         )
     };
+    let spent = round.privacy.clone().unwrap_or_default();
     progress.round(&RoundNews {
         run_id: run.run_id.clone(),
         round: round.round,
         rounds: run.rounds,
         contributions: round.counted,
         accuracy: score.overall,
-        epsilon: round.privacy.as_ref().map_or(0.0, |spend| spend.epsilon),
+        epsilon: spent.epsilon,
+        delta: spent.delta,
+        adjacency: spent.adjacency,
+        mechanism: spent.mechanism,
     });
     Ok(RoundResult {
         round,

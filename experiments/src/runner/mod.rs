@@ -56,7 +56,7 @@ pub use variant::{Attack, Attackers, Variant};
 pub(crate) use experiment::recipe_text;
 pub(crate) use scratch::Scratch;
 pub(crate) use simulated::{device_id, shard};
-pub(crate) use write_up::privacy_summary;
+pub(crate) use write_up::{conditions, privacy_summary};
 
 use sha2::{Digest as _, Sha256};
 

@@ -53,6 +53,7 @@ impl Operator {
         let request = StartRunRequest {
             recipe,
             idempotency_key: String::new(),
+            ..StartRunRequest::default()
         };
         let answer = self
             .control

@@ -15,8 +15,14 @@ pub struct RoundNews {
     pub contributions: u64,
     /// Held-out accuracy of the new version, 0 to 1.
     pub accuracy: f64,
-    /// Epsilon of the device of this run that spent most in it; 0 without privacy.
+    /// Epsilon of the device of this run that spent most in it; infinite without noise.
     pub epsilon: f64,
+    /// The delta of that epsilon.
+    pub delta: f64,
+    /// Which fleets it compares, as the coordinator names it.
+    pub adjacency: String,
+    /// The mechanism.
+    pub mechanism: String,
 }
 
 /// A drift window that was judged.

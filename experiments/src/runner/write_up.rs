@@ -6,8 +6,8 @@ use super::ExperimentRecipe;
 use super::experiment::{SeedResult, VariantResult, deviation};
 use crate::data::Dataset;
 use crate::report::{
-    AccuracySummary, Fact, LedgerLine, Phase, PrivacySummary, Report, RoundPoint, RoundSeries,
-    Summary, WireBytes, WirePoint,
+    AccuracySummary, Conditions, Fact, LedgerLine, Phase, PrivacySummary, Report, RoundPoint,
+    RoundSeries, Summary, WireBytes, WirePoint,
 };
 
 /// The report of an experiment.
@@ -31,6 +31,7 @@ pub(super) fn write_up(
             .iter()
             .map(|result| epsilon(result, results.len()))
             .collect(),
+        epsilon_conditions: results.iter().map(conditions_of).collect(),
         epsilon_cap: recipe.run.privacy.epsilon,
         wire: wire(results),
         ledger: results.iter().flat_map(ledger).collect(),
@@ -48,6 +49,20 @@ pub(crate) fn privacy_summary(spend: Option<&PrivacySpend>) -> PrivacySummary {
         adjacency: spend.adjacency.clone(),
         mechanism: spend.mechanism.clone(),
     })
+}
+
+/// What an epsilon of this spend has to be read with.
+pub(crate) fn conditions(spend: Option<&PrivacySpend>) -> Conditions {
+    spend.map_or_else(Conditions::default, |spend| Conditions {
+        delta: spend.delta,
+        adjacency: spend.adjacency.clone(),
+        mechanism: spend.mechanism.clone(),
+    })
+}
+
+fn conditions_of(result: &VariantResult) -> Conditions {
+    let first = result.runs.first();
+    conditions(first.and_then(|seed| seed.run.run.privacy.as_ref()))
 }
 
 fn summary(recipe: &ExperimentRecipe, results: &[VariantResult]) -> Summary {
@@ -72,6 +87,7 @@ fn summary(recipe: &ExperimentRecipe, results: &[VariantResult]) -> Summary {
             ..AccuracySummary::default()
         },
         privacy: privacy_summary(worst),
+        marks: marks(results),
         headline: best
             .filter(|_| results.len() > 1)
             .map_or_else(String::new, |best| best.name.clone()),
@@ -86,6 +102,14 @@ fn summary(recipe: &ExperimentRecipe, results: &[VariantResult]) -> Summary {
         wall_s: (!is_seeded(recipe)).then(|| runs().map(|seed| seed.wall_s).sum()),
         ..Summary::default()
     }
+}
+
+/// The marks of all versions that were made, each once.
+fn marks(results: &[VariantResult]) -> Vec<String> {
+    let runs = results.iter().flat_map(|result| &result.runs);
+    let marks = runs.flat_map(|seed| seed.run.run.marks.clone());
+    let marks: std::collections::BTreeSet<String> = marks.collect();
+    marks.into_iter().collect()
 }
 
 /// Whether the runs repeat to the bit.
@@ -202,7 +226,8 @@ fn ledger(result: &VariantResult) -> Vec<LedgerLine> {
         .and_then(|first| first.round.privacy.as_ref());
     let each = each.map_or(0.0, |spend| spend.rho);
     let line = |account: &tributary_proto::v1::PrivacyAccount| {
-        let rho = account.spend.as_ref().map_or(0.0, |spend| spend.rho);
+        let spent = account.spend.clone().unwrap_or_default();
+        let rho = spent.rho;
         LedgerLine {
             kind: format!("{} of {}", account.kind, result.name),
             region: String::new(),
@@ -213,6 +238,8 @@ fn ledger(result: &VariantResult) -> Vec<LedgerLine> {
                 0
             },
             rho,
+            adjacency: spent.adjacency,
+            mechanism: spent.mechanism,
         }
     };
     first.privacy.accounts.iter().map(line).collect()

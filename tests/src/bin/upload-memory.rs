@@ -83,6 +83,7 @@ async fn measure(updates: usize, parameters: usize, codec: &str) {
     let request = StartRunRequest {
         recipe,
         idempotency_key: String::new(),
+        ..StartRunRequest::default()
     };
     let started = control.start_run(request).await.unwrap().into_inner();
     let orders = assignments(&channel, updates).await;

@@ -130,6 +130,11 @@ async fn a_drift_in_one_region_is_seen_and_mended_with_builds_that_fit_its_devic
 
     // what the monitor said
     let monitor = monitored(&operator, &run).await;
+    let is_marked = |window: &DriftWindow| window.marks == ["SEEDED"];
+    assert!(
+        monitor.windows.iter().all(is_marked),
+        "as the run that they watch"
+    );
     let of_region = |region: &str| -> Vec<&DriftWindow> {
         monitor
             .windows
@@ -197,6 +202,7 @@ async fn a_drift_in_one_region_is_seen_and_mended_with_builds_that_fit_its_devic
             "{build:?}"
         );
         assert_eq!(build.installed_on, build.offered_to, "{build:?}");
+        assert_eq!(build.marks, ["SEEDED"], "as the version that it is made of");
         builds.insert(build.profile.clone(), build);
     }
     let variants: Vec<(&str, &str, u64)> = builds

@@ -61,7 +61,7 @@ async fn invariant_3_no_release_without_its_charge() {
         spend.rho,
         operator.privacy("").await.worst_device.unwrap().rho
     );
-    assert_eq!(spend.adjacency, "add or remove one device");
+    assert_eq!(spend.adjacency, "zero-out-one-device");
     assert!(
         !spend.not_private && spend.delta == 1e-5 && spend.epsilon > 8.0,
         "{spend:?}"

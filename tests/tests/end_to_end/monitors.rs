@@ -254,6 +254,7 @@ async fn a_task_or_a_region_that_nobody_has_is_named_at_the_start_and_while_it_w
         let request = StartRunRequest {
             recipe: recipe.text(),
             idempotency_key: String::new(),
+            allow_no_privacy: String::new(),
         };
         let answer = operator.control.clone().start_run(request).await;
         answer.unwrap().into_inner()

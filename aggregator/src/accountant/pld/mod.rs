@@ -5,7 +5,7 @@ mod discretise;
 
 use super::error::check_steps;
 use super::guarantee::{Accountant, Guarantee, NoisyRun};
-use super::{AccountingError, Adjacency, PoissonGaussian, check_delta, check_epsilon};
+use super::{AccountingError, Adjacency, PoissonGaussian, check_delta, check_epsilon_of_delta};
 use compose::{MOST_POINTS, TooWide, ln_above};
 use discretise::{StepLoss, StepLosses, discretise, width};
 
@@ -94,9 +94,9 @@ impl LossDistribution {
     /// The delta at `epsilon` of `steps` steps.
     ///
     /// # Errors
-    /// [`AccountingError::BadEpsilon`]; otherwise as [`LossDistribution::epsilon`].
+    /// [`AccountingError::BadEpsilon`] unless epsilon is finite and at least 0; otherwise as [`LossDistribution::epsilon`].
     pub fn delta(&self, steps: u64, epsilon: f64) -> Result<Guarantee, AccountingError> {
-        check_epsilon(epsilon)?;
+        check_epsilon_of_delta(epsilon)?;
         self.answer(steps, |losses| {
             Ok(delta(&losses.removal, steps, epsilon)?.max(delta(
                 &losses.addition,

@@ -12,6 +12,19 @@ fn pld(q: f64, z: f64) -> LossDistribution {
     LossDistribution::new(&step(q, z)).unwrap()
 }
 
+#[test]
+fn a_delta_at_epsilon_zero_is_a_number_by_every_accountant() {
+    let exact = gaussian_delta(1.0, 0.0).unwrap();
+    let by_pld = pld(1.0, 1.0).delta(1, 0.0).unwrap().delta;
+    assert!(by_pld >= exact && by_pld < exact + 1e-3, "{by_pld} {exact}");
+    let curve = RdpCurve::poisson_gaussian(&step(1.0, 1.0), 1, &default_orders()).unwrap();
+    let by_rdp = curve.delta(0.0).unwrap().delta;
+    assert!((exact..1.0).contains(&by_rdp), "{by_rdp}");
+    for bad in [-1e-9, f64::NAN, f64::INFINITY] {
+        assert!(pld(1.0, 1.0).delta(1, bad).is_err() && curve.delta(bad).is_err());
+    }
+}
+
 /// The exact delta of one step at any epsilon, of either sign, on removal.
 fn exact_removal(q: f64, z: f64, epsilon: f64) -> f64 {
     let odds = (epsilon.exp_m1() + q) / q;
@@ -55,7 +68,7 @@ fn bad_requests_name_what_to_change() {
         assert!(loss.epsilon(1, bad).is_err());
     }
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert!(loss.delta(1, bad).is_err());
+        assert!(bad == 0.0 || loss.delta(1, bad).is_err());
         assert!(LossDistribution::with_grid(&step(0.1, 1.0), bad).is_err());
     }
     let error = loss.epsilon(1 << 40, 1e-5).unwrap_err();

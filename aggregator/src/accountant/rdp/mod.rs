@@ -9,8 +9,8 @@ use super::error::check_steps;
 use super::guarantee::{Accountant, Guarantee, NoisyRun};
 use super::sampled::check_noise;
 use super::{
-    AccountingError, Adjacency, FixedSizeGaussian, PoissonGaussian, check_delta, check_epsilon,
-    tree_height,
+    AccountingError, Adjacency, FixedSizeGaussian, PoissonGaussian, check_delta,
+    check_epsilon_of_delta, tree_height,
 };
 use fixed_size::FixedSizeLoss;
 pub(super) use log_sum::LogSum;
@@ -213,9 +213,9 @@ impl RdpCurve {
     /// sqrt(1 - e^-loss).
     ///
     /// # Errors
-    /// [`AccountingError::BadEpsilon`].
+    /// [`AccountingError::BadEpsilon`] unless epsilon is finite and at least 0.
     pub fn delta(&self, epsilon: f64) -> Result<Guarantee, AccountingError> {
-        check_epsilon(epsilon)?;
+        check_epsilon_of_delta(epsilon)?;
         let at = |order: f64, loss: f64| {
             let total_variation = (-(-loss).exp_m1()).sqrt();
             if order <= LEAST_CONVERTED {

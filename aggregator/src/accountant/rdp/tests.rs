@@ -29,7 +29,7 @@ fn bad_requests_name_what_to_change() {
     for delta in [0.0, 1.0, f64::NAN] {
         assert!(curve.epsilon(delta).is_err());
     }
-    for epsilon in [0.0, -1.0, f64::INFINITY] {
+    for epsilon in [f64::NAN, -1.0, f64::INFINITY] {
         assert!(curve.delta(epsilon).is_err());
     }
 }

@@ -136,7 +136,7 @@ impl Actor {
             part,
             mechanism: spec.privacy.mechanism(spec.is_seeded()),
             adjacency: spec.privacy.adjacency(),
-            cap_pico_rho: self.costs.cap_pico_rho.unwrap_or(0),
+            has_votes: spec.privacy.adaptive_clip.is_some(),
             unix_ms: self.core.clock.now_ms(),
             ..Charge::new(self.state.id.as_str(), ChargeKind::Training, round.into())
         }

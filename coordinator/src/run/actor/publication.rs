@@ -156,6 +156,11 @@ impl Actor {
         let all: Vec<String> = all.collect();
         let name = &released.main.spec.name;
         let heads = self.format.payload.heads().is_some();
+        let marks = if self.state.is_estimating() {
+            registry.marks(&self.state.model)? // the versions stay what they are
+        } else {
+            self.state.marks()
+        };
         let mut variants: Vec<Digest> = Vec::with_capacity(released.variants.len());
         // models that nobody changed are one version, and one record
         let mut recorded = BTreeSet::new();
@@ -168,7 +173,7 @@ impl Actor {
             } else {
                 (format!("{name} cluster {}", index + 1), all.clone())
             };
-            let digest = registry.put_model(file).await?;
+            let digest = registry.put_model(file, marks).await?;
             if recorded.insert(digest) {
                 let parameters = file.weights.len() as u64;
                 let record = self.describe(digest, parameters, name, regions);
@@ -178,7 +183,7 @@ impl Actor {
         }
         let model = match variants.first() {
             Some(first) if !heads => *first,
-            _ => registry.put_model(&released.main).await?,
+            _ => registry.put_model(&released.main, marks).await?,
         };
         if recorded.insert(model) {
             let parameters = released.main.weights.len() as u64;
@@ -229,6 +234,7 @@ impl Actor {
             parameters,
             created_ms: self.core.clock.now_ms(),
             regions,
+            marks: self.state.marks(),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::CoordinatorError;
 use crate::core::seeded_bytes;
 use crate::engine::{Assigned, AssignmentState, Candidate, Event, Lease, Phase, select};
 use crate::epoch::Place;
+use crate::ledger::{ChargeKind, Exposure};
 use crate::run::wire_plan::training_plan;
 
 /// How often devices are looked for while a round waits for them.
@@ -137,7 +138,7 @@ impl Actor {
         if waited_ms > rounds.selection_timeout_ms || exhausted {
             let reason = format!(
                 "{}: connect more devices, lower rounds.cohort, or raise \
-                 rounds.max_participations or privacy.epsilon",
+                 rounds.max_participations or the privacy cap (`tributary privacy cap`)",
                 self.reason
             );
             return self.commit(vec![Event::Failed { reason }]).await;
@@ -163,6 +164,9 @@ impl Actor {
     fn candidates(&self) -> (usize, Vec<Candidate>) {
         let spec = &self.state.spec;
         let now_ms = self.core.clock.service_ms();
+        let draw = (self.state.id.as_str(), ChargeKind::Training);
+        let permitted = self.core.ledger.is_permitted(self.state.id.as_str());
+        let exposure = Exposure::of(spec, spec.privacy.mode.has_noise());
         let mut reachable = 0;
         let mut candidates = Vec::new();
         for (region, name) in spec.regions.iter().enumerate() {
@@ -171,8 +175,8 @@ impl Actor {
                 let pays = || {
                     let past = self.state.participations.get(&device);
                     let price = self.costs.price(&self.state, past);
-                    let cap = self.costs.cap_pico_rho;
-                    self.core.ledger.can_pay(&device, price, cap)
+                    self.core.ledger.can_pay(&device, name, draw, price)
+                        && (permitted || self.core.ledger.may_expose(&device, name, exposure))
                 };
                 let free = !self.core.fleet.is_reserved(&device);
                 let may =

@@ -105,7 +105,7 @@ fn byline(report: &Report) -> String {
         let mut text = format!("\u{3b5} = {}", three_digits(privacy.epsilon));
         text += &format!(" at \u{3b4} = {}", power_of_ten(privacy.delta));
         if !privacy.adjacency.is_empty() {
-            text += &format!(", {}", privacy.adjacency);
+            text += &format!(", {}", privacy.adjacency.replace('-', " "));
         }
         parts.push(text);
     }

@@ -34,6 +34,7 @@ impl Operator {
         let request = StartRunRequest {
             recipe: recipe.to_owned(),
             idempotency_key: key.to_owned(),
+            ..StartRunRequest::default()
         };
         let started = self.control.clone().start_run(request).await?;
         Ok(started.into_inner().run_id)
