@@ -22,6 +22,8 @@ pub struct ModelView {
     pub created_unix_ms: u64,
     /// Regions that it is meant for; empty for all.
     pub regions: Vec<String>,
+    /// Whether it is kept whatever its age.
+    pub pinned: bool,
     /// Its builds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub builds: Option<Vec<BuildView>>,
@@ -67,6 +69,7 @@ impl From<v1::Model> for ModelView {
             parameters: model.parameters,
             created_unix_ms: model.created_unix_ms,
             regions: model.regions,
+            pinned: model.pinned,
             builds: None,
         }
     }

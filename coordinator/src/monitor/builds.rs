@@ -41,7 +41,10 @@ pub async fn build_for_region(
     let file = core.registry.file(&model).await?;
     let graph = file.spec.graph()?;
     let ranges = calibrate(handle, spec, builds, region, model, &graph).await?;
-    let variants = variants(&file, &ranges, &builds.widths)?;
+    let widths = builds.widths.clone();
+    // quantising computes: beside the threads that answer calls
+    let made = tokio::task::spawn_blocking(move || variants(&file, &ranges, &widths)).await;
+    let variants = made.map_err(|error| CoordinatorError::of_task("making a build", &error))??;
     let mut offers = Vec::new();
     for (profile, devices) in profiles(handle, region, &spec.task) {
         match choose(&variants, &profile) {

@@ -229,6 +229,7 @@ impl Actor {
             parameters,
             created_ms: self.core.clock.now_ms(),
             regions,
+            pinned: false,
         }
     }
 }
