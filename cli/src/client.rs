@@ -103,11 +103,18 @@ fn failure(url: &str, status: &Status) -> Failure {
             )
         }
         Code::Unavailable | Code::DeadlineExceeded => (Exit::Unreachable, message.to_owned()),
-        Code::Unimplemented => {
+        Code::Unimplemented if code.is_some() => {
             let remedy = "its version differs from this command's";
             (
                 Exit::Refused,
                 format!("the coordinator at {url} does not know this call: {remedy}"),
+            )
+        }
+        Code::Unimplemented => {
+            let remedy = "name the address that `tributary serve --listen` has with --coordinator";
+            (
+                Exit::Refused,
+                format!("what answers at {url} is no coordinator: {remedy}"),
             )
         }
         Code::Internal | Code::Unknown | Code::DataLoss | Code::Aborted => (
@@ -185,6 +192,23 @@ mod tests {
         }
         let broken = status(Code::Internal, "store", Some("TRB-0500"));
         assert_eq!(failure("http://h:1", &broken).exit, Exit::Failed);
+    }
+
+    #[test]
+    fn another_server_is_not_taken_for_a_coordinator_of_another_version() {
+        let web = status(
+            Code::Unimplemented,
+            "mapped from HTTP status code 404",
+            None,
+        );
+        let told = failure("http://h:1", &web).sentence;
+        assert!(
+            told.contains("no coordinator") && told.contains("--listen"),
+            "{told}"
+        );
+        let older = status(Code::Unimplemented, "no such call", Some("TRB-0104"));
+        let told = failure("http://h:1", &older).sentence;
+        assert!(told.contains("version differs"), "{told}");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use anyhow::Result;
 use clap::Subcommand;
-use tributary_proto::v1::{GetFleetRequest, MoveDeviceRequest};
+use tributary_proto::v1::MoveDeviceRequest;
 use tributary_proto::{DeviceId, RegionId};
 
 use crate::arguments::Global;
 use crate::client::Coordinator;
 use crate::exit::Exit;
 use crate::output::{Align, Cell, Output, Palette, Table, Tone, count, printable};
+use crate::pages;
 use crate::view::{FleetView, MovedView};
 
 /// Verbs of `fleet`.
@@ -42,10 +43,9 @@ pub async fn dispatch(verb: FleetVerb, global: &Global, output: Output) -> Resul
     let coordinator = Coordinator::at(&global.coordinator)?;
     match verb {
         FleetVerb::Ls => {
-            let answer = coordinator.control().get_fleet(GetFleetRequest {}).await;
-            let fleet = answer
-                .map_err(|status| coordinator.failure(&status))?
-                .into_inner();
+            let fleet = pages::fleet(&coordinator)
+                .await
+                .map_err(|status| coordinator.failure(&status))?;
             output.answer(&FleetView::from(fleet), table)?;
         }
         FleetVerb::Move { device, region } => {

@@ -11,7 +11,7 @@
 //! | [`serve`], [`device`] | verbs that run until they are stopped |
 //! | [`run`], [`model`], [`fleet`], [`drift`], [`monitor`], [`privacy`] | verbs that ask a coordinator |
 //! | [`store`] | verbs for a data folder that no coordinator uses |
-//! | [`client`] | connecting, and turning refusals into sentences |
+//! | [`client`], [`pages`] | connecting, turning refusals into sentences; long answers page by page |
 //! | [`exit`], [`logs`] | exit codes; logs on standard error |
 //! | [`output`] | tables, colours, numbers, JSON |
 //! | [`view`] | the fields that `--format json` prints, fixed for scripts |
@@ -32,6 +32,7 @@ mod logs;
 mod model;
 mod monitor;
 mod output;
+mod pages;
 mod privacy;
 mod progress;
 mod run;
@@ -50,6 +51,9 @@ use tributary_experiments::runner::remove_leftovers;
 
 /// How long tasks that are still at work are waited for at the end.
 const LAST_TASKS: Duration = Duration::from_secs(1);
+
+/// How long the end waits for threads that compute.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let arguments = Arguments::read();

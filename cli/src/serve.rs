@@ -1,7 +1,11 @@
 //! `tributary serve`: a coordinator, until it is told to stop.
+//!
+//! - `limits`: what strangers may take up
+
+mod limits;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tributary_coordinator::store::EngineKind;
 use tributary_coordinator::{Server, ServerConfig, ServerError};
 
+use self::limits::LimitSettings;
 use crate::exit::{Exit, Failure};
 use crate::logs::{self, LogFormat};
 use crate::output::{self, Format, Output, Tone};
@@ -38,6 +43,20 @@ TRIBUTARY__STORE__ENGINE, which win over the file:
 
 Without an engine it takes the one that holds the data folder. `tributary store migrate` moves a
 folder from one to the other.
+
+  [limits]                          # the defaults; TRIBUTARY__LIMITS__CONNECTIONS and so on
+  connections = 16384               # in all; no more than the limit of open files leaves room for
+  connections_per_peer = 1024       # of one address; this machine's own are not counted
+  streams_per_connection = 16384
+  hello_ms = 10000                  # for a connection to begin, and a stream to say who it is
+  request_ms = 30000                # for the request of a call to arrive
+  keepalive_ms = 20000              # silence before a sign of life is asked for
+  devices = 1000000
+  enrolments_per_second = 2000
+  upload_bytes = 67108864
+
+  [registry]                        # TRIBUTARY__REGISTRY__KEEP
+  keep = 10                         # newest rounds of each run whose versions are kept; all without it
 
 It serves plain text on loopback only. SIGINT or SIGTERM stops it; after `kill -9` the same rounds
 go on at the next start.";
@@ -94,9 +113,20 @@ pub struct ServeArguments {
         hide_env = true
     )]
     log_format: Option<LogFormat>,
+    /// Newest rounds of each run whose model versions are kept [default: all]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "TRIBUTARY__REGISTRY__KEEP",
+        hide_env = true
+    )]
+    keep: Option<NonZeroU32>,
     /// Settings that are not given as flags
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// What strangers may take up.
+    #[command(flatten)]
+    limits: LimitSettings,
 }
 
 /// The settings file.
@@ -105,6 +135,8 @@ pub struct ServeArguments {
 struct SettingsFile {
     serve: ServeSettings,
     store: StoreSettings,
+    limits: LimitSettings,
+    registry: RegistrySettings,
 }
 
 /// Its section `store`.
@@ -112,6 +144,13 @@ struct SettingsFile {
 #[serde(deny_unknown_fields, default)]
 struct StoreSettings {
     engine: Option<EngineKind>,
+}
+
+/// Its section `registry`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RegistrySettings {
+    keep: Option<NonZeroU32>,
 }
 
 /// Its section `serve`.
@@ -204,6 +243,8 @@ fn settle(arguments: ServeArguments) -> Result<(ServerConfig, LogFormat)> {
         Some(path) => read_settings(path)?,
         None => SettingsFile::default(),
     };
+    let limits = arguments.limits.over(&file.limits);
+    let keep = arguments.keep.or(file.registry.keep);
     let (file, store) = (file.serve, file.store);
     let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let data = arguments.data.or(file.data);
@@ -221,6 +262,8 @@ fn settle(arguments: ServeArguments) -> Result<(ServerConfig, LogFormat)> {
             .or(file.sum_threads)
             .unwrap_or(NonZeroUsize::MIN),
         engine: arguments.store_engine.or(store.engine),
+        limits,
+        keep,
         ..ServerConfig::new(data, listen.unwrap_or_else(|| loopback(7070)))
     };
     Ok((
@@ -310,6 +353,30 @@ mod tests {
     }
 
     #[test]
+    fn limits_and_retention_follow_the_same_order() {
+        let flags = ServeArguments {
+            limits: LimitSettings::default(),
+            ..Default::default()
+        };
+        let file = "[limits]\nconnections = 7\nhello_ms = 5\n[registry]\nkeep = 3";
+        let (config, _) = with_file(file, flags).unwrap();
+        assert_eq!(config.limits.connections, 7);
+        assert_eq!(config.limits.hello.as_millis(), 5);
+        assert_eq!(config.limits.devices, 1_000_000);
+        assert_eq!(config.keep.map(NonZeroU32::get), Some(3));
+        let words = ["serve", "--connections", "9", "--keep", "1"];
+        #[derive(Debug, clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            serve: ServeArguments,
+        }
+        let line = <Line as clap::Parser>::try_parse_from(words).unwrap();
+        let (config, _) = with_file(file, line.serve).unwrap();
+        assert_eq!(config.limits.connections, 9);
+        assert_eq!(config.keep.map(NonZeroU32::get), Some(1));
+    }
+
+    #[test]
     fn unknown_keys_and_wrong_types_in_the_file_are_refused_by_name() {
         for (text, word) in [
             ("[serve]\nlissten = \"127.0.0.1:8\"", "lissten"),
@@ -318,6 +385,9 @@ mod tests {
             ("[serve]\nlog_format = \"xml\"", "xml"),
             ("[store]\nengine = \"rocks\"", "rocks"),
             ("[store]\nengines = \"sled\"", "engines"),
+            ("[limits]\nconnection = 1", "connection"),
+            ("[limits]\ndevices = 0", "devices"),
+            ("[registry]\nkeep = 0", "keep"),
         ] {
             let error = format!(
                 "{:#}",

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tributary_model::Digest;
 use tributary_proto::v1::{WatchResponse, watch_response};
 use tributary_proto::{MonitorId, RunId};
@@ -20,6 +24,7 @@ use crate::epoch::{Epoch, GuardedStore, Halt};
 use crate::failpoint::SharedFailpoint;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
+use crate::limits::Limits;
 use crate::monitor::MonitorHandle;
 use crate::quarantine::Quarantine;
 use crate::registry::Registry;
@@ -72,6 +77,16 @@ pub struct Core {
     pub failpoint: SharedFailpoint,
     /// Held while a run is started, so that ids and idempotency keys are taken one after the other.
     pub starting: tokio::sync::Mutex<()>,
+    /// Cancelled once the coordinator stops: streams end, nothing new begins.
+    pub stopping: CancellationToken,
+    /// Updates that are being counted; a stopping coordinator waits for them for a moment.
+    pub counting: TaskTracker,
+    /// Bytes of updates that may be in memory at once.
+    upload_bytes: AtomicUsize,
+    /// How long a stream may take to say hello, in milliseconds.
+    hello_ms: AtomicU64,
+    /// Held while an object is read for download, so that a fleet that asks for it reads it once.
+    reading: tokio::sync::Mutex<()>,
     monitors: Mutex<BTreeMap<MonitorId, MonitorHandle>>,
     watchers: broadcast::Sender<WatchResponse>,
     hot: Mutex<Vec<(Digest, Bytes)>>,
@@ -127,6 +142,7 @@ impl Core {
         }
         let unguarded = store;
         let store: Arc<dyn Store> = Arc::new(GuardedStore::new(unguarded.clone(), halt.clone()));
+        let limits = Limits::default();
         Ok(Arc::new(Self {
             unguarded,
             halt,
@@ -142,6 +158,11 @@ impl Core {
             catalogue: Catalogue::default(),
             quarantine,
             failpoint,
+            stopping: CancellationToken::new(),
+            counting: TaskTracker::new(),
+            upload_bytes: AtomicUsize::new(limits.upload_bytes),
+            hello_ms: AtomicU64::new(limits.hello.as_millis() as u64),
+            reading: tokio::sync::Mutex::default(),
             monitors: Mutex::default(),
             watchers: broadcast::channel(WATCH_BACKLOG).0,
             hot: Mutex::default(),
@@ -150,6 +171,25 @@ impl Core {
             vault,
             clock,
         }))
+    }
+
+    /// Takes over what strangers may take up; before anything is served.
+    pub fn set_limits(&self, limits: &Limits) {
+        self.upload_bytes
+            .store(limits.upload_bytes, Ordering::Relaxed);
+        let hello_ms = u64::try_from(limits.hello.as_millis()).unwrap_or(u64::MAX);
+        self.hello_ms.store(hello_ms, Ordering::Relaxed);
+        self.fleet.set_limits(limits);
+    }
+
+    /// Bytes of updates that may be in memory at once.
+    pub fn upload_bytes(&self) -> usize {
+        self.upload_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How long a stream may take to say hello.
+    pub fn hello(&self) -> Duration {
+        Duration::from_millis(self.hello_ms.load(Ordering::Relaxed))
     }
 
     /// The runs that go on, by id.
@@ -230,6 +270,12 @@ impl Core {
         hit.map(|(_, bytes)| bytes.clone())
     }
 
+    /// Forgets what was kept in memory of an object that is deleted.
+    pub fn forget(&self, digest: &Digest) {
+        lock(&self.hot).retain(|(known, _)| known != digest);
+        self.telemetry.take_downloads(digest);
+    }
+
     /// A piece of a blob that is within its length.
     ///
     /// # Errors
@@ -258,9 +304,13 @@ impl Core {
         if let Some(bytes) = self.hot(digest) {
             return Ok(bytes);
         }
-        let bytes = self.blobs.get(digest).await?;
+        let _turn = self.reading.lock().await;
         // another download of the same object may have been faster
-        if bytes.len() <= HOT_BYTES && self.hot(digest).is_none() {
+        if let Some(bytes) = self.hot(digest) {
+            return Ok(bytes);
+        }
+        let bytes = self.blobs.get(digest).await?;
+        if bytes.len() <= HOT_BYTES {
             let mut hot = lock(&self.hot);
             if hot.len() >= HOT_OBJECTS {
                 hot.remove(0);
@@ -332,11 +382,7 @@ async fn build_key(store: &dyn Store) -> Result<(SigningKey, bool), CoordinatorE
 /// 32 bytes from the operating system.
 pub(crate) fn random_bytes() -> Result<[u8; 32], CoordinatorError> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| CoordinatorError::Invalid {
-        field: "random source",
-        problem: error.to_string(),
-        remedy: "give the process access to the operating system's random source",
-    })?;
+    getrandom::fill(&mut bytes).map_err(|error| CoordinatorError::Entropy(error.to_string()))?;
     Ok(bytes)
 }
 

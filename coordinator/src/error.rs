@@ -1,5 +1,6 @@
 //! What can go wrong in the coordinator, and how a caller is told.
 
+use tonic::Code;
 use tributary_aggregator::ftrl::FtrlError;
 use tributary_aggregator::{
     AccountingError, AdaptiveClipError, LocalNoiseError, NoiseError, OptimiserError, PartialError,
@@ -12,6 +13,7 @@ use tributary_proto::IdError;
 use crate::blob::BlobError;
 use crate::engine::Reject;
 use crate::spec::SpecError;
+use crate::status;
 use crate::store::StoreError;
 
 /// Everything that can go wrong. Each has a stable code that users can look up.
@@ -97,6 +99,9 @@ pub enum CoordinatorError {
         /// What would be right.
         remedy: &'static str,
     },
+    /// The bytes of a request are no message of this call.
+    #[error("the request can't be read: {0}")]
+    Unreadable(String),
     /// A plan that can't be paid for.
     #[error("{0}")]
     Budget(String),
@@ -122,6 +127,49 @@ pub enum CoordinatorError {
         /// What the engine said.
         why: String,
     },
+    /// Too much at the same time; the same call succeeds later.
+    #[error("{what}: try again in {} s", retry_after_ms.div_ceil(1_000))]
+    Busy {
+        /// What there is too much of.
+        what: &'static str,
+        /// When to come back, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// A limit of this coordinator is reached.
+    #[error("{what}: the limit is {limit}; {remedy}")]
+    Limit {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Somebody took too long to send what was to come.
+    #[error("{what} did not come in time: {remedy}")]
+    Slow {
+        /// What did not come.
+        what: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// An upload ended before its last byte.
+    #[error("the upload ended at {got} of {size} bytes: begin it again, it goes on from there")]
+    Incomplete {
+        /// Bytes that came.
+        got: u64,
+        /// Bytes that were announced.
+        size: u64,
+    },
+    /// A watcher did not read its events fast enough.
+    #[error("this watcher fell behind and lost events: watch again")]
+    FellBehind,
+    /// The operating system gave no randomness.
+    #[error(
+        "the operating system gave no random bytes ({0}): give the process access to its random \
+         source"
+    )]
+    Entropy(String),
     /// Parts of the coordinator contradict each other, which is a bug.
     #[error("{0}; report it")]
     Inconsistent(&'static str),
@@ -134,6 +182,15 @@ pub enum CoordinatorError {
 }
 
 impl CoordinatorError {
+    /// Why a task of this process gave no result.
+    pub fn of_task(what: &'static str, error: &tokio::task::JoinError) -> Self {
+        if error.is_panic() {
+            Self::Crashed(what)
+        } else {
+            Self::Stopping
+        }
+    }
+
     /// An unknown thing.
     pub fn unknown(what: &'static str, name: &str, remedy: &'static str) -> Self {
         Self::Unknown {
@@ -148,6 +205,7 @@ impl CoordinatorError {
         match self {
             Self::Invalid { .. } => "TRB-0100",
             Self::Id(_) => "TRB-0101",
+            Self::Unreadable(_) => "TRB-0102",
             Self::Spec(_) => "TRB-0110",
             Self::Model(_) => "TRB-0120",
             Self::Budget(_) => "TRB-0130",
@@ -155,12 +213,18 @@ impl CoordinatorError {
             Self::Unauthenticated => "TRB-0210",
             Self::Taken(_) => "TRB-0211",
             Self::AtWork(_) => "TRB-0212",
+            Self::Busy { .. } => "TRB-0220",
+            Self::Limit { .. } => "TRB-0221",
+            Self::Slow { .. } => "TRB-0222",
+            Self::Incomplete { .. } => "TRB-0223",
+            Self::FellBehind => "TRB-0224",
             Self::Reject(_) | Self::Over(_) => "TRB-0300",
             Self::Accounting(_)
             | Self::Noise(_)
             | Self::Ftrl(_)
             | Self::AdaptiveClip(_)
-            | Self::LocalNoise(_) => "TRB-0400",
+            | Self::LocalNoise(_)
+            | Self::Entropy(_) => "TRB-0400",
             Self::Partial(_) | Self::Release(_) | Self::Robust(_) | Self::Optimiser(_) => {
                 "TRB-0410"
             }
@@ -186,50 +250,83 @@ impl CoordinatorError {
     /// Milliseconds after which the same call may succeed; 0 means that it will not.
     pub fn retry_after_ms(&self) -> u64 {
         match self {
-            Self::Stopping => 1_000,
+            Self::Stopping | Self::FellBehind => 1_000,
             Self::Store(StoreError::Halted { .. }) => 60_000,
-            Self::Store(_) | Self::Blob(_) | Self::AtWork(_) => 5_000,
+            Self::Busy { retry_after_ms, .. } => *retry_after_ms,
+            Self::Incomplete { .. } | Self::Slow { .. } => 1_000,
+            Self::Store(_) | Self::Blob(_) if self.status_code() == Code::Unavailable => 5_000,
+            Self::AtWork(_) => 5_000,
             _ => 0,
         }
     }
 }
 
+impl CoordinatorError {
+    /// The gRPC status code.
+    pub fn status_code(&self) -> Code {
+        match self {
+            Self::Invalid { .. }
+            | Self::Id(_)
+            | Self::Spec(_)
+            | Self::Model(_)
+            | Self::Unreadable(_) => Code::InvalidArgument,
+            Self::Budget(_)
+            | Self::Reject(_)
+            | Self::Over(_)
+            | Self::SetAside { .. }
+            | Self::AtWork(_) => Code::FailedPrecondition,
+            Self::Unknown { .. } => Code::NotFound,
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::Taken(_) => Code::AlreadyExists,
+            Self::Busy { .. } | Self::Limit { .. } => Code::ResourceExhausted,
+            Self::Slow { .. } => Code::DeadlineExceeded,
+            Self::Incomplete { .. } => Code::Aborted,
+            Self::Stopping | Self::FellBehind => Code::Unavailable,
+            Self::Store(error) => store_code(error),
+            Self::Blob(error) => blob_code(error),
+            _ => Code::Internal,
+        }
+    }
+}
+
+fn store_code(error: &StoreError) -> Code {
+    match error {
+        StoreError::KeySize { .. }
+        | StoreError::ValueTooLarge { .. }
+        | StoreError::BatchTooLarge { .. }
+        | StoreError::DuplicateKey { .. }
+        | StoreError::Encoding { .. } => Code::Internal,
+        StoreError::Corrupt { .. } | StoreError::Lost { .. } => Code::DataLoss,
+        StoreError::Conflict { .. } => Code::Aborted,
+        _ => Code::Unavailable,
+    }
+}
+
+fn blob_code(error: &BlobError) -> Code {
+    match error {
+        BlobError::NotFound { .. } => Code::NotFound,
+        BlobError::Corrupt { .. } => Code::DataLoss,
+        BlobError::TooLarge { .. } => Code::InvalidArgument,
+        BlobError::OutOfRange { .. } => Code::Internal,
+        _ => Code::Unavailable,
+    }
+}
+
 impl From<CoordinatorError> for tonic::Status {
     fn from(error: CoordinatorError) -> Self {
-        use tonic::Code;
-        let code = match &error {
-            CoordinatorError::Invalid { .. }
-            | CoordinatorError::Id(_)
-            | CoordinatorError::Spec(_)
-            | CoordinatorError::Model(_) => Code::InvalidArgument,
-            CoordinatorError::Budget(_)
-            | CoordinatorError::Reject(_)
-            | CoordinatorError::SetAside { .. }
-            | CoordinatorError::Over(_)
-            | CoordinatorError::AtWork(_) => Code::FailedPrecondition,
-            CoordinatorError::Unknown { .. } => Code::NotFound,
-            CoordinatorError::Blob(crate::blob::BlobError::NotFound { .. }) => Code::NotFound,
-            CoordinatorError::Unauthenticated => Code::Unauthenticated,
-            CoordinatorError::Taken(_) => Code::AlreadyExists,
-            CoordinatorError::Stopping => Code::Unavailable,
-            CoordinatorError::Store(_) | CoordinatorError::Blob(_) => Code::Unavailable,
-            _ => Code::Internal,
-        };
-        let mut status = tonic::Status::new(code, format!("{} [{}]", error, error.code()));
-        let metadata = status.metadata_mut();
-        if let Ok(value) = error.code().parse() {
-            metadata.insert("tributary-code", value);
+        let retry_after_ms = error.retry_after_ms();
+        let (code, stable) = (error.status_code(), error.code());
+        // what is inside the coordinator is for its log, where the whole text is
+        if matches!(code, Code::Internal | Code::DataLoss) {
+            tracing::error!(%error, code = stable, "a call failed");
         }
-        if let Ok(value) = error.retry_after_ms().to_string().parse() {
-            metadata.insert("tributary-retry-after-ms", value);
-        }
-        status
+        status::coded(code, &error.to_string(), stable, retry_after_ms)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tonic::{Code, Status};
+    use tonic::Status;
 
     use super::*;
 
@@ -244,6 +341,12 @@ mod tests {
         let blob = BlobError::NotFound {
             digest: tributary_model::Digest::of(b""),
         };
+        let damaged = BlobError::Corrupt {
+            digest: tributary_model::Digest::of(b""),
+            found: tributary_model::Digest::of(b"x"),
+            size: 1,
+        };
+        let full = BlobError::Full { needed: 1 };
         let spec = SpecError::TooLong { bytes: 2, limit: 1 };
         let store = StoreError::Encoding {
             message: String::new(),
@@ -288,7 +391,7 @@ mod tests {
                 Code::FailedPrecondition,
                 0,
             ),
-            (store.into(), "TRB-0500", Code::Unavailable, 5_000),
+            (store.into(), "TRB-0500", Code::Internal, 0),
             (
                 StoreError::Halted {
                     reason: String::new(),
@@ -298,7 +401,7 @@ mod tests {
                 Code::Unavailable,
                 60_000,
             ),
-            (blob.into(), "TRB-0510", Code::NotFound, 5_000),
+            (blob.into(), "TRB-0510", Code::NotFound, 0),
             (
                 CoordinatorError::SetAside {
                     what: "run",
@@ -337,6 +440,29 @@ mod tests {
                 Code::Unavailable,
                 1_000,
             ),
+            (
+                CoordinatorError::Entropy("no source".to_owned()),
+                "TRB-0400",
+                Code::Internal,
+                0,
+            ),
+            (
+                CoordinatorError::Unreadable("bytes".to_owned()),
+                "TRB-0102",
+                Code::InvalidArgument,
+                0,
+            ),
+            (
+                CoordinatorError::Busy {
+                    what: "too many",
+                    retry_after_ms: 1_500,
+                },
+                "TRB-0220",
+                Code::ResourceExhausted,
+                1_500,
+            ),
+            (damaged.into(), "TRB-0510", Code::DataLoss, 0),
+            (full.into(), "TRB-0510", Code::Unavailable, 5_000),
         ];
         for (error, code, status_code, retry) in cases {
             let text = error.to_string();

@@ -1,9 +1,11 @@
 //! The fleet: enrolled devices, their open sessions, and mailboxes for those that poll.
 //!
+//! - `admission`: how many devices may enrol
 //! - `enrolment`: who becomes known, and what of it changes
 //! - `pollers`, `mailbox`: devices that can't hold a stream, and what waits for each
 //! - `relocation`: a device that moves to another region
 
+mod admission;
 mod census;
 mod enrolment;
 mod mailbox;
@@ -22,9 +24,11 @@ use tributary_proto::v1::directive::Directive as Order;
 use tributary_proto::v1::{Credentials, DeviceProfile, Directive, FleetGroup};
 use tributary_proto::{DeviceId, RegionId};
 
+use self::admission::Admission;
 use self::pollers::Pollers;
 use crate::CoordinatorError;
 use crate::core::random_bytes;
+use crate::limits::Limits;
 use crate::quarantine::Quarantine;
 use crate::store::{Store, Table};
 
@@ -107,6 +111,7 @@ struct Inner {
 pub struct Fleet {
     store: Arc<dyn Store>,
     inner: Mutex<Inner>,
+    admission: Mutex<Admission>,
 }
 
 impl Fleet {
@@ -143,7 +148,25 @@ impl Fleet {
         Ok(Self {
             store,
             inner: Mutex::new(inner),
+            admission: Mutex::new(Admission::new(&Limits::default(), Instant::now())),
         })
+    }
+
+    /// Takes over how many devices may enrol.
+    pub fn set_limits(&self, limits: &Limits) {
+        *self.admission() = Admission::new(limits, Instant::now());
+    }
+
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        self.admission
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a device may enrol now, or change what it says of itself.
+    fn admit(&self, is_new: bool) -> Result<(), CoordinatorError> {
+        let others = if is_new { self.lock().devices.len() } else { 0 };
+        self.admission().take(others, Instant::now())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -13,10 +13,10 @@
 //! | [`epoch`] | proofs that devices keep, by which a folder that was put back from a copy is recognised |
 //! | [`check`] | a look at a whole data folder that changes nothing |
 //! | [`ledger`] | privacy accounts per device, charged before a release |
-//! | [`registry`] | model versions and builds |
+//! | [`registry`] | model versions and builds; [`retention`] says how long |
 //! | [`monitor`] | drift windows, verdicts and the playbook |
 //! | [`service`] | the gRPC services |
-//! | [`server`] | opening a data folder and serving it |
+//! | [`server`] | opening a data folder and serving it, within [`limits`] |
 //! | [`telemetry`] | counters and the admin page |
 //! | [`health`] | whether it serves, and what is amiss meanwhile |
 //! | [`store`] | durable metadata: atomic compare-and-swap batches over a closed list of tables |
@@ -42,17 +42,21 @@ mod fixtures;
 pub mod fleet;
 pub mod health;
 pub mod ledger;
+pub mod limits;
 pub mod monitor;
 pub mod quarantine;
 pub mod registry;
+pub mod retention;
 pub mod run;
 pub mod server;
 pub mod service;
 mod service_time;
 pub mod spec;
+mod status;
 pub mod store;
 pub mod telemetry;
 
 pub use crate::core::Core;
 pub use crate::error::CoordinatorError;
+pub use crate::limits::Limits;
 pub use crate::server::{Server, ServerConfig, ServerError};

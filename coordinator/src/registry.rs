@@ -9,10 +9,14 @@ use tributary_model::{Digest, Marks, ModelFile};
 use tributary_proto::v1::{Build, Model};
 
 use crate::CoordinatorError;
-use crate::blob::BlobStore;
+use crate::blob::{BlobError, BlobStore};
 use crate::quarantine::Quarantine;
 use crate::store::key::Key;
 use crate::store::{Batch, Expect, Row, Store, StoreError, Table};
+
+/// Parameters from which on a model is read and written beside the threads that answer calls.
+const LARGE: usize = 256 * 1024;
+const REMEDY: &str = "see `tributary model ls`; 6 characters at least";
 
 /// What is kept of a model version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +40,9 @@ pub struct ModelRecord {
     /// What it has to be read with.
     #[serde(default)]
     pub marks: Marks,
+    /// Whether it is kept whatever its age.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
 }
 
 /// What is kept of a build.
@@ -107,7 +114,14 @@ impl Registry {
         file: &ModelFile,
         marks: Marks,
     ) -> Result<Digest, CoordinatorError> {
-        Ok(self.blobs.put(file.to_marked_bytes(marks)?).await?)
+        let bytes = if file.weights.len() < LARGE {
+            file.to_marked_bytes(marks)?
+        } else {
+            let file = file.clone();
+            let written = tokio::task::spawn_blocking(move || file.to_marked_bytes(marks)).await;
+            written.map_err(|error| CoordinatorError::of_task("writing a model file", &error))??
+        };
+        Ok(self.blobs.put(bytes).await?)
     }
 
     /// Adds the record of a version whose file is written to `batch`. A mark that it had stays.
@@ -140,32 +154,38 @@ impl Registry {
     ///
     /// # Errors
     /// When it is no model file, or can't be written.
-    pub async fn import(&self, bytes: &[u8], now_ms: u64) -> Result<ModelRecord, CoordinatorError> {
-        let file = ModelFile::from_bytes(bytes)?;
-        let marks = ModelFile::marks_of(bytes)?;
-        let mut batch = Batch::new();
-        let mut kept = None;
-        let describe = |digest, parameters| {
-            let record = ModelRecord {
-                digest,
-                name: file.spec.name.clone(),
-                parent: None,
-                run_id: String::new(),
-                round: 0,
-                parameters,
-                created_ms: now_ms,
-                regions: Vec::new(),
-                marks,
-            };
-            kept = Some(record.clone());
-            record
-        };
-        let digest = self.add_model(&file, marks, describe, &mut batch).await?;
+    pub async fn import(&self, bytes: Bytes, now_ms: u64) -> Result<ModelRecord, CoordinatorError> {
+        let read = tokio::task::spawn_blocking(move || {
+            let file = ModelFile::from_bytes(&bytes)?;
+            let marks = ModelFile::marks_of(&bytes)?;
+            drop(bytes);
+            let canonical = file.to_marked_bytes(marks)?;
+            let parameters = file.weights.len() as u64;
+            Ok::<_, CoordinatorError>((file.spec.name, parameters, marks, canonical))
+        });
+        let (name, parameters, marks, canonical) = read
+            .await
+            .map_err(|error| CoordinatorError::of_task("reading a model file", &error))??;
+        let digest = self.blobs.put(canonical).await?;
         if let Some(known) = self.model(&digest)? {
             return Ok(known);
         }
+        let record = ModelRecord {
+            digest,
+            name,
+            parent: None,
+            run_id: String::new(),
+            round: 0,
+            parameters,
+            created_ms: now_ms,
+            regions: Vec::new(),
+            marks,
+            pinned: false,
+        };
+        let mut batch = Batch::new();
+        self.record(&record, &mut batch)?;
         self.store.commit(batch).await?;
-        kept.ok_or(CoordinatorError::Stopping)
+        Ok(record)
     }
 
     /// The record of a version.
@@ -184,7 +204,6 @@ impl Registry {
     /// # Errors
     /// When none or several match.
     pub fn find(&self, prefix: &str) -> Result<ModelRecord, CoordinatorError> {
-        const REMEDY: &str = "see `tributary model ls`; 6 characters at least";
         let unknown = || CoordinatorError::unknown("model", prefix, REMEDY);
         if prefix.len() < 6 || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(unknown());
@@ -219,7 +238,11 @@ impl Registry {
     /// When it is not known or damaged.
     pub async fn file(&self, digest: &Digest) -> Result<ModelFile, CoordinatorError> {
         let bytes: Bytes = self.blobs.get(digest).await?;
-        Ok(ModelFile::from_bytes(&bytes)?)
+        if bytes.len() < LARGE * size_of::<f32>() {
+            return Ok(ModelFile::from_bytes(&bytes)?);
+        }
+        let read = tokio::task::spawn_blocking(move || ModelFile::from_bytes(&bytes)).await;
+        Ok(read.map_err(|error| CoordinatorError::of_task("reading a model file", &error))??)
     }
 
     /// Keeps a build's record.
@@ -279,6 +302,88 @@ impl Registry {
         Ok(())
     }
 
+    /// Keeps a version for good, or no longer; its record.
+    ///
+    /// # Errors
+    /// When none or several match, or the store refuses.
+    pub async fn pin(&self, prefix: &str, pinned: bool) -> Result<ModelRecord, CoordinatorError> {
+        let found = self.find(prefix)?;
+        let key = found.digest.to_string();
+        let Some(known) = self.store.get(Table::Models, key.as_bytes())? else {
+            return Err(CoordinatorError::unknown("model", prefix, REMEDY));
+        };
+        let record = ModelRecord {
+            pinned,
+            ..known.json()?
+        };
+        let mut batch = Batch::new();
+        // one that is pruned at this moment must not come back without its file
+        batch.put_json(Table::Models, key, &record, Expect::Version(known.version))?;
+        self.store.commit(batch).await?;
+        Ok(record)
+    }
+
+    /// Versions of which a build runs somewhere.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn installed(&self) -> Result<HashSet<Digest>, CoordinatorError> {
+        let mut installed = HashSet::new();
+        for row in self.store.records(Table::Builds, b"") {
+            let build = row?.1.json::<BuildRecord>()?;
+            if build.installed_on > 0 {
+                installed.insert(build.model);
+            }
+        }
+        Ok(installed)
+    }
+
+    /// Bytes of a version's file and builds.
+    ///
+    /// # Errors
+    /// When a store can't be read.
+    pub async fn stored_bytes(&self, model: &ModelRecord) -> Result<u64, CoordinatorError> {
+        let builds = self.builds(&model.digest)?;
+        let digests = builds.iter().map(|build| build.digest);
+        let mut bytes = 0;
+        for digest in digests.chain([model.digest]) {
+            bytes += match self.blobs.size(&digest).await {
+                Ok(size) => size,
+                Err(BlobError::NotFound { .. }) => 0,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        Ok(bytes)
+    }
+
+    /// Deletes a version with its builds, the records first; the bytes that are free then.
+    ///
+    /// # Errors
+    /// When a store refuses. A record that is gone stays gone; its bytes go at the next start.
+    pub async fn remove(&self, model: &ModelRecord) -> Result<u64, CoordinatorError> {
+        let bytes = self.stored_bytes(model).await?;
+        let mut batch = Batch::new();
+        batch.delete(Table::Models, model.digest.to_string(), Expect::Any);
+        let prefix = Key::new().text(&model.digest.to_string()).into_bytes();
+        let mut digests = HashSet::from([model.digest]);
+        for row in self.store.records(Table::Builds, &prefix) {
+            let (key, record) = row?;
+            digests.insert(record.json::<BuildRecord>()?.digest);
+            batch.delete(Table::Builds, key, Expect::Any);
+        }
+        let builds = batch.len() > 1;
+        self.store.commit(batch).await?;
+        // two versions may have the same build
+        let others = if builds { b"".as_slice() } else { &prefix };
+        for row in self.store.records(Table::Builds, others) {
+            digests.remove(&row?.1.json::<BuildRecord>()?.digest);
+        }
+        for digest in digests {
+            self.blobs.delete(&digest).await?;
+        }
+        Ok(bytes)
+    }
+
     /// The builds of a version.
     ///
     /// # Errors
@@ -304,6 +409,7 @@ impl From<ModelRecord> for Model {
             created_unix_ms: record.created_ms,
             regions: record.regions,
             marks: record.marks.names(),
+            pinned: record.pinned,
         }
     }
 }

@@ -1,41 +1,59 @@
 //! Opening a data folder and serving it.
+//!
+//! - `door`, `places`, `guarded`, `descriptors`: connections, within limits and with deadlines
+//! - `calls`, `arriving`: what every call passes before its service
+//! - `health`: health and reflection
+//! - `admin`: metrics and health over HTTP, on a thread of its own
+
+mod admin;
+mod arriving;
+mod calls;
+mod descriptors;
+mod door;
+mod guarded;
+mod health;
+mod places;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tributary_proto::v1::control_service_server::ControlServiceServer;
 use tributary_proto::v1::enrolment_service_server::EnrolmentServiceServer;
 use tributary_proto::v1::orchestration_service_server::OrchestrationServiceServer;
 use tributary_proto::v1::transfer_service_server::TransferServiceServer;
 
+use self::calls::{CallLayer, MOST_IMPORT};
+use self::door::Door;
+use self::guarded::Patience;
+use self::places::Places;
 use crate::clock::{SharedClock, SystemClock};
 use crate::core::Core;
 use crate::error::CoordinatorError;
 use crate::failpoint::{NoFailpoint, SharedFailpoint};
+use crate::limits::Limits;
+use crate::retention;
 use crate::service::{Control, Enrolment, Orchestration, Transfer};
 use crate::store::EngineKind;
-use crate::telemetry::admin;
 
-/// Streams that one connection may carry: a gateway speaks for thousands of devices.
-const STREAMS_PER_CONNECTION: u32 = 16_384;
 /// Flow-control window of a stream. Small: there are many.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Flow-control window of a connection.
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
-/// Largest message; updates come in chunks, only an imported model is larger.
-const MAX_MESSAGE: usize = 4 * 1024 * 1024;
-const MAX_IMPORT: usize = 256 * 1024 * 1024;
-/// How long a shutdown waits for open calls.
-const SHUTDOWN: Duration = Duration::from_secs(5);
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// Largest chunk of an update, which may be too long by some: it is told how much is too much.
+const MAX_CHUNK_MESSAGE: usize = 4 * 1024 * 1024;
+/// Largest message of a device that is no chunk: what may wait in memory for each stream.
+const MAX_MESSAGE: usize = 256 * 1024;
+/// How long a shutdown waits for updates that are being counted, and then for open calls to end.
+const COUNTING: Duration = Duration::from_millis(600);
+const ENDING: Duration = Duration::from_millis(300);
 /// How often the store is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -54,6 +72,10 @@ pub struct ServerConfig {
     /// The engine that holds the metadata. `None` takes what the folder holds, and
     /// [`crate::store::DEFAULT_ENGINE`] for a new one.
     pub engine: Option<EngineKind>,
+    /// What strangers may take up.
+    pub limits: Limits,
+    /// Rounds of each run whose model versions are kept; all when there is no number.
+    pub keep: Option<NonZeroU32>,
     /// The time.
     pub clock: SharedClock,
     /// Where a test can make the coordinator fail.
@@ -82,6 +104,8 @@ impl ServerConfig {
             admin: None,
             sum_threads: NonZeroUsize::MIN,
             engine: None,
+            limits: Limits::default(),
+            keep: None,
             clock: Arc::new(SystemClock::new()),
             failpoint: Arc::new(NoFailpoint),
         }
@@ -127,9 +151,12 @@ pub struct Server {
     core: Arc<Core>,
     listen: SocketAddr,
     admin: Option<SocketAddr>,
+    /// Nothing new begins.
     stop: CancellationToken,
     /// Why nothing can go on in this process.
     failure: watch::Receiver<Option<String>>,
+    /// What is still open is closed.
+    cut: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -144,6 +171,21 @@ impl Server {
             Some(address) => Some(bind("--admin", address).await?),
             None => None,
         };
+        let listen = grpc.local_addr().unwrap_or(config.listen);
+        let stop = CancellationToken::new();
+        // ends the admin page when opening fails
+        let opening = stop.clone().drop_guard();
+        let pages = admin::Pages::default();
+        let mut admin = None;
+        if let Some(listener) = admin_listener {
+            admin = listener.local_addr().ok();
+            let served = admin::serve(listener, listen, pages.clone(), stop.clone());
+            served.map_err(|source| ServerError::Bind {
+                flag: "--admin",
+                address: admin.unwrap_or(listen),
+                source,
+            })?;
+        }
         let folder = config.data.clone();
         let open = |source| ServerError::Open {
             folder: folder.clone(),
@@ -154,75 +196,88 @@ impl Server {
         let core = Core::open(&config.data, config.engine, clock, threads, failpoint)
             .await
             .map_err(open)?;
+        core.set_limits(&config.limits);
+        // the first to come is the only one
+        let _ = pages.set(crate::telemetry::admin(
+            core.telemetry.clone(),
+            core.quarantine.clone(),
+        ));
         crate::run::recover_runs(&core).await.map_err(open)?;
         crate::monitor::recover(&core).await.map_err(open)?;
-        let stop = CancellationToken::new();
         let mut server = Self {
-            listen: grpc.local_addr().unwrap_or(config.listen),
-            admin: admin_listener
-                .as_ref()
-                .and_then(|listener| listener.local_addr().ok()),
+            listen,
+            admin,
             failure: watch_store(core.clone()),
             core,
-            stop,
+            stop: opening.disarm(),
+            cut: CancellationToken::new(),
             tasks: Vec::new(),
         };
-        server.serve_grpc(grpc).await;
-        if let Some(listener) = admin_listener {
-            server.serve_admin(listener);
-        }
         let keeping = crate::service_time::keep(server.core.clone(), server.stop.clone());
         server.tasks.push(tokio::spawn(keeping));
         server.core.telemetry.set_ready(true);
+        server.serve_grpc(grpc, &config.limits).await;
+        if let Some(keep) = config.keep {
+            let keeping = retention::keep(server.core.clone(), keep, server.stop.clone());
+            server.tasks.push(tokio::spawn(keeping));
+        }
         tracing::info!(listen = %server.listen, admin = ?server.admin, "serving");
         Ok(server)
     }
 
-    async fn serve_grpc(&mut self, listener: TcpListener) {
+    async fn serve_grpc(&mut self, listener: TcpListener, limits: &Limits) {
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<ControlServiceServer<Control>>().await;
-        health
-            .set_serving::<OrchestrationServiceServer<Orchestration>>()
-            .await;
+        health::set(&health, true).await;
         let core = &self.core;
+        let calls = CallLayer {
+            request: limits.request,
+            importing: Arc::new(Semaphore::new(1)),
+            stopping: core.stopping.clone(),
+        };
         let control = ControlServiceServer::new(Control(core.clone()));
         let router = tonic::transport::Server::builder()
-            .max_concurrent_streams(STREAMS_PER_CONNECTION)
+            .max_concurrent_streams(limits.streams_per_connection)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(1024 * 1024)
-            .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .tcp_nodelay(true)
+            .http2_keepalive_interval(Some(limits.keepalive))
+            .http2_keepalive_timeout(Some(limits.keepalive))
+            .layer(calls)
             .add_service(health_service)
-            .add_optional_service(reflection())
-            .add_service(EnrolmentServiceServer::new(Enrolment(core.clone())))
-            .add_service(OrchestrationServiceServer::new(Orchestration(core.clone())))
+            .add_optional_service(health::reflection())
+            .add_optional_service(health::reflection_alpha())
             .add_service(
-                TransferServiceServer::new(Transfer::new(core.clone()))
+                EnrolmentServiceServer::new(Enrolment(core.clone()))
                     .max_decoding_message_size(MAX_MESSAGE),
             )
-            .add_service(control.max_decoding_message_size(MAX_IMPORT));
+            .add_service(
+                OrchestrationServiceServer::new(Orchestration::new(core.clone()))
+                    .max_decoding_message_size(MAX_MESSAGE),
+            )
+            .add_service(
+                TransferServiceServer::new(Transfer::new(core.clone()))
+                    .max_decoding_message_size(MAX_CHUNK_MESSAGE),
+            )
+            .add_service(control.max_decoding_message_size(MOST_IMPORT));
+        let places = descriptors::connections(limits, descriptors::open_files());
+        let places = Places::new(places, limits.connections_per_peer);
+        let patience = Patience {
+            begin: limits.hello,
+            life: None,
+        };
+        let door = Door::new("grpc", listener, places, patience, self.cut.clone());
         let stopped = self.stop.clone().cancelled_owned();
-        let incoming = TcpListenerStream::new(listener);
         self.tasks.push(tokio::spawn(async move {
-            if let Err(error) = router.serve_with_incoming_shutdown(incoming, stopped).await {
+            let connections = door.connections();
+            if let Err(error) = router
+                .serve_with_incoming_shutdown(connections, stopped)
+                .await
+            {
                 tracing::error!(%error, "the gRPC server ended");
             }
         }));
-    }
-
-    fn serve_admin(&mut self, listener: TcpListener) {
-        let quarantine = self.core.quarantine.clone();
-        let router = admin(self.core.telemetry.clone(), quarantine);
-        let stopped = self.stop.clone().cancelled_owned();
-        self.tasks.push(tokio::spawn(async move {
-            let served = axum::serve(listener, router)
-                .with_graceful_shutdown(stopped)
-                .await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the admin server ended");
-            }
-        }));
+        let following = health::follow(health, core.clone(), self.stop.clone());
+        self.tasks.push(tokio::spawn(following));
     }
 
     /// Where devices and operators connect.
@@ -245,15 +300,35 @@ impl Server {
         }
     }
 
-    /// Stops serving. What has a receipt is durable already; the rest is sent again later.
-    pub async fn shutdown(self) {
-        self.core.telemetry.set_ready(false);
+    /// Stops serving, within about a second. What has a receipt is durable already; what is being
+    /// counted gets its receipt if that takes a moment only; the rest is sent again later. Sessions end
+    /// with the word that the coordinator stops, and when to come back.
+    pub async fn shutdown(mut self) {
+        let core = &self.core;
+        core.telemetry.set_ready(false);
+        core.stopping.cancel();
         self.stop.cancel();
-        for mut task in self.tasks {
-            // devices hold their streams open, so the server would wait for ever
-            if tokio::time::timeout(SHUTDOWN, &mut task).await.is_err() {
-                task.abort();
+        core.counting.close();
+        // what takes longer is cut off: its devices hear nothing and send it again
+        let _ = tokio::time::timeout(COUNTING, core.counting.wait()).await;
+        let ended = async {
+            for task in &mut self.tasks {
+                // a task that crashed has ended as well
+                let _ = task.await;
             }
+        };
+        if tokio::time::timeout(ENDING, ended).await.is_err() {
+            tracing::info!("closing connections that are still open");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.cut.cancel();
+        for task in &self.tasks {
+            task.abort();
         }
     }
 }
@@ -288,18 +363,4 @@ async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Se
         address,
         source,
     })
-}
-
-fn reflection() -> Option<
-    tonic_reflection::server::v1alpha::ServerReflectionServer<
-        impl tonic_reflection::server::v1alpha::ServerReflection,
-    >,
-> {
-    let built = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(tributary_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1alpha();
-    built
-        .map_err(|error| tracing::error!(%error, "reflection is off"))
-        .ok()
 }

@@ -88,6 +88,11 @@ impl Telemetry {
         self.health.stopped(reason);
     }
 
+    /// True while the coordinator serves.
+    pub fn is_ready(&self) -> bool {
+        self.health.is_ready()
+    }
+
     /// The counters as Prometheus text.
     pub fn render(&self) -> String {
         let mut text = String::new();

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tributary_proto::v1::device_event::Event;
 use tributary_proto::v1::directive::Directive as Order;
-use tributary_proto::v1::{DeviceEvent, Hello};
+use tributary_proto::v1::{BuildOffer, DeviceEvent, Hello};
 
 use crate::conduct::Conduct;
 use crate::data::LocalData;
@@ -29,6 +29,8 @@ use crate::ticket_record::TicketRecord;
 
 /// Most directives that wait; a coordinator that sends more loses the newest.
 const INBOX_LIMIT: usize = 64;
+/// Most build offers that wait.
+const OFFERS_LIMIT: usize = 8;
 /// Most events that wait for a session.
 const OUTBOX_LIMIT: usize = 64;
 
@@ -114,6 +116,8 @@ pub(crate) struct Core {
     pub(crate) outbox: Queue<DeviceEvent>,
     /// Orders from the coordinator, with the time they came.
     pub(crate) inbox: Queue<(Order, Instant)>,
+    /// Builds to fetch and install, beside the other orders: a slow download holds up no training.
+    pub(crate) offers: Queue<BuildOffer>,
     rng: Mutex<ChaCha20Rng>,
     shape: Mutex<SessionShape>,
 }
@@ -142,6 +146,7 @@ impl Agent {
             seen: SeenRuns::default(),
             outbox: Queue::new(OUTBOX_LIMIT),
             inbox: Queue::new(INBOX_LIMIT),
+            offers: Queue::new(OFFERS_LIMIT),
             rng: Mutex::new(rng),
             shape: Mutex::default(),
         };
@@ -259,7 +264,11 @@ impl Core {
 
     /// Takes an order from the coordinator.
     pub(crate) fn take_order(&self, order: Order) {
-        if self.inbox.push((order, Instant::now())).is_err() {
+        let taken = match order {
+            Order::BuildOffer(offer) => self.offers.push(offer).is_ok(),
+            order => self.inbox.push((order, Instant::now())).is_ok(),
+        };
+        if !taken {
             self.environment.tally.count("dropped", "inbox_full");
         }
     }

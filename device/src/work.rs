@@ -31,8 +31,17 @@ const LONGEST_LEASE: Duration = Duration::from_secs(30 * 24 * 3600);
 const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
 
 impl Core {
-    /// Works off orders until the inbox is closed.
+    /// Works off orders, and beside them offers, until both queues are closed.
     pub(crate) async fn work(self: &Arc<Self>) {
+        let offers = async {
+            while let Some(offer) = self.offers.next().await {
+                Box::pin(self.build_offer(offer)).await;
+            }
+        };
+        tokio::join!(self.orders(), offers);
+    }
+
+    async fn orders(self: &Arc<Self>) {
         let mut memory = Memory::default();
         while let Some((order, received)) = self.inbox.next().await {
             // boxed: what an order needs is freed before the long wait for the next

@@ -217,3 +217,32 @@ async fn a_restarted_device_says_which_model_it_runs() {
     assert_eq!(digests, ["", offer.model_digest.as_str()]);
     assert_eq!(agent.view.identity(), &identity("d-1"));
 }
+
+#[tokio::test]
+async fn a_download_of_a_build_that_never_ends_does_not_keep_the_device_from_training() {
+    let (server, agent, first) = with_build().await;
+    let bytes = build(&model(FEATURES, 12));
+    let digest = server.world.put(bytes.clone());
+    server
+        .world
+        .with(|memory| memory.stall_downloads.insert(digest.clone()));
+    let offer = Order::BuildOffer(server.world.offer(&bytes, 64));
+    server.world.order("d-1", offer).await;
+    server
+        .world
+        .wait("the download of the build", |memory| {
+            let asked = memory.downloads.iter().any(|(asked, _)| *asked == digest);
+            asked.then_some(())
+        })
+        .await;
+    let trained = model(FEATURES, 8);
+    let plan = fake::setting::plan(&trained);
+    let version = server.world.put(trained.to_bytes().unwrap());
+    server
+        .world
+        .with(|memory| memory.runs.insert("run-1".to_owned(), plan.clone()));
+    let order = fake::world::assignment("run-1", 1, &plan, &version);
+    server.world.order("d-1", order).await;
+    server.world.counted("run-1", 1, "d-1").await;
+    assert_eq!(active(&agent), Some(first), "the old build runs meanwhile");
+}

@@ -119,6 +119,17 @@ pub enum ModelError {
         /// The metadata key of the architecture.
         key: &'static str,
     },
+    /// The model file's header is longer than any model needs.
+    #[error(
+        "model file has a header of {bytes} bytes, at most {limit} are read: leave out metadata that \
+         is not the architecture"
+    )]
+    HeaderTooLong {
+        /// Its length as the file states it.
+        bytes: u64,
+        /// The most that is read.
+        limit: u64,
+    },
     /// The model file lacks the architecture.
     #[error(
         "model file has no metadata key `{key}`, which holds the architecture as JSON: a version that \

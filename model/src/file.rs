@@ -16,6 +16,9 @@ pub const SPEC_KEY: &str = "tributary.spec";
 const LENGTH: usize = 8;
 /// How the header of every file that is written here begins.
 const METADATA: &[u8] = b"{\"__metadata__\":{";
+/// Most bytes of the header: tensor names with their shapes, and the metadata. The largest model has a
+/// fraction of it; a header is parsed as a whole, so a longer one costs its reader time and memory.
+pub const MAX_HEADER: u64 = 1 << 20;
 
 /// A model version: architecture and weights. Its name is the digest of its bytes.
 ///
@@ -94,12 +97,13 @@ impl ModelFile {
     /// Reads the bytes of a file.
     ///
     /// # Errors
-    /// If they are not safetensors, lack the spec, or hold other tensors than it asks for, tensors
+    /// If they are not safetensors, have a header above [`MAX_HEADER`] bytes, lack the spec, or hold other tensors than it asks for, tensors
     /// of another shape or type, or values that are not finite. A damaged weight that is still a
     /// number can't be told from a good one: use [`from_verified_bytes`](Self::from_verified_bytes)
     /// where the digest is known.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
         refuse_other_formats(bytes)?;
+        check_header(bytes)?;
         let (_, metadata) = SafeTensors::read_metadata(bytes)?;
         let spec = metadata
             .metadata()
@@ -165,17 +169,31 @@ impl View for LittleEndian<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(
-            self.values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect(),
-        )
+        let mut bytes = Vec::with_capacity(self.data_len());
+        for value in self.values {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
+        Cow::Owned(bytes)
     }
 
     fn data_len(&self) -> usize {
         size_of_val(self.values)
     }
+}
+
+/// Refuses a long header before anything of it is parsed. The first 8 bytes have its length.
+fn check_header(bytes: &[u8]) -> Result<(), ModelError> {
+    let Some(length) = bytes.first_chunk::<8>() else {
+        return Ok(()); // too short for anything, which is found when it is read
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > MAX_HEADER {
+        return Err(ModelError::HeaderTooLong {
+            bytes: length,
+            limit: MAX_HEADER,
+        });
+    }
+    Ok(())
 }
 
 fn refuse_unknown_tensors(graph: &Graph, tensors: &SafeTensors<'_>) -> Result<(), ModelError> {

@@ -44,7 +44,7 @@ pub use bundle::BundleError;
 pub use digest::{Digest, DigestBuilder};
 pub use engine::{Batch, BurnEngine, Engine, FastEngine};
 pub use error::{LayerError, ModelError};
-pub use file::{ModelFile, SPEC_KEY};
+pub use file::{MAX_HEADER, ModelFile, SPEC_KEY};
 pub use fit::{FitError, fits};
 pub use initialise::initialise;
 pub use layers::LayerSpec;

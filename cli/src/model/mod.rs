@@ -1,18 +1,20 @@
 //! `tributary model`: model versions and their files.
 
 mod export;
+mod prune;
 mod show;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use tributary_proto::v1::{GetModelRequest, ImportModelRequest, ListModelsRequest};
+use tributary_proto::v1::{GetModelRequest, ImportModelRequest};
 
 use crate::arguments::Global;
 use crate::client::Coordinator;
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::pages;
 use crate::view::ModelView;
 
 pub use show::{build_line, marks};
@@ -43,6 +45,21 @@ Examples:
   tributary model import model.safetensors
 
 The file must carry its architecture, as exported ones do. The version's digest is printed.";
+
+const PRUNE: &str = "\
+Examples:
+  tributary model prune --keep 10
+  tributary model prune --keep 10 --yes
+  tributary model prune --keep 3 --run digits-1 --yes --format json
+
+It says what would go, and deletes with --yes only. Kept are each run's newest rounds, versions that are
+pinned, that a running run goes on from or of which a build is installed, and all imported ones.
+`tributary serve --keep N` does the same after each round.";
+
+const PIN: &str = "\
+Examples:
+  tributary model pin 3fa1c9
+  tributary model pin 3fa1c9 --off";
 
 /// Verbs of `model`.
 #[derive(Debug, Subcommand)]
@@ -78,6 +95,34 @@ pub enum ModelVerb {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Delete the versions of old rounds, with their bytes
+    #[command(after_help = PRUNE)]
+    Prune {
+        /// Rounds of each run that are kept, the newest
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        keep: u32,
+        /// Only versions of this run
+        #[arg(
+            long,
+            value_name = "RUN",
+            default_value = "",
+            hide_default_value = true
+        )]
+        run: String,
+        /// Delete them; otherwise they are listed only
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Keep a version whatever its age
+    #[command(after_help = PIN)]
+    Pin {
+        /// The version's digest, or its first 6 or more digits
+        #[arg(value_name = "DIGEST")]
+        digest: String,
+        /// Keep it no longer
+        #[arg(long)]
+        off: bool,
+    },
 }
 
 /// Does what was asked.
@@ -92,19 +137,20 @@ pub async fn dispatch(verb: ModelVerb, global: &Global, output: Output) -> Resul
             export::export(&coordinator, &digest, &out, output).await?;
         }
         ModelVerb::Import { file } => import(&coordinator, &file, output).await?,
+        ModelVerb::Prune { keep, run, yes } => {
+            prune::prune(&coordinator, keep, &run, yes, output).await?;
+        }
+        ModelVerb::Pin { digest, off } => {
+            prune::pin(&coordinator, &digest, !off, output).await?;
+        }
     }
     Ok(Exit::Done)
 }
 
 async fn list(coordinator: &Coordinator, limit: u32, output: Output) -> Result<()> {
-    let answer = coordinator
-        .control()
-        .list_models(ListModelsRequest { limit })
-        .await;
-    let models = answer
-        .map_err(|status| coordinator.failure(&status))?
-        .into_inner()
-        .models;
+    let models = pages::models(coordinator, limit)
+        .await
+        .map_err(|status| coordinator.failure(&status))?;
     let models: Vec<ModelView> = models.into_iter().map(ModelView::from).collect();
     let body = serde_json::json!({ "models": models });
     output.answer(&body, |_, colours| show::list(&models, colours))

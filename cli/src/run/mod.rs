@@ -8,12 +8,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Subcommand;
-use tributary_proto::v1::{GetRunRequest, ListRunsRequest, StopRunRequest};
+use tributary_proto::v1::StopRunRequest;
 
 use crate::arguments::Global;
 use crate::client::Coordinator;
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::pages;
 use crate::view::{RunSummary, RunView};
 
 const START: &str = "\
@@ -131,14 +132,9 @@ pub async fn dispatch(verb: RunVerb, global: &Global, output: Output) -> Result<
 }
 
 async fn list(coordinator: &Coordinator, limit: u32, output: Output) -> Result<Exit> {
-    let answer = coordinator
-        .control()
-        .list_runs(ListRunsRequest { limit })
-        .await;
-    let runs = answer
-        .map_err(|status| coordinator.failure(&status))?
-        .into_inner()
-        .runs;
+    let runs = pages::runs(coordinator, limit)
+        .await
+        .map_err(|status| coordinator.failure(&status))?;
     let runs: Vec<RunSummary> = runs.into_iter().map(RunSummary::from).collect();
     output.answer(&serde_json::json!({ "runs": runs }), |_, colours| {
         show::list(&runs, colours)
@@ -160,12 +156,8 @@ async fn stop(coordinator: &Coordinator, run_id: String, output: Output) -> Resu
 }
 
 async fn get(coordinator: &Coordinator, run_id: &str) -> Result<RunView> {
-    let request = GetRunRequest {
-        run_id: run_id.to_owned(),
-    };
-    let answer = coordinator.control().get_run(request).await;
+    let answer = pages::run(coordinator, run_id).await;
     Ok(answer
         .map_err(|status| coordinator.failure(&status))?
-        .into_inner()
         .into())
 }

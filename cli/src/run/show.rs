@@ -254,6 +254,7 @@ mod tests {
         v1::GetRunResponse {
             run: Some(run),
             rounds,
+            ..v1::GetRunResponse::default()
         }
         .into()
     }
@@ -310,6 +311,7 @@ mod tests {
             let answer = v1::GetRunResponse {
                 run: Some(run),
                 rounds: vec![round],
+                ..v1::GetRunResponse::default()
             };
             let view = RunView::from(answer);
             let lines = [

@@ -136,6 +136,7 @@ impl Watcher<'_> {
     async fn read(&self) -> Result<RunView, tonic::Status> {
         let request = GetRunRequest {
             run_id: self.run_id.to_owned(),
+            ..GetRunRequest::default()
         };
         Ok(self
             .coordinator

@@ -24,6 +24,8 @@ pub struct ModelView {
     pub regions: Vec<String>,
     /// `SEEDED` where its noise is known, `NO NOISE` where there was none, also in what it comes from.
     pub marks: Vec<String>,
+    /// Whether it is kept whatever its age.
+    pub pinned: bool,
     /// Its builds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub builds: Option<Vec<BuildView>>,
@@ -72,6 +74,7 @@ impl From<v1::Model> for ModelView {
             created_unix_ms: model.created_unix_ms,
             regions: model.regions,
             marks: model.marks,
+            pinned: model.pinned,
             builds: None,
         }
     }

@@ -232,6 +232,7 @@ mod tests {
         let answer = v1::GetRunResponse {
             run: Some(run),
             rounds: vec![v1::Round::default()],
+            ..v1::GetRunResponse::default()
         };
         let json = serde_json::to_value(RunView::from(answer)).unwrap();
         assert_eq!(json["run"], "r1");

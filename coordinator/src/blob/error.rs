@@ -9,7 +9,7 @@ use super::Digest;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlobError {
     /// There is no blob of this digest.
-    #[error("no blob {digest}: upload it, or check the digest")]
+    #[error("no object {digest} is kept here: check the digest, or ask for a newer one")]
     NotFound {
         /// The digest asked for.
         digest: Digest,

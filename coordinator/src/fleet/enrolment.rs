@@ -17,7 +17,7 @@ impl Fleet {
     /// says of its hardware and its tasks holds from now on, and what it said before is kept.
     ///
     /// # Errors
-    /// When a field is wrong or the id is taken.
+    /// When a field is wrong, the id is taken, or too many devices enrol.
     pub async fn enrol(
         &self,
         id: DeviceId,
@@ -51,6 +51,7 @@ impl Fleet {
             {
                 return same_device(&id, &asking, known);
             }
+            self.admit(known.is_none())?;
             let record = self.store.get(Table::Devices, id.as_str().as_bytes())?;
             let stored = record.as_ref().map(|record| record.json::<Device>());
             let device = match stored.transpose()? {

@@ -46,7 +46,10 @@ pub async fn build_for_region(
         no_noise: builds.calibration_noise_votes == 0.0,
     };
     let marks = core.registry.marks(&model)?.and(own);
-    let variants = variants(&file, &ranges, &builds.widths)?;
+    let widths = builds.widths.clone();
+    // quantising computes: beside the threads that answer calls
+    let made = tokio::task::spawn_blocking(move || variants(&file, &ranges, &widths)).await;
+    let variants = made.map_err(|error| CoordinatorError::of_task("making a build", &error))??;
     let mut offers = Vec::new();
     for (profile, devices) in profiles(handle, region, &spec.task) {
         match choose(&variants, &profile) {

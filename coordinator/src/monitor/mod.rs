@@ -328,18 +328,18 @@ impl MonitorHandle {
     }
 
     /// Takes a device's votes.
-    pub async fn vote(&self, core: &Core, device: DeviceId, report: SummaryReport) {
-        self.polls.vote(core, &device, &report);
+    pub fn vote(&self, core: &Core, device: &DeviceId, report: &SummaryReport) {
+        self.polls.vote(core, device, report);
     }
 
     /// Takes the outcome of an offer.
-    pub async fn installed(&self, device: DeviceId, report: InstallReport) {
-        self.installs.report(&device, &report);
+    pub fn installed(&self, device: &DeviceId, report: &InstallReport) {
+        self.installs.report(device, report);
     }
 
     /// A device is back: what it has not answered is asked again.
-    pub async fn connected(&self, core: &Core, device: DeviceId) {
-        self.polls.ask_again(core, &device);
-        self.installs.offer_again(core, &device);
+    pub fn connected(&self, core: &Core, device: &DeviceId) {
+        self.polls.ask_again(core, device);
+        self.installs.offer_again(core, device);
     }
 }

@@ -327,7 +327,8 @@ impl Actor {
         }
         let waited = self
             .open_since
-            .is_some_and(|since| since.elapsed() >= self.seal_every);
+            .is_some_and(|since| since.elapsed() >= self.seal_every)
+            || self.core.stopping.is_cancelled();
         let waiting = self.state.round.in_state(AssignmentState::Waiting);
         let last = self.collection.pending() + self.abandoned.len() >= waiting;
         let coming = self.state.round.counted() + self.collection.pending();

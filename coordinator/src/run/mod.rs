@@ -19,6 +19,7 @@
 //! - `release`: from sealed sums to new model versions
 //! - `server_state`: what the optimiser and the rule remember
 //! - `journal`: events and snapshots on disk, and recovery
+//! - `notices`: what sessions tell it without waiting
 //! - `start`: new runs
 //! - `recover`: old ones after a restart
 //! - `supervise`: a crash of a run's task stays in it
@@ -37,6 +38,7 @@ mod costs;
 mod format;
 mod journal;
 mod named;
+mod notices;
 mod payload;
 mod plan;
 mod recover;
@@ -53,6 +55,7 @@ mod wire_plan;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -67,6 +70,7 @@ use self::collect::Waiting;
 pub use self::controls::Controls;
 pub use self::costs::{MAX_CORRELATED, RunCosts};
 pub(crate) use self::named::{named_blobs, stored_runs};
+use self::notices::{Kind, Notices};
 use self::payload::Payload;
 pub use self::recover::recover_runs;
 pub use self::start::{Origin, StartedRun, start_run};
@@ -74,6 +78,9 @@ pub use self::view::RunView;
 use crate::CoordinatorError;
 use crate::engine::{DropReason, Reject};
 use crate::epoch::Witness;
+
+/// How long an upload waits for a run whose mailbox is full, before it is told to come back.
+const MAILBOX_WAIT: Duration = Duration::from_secs(10);
 
 /// What a contribution that was counted gets.
 #[derive(Debug, Clone, PartialEq)]
@@ -168,6 +175,7 @@ pub struct RunHandle {
     /// How its updates are checked.
     pub format: Arc<Format>,
     commands: mpsc::Sender<Command>,
+    notices: Arc<Notices>,
     view: watch::Receiver<RunView>,
 }
 
@@ -193,11 +201,18 @@ impl RunHandle {
             round,
             reply,
         };
-        self.commands
-            .send(command)
-            .await
-            .map_err(|_| Reject::RunOver)?;
+        self.put(command).await?;
         answer.await.unwrap_or(Err(Reject::RunOver.into()))
+    }
+
+    /// Leaves a command of an upload in the mailbox; a run that is busy for long is no reason to keep
+    /// a device waiting.
+    async fn put(&self, command: Command) -> Result<(), Reject> {
+        match tokio::time::timeout(MAILBOX_WAIT, self.commands.send(command)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Reject::RunOver),
+            Err(_) => Err(Reject::Interrupted),
+        }
     }
 
     /// Counts an update whose bytes have this digest; resolves when it is durable.
@@ -221,32 +236,38 @@ impl RunHandle {
             permit,
             reply: Waiting::new(digest, reply),
         };
-        self.commands
-            .send(Command::Contribute(contribute))
-            .await
-            .map_err(|_| Reject::RunOver)?;
+        self.put(Command::Contribute(contribute)).await?;
         answer
             .await
             .unwrap_or(Err(Refusal::Engine(Reject::Interrupted)))
     }
 
-    /// Notes that a device gives up.
-    pub async fn abandon(&self, device: DeviceId, round: u32, reason: DropReason) {
+    /// Notes that a device gives up. Never waits.
+    pub fn abandon(&self, device: DeviceId, round: u32, reason: DropReason) {
         let command = Command::Abandon {
-            device,
+            device: device.clone(),
             round,
             reason,
         };
-        // a run that is over needs no notice
-        let _ = self.commands.send(command).await;
+        self.notice(device, Kind::Abandon, command);
     }
 
-    /// Notes that a device opened a session, and what it proves of this run.
-    pub async fn connected(&self, device: DeviceId, witnesses: &[Witness]) {
+    /// Notes that a device opened a session, and what it proves of this run. Never waits.
+    pub fn connected(&self, device: DeviceId, witnesses: &[Witness]) {
         let mine = |witness: &&Witness| witness.subject == self.id.as_str();
         let witnesses = witnesses.iter().filter(mine).cloned().collect();
-        let command = Command::Connected { device, witnesses };
-        let _ = self.commands.send(command).await;
+        let command = Command::Connected {
+            device: device.clone(),
+            witnesses,
+        };
+        self.notice(device, Kind::Connected, command);
+    }
+
+    fn notice(&self, device: DeviceId, kind: Kind, command: Command) {
+        // a run that is over takes no notice
+        if !self.commands.is_closed() {
+            self.notices.leave(device, kind, command);
+        }
     }
 
     /// Stops the run.

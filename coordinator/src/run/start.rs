@@ -11,6 +11,7 @@ use super::collect::Collection;
 use super::costs::RunCosts;
 use super::format::{check_server_state, format};
 use super::journal::Journal;
+use super::notices::{Notices, forward};
 use super::reserve::WorstCase;
 use super::server_state::{NoiseShape, ServerState, Shape};
 use super::supervise::supervise;
@@ -189,10 +190,13 @@ pub(super) fn spawn(
     let mut view = RunView::default();
     view.update(&state, "");
     let (view, follow) = watch::channel(view);
+    let notices = Arc::new(Notices::default());
+    tokio::spawn(forward(notices.clone(), sender.clone()));
     let handle = RunHandle {
         id: state.id.clone(),
         format: parts.format.clone(),
         commands: sender,
+        notices,
         view: follow,
     };
     core.catalogue.add(state.id.clone(), handle.clone());
@@ -271,6 +275,7 @@ fn first_record(
         regions: spec.regions.iter().map(ToString::to_string).collect(),
         // nothing was trained yet
         marks: Marks::default(),
+        pinned: false,
     }
 }
 

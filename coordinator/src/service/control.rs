@@ -4,23 +4,27 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
+use tokio::sync::Semaphore;
 use tokio_stream::wrappers::BroadcastStream;
 use tonic::{Request, Response, Status};
 use tributary_proto::v1::control_service_server::ControlService;
 use tributary_proto::v1::{
-    self, GetDriftRequest, GetDriftResponse, GetFleetRequest, GetFleetResponse, GetModelRequest,
-    GetModelResponse, GetPrivacyRequest, GetPrivacyResponse, GetRunRequest, GetRunResponse,
-    ImportModelRequest, ImportModelResponse, ListModelsRequest, ListModelsResponse,
-    ListRunsRequest, ListRunsResponse, MoveDeviceRequest, MoveDeviceResponse, PrivacyAccount, Run,
+    self, FleetGroup, GetDriftRequest, GetDriftResponse, GetFleetRequest, GetFleetResponse,
+    GetModelRequest, GetModelResponse, GetPrivacyRequest, GetPrivacyResponse, GetRunRequest,
+    GetRunResponse, ImportModelRequest, ImportModelResponse, ListModelsRequest, ListModelsResponse,
+    ListRunsRequest, ListRunsResponse, MoveDeviceRequest, MoveDeviceResponse, PinModelRequest,
+    PinModelResponse, PrivacyAccount, PruneModelsRequest, PruneModelsResponse, Run,
     SetPrivacyCapRequest, SetPrivacyCapResponse, StartRunRequest, StartRunResponse,
     StopMonitorRequest, StopMonitorResponse, StopRunRequest, StopRunResponse, WatchRequest,
     WatchResponse, watch_response,
 };
 use tributary_proto::{DeviceId, RegionId, RunId};
 
-use super::{Answers, terms};
+use super::{Answers, pages, terms, until_stopped};
 use crate::core::Core;
 use crate::error::CoordinatorError;
+use crate::registry::ModelRecord;
+use crate::retention;
 use crate::run::{Origin, RunView, start_run};
 use crate::spec::RunSpec;
 
@@ -98,10 +102,6 @@ impl Control {
     }
 }
 
-fn limit(asked: u32) -> usize {
-    if asked == 0 { ROWS } else { asked as usize }
-}
-
 #[tonic::async_trait]
 impl ControlService for Control {
     type WatchStream = Answers<WatchResponse>;
@@ -119,17 +119,18 @@ impl ControlService for Control {
             }
             .into());
         }
-        let spec = RunSpec::from_toml(&request.recipe).map_err(CoordinatorError::from)?;
-        let origin = Origin {
-            idempotency_key: request.idempotency_key,
-            allow_no_privacy: request.allow_no_privacy,
-            ..Origin::default()
-        };
-        let (task, regions) = (spec.task.clone(), spec.regions.clone());
-        // a task of its own: a caller that hangs up must not leave a start half done
         let core = self.0.clone();
-        let starting = tokio::spawn(async move { start_run(&core, spec, origin).await });
-        let run = finished(starting, "starting the run").await?;
+        let run = on_a_thread_of_its_own((&CHANGES, "starting a run"), async move {
+            let spec = RunSpec::from_toml(&request.recipe)?;
+            let origin = Origin {
+                idempotency_key: request.idempotency_key,
+                allow_no_privacy: request.allow_no_privacy,
+                ..Origin::default()
+            };
+            let (task, regions) = (spec.task.clone(), spec.regions.clone());
+            Ok((start_run(&core, spec, origin).await?, task, regions))
+        });
+        let (run, task, regions) = run.await?;
         Ok(Response::new(StartRunResponse {
             run_id: run.id.to_string(),
             warnings: self.0.fleet.warnings(&task, &regions),
@@ -140,9 +141,14 @@ impl ControlService for Control {
         &self,
         request: Request<ListRunsRequest>,
     ) -> Result<Response<ListRunsResponse>, Status> {
-        let runs = self.0.list_runs(limit(request.into_inner().limit)).await?;
+        let request = request.into_inner();
+        let runs = self.0.list_runs(usize::MAX).await?;
+        let size = pages::size(request.limit, ROWS);
+        let id = |run: &Run| run.run_id.clone();
+        let (runs, next_page_token) = pages::after(runs, &request.page_token, size, id)?;
         Ok(Response::new(ListRunsResponse {
             runs,
+            next_page_token,
             halted: self.0.halt.reason().unwrap_or_default(),
         }))
     }
@@ -151,9 +157,14 @@ impl ControlService for Control {
         &self,
         request: Request<GetRunRequest>,
     ) -> Result<Response<GetRunResponse>, Status> {
-        let view = self.view(&request.into_inner().run_id).await?;
-        let mut rounds = view.history.to_vec();
-        rounds.extend(view.open);
+        let request = request.into_inner();
+        let view = self.view(&request.run_id).await?;
+        let size = pages::size(request.page_size, pages::DEFAULT);
+        let (mut rounds, next_page_token) =
+            pages::before(&view.history, &request.page_token, size)?;
+        if request.page_token.is_empty() {
+            rounds.extend(view.open);
+        }
         let mut run = view.run;
         if run.state() == v1::RunState::Running {
             let regions = run.regions.iter();
@@ -165,6 +176,7 @@ impl ControlService for Control {
         Ok(Response::new(GetRunResponse {
             run: Some(run),
             rounds,
+            next_page_token,
         }))
     }
 
@@ -210,22 +222,60 @@ impl ControlService for Control {
         let chosen = events.filter_map(move |event| {
             let chosen = match event {
                 Ok(event) => concerns(&event, &only).then_some(Ok(event)),
-                Err(_) => Some(Err(Status::data_loss(
-                    "this watcher fell behind and lost events: watch again",
-                ))),
+                Err(_) => Some(Err(CoordinatorError::FellBehind.into())),
             };
             futures::future::ready(chosen)
         });
-        Ok(Response::new(chosen.boxed()))
+        Ok(Response::new(until_stopped(&self.0, chosen)))
     }
 
     async fn list_models(
         &self,
         request: Request<ListModelsRequest>,
     ) -> Result<Response<ListModelsResponse>, Status> {
-        let models = self.0.registry.models(limit(request.into_inner().limit))?;
-        let models = models.into_iter().map(Into::into).collect();
-        Ok(Response::new(ListModelsResponse { models }))
+        let (core, request) = (self.0.clone(), request.into_inner());
+        let page = on_a_thread_of_its_own((&READS, "listing the models"), async move {
+            let models = core.registry.models(usize::MAX)?;
+            let size = pages::size(request.limit, ROWS);
+            let digest = |model: &ModelRecord| model.digest.to_string();
+            pages::after(models, &request.page_token, size, digest)
+        });
+        let (models, next_page_token) = page.await?;
+        Ok(Response::new(ListModelsResponse {
+            models: models.into_iter().map(Into::into).collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn prune_models(
+        &self,
+        request: Request<PruneModelsRequest>,
+    ) -> Result<Response<PruneModelsResponse>, Status> {
+        let (core, request) = (self.0.clone(), request.into_inner());
+        if !request.run_id.is_empty() {
+            self.view(&request.run_id).await?;
+        }
+        let pruned = on_a_thread_of_its_own((&CHANGES, "pruning models"), async move {
+            let only = (!request.run_id.is_empty()).then_some(request.run_id.as_str());
+            retention::prune(&core, request.keep as usize, only, request.delete).await
+        });
+        let pruned = pruned.await?;
+        Ok(Response::new(PruneModelsResponse {
+            models: pruned.models.into_iter().map(Into::into).collect(),
+            all: pruned.all as u64,
+            bytes: pruned.bytes,
+        }))
+    }
+
+    async fn pin_model(
+        &self,
+        request: Request<PinModelRequest>,
+    ) -> Result<Response<PinModelResponse>, Status> {
+        let request = request.into_inner();
+        let model = self.0.registry.pin(&request.digest, request.pinned).await?;
+        Ok(Response::new(PinModelResponse {
+            model: Some(model.into()),
+        }))
     }
 
     async fn get_model(
@@ -251,11 +301,11 @@ impl ControlService for Control {
         request: Request<ImportModelRequest>,
     ) -> Result<Response<ImportModelResponse>, Status> {
         let bytes = request.into_inner().safetensors;
-        let model = self
-            .0
-            .registry
-            .import(&bytes, self.0.clock.now_ms())
-            .await?;
+        let core = self.0.clone();
+        let model = on_a_thread_of_its_own((&CHANGES, "importing a model"), async move {
+            core.registry.import(bytes, core.clock.now_ms()).await
+        })
+        .await?;
         Ok(Response::new(ImportModelResponse {
             model: Some(model.into()),
         }))
@@ -263,10 +313,16 @@ impl ControlService for Control {
 
     async fn get_fleet(
         &self,
-        _request: Request<GetFleetRequest>,
+        request: Request<GetFleetRequest>,
     ) -> Result<Response<GetFleetResponse>, Status> {
+        let request = request.into_inner();
+        let size = pages::size(request.page_size, pages::DEFAULT);
+        let name = |group: &FleetGroup| format!("{}/{}", group.region, group.profile);
+        let groups = self.0.fleet.groups();
+        let (groups, next_page_token) = pages::after(groups, &request.page_token, size, name)?;
         Ok(Response::new(GetFleetResponse {
-            groups: self.0.fleet.groups(),
+            groups,
+            next_page_token,
         }))
     }
 
@@ -286,7 +342,9 @@ impl ControlService for Control {
         // a task of its own: a caller that hangs up must not leave the move half done
         let moving =
             tokio::spawn(async move { core.fleet.relocate(&core.ledger, &device, region).await });
-        let moved = finished(moving, "moving the device").await?;
+        let moved = moving
+            .await
+            .map_err(|error| CoordinatorError::of_task("moving the device", &error))??;
         Ok(Response::new(MoveDeviceResponse {
             from_region: moved.to_string(),
             ..answer
@@ -370,23 +428,34 @@ impl ControlService for Control {
         let core = self.0.clone();
         // a task of its own: a caller that hangs up must not leave the cap set on disk alone
         let setting = tokio::spawn(async move { terms::set_cap(&core, request).await });
-        let caps = finished(setting, "setting the cap").await?;
+        let caps = setting
+            .await
+            .map_err(|error| CoordinatorError::of_task("setting the cap", &error))??;
         Ok(Response::new(SetPrivacyCapResponse {
             caps: caps.into_iter().map(terms::cap).collect(),
         }))
     }
 }
 
-/// The outcome of a task of its own.
-async fn finished<T>(
-    task: tokio::task::JoinHandle<Result<T, CoordinatorError>>,
-    what: &'static str,
+/// Calls that start, import or delete: one after the other.
+static CHANGES: Semaphore = Semaphore::const_new(1);
+/// Calls that read much: they share the processor with the rounds.
+static READS: Semaphore = Semaphore::const_new(2);
+
+/// Does what reads, parses or computes much beside the threads that answer calls, when it is its
+/// turn. A caller that hangs up does not leave it half done.
+async fn on_a_thread_of_its_own<T: Send + 'static>(
+    (turns, what): (&'static Semaphore, &'static str),
+    work: impl Future<Output = Result<T, CoordinatorError>> + Send + 'static,
 ) -> Result<T, CoordinatorError> {
-    match task.await {
-        Err(error) if error.is_cancelled() => Err(CoordinatorError::Stopping),
-        Err(_) => Err(CoordinatorError::Crashed(what)),
-        Ok(outcome) => outcome,
-    }
+    let turn = turns.acquire().await;
+    let runtime = tokio::runtime::Handle::current();
+    let done = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        runtime.block_on(work)
+    });
+    done.await
+        .map_err(|error| CoordinatorError::of_task(what, &error))?
 }
 
 /// Whether an event is about the run that a watcher asked for.

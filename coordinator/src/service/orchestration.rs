@@ -1,20 +1,22 @@
 //! Sessions and polls.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
 use tributary_proto::DeviceId;
 use tributary_proto::v1::directive::Directive as Order;
 use tributary_proto::v1::orchestration_service_server::OrchestrationService;
 use tributary_proto::v1::{
     CheckInRequest, CheckInResponse, ConnectRequest, ConnectResponse, DeviceEvent, Directive,
-    Reject, RejectReason, Welcome, connect_request, connect_response, device_event, directive,
+    Hello, Reject, RejectReason, Welcome, connect_request, connect_response, device_event,
+    directive,
 };
 
-use super::Answers;
+use super::{Answers, unreadable};
 use crate::core::Core;
 use crate::engine::DropReason;
 use crate::epoch::Witness;
@@ -22,8 +24,52 @@ use crate::error::CoordinatorError;
 
 /// Milliseconds between signs of life.
 const HEARTBEAT_MS: u64 = 30_000;
+/// Streams that may be open without having said hello.
+const WITHOUT_HELLO: usize = 4_096;
+/// Most events of one poll: as many as a device keeps.
+const MAX_EVENTS: usize = 256;
+
 /// The orchestration service.
-pub struct Orchestration(pub Arc<Core>);
+pub struct Orchestration {
+    core: Arc<Core>,
+    strangers: Arc<Semaphore>,
+}
+
+impl Orchestration {
+    /// The service of a coordinator.
+    pub fn new(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            strangers: Arc::new(Semaphore::new(WITHOUT_HELLO)),
+        }
+    }
+
+    /// The first message of a stream, which must come soon.
+    async fn hello(&self, messages: &mut Streaming<ConnectRequest>) -> Result<Hello, Status> {
+        let _place = self
+            .strangers
+            .try_acquire()
+            .map_err(|_| CoordinatorError::Busy {
+                what: "too many streams have not said hello yet",
+                retry_after_ms: 1_000,
+            })?;
+        let first = tokio::time::timeout(self.core.hello(), messages.message()).await;
+        let first = first.map_err(|_| CoordinatorError::Slow {
+            what: "the hello",
+            remedy: "send it first on every stream, at once",
+        })?;
+        let first = first.map_err(|status| unreadable(&status))?;
+        match first.and_then(|first| first.message) {
+            Some(connect_request::Message::Hello(hello)) => Ok(hello),
+            _ => Err(CoordinatorError::Invalid {
+                field: "message",
+                problem: "is no hello".to_owned(),
+                remedy: "send a hello first on every stream",
+            }
+            .into()),
+        }
+    }
+}
 
 #[tonic::async_trait]
 impl OrchestrationService for Orchestration {
@@ -34,16 +80,8 @@ impl OrchestrationService for Orchestration {
         request: Request<Streaming<ConnectRequest>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let mut messages = request.into_inner();
-        let first = messages.message().await?.and_then(|first| first.message);
-        let Some(connect_request::Message::Hello(hello)) = first else {
-            return Err(CoordinatorError::Invalid {
-                field: "message",
-                problem: "is no hello".to_owned(),
-                remedy: "send a hello first on every stream",
-            }
-            .into());
-        };
-        let core = self.0.clone();
+        let hello = self.hello(&mut messages).await?;
+        let core = self.core.clone();
         let (id, device) = core.fleet.authenticate(hello.credentials.as_ref())?;
         // before it is within reach of anything that could ask it
         let witnesses = core.witness(&id, &hello.tickets).await?;
@@ -53,17 +91,13 @@ impl OrchestrationService for Orchestration {
             region: device.region.to_string(),
             heartbeat_ms: HEARTBEAT_MS,
         };
-        let welcome = connect_response::Message::Welcome(welcome);
-        tokio::spawn(read_session(core.clone(), id.clone(), number, messages));
-        announce(&core, &id, &witnesses).await;
-        let answer = |message| {
-            Ok(ConnectResponse {
-                message: Some(message),
-            })
-        };
-        let directives = ReceiverStream::new(directives)
-            .map(move |directive| answer(connect_response::Message::Directive(directive)));
-        let answers = futures::stream::once(async move { answer(welcome) }).chain(directives);
+        let welcome = answer(connect_response::Message::Welcome(welcome));
+        let (fault, faulted) = oneshot::channel();
+        let reading = read_session(core.clone(), id.clone(), number, messages, fault);
+        tokio::spawn(reading);
+        announce(&core, &id, &witnesses);
+        let directives = until_ended(directives, Box::pin(ending(core, faulted)));
+        let answers = futures::stream::once(async move { Ok(welcome) }).chain(directives);
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -73,8 +107,16 @@ impl OrchestrationService for Orchestration {
     ) -> Result<Response<CheckInResponse>, Status> {
         let request = request.into_inner();
         let hello = request.hello.unwrap_or_default();
-        let core = &self.0;
+        let core = &self.core;
         let (id, _) = core.fleet.authenticate(hello.credentials.as_ref())?;
+        if request.events.len() > MAX_EVENTS {
+            return Err(CoordinatorError::Invalid {
+                field: "events",
+                problem: format!("has {} entries", request.events.len()),
+                remedy: "tell at most 256 at a time, the oldest first",
+            }
+            .into());
+        }
         let is_new = !core.fleet.is_polling(&id, request.received);
         let witnesses = match is_new {
             true => core.witness(&id, &hello.tickets).await?,
@@ -87,7 +129,7 @@ impl OrchestrationService for Orchestration {
         let (number, directives) = core.fleet.poll(&id, request.received);
         if is_new {
             // after a restart it may hold an assignment that it can only hear of by polling
-            announce(core, &id, &witnesses).await;
+            announce(core, &id, &witnesses);
         }
         let (earliest, latest) = core.fleet.poll_window();
         Ok(Response::new(CheckInResponse {
@@ -99,13 +141,50 @@ impl OrchestrationService for Orchestration {
     }
 }
 
+fn answer(message: connect_response::Message) -> ConnectResponse {
+    ConnectResponse {
+        message: Some(message),
+    }
+}
+
+/// Why a session ends that neither the device nor a newer session ends.
+async fn ending(core: Arc<Core>, faulted: oneshot::Receiver<Status>) -> Status {
+    tokio::select! {
+        () = core.stopping.cancelled() => CoordinatorError::Stopping.into(),
+        fault = faulted => match fault {
+            Ok(status) => status,
+            // the device said all that it had to say; what is told to it goes on
+            Err(_) => futures::future::pending().await,
+        },
+    }
+}
+
+/// Directives until they end by themselves, or with the status of `ending`.
+fn until_ended(
+    directives: mpsc::Receiver<Directive>,
+    ending: Pin<Box<impl Future<Output = Status> + Send + 'static>>,
+) -> Answers<ConnectResponse> {
+    let open = Some((directives, ending));
+    Box::pin(futures::stream::unfold(open, |open| async move {
+        let (mut directives, mut ending) = open?;
+        tokio::select! {
+            biased;
+            status = &mut ending => Some((Err(status), None)),
+            directive = directives.recv() => {
+                let message = connect_response::Message::Directive(directive?);
+                Some((Ok(answer(message)), Some((directives, ending))))
+            }
+        }
+    }))
+}
+
 /// Tells runs and monitors that a device is within reach: what it has not answered is sent again.
-async fn announce(core: &Core, id: &DeviceId, witnesses: &[Witness]) {
+fn announce(core: &Core, id: &DeviceId, witnesses: &[Witness]) {
     for run in core.runs() {
-        run.connected(id.clone(), witnesses).await;
+        run.connected(id.clone(), witnesses);
     }
     for monitor in core.monitors() {
-        monitor.connected(core, id.clone()).await;
+        monitor.connected(core, id);
     }
 }
 
@@ -115,22 +194,31 @@ async fn read_session(
     id: DeviceId,
     number: u64,
     mut messages: Streaming<ConnectRequest>,
+    fault: oneshot::Sender<Status>,
 ) {
-    // an error ends the session as its end does; the device comes back by itself
-    while let Ok(Some(request)) = messages.message().await {
-        match request.message {
-            Some(connect_request::Message::Event(event)) => handle(&core, &id, event).await,
-            _ => refuse(
-                &core,
-                &id,
-                RejectReason::Protocol,
-                "send events after the hello",
-            ),
+    loop {
+        match messages.message().await {
+            Ok(Some(request)) => match request.message {
+                Some(connect_request::Message::Event(event)) => handle(&core, &id, event).await,
+                _ => refuse(
+                    &core,
+                    &id,
+                    RejectReason::Protocol,
+                    "send events after the hello",
+                ),
+            },
+            Ok(None) => break,
+            Err(status) => {
+                // a device that has gone away hears nothing of it and comes back by itself
+                let _ = fault.send(unreadable(&status));
+                break;
+            }
         }
     }
     core.fleet.disconnect(&id, number);
 }
 
+/// Takes an event. Never waits for a run: a busy one must not hold up the session of another.
 async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
     match event.event {
         None | Some(device_event::Event::Heartbeat(_)) => {}
@@ -149,7 +237,7 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
             match run.and_then(|run| core.run(&run)) {
                 Ok(run) => {
                     let reason = DropReason::stated(&abandoned);
-                    run.abandon(id.clone(), abandoned.round, reason).await;
+                    run.abandon(id.clone(), abandoned.round, reason);
                 }
                 // a run that is over needs no notice
                 Err(CoordinatorError::Reject(_)) => {}
@@ -172,7 +260,7 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
                 .ok()
                 .and_then(|known| core.monitor(&known));
             match monitor {
-                Some(monitor) => monitor.vote(core, id.clone(), report).await,
+                Some(monitor) => monitor.vote(core, id, &report),
                 None => refuse(
                     core,
                     id,
@@ -187,7 +275,7 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
                     if offer.build_digest == report.build_digest)
             });
             for monitor in core.monitors() {
-                monitor.installed(id.clone(), report.clone()).await;
+                monitor.installed(id, &report);
             }
         }
     }

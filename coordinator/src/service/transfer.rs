@@ -1,30 +1,35 @@
 //! Downloads and uploads.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use tokio::sync::mpsc;
+use futures::{FutureExt as _, StreamExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tributary_model::Digest;
 use tributary_proto::v1::directive::Directive as Order;
 use tributary_proto::v1::transfer_service_server::TransferService;
 use tributary_proto::v1::{
-    DownloadRequest, DownloadResponse, Receipt, Reject, RejectReason, UploadAccepted,
+    DownloadRequest, DownloadResponse, Receipt, Reject, RejectReason, UploadAccepted, UploadHeader,
     UploadRequest, UploadResponse, upload_request, upload_response,
 };
 
-use super::Answers;
-use super::upload::{Upload, Uploads, wire_refusal};
+use super::upload::{Upload, Uploads, busy, wire_refusal};
+use super::{Answers, unreadable, until_stopped};
 use crate::core::Core;
 use crate::error::CoordinatorError;
 
 /// Bytes per piece of a download.
 const PIECE: usize = 256 * 1024;
 /// A device that sends nothing for so long has gone away.
-const STALLED: Duration = Duration::from_secs(60);
+const STALLED: Duration = Duration::from_secs(20);
+/// Uploads that may be open without having announced themselves.
+const WITHOUT_HEADER: usize = 1_024;
 /// Answers that may wait for a device.
 const WAITING: usize = 4;
 
@@ -32,14 +37,16 @@ const WAITING: usize = 4;
 pub struct Transfer {
     core: Arc<Core>,
     uploads: Arc<Uploads>,
+    strangers: Arc<Semaphore>,
 }
 
 impl Transfer {
     /// The service of a coordinator.
     pub fn new(core: Arc<Core>) -> Self {
         Self {
+            uploads: Arc::new(Uploads::new(core.upload_bytes())),
             core,
-            uploads: Arc::default(),
+            strangers: Arc::new(Semaphore::new(WITHOUT_HEADER)),
         }
     }
 }
@@ -97,7 +104,7 @@ impl TransferService for Transfer {
                 })
             }
         });
-        Ok(Response::new(Box::pin(pieces)))
+        Ok(Response::new(until_stopped(&self.core, pieces)))
     }
 
     async fn upload(
@@ -106,46 +113,60 @@ impl TransferService for Transfer {
     ) -> Result<Response<Self::UploadStream>, Status> {
         let (answers, stream) = mpsc::channel(WAITING);
         let (core, uploads) = (self.core.clone(), self.uploads.clone());
-        tokio::spawn(take_upload(core, uploads, request.into_inner(), answers));
+        let stranger = self.strangers.clone().try_acquire_owned();
+        let stranger = stranger.map_err(|_| CoordinatorError::Busy {
+            what: "too many uploads have not announced themselves yet",
+            retry_after_ms: 1_000,
+        })?;
+        tokio::spawn(async move {
+            let taken = take_upload(&core, &uploads, request.into_inner(), &answers, stranger);
+            // an upload never ends as if all were well without an answer
+            let last = match AssertUnwindSafe(taken).catch_unwind().await {
+                Ok(last) => last,
+                Err(_) => Err(CoordinatorError::Crashed("taking an upload").into()),
+            };
+            // a device that has gone away needs no answer
+            let _ = answers.send(last).await;
+        });
         Ok(Response::new(ReceiverStream::new(stream).boxed()))
     }
 }
 
-/// Takes one upload from header to receipt.
+/// Takes one upload from header to receipt; its last answer.
 async fn take_upload(
-    core: Arc<Core>,
-    uploads: Arc<Uploads>,
+    core: &Arc<Core>,
+    uploads: &Arc<Uploads>,
     mut parts: Streaming<UploadRequest>,
-    answers: mpsc::Sender<Answer>,
-) {
-    let answer = match receive(&core, &uploads, &mut parts, &answers).await {
-        Ok(Some(upload)) => count(upload).await,
-        // the device went away; what it sent is kept for its return
-        Ok(None) => return,
-        Err(Refusal::Status(status)) => {
-            // a device that has gone away needs no answer
-            let _ = answers.send(Err(status)).await;
-            return;
-        }
-        Err(Refusal::Reject(reject)) => Err(reject),
+    answers: &mpsc::Sender<Answer>,
+    stranger: OwnedSemaphorePermit,
+) -> Answer {
+    let received = receive(core, uploads, &mut parts, answers, stranger).await;
+    let counted = match received {
+        Ok(upload) => count(core, upload).await,
+        Err(refusal) => Err(refusal),
     };
-    let answer = match answer {
+    let answer = match counted {
         Ok(receipt) => upload_response::Answer::Receipt(receipt),
-        Err(reject) => {
+        Err(Refusal::Reject(reject)) => {
             core.telemetry.rejected(reject.reason());
             upload_response::Answer::Reject(reject)
         }
+        Err(Refusal::Status(status)) => return Err(*status),
     };
-    let _ = answers
-        .send(Ok(UploadResponse {
-            answer: Some(answer),
-        }))
-        .await;
+    Ok(UploadResponse {
+        answer: Some(answer),
+    })
 }
 
 enum Refusal {
     Reject(Reject),
-    Status(Status),
+    Status(Box<Status>),
+}
+
+impl From<CoordinatorError> for Refusal {
+    fn from(error: CoordinatorError) -> Self {
+        Self::Status(Box::new(error.into()))
+    }
 }
 
 impl From<Reject> for Refusal {
@@ -163,22 +184,35 @@ fn protocol(message: &str) -> Refusal {
     })
 }
 
+/// The header, which must come soon.
+async fn header(
+    core: &Core,
+    parts: &mut Streaming<UploadRequest>,
+) -> Result<UploadHeader, Refusal> {
+    let first = tokio::time::timeout(core.hello(), parts.message()).await;
+    let first = first.map_err(|_| CoordinatorError::Slow {
+        what: "the header of an upload",
+        remedy: "send it first, at once",
+    })?;
+    let first = first.map_err(|status| Refusal::Status(Box::new(unreadable(&status))))?;
+    match first.and_then(|first| first.part) {
+        Some(upload_request::Part::Header(header)) => Ok(header),
+        _ => Err(protocol(
+            "the first part is no header: send the header first",
+        )),
+    }
+}
+
 async fn receive(
     core: &Core,
-    uploads: &Uploads,
+    uploads: &Arc<Uploads>,
     parts: &mut Streaming<UploadRequest>,
     answers: &mpsc::Sender<Answer>,
-) -> Result<Option<Upload>, Refusal> {
-    let Ok(Some(first)) = parts.message().await else {
-        return Ok(None);
-    };
-    let Some(upload_request::Part::Header(header)) = first.part else {
-        return Err(protocol(
-            "the first part is no header: send the header first",
-        ));
-    };
-    let device = core.fleet.authenticate(header.credentials.as_ref());
-    let (device, _) = device.map_err(|error| Refusal::Status(error.into()))?;
+    stranger: OwnedSemaphorePermit,
+) -> Result<Upload, Refusal> {
+    let header = header(core, parts).await?;
+    let (device, _) = core.fleet.authenticate(header.credentials.as_ref())?;
+    drop(stranger);
     core.fleet.answered(&device, |order| {
         matches!(order, Order::Assignment(order)
             if order.run_id == header.run_id && order.round == header.round)
@@ -188,41 +222,63 @@ async fn receive(
         offset: upload.offset(),
     };
     let accepted = upload_response::Answer::Accepted(accepted);
-    if answers
+    // one that has gone away is noticed when no bytes come
+    let _ = answers
         .send(Ok(UploadResponse {
             answer: Some(accepted),
         }))
-        .await
-        .is_err()
-    {
-        uploads.keep(upload);
-        return Ok(None);
-    }
-    let until = tokio::time::Instant::now() + upload.patience();
+        .await;
+    let until = Instant::now() + upload.patience();
     while !upload.is_complete() {
-        let next = until.min(tokio::time::Instant::now() + STALLED);
-        let part = tokio::time::timeout_at(next, parts.message()).await;
-        let Ok(Ok(Some(part))) = part else {
-            uploads.keep(upload);
-            return Ok(None);
+        let next = until.min(Instant::now() + STALLED);
+        let part = tokio::select! {
+            biased;
+            () = core.stopping.cancelled() => return Err(CoordinatorError::Stopping.into()),
+            () = upload.sent_away() => return Err(busy().into()),
+            part = tokio::time::timeout_at(next, parts.message()) => part,
         };
-        let Some(upload_request::Part::Chunk(chunk)) = part.part else {
-            return Err(protocol("a part after the header is no chunk: send chunks"));
+        let chunk = match part {
+            Ok(Ok(Some(part))) => match part.part {
+                Some(upload_request::Part::Chunk(chunk)) => chunk,
+                _ => return Err(protocol("a part after the header is no chunk: send chunks")),
+            },
+            ended => return Err(interrupted(uploads, upload, ended)),
         };
-        upload.push(chunk.offset, &chunk.data)?;
+        upload.push(chunk.offset, &chunk.data).await?;
         core.telemetry
             .bytes_up
             .fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
     }
-    Ok(Some(upload))
+    Ok(upload)
 }
 
-async fn count(upload: Upload) -> Result<Receipt, Reject> {
+/// Keeps what came of an upload that broke off, and says what became of it.
+fn interrupted(
+    uploads: &Arc<Uploads>,
+    upload: Upload,
+    ended: Result<Result<Option<UploadRequest>, Status>, Elapsed>,
+) -> Refusal {
+    let (got, size) = (upload.offset(), upload.size());
+    uploads.keep(upload);
+    match ended {
+        Err(_) => CoordinatorError::Slow {
+            what: "the next chunk of an upload",
+            remedy: "begin it again: it goes on where it ended",
+        }
+        .into(),
+        Ok(Err(status)) => Refusal::Status(Box::new(unreadable(&status))),
+        Ok(Ok(_)) => CoordinatorError::Incomplete { got, size }.into(),
+    }
+}
+
+async fn count(core: &Core, upload: Upload) -> Result<Receipt, Refusal> {
     let (run, device, round) = (upload.run.clone(), upload.device.clone(), upload.round);
     let header = upload.header;
     let (digest, bytes, permit) = upload.finish()?;
-    let counted = run
-        .contribute(device, round, header, (digest, bytes), Some(permit))
+    let counting = run.contribute(device, round, header, (digest, bytes), permit);
+    let counted = core
+        .counting
+        .track_future(counting)
         .await
         .map_err(wire_refusal)?;
     Ok(Receipt {

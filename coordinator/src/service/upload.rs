@@ -1,30 +1,27 @@
 //! Taking one update: header, bytes, checks.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tributary_aggregator::UpdateError;
 use tributary_model::{Digest, DigestBuilder};
 use tributary_proto::DeviceId;
 use tributary_proto::v1::{Reject, RejectReason, UploadHeader};
 
+use super::budget::{Budget, Place};
 use crate::core::Core;
 use crate::engine;
 use crate::error::CoordinatorError;
 use crate::run::{Announced, Refusal, RunHandle, wire_reject};
 
-/// Bytes of updates that may be in memory at once, over all devices; one update may be larger, and is
-/// then alone.
-const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
-/// How long a device waits for a place in the byte budget before it is sent away for a while.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Longest time that any upload may take, and the least bytes per second beyond it: a device that
-/// trickles must not keep its place in the budget.
+/// Longest time that any upload may take, and the least bytes per second beyond it.
 const SETTLING: Duration = Duration::from_secs(60);
 const LEAST_RATE: u64 = 16 * 1024;
+/// How long an interrupted upload is kept at most.
+const KEPT_FOR: Duration = Duration::from_secs(120);
 /// Interrupted uploads that are kept for resumption.
 const KEPT: usize = 256;
 /// Largest chunk.
@@ -47,24 +44,15 @@ pub struct Upload {
     so_far: DigestBuilder,
     size: usize,
     bytes: BytesMut,
-    permit: OwnedSemaphorePermit,
+    place: Place,
 }
 
 type Key = (DeviceId, Digest);
 
 /// The byte budget, and uploads that were interrupted.
 pub struct Uploads {
-    budget: Arc<Semaphore>,
+    budget: Arc<Budget>,
     kept: Mutex<HashMap<Key, Upload>>,
-}
-
-impl Default for Uploads {
-    fn default() -> Self {
-        Self {
-            budget: Arc::new(Semaphore::new(IN_FLIGHT_BYTES)),
-            kept: Mutex::default(),
-        }
-    }
 }
 
 fn reject(reason: RejectReason, message: impl Into<String>) -> Reject {
@@ -76,6 +64,18 @@ fn reject(reason: RejectReason, message: impl Into<String>) -> Reject {
 }
 
 impl Uploads {
+    /// None yet, and so many bytes for them.
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            budget: Budget::new(bytes),
+            kept: Mutex::default(),
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<Key, Upload>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Decides on a header, before any bytes are sent.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl Uploads {
             });
         }
         let size = header.size as usize;
-        let permit = self.permit(size).await?;
+        let place = self.budget.open(&device, size);
         // grows with the bytes that really come, so a header alone costs no memory
         let bytes = BytesMut::new();
         Ok(Upload {
@@ -138,57 +138,40 @@ impl Uploads {
             so_far: DigestBuilder::new(),
             size,
             bytes,
-            permit,
+            place,
         })
     }
 
-    /// A place in the byte budget for `size` bytes.
-    async fn permit(&self, size: usize) -> Result<OwnedSemaphorePermit, Reject> {
-        let size = size.min(IN_FLIGHT_BYTES);
-        if self.budget.available_permits() < size {
-            self.forget_stale();
-        }
-        if self.budget.available_permits() < size {
-            // whoever is here goes before those who may come back; they begin anew then
-            self.kept
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clear();
-        }
-        let permits = u32::try_from(size).unwrap_or(u32::MAX);
-        // small updates may pass a large one that waits for the budget to empty
-        if let Ok(permit) = self.budget.clone().try_acquire_many_owned(permits) {
-            return Ok(permit);
-        }
-        let place = self.budget.clone().acquire_many_owned(permits);
-        match tokio::time::timeout(PATIENCE, place).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Reject {
-                retry_after_ms: BUSY_MS,
-                ..reject(
-                    RejectReason::Busy,
-                    "too many updates are on their way: come back later",
-                )
-            }),
-        }
-    }
-
-    /// Keeps an interrupted upload, if there is room.
-    pub fn keep(&self, upload: Upload) {
-        if upload.bytes.is_empty() {
+    /// Keeps an interrupted upload for a while, if there is room and nobody needs its memory more.
+    pub fn keep(self: &Arc<Self>, upload: Upload) {
+        if upload.bytes.is_empty() || upload.is_sent_away() {
             return;
         }
         self.forget_stale();
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT {
-            kept.insert((upload.device.clone(), upload.digest), upload);
+        let mut kept = self.kept();
+        if kept.len() >= KEPT {
+            return;
         }
+        let key = (upload.device.clone(), upload.digest);
+        let gone = upload.place.watch();
+        kept.insert(key.clone(), upload);
+        let uploads = self.clone();
+        tokio::spawn(async move {
+            // either way its time is over
+            let _ = tokio::time::timeout(KEPT_FOR, gone.cancelled()).await;
+            let mut kept = uploads.kept();
+            if kept
+                .get(&key)
+                .is_some_and(|upload| upload.place.is_watched_by(&gone))
+            {
+                kept.remove(&key);
+            }
+        });
     }
 
     /// Drops what was kept for rounds that are over; its place in the budget is free then.
     fn forget_stale(&self) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, old| {
+        self.kept().retain(|_, old| {
             let cap = old.run.format.staleness_cap;
             old.run
                 .view()
@@ -198,10 +181,7 @@ impl Uploads {
     }
 
     fn take(&self, key: &Key) -> Option<Upload> {
-        self.kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key)
+        self.kept().remove(key)
     }
 }
 
@@ -254,11 +234,25 @@ impl Upload {
         self.bytes.len() == self.size
     }
 
-    /// Takes a chunk.
+    /// Bytes in all.
+    pub fn size(&self) -> u64 {
+        self.size as u64
+    }
+
+    /// Resolves when others need its memory more.
+    pub async fn sent_away(&self) {
+        self.place.sent_away().await;
+    }
+
+    fn is_sent_away(&self) -> bool {
+        self.place.watch().is_cancelled()
+    }
+
+    /// Takes a chunk, once there is room for it.
     ///
     /// # Errors
-    /// When it leaves a gap, or is too large.
-    pub fn push(&mut self, offset: u64, data: &[u8]) -> Result<(), Reject> {
+    /// When it leaves a gap, is too large, or there is no room.
+    pub async fn push(&mut self, offset: u64, data: &[u8]) -> Result<(), Reject> {
         if offset != self.offset() {
             let message = format!("chunk begins at {offset}: {} is next", self.offset());
             return Err(reject(RejectReason::Protocol, message));
@@ -267,6 +261,7 @@ impl Upload {
             let message = "more bytes than announced, or a chunk above 1 MiB: send smaller chunks";
             return Err(reject(RejectReason::TooLarge, message));
         }
+        self.place.grow(data.len()).await.map_err(|_| busy())?;
         if self.bytes.is_empty() {
             // once, so that the bytes are never copied; what is not written takes no memory
             self.bytes.reserve(self.size);
@@ -280,12 +275,23 @@ impl Upload {
     ///
     /// # Errors
     /// The refusal to send.
-    pub fn finish(self) -> Result<(Digest, Bytes, OwnedSemaphorePermit), Reject> {
+    pub fn finish(self) -> Result<(Digest, Bytes, Option<OwnedSemaphorePermit>), Reject> {
         if self.so_far.finish() != self.digest {
             let message = "the bytes do not have the announced digest: send them again";
             return Err(reject(RejectReason::WrongDigest, message));
         }
-        Ok((self.digest, self.bytes.freeze(), self.permit))
+        Ok((self.digest, self.bytes.freeze(), self.place.finish()))
+    }
+}
+
+/// The refusal of an upload while there is no memory for it.
+pub fn busy() -> Reject {
+    Reject {
+        retry_after_ms: BUSY_MS,
+        ..reject(
+            RejectReason::Busy,
+            "too many updates are on their way, and faster ones: come back later",
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -154,7 +154,7 @@ impl TransferService for Services {
     ) -> Result<Response<Self::DownloadStream>, Status> {
         let request = request.into_inner();
         self.check(request.credentials.as_ref())?;
-        let (bytes, cut, damage) = self.0.with(|memory| {
+        let (bytes, cut, damage, stall) = self.0.with(|memory| {
             memory
                 .downloads
                 .push((request.digest.clone(), request.offset));
@@ -163,7 +163,8 @@ impl TransferService for Services {
                 .is_some()
                 .then(|| memory.break_downloads.pop_front())
                 .flatten();
-            (bytes, cut, memory.damage_downloads)
+            let stall = memory.stall_downloads.contains(&request.digest);
+            (bytes, cut, memory.damage_downloads, stall)
         });
         let bytes = bytes.ok_or_else(|| Status::not_found("no such object"))?;
         let total = bytes.len() as u64;
@@ -183,6 +184,12 @@ impl TransferService for Services {
         }
         if cut.is_some() {
             pieces.push(Err(Status::unavailable("cut")));
+        }
+        if stall {
+            let first = tokio_stream::iter(pieces.into_iter().take(1));
+            return Ok(Response::new(Box::pin(
+                first.chain(futures::stream::pending()),
+            )));
         }
         Ok(Response::new(Box::pin(tokio_stream::iter(pieces))))
     }

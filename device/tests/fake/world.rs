@@ -36,6 +36,8 @@ pub struct Memory {
     pub downloads: Vec<(String, u64)>,
     /// Break that many of the next downloads, each after so many bytes.
     pub break_downloads: VecDeque<usize>,
+    /// Objects of which nothing but the first piece ever comes.
+    pub stall_downloads: BTreeSet<String>,
     /// Flip a bit of every download.
     pub damage_downloads: bool,
     pub headers: Vec<UploadHeader>,

@@ -70,6 +70,7 @@ impl Operator {
     pub async fn run(&mut self, run_id: &str) -> Result<GetRunResponse, RunnerError> {
         let request = GetRunRequest {
             run_id: run_id.to_owned(),
+            ..GetRunRequest::default()
         };
         Ok(self
             .control

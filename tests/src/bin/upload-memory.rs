@@ -299,6 +299,7 @@ async fn completed(control: &mut ControlServiceClient<Channel>, run_id: &str) ->
     loop {
         let request = GetRunRequest {
             run_id: run_id.to_owned(),
+            ..GetRunRequest::default()
         };
         let answer = control.get_run(request).await.unwrap().into_inner();
         let run = answer.run.unwrap();

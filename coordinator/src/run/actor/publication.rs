@@ -235,6 +235,7 @@ impl Actor {
             created_ms: self.core.clock.now_ms(),
             regions,
             marks: self.state.marks(),
+            pinned: false,
         }
     }
 }

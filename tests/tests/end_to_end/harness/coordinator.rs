@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tonic::transport::Channel;
-use tributary_coordinator::{Server, ServerConfig, ServerError};
+use tributary_coordinator::{Limits, Server, ServerConfig, ServerError};
 
 use super::{Operator, PATIENCE, channel};
 
@@ -53,6 +53,11 @@ impl Coordinator {
                 Err(error) => panic!("the coordinator does not start: {error}"),
             }
         }
+    }
+
+    /// One on a new folder that lets strangers take up so much.
+    pub async fn limited(limits: Limits) -> Self {
+        Self::start_with(|config| config.limits = limits).await
     }
 
     /// Tries to open a folder.
@@ -109,6 +114,19 @@ impl Coordinator {
     /// The same with a configuration that the test changes.
     pub async fn crash_and_restart_with(self, change: impl Fn(&mut ServerConfig)) -> Self {
         Self::open_with(self.crash(), 2, change).await
+    }
+
+    /// Stops it in order; the folder stays.
+    pub async fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            let runtime = self.runtime.as_ref().unwrap();
+            runtime.spawn(server.shutdown()).await.unwrap();
+        }
+    }
+
+    /// Where the admin page is.
+    pub fn admin(&self) -> SocketAddr {
+        self.server().admin_addr().unwrap()
     }
 
     fn server(&self) -> &Server {

@@ -199,6 +199,11 @@ pub fn chunk(offset: u64, bytes: &[u8]) -> Part {
     })
 }
 
+/// A message as it travels.
+pub fn bytes_of(message: &impl prost::Message) -> Vec<u8> {
+    message.encode_to_vec()
+}
+
 /// Opens a stream that begins with any message, or ends at once without one.
 pub async fn open_stream(
     channel: &Channel,
@@ -224,6 +229,17 @@ pub async fn open_stream(
 }
 
 impl Session {
+    /// Reads to the end; the status that ended it.
+    pub async fn end(&mut self) -> Status {
+        loop {
+            match self.answers.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the session ended without a word"),
+                Err(status) => return status,
+            }
+        }
+    }
+
     /// The next order.
     pub async fn order(&mut self) -> Order {
         let next = within("an order", self.answers.message()).await.unwrap();

@@ -6,6 +6,7 @@ pub mod fleet;
 pub mod hand;
 pub mod operator;
 pub mod process;
+pub mod raw;
 pub mod recipe;
 pub mod time_of_day;
 

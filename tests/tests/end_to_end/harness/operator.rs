@@ -64,6 +64,7 @@ impl Operator {
     pub async fn try_show(&self, run: &str) -> Result<GetRunResponse, Status> {
         let request = GetRunRequest {
             run_id: run.to_owned(),
+            ..GetRunRequest::default()
         };
         Ok(self.control.clone().get_run(request).await?.into_inner())
     }
@@ -105,7 +106,7 @@ impl Operator {
         let listed = self
             .control
             .clone()
-            .list_runs(ListRunsRequest { limit: 0 })
+            .list_runs(ListRunsRequest::default())
             .await
             .unwrap();
         listed.into_inner().runs
@@ -115,7 +116,7 @@ impl Operator {
         let listed = self
             .control
             .clone()
-            .list_models(ListModelsRequest { limit: 0 })
+            .list_models(ListModelsRequest::default())
             .await
             .unwrap();
         listed.into_inner().models
@@ -151,7 +152,7 @@ impl Operator {
     pub async fn fleet(&self) -> GetFleetResponse {
         self.control
             .clone()
-            .get_fleet(GetFleetRequest {})
+            .get_fleet(GetFleetRequest::default())
             .await
             .unwrap()
             .into_inner()

@@ -98,6 +98,15 @@ impl Process {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where its admin page is.
+    pub fn admin(&self) -> std::net::SocketAddr {
+        self.admin.parse().unwrap()
+    }
+
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }

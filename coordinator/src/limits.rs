@@ -1,0 +1,46 @@
+//! How much of everything one coordinator takes.
+
+use std::time::Duration;
+
+/// Limits on what strangers may take up. Zero means no limit where a field says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections of devices and operators together.
+    pub connections: usize,
+    /// Of those from one address; loopback is not counted, since everything behind a proxy on this
+    /// machine comes from there. 0 is no limit.
+    pub connections_per_peer: usize,
+    /// Streams that one connection may carry: a gateway speaks for thousands of devices.
+    pub streams_per_connection: u32,
+    /// How long a connection may take to say that it speaks HTTP/2, and a stream to say hello or to
+    /// announce its upload.
+    pub hello: Duration,
+    /// How long the request of a call that is no stream may take to arrive.
+    pub request: Duration,
+    /// How often a silent connection is asked for a sign of life; it is closed when none comes within
+    /// the same time.
+    pub keepalive: Duration,
+    /// Devices that may be enrolled in all.
+    pub devices: usize,
+    /// New devices per second; ten seconds' worth may come at once.
+    pub enrolments_per_second: u32,
+    /// Bytes of updates that may be in memory at once, over all devices; one update may be larger, and
+    /// is then alone.
+    pub upload_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            connections_per_peer: 1_024,
+            streams_per_connection: 16_384,
+            hello: Duration::from_secs(10),
+            request: Duration::from_secs(30),
+            keepalive: Duration::from_secs(20),
+            devices: 1_000_000,
+            enrolments_per_second: 2_000,
+            upload_bytes: 64 * 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What every call passes before its service and its answer passes after it.
+//!
+//! - Nothing new begins while the coordinator stops.
+//! - The request of a call that is no stream has a length and a time to arrive, whatever its type.
+//! - One model is imported at a time, so that its bytes are in memory once.
+//! - What the gRPC library says of bytes that it can't read becomes a refusal with a stable code: it
+//!   calls them an internal error.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::codegen::http::{HeaderMap, Request, Response};
+use tonic::{Code, Status};
+use tower_layer::Layer;
+
+use super::arriving::{Arriving, Pace};
+use crate::error::CoordinatorError;
+use crate::service::unreadable;
+use crate::status;
+
+/// Most bytes of a request that is no stream and no import.
+const MOST_REQUEST: u64 = 1024 * 1024;
+/// Most bytes of an imported model's file, and of what surrounds it.
+pub(super) const MOST_IMPORT: usize = 256 * 1024 * 1024;
+const SURROUNDING: u64 = 64;
+/// How long an import waits for the one before it.
+const IMPORT_WAIT: Duration = Duration::from_secs(10);
+/// When to try again, in milliseconds.
+const IMPORT_RETRY_MS: u64 = 5_000;
+const IMPORT: &str = "/tributary.v1.ControlService/ImportModel";
+/// Calls whose requests are streams; their handlers and message limits bound them.
+const STREAMS: [&str; 2] = [
+    "/tributary.v1.OrchestrationService/Connect",
+    "/tributary.v1.TransferService/Upload",
+];
+
+/// Wraps services in [`Calls`].
+#[derive(Clone)]
+pub(super) struct CallLayer {
+    pub(super) request: Duration,
+    pub(super) importing: Arc<Semaphore>,
+    pub(super) stopping: CancellationToken,
+}
+
+impl<S> Layer<S> for CallLayer {
+    type Service = Calls<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Calls {
+            inner,
+            rules: self.clone(),
+        }
+    }
+}
+
+/// A service behind the rules of this page.
+#[derive(Clone)]
+pub(super) struct Calls<S> {
+    inner: S,
+    rules: CallLayer,
+}
+
+type Answer = Result<Response<Body>, Infallible>;
+
+impl<S> Service<Request<Body>> for Calls<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // the one that was found ready is used, its copy stays
+        let copy = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, copy);
+        let rules = self.rules.clone();
+        Box::pin(async move {
+            // held until the request is worked off, not only until it is read
+            let (request, _turn) = match rules.admit(request).await {
+                Ok(admitted) => admitted,
+                Err(error) => return Ok(Status::from(error).into_http()),
+            };
+            let response = inner.call(request).await?;
+            Ok(truthful(response))
+        })
+    }
+}
+
+impl CallLayer {
+    async fn admit(
+        &self,
+        request: Request<Body>,
+    ) -> Result<(Request<Body>, Option<OwnedSemaphorePermit>), CoordinatorError> {
+        if self.stopping.is_cancelled() {
+            return Err(CoordinatorError::Stopping);
+        }
+        let path = request.uri().path();
+        if STREAMS.contains(&path) {
+            return Ok((request, None));
+        }
+        let imports = path == IMPORT;
+        let turn = if imports {
+            Some(self.turn_to_import().await?)
+        } else {
+            None
+        };
+        let pace = if imports {
+            Pace::of_import(MOST_IMPORT as u64 + SURROUNDING)
+        } else {
+            Pace::whole_within(MOST_REQUEST, self.request)
+        };
+        Ok((
+            request.map(|body| Body::new(Arriving::new(body, pace))),
+            turn,
+        ))
+    }
+
+    async fn turn_to_import(&self) -> Result<OwnedSemaphorePermit, CoordinatorError> {
+        let turn = self.importing.clone().acquire_owned();
+        match tokio::time::timeout(IMPORT_WAIT, turn).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(CoordinatorError::Busy {
+                what: "another model is being imported",
+                retry_after_ms: IMPORT_RETRY_MS,
+            }),
+        }
+    }
+}
+
+/// Replaces the library's words about a request that it can't read, or a method that is not there.
+fn truthful(response: Response<Body>) -> Response<Body> {
+    let Some(status) = of_library(response.headers()) else {
+        return response;
+    };
+    match status.code() {
+        Code::Internal | Code::Unknown | Code::OutOfRange => unreadable(&status).into_http(),
+        Code::Unimplemented => unknown_call(&status).into_http(),
+        _ => response,
+    }
+}
+
+/// The status in the head of a response, if it is not one of ours.
+fn of_library(headers: &HeaderMap) -> Option<Status> {
+    if headers.contains_key(status::CODE) {
+        return None;
+    }
+    Status::from_header_map(headers)
+}
+
+fn unknown_call(status: &Status) -> Status {
+    let mut told = status::coded(
+        Code::Unimplemented,
+        &format!(
+            "this coordinator (version {}) does not know the call, or how it is encoded: {}",
+            env!("CARGO_PKG_VERSION"),
+            match status.message() {
+                "" => "use a client of its version",
+                why => why,
+            }
+        ),
+        "TRB-0104",
+        0,
+    );
+    // what encodings would do
+    if let Some(accepted) = status.metadata().get("grpc-accept-encoding") {
+        told.metadata_mut()
+            .insert("grpc-accept-encoding", accepted.clone());
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_s_internal_errors_become_refusals_and_ours_stay() {
+        let of_library = Status::internal("failed to decode Protobuf message: buffer underflow");
+        let told = truthful(of_library.into_http());
+        let told = Status::from_header_map(told.headers()).unwrap();
+        assert_eq!(told.code(), Code::InvalidArgument);
+        assert!(told.message().contains("buffer underflow"), "{told:?}");
+        assert_eq!(told.metadata().get(status::CODE).unwrap(), "TRB-0102");
+
+        let ours = Status::from(CoordinatorError::Entropy("none".to_owned()));
+        let told = truthful(ours.into_http());
+        let told = Status::from_header_map(told.headers()).unwrap();
+        assert_eq!(told.code(), Code::Internal);
+        assert_eq!(told.metadata().get(status::CODE).unwrap(), "TRB-0400");
+
+        let told = truthful(Status::unimplemented("").into_http());
+        let told = Status::from_header_map(told.headers()).unwrap();
+        assert_eq!(told.code(), Code::Unimplemented);
+        assert!(told.message().contains("client of its version"), "{told:?}");
+    }
+}
