@@ -42,6 +42,8 @@ pub struct RunSummary {
     pub warnings: Vec<String>,
     /// Assignments that came to nothing, by reason, over all rounds.
     pub drops: Vec<DropView>,
+    /// What the released models and means say of its health, and what its recipe leaves open.
+    pub hints: Vec<String>,
 }
 
 /// Assignments that came to nothing for one reason.
@@ -144,6 +146,7 @@ impl From<v1::Run> for RunSummary {
             method: run.method,
             drops: drops(&run.drops),
             warnings: run.warnings,
+            hints: run.hints,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A coordinator, operators, devices that are driven by hand, and small fleets.
 
+pub mod agent;
 pub mod coordinator;
 pub mod failing;
 pub mod fleet;
@@ -7,6 +8,7 @@ pub mod hand;
 pub mod operator;
 pub mod process;
 pub mod recipe;
+pub mod tap;
 pub mod time_of_day;
 
 use std::time::Duration;
