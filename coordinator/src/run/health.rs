@@ -12,7 +12,7 @@ const AT_CLIP: f64 = 0.9;
 const TURNS_BACK: f64 = -0.25;
 /// A mean is no longer than its noise up to this factor: the norm of noise on many values hardly varies.
 const NOISE_ALONE: f64 = 1.02;
-/// A model has grown without bound when its norm is so many times the first one.
+/// A model has grown without bound when its norm is so many times the one that it started from.
 const GROWN: f64 = 30.0;
 
 /// What a run's releases and its recipe let one say, as sentences with a remedy.
@@ -50,10 +50,12 @@ fn standing_still(releases: &[Signs]) -> Option<String> {
 fn diverging(releases: &[Signs]) -> Option<String> {
     let (first, newest) = (releases.first()?, releases.last()?);
     let remedy = "the run may diverge: lower training.learning_rate";
-    if !newest.model.is_finite() || newest.model > GROWN * first.model.max(1.0) {
+    // at least so long was the model that the run started from, where the mean is the step
+    let start = (first.model - first.step).abs();
+    if !newest.model.is_finite() || newest.model > GROWN * start.max(1.0) {
         return Some(format!(
             "the released model has grown from norm {:.1} to {:.1}; {remedy}",
-            first.model, newest.model
+            start, newest.model
         ));
     }
     let last = last(releases)?;

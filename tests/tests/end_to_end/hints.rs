@@ -39,16 +39,16 @@ async fn a_run_that_learns_says_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_with_a_learning_rate_of_a_thousand_says_that_it_may_diverge() {
-    let diverging = |recipe: Recipe| recipe.set("training.learning_rate", 1_000.0);
-    for recipe in [recipe(), recipe().set("privacy.clip", 1e5)] {
-        let hints = hints(&diverging(recipe)).await;
-        assert!(
-            hints
-                .iter()
-                .any(|hint| hint.contains("training.learning_rate")),
-            "{hints:?}"
-        );
-    }
+    let diverging = recipe()
+        .set("training.learning_rate", 1_000.0)
+        .set("privacy.clip", 1e5);
+    let hints = hints(&diverging).await;
+    assert!(
+        hints
+            .iter()
+            .any(|hint| hint.contains("training.learning_rate")),
+        "{hints:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
