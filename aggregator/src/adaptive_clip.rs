@@ -1,7 +1,9 @@
 //! A clip that follows a quantile of the update norms (Andrew, Thakkar, McMahan, Ramaswamy,
 //! "Differentially Private Learning with Adaptive Clipping", 2021, algorithm 1).
 //!
-//! Every device votes: +1 when its update was within the clip C before clipping, -1 when not. The sum
+//! Every device votes: +1 when its update was within the clip C before clipping, -1 when not, and 0
+//! when there is no update to measure: a vote that stands for nothing keeps one device's influence at
+//! 1, where a vote that was filled in would make it 2 and the cost fourfold. The sum
 //! of votes is noised and gives an estimate b of the fraction within; the clip moves by
 //! C <- C exp(-eta (b - gamma)). The sign matters: too many within (b above gamma) means that the clip
 //! is too large, and it must shrink. Counting the clipped updates instead without turning the sign
@@ -152,17 +154,13 @@ impl AdaptiveClip {
     }
 
     /// What one participation in a vote costs: 1 / (2 (2 sigma_b)^2), rounded up. One device changes
-    /// the sum by at most 1, whichever way it votes (zeros in place of its vote).
+    /// the sum by at most 1, whichever way it votes, against not being there or having nothing to say.
     pub fn vote_rho(&self) -> Rho {
         self.vote_rho
     }
 
-    /// The noised fraction of updates within the clip: (votes + noise) / (2 cohort) + 1/2.
-    ///
-    /// `within` of `contributions` votes were +1, the others -1. `cohort` is the planned number of
-    /// contributions, fixed before the round, because the number that came is private; one that came
-    /// short pulls the estimate towards 1/2. The result may leave [0, 1]: clamping it would bias the
-    /// clip. A cohort of 0 counts as 1.
+    /// The noised fraction of updates within the clip, where every device voted; see
+    /// [`AdaptiveClip::fraction_of_votes`]. `within` of `contributions` votes were +1, the others -1.
     pub fn fraction_within(
         &self,
         within: u64,
@@ -173,6 +171,16 @@ impl AdaptiveClip {
         // 2 within - contributions, each vote worth at most one
         let within = i128::from(within.min(contributions));
         let votes = 2 * within - i128::from(contributions);
+        self.fraction_of_votes(votes, cohort, source)
+    }
+
+    /// The noised fraction of updates within the clip: (votes + noise) / (2 cohort) + 1/2.
+    ///
+    /// `votes` is the sum of +1 for every update within, -1 for every other and 0 for a device that has
+    /// nothing to say. `cohort` is the planned number of contributions, fixed before the round, because
+    /// the number that came is private; votes that are missing pull the estimate towards 1/2. The result
+    /// may leave [0, 1]: clamping it would bias the clip. A cohort of 0 counts as 1.
+    pub fn fraction_of_votes(&self, votes: i128, cohort: u32, source: &mut NoiseSource) -> f64 {
         let noise = source.with_stream(|rng| self.vote_noise.sample(rng));
         let noised = votes + i128::from(noise);
         noised as f64 / (2.0 * f64::from(cohort.max(1))) + 0.5

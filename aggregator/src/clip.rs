@@ -141,7 +141,7 @@ mod tests {
             let fixed = FixedPoint::new(clip, values.len()).unwrap();
             for codec in NEVER_LONGER {
                 let outcome = fixed.contribution(codec, &codec.encode(&values, &mut ChaCha20Rng::seed_from_u64(1)));
-                prop_assert!(matches!(outcome, Ok(_) | Err(UpdateError::AllZero)), "{outcome:?}");
+                prop_assert!(outcome.is_ok(), "{outcome:?}");
             }
         }
 

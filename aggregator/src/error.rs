@@ -36,7 +36,10 @@ pub enum UpdateError {
         reason: &'static str,
     },
     /// A value is NaN or infinite.
-    #[error("update value {index} is not finite; lower the learning rate or drop the broken batch")]
+    #[error(
+        "update value {index} is not finite; send what was trained only when all of it is finite, or \
+         a vector of zeros"
+    )]
     NotFinite {
         /// Position of the first offending value in the flat parameter vector.
         index: usize,
@@ -52,9 +55,6 @@ pub enum UpdateError {
         /// The same bound on the integer vector, rounding included.
         bound: u64,
     },
-    /// Every value is zero after rounding to the grid.
-    #[error("update is zero everywhere; send nothing when training changed nothing")]
-    AllZero,
     /// The clip can't be used.
     #[error("clip {clip} is not usable; choose a value from 1e-12 to 1e12")]
     BadClip {

@@ -86,7 +86,7 @@ pub use local_noise::{LocalNoise, LocalNoiseError};
 pub use noise::{DiscreteGaussian, DiscreteLaplace, GaussianTable, NoiseError, NoiseSource};
 pub use optimiser::{OptimiserError, OptimiserState, ServerOptimiser};
 pub use partial::{
-    EncodedContribution, MAX_CONTRIBUTIONS, MAX_WEIGHT, Partial, PartialError, WEIGHT_ONE,
+    EncodedContribution, Faults, MAX_CONTRIBUTIONS, MAX_WEIGHT, Partial, PartialError, WEIGHT_ONE,
 };
 pub use release::{ReleaseError, release_correlated_mean, release_mean};
 pub use robust::{PreAggregator, RobustError, RobustRule, RobustSpec};

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tributary_aggregator::{
-    Codec, EncodedContribution, FixedPoint, MAX_WEIGHT, Partial, PartialError, SCALE, UpdateError,
-    WEIGHT_ONE, clip_l2,
+    Codec, EncodedContribution, Faults, FixedPoint, MAX_WEIGHT, Partial, PartialError, SCALE,
+    UpdateError, WEIGHT_ONE, clip_l2,
 };
 
 /// One update as a test sends it.
@@ -164,7 +164,7 @@ proptest! {
         prop_assert_eq!(&single, &together);
 
         let mut sharded = Partial::new(dimension);
-        let outcomes_in_shards = sharded.add_in_shards(&grid, Codec::F32, &lent, shards);
+        let outcomes_in_shards = sharded.add_in_shards(&grid, Codec::F32, &lent, shards, Faults::Refused);
         prop_assert_eq!(format!("{outcomes_in_shards:?}"), format!("{outcomes:?}"));
         prop_assert_eq!(sharded.to_bytes(), together.to_bytes());
     }
@@ -222,6 +222,40 @@ proptest! {
         let back = Partial::from_bytes(&total.to_bytes()).unwrap();
         prop_assert_eq!(&back, &total);
         prop_assert_eq!(back.to_bytes(), total.to_bytes());
+    }
+
+    #[test]
+    fn invariant_11_faulty_bytes_of_the_right_length_are_summed_as_zeros_and_count(
+        values in prop::collection::vec(-1.0f32..1.0, 1..2100),
+        position in any::<prop::sample::Index>(),
+        replaced in any::<[u8; 4]>(),
+        shards in 1usize..4,
+    ) {
+        let dimension = values.len();
+        let grid = FixedPoint::new(0.5, dimension).unwrap();
+        for codec in Codec::ALL {
+            let mut noise = ChaCha20Rng::seed_from_u64(3);
+            let valid = codec.encode_clipped(&values, 0.5, &mut noise).unwrap();
+            let zeros = codec.encode(&vec![0.0; dimension], &mut noise);
+            let mut broken = valid.clone();
+            let at = position.index(broken.len());
+            for (byte, replaced) in broken[at..].iter_mut().zip(replaced) {
+                *byte = replaced;
+            }
+            let nan = codec.encode(&vec![f32::NAN; dimension], &mut noise);
+            let huge = codec.encode(&vec![60_000.0; dimension], &mut noise);
+            let all = [&valid, &broken, &nan, &zeros, &huge, &valid];
+            let group: Vec<_> = all.map(|bytes| EncodedContribution::new(bytes)).into();
+            let mut silent = Partial::new(dimension);
+            let outcomes =
+                silent.add_in_shards(&grid, codec, &group, shards, Faults::SummedAsZeros);
+            prop_assert!(outcomes.iter().all(Result::is_ok), "{codec}");
+            prop_assert_eq!((silent.count(), silent.weight()), (6, 6 * WEIGHT_ONE));
+            let mut named = Partial::new(dimension);
+            let refused = named.add_in_shards(&grid, codec, &group, shards, Faults::Refused);
+            prop_assert!(refused[2].is_err() && refused[4].is_err() && refused[3].is_ok());
+            prop_assert!(silent.sums().eq(named.sums()), "{codec}");
+        }
     }
 
     #[test]

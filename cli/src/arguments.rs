@@ -4,7 +4,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::demo::DemoArguments;
-use crate::device::DeviceArguments;
+use crate::device::DeviceCommand;
 use crate::drift::DriftVerb;
 use crate::experiment::ExperimentVerb;
 use crate::fleet::FleetVerb;
@@ -147,7 +147,7 @@ pub enum Command {
     /// Serve a coordinator from a data folder
     Serve(ServeArguments),
     /// Simulate devices that take part, on real recordings
-    Device(DeviceArguments),
+    Device(DeviceCommand),
     /// Start, list, show, watch and stop training runs
     #[command(arg_required_else_help = true)]
     Run {

@@ -85,7 +85,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Result<Exit> {
         Command::Demo(demo) => Box::pin(demo::play(demo, output)).await,
         Command::Experiment { verb } => Box::pin(experiment::dispatch(verb, output)).await,
         Command::Serve(serve) => serve::serve(serve, output).await,
-        Command::Device(device) => device::simulate(device, &global, output).await,
+        Command::Device(device) => device::dispatch(device, &global, output).await,
         Command::Run { verb } => run::dispatch(verb, &global, output).await,
         Command::Model { verb } => model::dispatch(verb, &global, output).await,
         Command::Fleet { verb } => fleet::dispatch(verb, &global, output).await,

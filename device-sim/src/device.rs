@@ -26,6 +26,8 @@ pub struct SimDevice {
     pub hardware: Hardware,
     /// The tasks that its data serves.
     pub tasks: Vec<String>,
+    /// Values of an example, as the device declares them whatever its data are at the moment.
+    pub features: Option<usize>,
     /// Its data.
     pub data: Shard,
     /// Its data after a drift of its region; the same data when `None`.
@@ -40,7 +42,7 @@ pub struct SimDevice {
 }
 
 impl SimDevice {
-    /// An honest, immediate device that holds a stream.
+    /// An honest, immediate device that holds a stream, and declares the width of its data.
     pub fn new(
         device_id: DeviceId,
         region: RegionId,
@@ -54,6 +56,7 @@ impl SimDevice {
             region,
             hardware,
             tasks: vec![task.to_owned()],
+            features: data.features(),
             data,
             shifted: None,
             behaviour: Behaviour::default(),

@@ -204,6 +204,7 @@ fn agent(
     let jitter_seed = Some(derived(Purposes::Jitter));
     let data = ShardData {
         tasks: device.tasks.clone(),
+        features: device.features,
         region: device.region.clone(),
         usual: device.data,
         shifted: device.shifted,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tributary_device::{DataError, Examples, LocalData, Purpose};
+use tributary_device::{DataError, DataForm, Examples, LocalData, Purpose};
 use tributary_proto::RegionId;
 
 use crate::drift::DriftSwitch;
@@ -25,6 +25,11 @@ impl Shard {
         }
     }
 
+    /// Values of an example; `None` without examples.
+    pub fn features(&self) -> Option<usize> {
+        self.inputs.len().checked_div(self.labels.len())
+    }
+
     fn examples(&self) -> Examples {
         Examples {
             inputs: Arc::clone(&self.inputs),
@@ -36,6 +41,8 @@ impl Shard {
 /// Gives the usual shard, or the shifted one once the region's drift has begun.
 pub(crate) struct ShardData {
     pub(crate) tasks: Vec<String>,
+    /// Values of an example, as the device declares them.
+    pub(crate) features: Option<usize>,
     pub(crate) region: RegionId,
     pub(crate) usual: Shard,
     pub(crate) shifted: Option<Shard>,
@@ -43,12 +50,20 @@ pub(crate) struct ShardData {
 }
 
 impl LocalData for ShardData {
-    fn examples(&self, task: &str, purpose: &Purpose) -> Result<Examples, DataError> {
+    fn form(&self, task: &str) -> Result<DataForm, DataError> {
         if !self.tasks.iter().any(|held| held == task) {
             return Err(DataError::UnknownTask {
                 task: task.to_owned(),
             });
         }
+        Ok(DataForm {
+            features: self.features,
+            classes: None,
+        })
+    }
+
+    fn examples(&self, task: &str, purpose: &Purpose) -> Result<Examples, DataError> {
+        self.form(task)?;
         let has_shifted = self.switch.is_shifted(&self.region, purpose);
         match &self.shifted {
             Some(shifted) if has_shifted => Ok(shifted.examples()),

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 use tributary_model::{Digest, LocalAlgorithm, Personalisation};
@@ -13,11 +14,13 @@ use crate::compute::Workbench;
 use crate::conduct::{Decision, Workload};
 use crate::data::Purpose;
 use crate::drop_reason::drop_reason;
+use crate::fit::{Misfit, check_model};
+use crate::job::{Finished, TrainingJob};
 use crate::library::LoadedModel;
 use crate::memory::RunState;
 use crate::plan::LocalPlan;
 use crate::ticket::{self, Place};
-use crate::training::{EncodedUpdate, Finished, TrainingError, TrainingJob};
+use crate::training::{EncodedUpdate, TrainingError};
 use crate::turns::Pass;
 use crate::upload::Delivery;
 use crate::work::{FILE_OVERHEAD, deadline};
@@ -68,16 +71,28 @@ impl Counted {
 }
 
 /// An assignment that will not be finished: the word for the coordinator and the counted one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Abandoned {
     pub(crate) reason: &'static str,
     pub(crate) because: &'static str,
+    /// What the device is not made for, by name.
+    pub(crate) detail: Option<String>,
 }
 
 pub(crate) const fn failed(because: &'static str) -> Abandoned {
     Abandoned {
         reason: "failed",
         because,
+        detail: None,
+    }
+}
+
+/// The device is not made for what it is asked: says nothing but what it declares and what was asked.
+pub(crate) fn unfit(because: &'static str, detail: String) -> Abandoned {
+    Abandoned {
+        reason: "configuration",
+        because,
+        detail: Some(detail),
     }
 }
 
@@ -105,7 +120,7 @@ impl Core {
         }
         let ordered = ticket::Order::of_round(&order);
         if let Err(abandoned) = self.check_order(&ordered).await {
-            self.abandon(&order, &abandoned);
+            self.abandon(&order, abandoned);
             self.finish_shape();
             return;
         }
@@ -117,9 +132,12 @@ impl Core {
                 Some(again)
             }
             None => match self.train(&order, deadline, memory).await {
-                Ok(finished) => Some(finished),
+                Ok(mut finished) => {
+                    self.conduct.alter_update(&mut finished.update);
+                    Some(finished)
+                }
                 Err(abandoned) => {
-                    self.abandon(&order, &abandoned);
+                    self.abandon(&order, abandoned);
                     None
                 }
             },
@@ -144,7 +162,7 @@ impl Core {
     ) {
         let digest = finished.update.digest;
         if let Err(abandoned) = self.stand_by(ordered, digest).await {
-            self.abandon(order, &abandoned);
+            self.abandon(order, abandoned);
             return;
         }
         let delivery = self
@@ -174,7 +192,7 @@ impl Core {
         memory.finished = Some((origin, finished));
         // the tally has it as refused or expired
         if let Some(abandoned) = delivery.gives_back() {
-            self.give_back(order, &abandoned);
+            self.give_back(order, abandoned);
         }
     }
 
@@ -202,19 +220,20 @@ impl Core {
         outcome
     }
 
-    fn abandon(&self, order: &Assignment, abandoned: &Abandoned) {
+    fn abandon(&self, order: &Assignment, abandoned: Abandoned) {
         self.step('!');
         self.environment.tally.count("abandoned", abandoned.because);
         self.give_back(order, abandoned);
     }
 
     /// Tells the coordinator that nothing more comes for an assignment.
-    fn give_back(&self, order: &Assignment, abandoned: &Abandoned) {
+    fn give_back(&self, order: &Assignment, abandoned: Abandoned) {
         self.tell(Event::AssignmentAbandoned(AssignmentAbandoned {
             run_id: order.run_id.clone(),
             round: order.round,
+            kind: drop_reason(&abandoned).into(),
             reason: abandoned.reason.to_owned(),
-            kind: drop_reason(abandoned).into(),
+            detail: abandoned.detail.unwrap_or_default(),
         }));
     }
 
@@ -230,43 +249,59 @@ impl Core {
         }
     }
 
-    /// From an assignment to an encoded update.
+    /// From an assignment to an encoded update. What comes after the job is made looks at the data: under
+    /// privacy none of it decides whether, when or at what length the device answers.
     async fn train(
         self: &Arc<Self>,
         order: &Assignment,
         deadline: Instant,
         memory: &mut Memory,
     ) -> Result<Finished, Abandoned> {
-        let plan = LocalPlan::read(order).map_err(|error| self.not_trained(&error))?;
+        let plan = LocalPlan::read(order).map_err(|error| self.not_made_for(&error))?;
         let seed_checked = plan.privacy.check_seed(&plan.seed, self.simulated);
-        seed_checked.map_err(|error| self.not_trained(&error))?;
+        seed_checked.map_err(|error| self.not_made_for(&error))?;
         let pass = Pass::new(order, &plan, self.simulated);
         self.check_limits(&pass).await?;
+        if plan.is_private() {
+            let job = self.accept(order, plan, pass, deadline, memory).await?;
+            return self.answer_whatever_comes(job, deadline).await;
+        }
+        let misfit = |error: Misfit| unfit(error.reason(), error.to_string());
+        let form = self.data.form(&plan.task);
+        form.map_err(|error| misfit(error.into()))?;
         let purpose = Purpose::Training {
             run_id: order.run_id.clone(),
             round: order.round,
         };
         let examples = self.examples(&plan.task, purpose).await.map_err(failed)?;
-        let workload = Workload {
-            run_id: &order.run_id,
-            round: order.round,
-            examples: examples.len(),
-            steps: plan.steps(examples.len()),
-            lease: deadline.saturating_duration_since(Instant::now()),
-        };
-        match self.conduct.decide(&workload) {
-            Decision::Train => {}
-            Decision::TrainAfter(wait) => sleep_until((Instant::now() + wait).min(deadline)).await,
-            Decision::Abandon(reason) => {
-                return Err(Abandoned {
-                    reason,
-                    because: reason,
-                });
-            }
-        }
+        let job = self.accept(order, plan, pass, deadline, memory).await?;
+        let wait = self.decide(&job, examples.len(), deadline)?;
+        sleep_until((Instant::now() + wait).min(deadline)).await;
+        self.step('[');
+        let trained = self
+            .environment
+            .compute
+            .run(move |bench| job.run(examples, bench, None))
+            .await;
+        trained
+            .map_err(|_| failed("crashed"))?
+            .map_err(|error| self.not_trained(&error))
+    }
+
+    /// Fetches what the plan needs and checks all that does not depend on the data.
+    async fn accept(
+        self: &Arc<Self>,
+        order: &Assignment,
+        plan: LocalPlan,
+        pass: Pass,
+        deadline: Instant,
+        memory: &mut Memory,
+    ) -> Result<TrainingJob, Abandoned> {
+        let misfit = |error: Misfit| unfit(error.reason(), error.to_string());
+        let form = self.data.form(&plan.task);
+        let form = form.map_err(|error| misfit(error.into()))?;
         let models = self.models(order, &plan, deadline, memory).await?;
         let control = self.control(order, &plan, deadline).await?;
-        self.step('[');
         let job = TrainingJob {
             core: Arc::clone(self),
             run_id: order.run_id.clone(),
@@ -276,21 +311,49 @@ impl Core {
             pass,
             models,
             control,
-            examples,
         };
-        let trained = self
-            .environment
-            .compute
-            .run(move |bench| job.run(bench))
-            .await;
-        trained
-            .map_err(|_| failed("crashed"))?
-            .map_err(|error| self.not_trained(&error))
+        job.check().map_err(|error| self.not_made_for(&error))?;
+        for model in &job.models {
+            check_model(&model.graph, form).map_err(misfit)?;
+        }
+        Ok(job)
     }
 
-    fn not_trained(&self, error: &TrainingError) -> Abandoned {
+    /// How long the conduct has the device wait before it trains.
+    pub(crate) fn decide(
+        &self,
+        job: &TrainingJob,
+        examples: usize,
+        deadline: Instant,
+    ) -> Result<Duration, Abandoned> {
+        let workload = Workload {
+            run_id: &job.run_id,
+            round: job.round,
+            examples,
+            steps: job.plan.steps(examples),
+            lease: deadline.saturating_duration_since(Instant::now()),
+        };
+        match self.conduct.decide(&workload) {
+            Decision::Train => Ok(Duration::ZERO),
+            Decision::TrainAfter(wait) => Ok(wait),
+            Decision::Abandon(reason) => Err(Abandoned {
+                reason,
+                ..failed(reason)
+            }),
+        }
+    }
+
+    pub(crate) fn not_trained(&self, error: &TrainingError) -> Abandoned {
         tracing::debug!(device = self.identity.hashed_id(), %error, "training failed");
         failed(error.reason())
+    }
+
+    pub(crate) fn not_made_for(&self, error: &TrainingError) -> Abandoned {
+        tracing::debug!(device = self.identity.hashed_id(), %error, "assignment refused");
+        match error {
+            TrainingError::Randomness(_) => failed(error.reason()),
+            misfit => unfit(misfit.reason(), misfit.to_string()),
+        }
     }
 
     /// The models that the plan works on: one per cluster, or the assigned one alone.
@@ -328,7 +391,7 @@ impl Core {
         let fetched = self.fetch(digest, plan.parameters * 4, deadline).await;
         let bytes = fetched.map_err(|error| Abandoned {
             reason: "network",
-            because: error.reason(),
+            ..failed(error.reason())
         })?;
         let (values, rest) = bytes.as_chunks::<4>();
         if values.len() as u64 != plan.parameters || !rest.is_empty() {

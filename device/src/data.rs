@@ -60,8 +60,27 @@ pub enum DataError {
     },
 }
 
+/// What a device declares of its data of a task, whatever they are at the moment. It must not depend on
+/// them: a model that does not fit is refused by name, before the device looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DataForm {
+    /// Values of an example; `None` when not declared. A model of another width then gives an answer
+    /// without anything in it, under privacy, and a failed training without.
+    pub features: Option<usize>,
+    /// Number of classes; `None` when not declared.
+    pub classes: Option<usize>,
+}
+
 /// Where a device's examples come from: a sensor's ring buffer, files, or a simulated shard.
 pub trait LocalData: Send + Sync {
+    /// What the device declares of its data of `task`. Called among the async tasks: it must not block.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownTask`] when the device holds no data of such a task at any time.
+    fn form(&self, _task: &str) -> Result<DataForm, DataError> {
+        Ok(DataForm::default())
+    }
+
     /// The examples of `task` for `purpose`. Called on the work pool, so it may read files.
     fn examples(&self, task: &str, purpose: &Purpose) -> Result<Examples, DataError>;
 }

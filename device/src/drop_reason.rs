@@ -14,7 +14,8 @@ pub(crate) fn drop_reason(abandoned: &Abandoned) -> DropReason {
         ("limit", _) => DropReason::Limit,
         (_, "no_data" | "no_examples") => DropReason::NoData,
         (_, "refused") => DropReason::Refused,
-        (_, "model") => DropReason::ModelMismatch,
+        (_, "unknown_task") => DropReason::UnknownTask,
+        (_, "model" | "input_width" | "classes") => DropReason::ModelMismatch,
         (_, "bad_plan" | "unknown_codec") => DropReason::Unsupported,
         _ => DropReason::TrainingFailed,
     }
@@ -29,7 +30,7 @@ mod tests {
     fn what_failed_is_told_by_kind_and_the_old_words_keep_theirs() {
         let word = |reason| Abandoned {
             reason,
-            because: reason,
+            ..failed(reason)
         };
         assert_eq!(drop_reason(&word("slow")), DropReason::Slow);
         assert_eq!(drop_reason(&word("network")), DropReason::Network);
@@ -38,6 +39,12 @@ mod tests {
         assert_eq!(
             drop_reason(&failed("unknown_codec")),
             DropReason::Unsupported
+        );
+        let unfit = |because| crate::assignment::unfit(because, String::new());
+        assert_eq!(drop_reason(&unfit("unknown_task")), DropReason::UnknownTask);
+        assert_eq!(
+            drop_reason(&unfit("input_width")),
+            DropReason::ModelMismatch
         );
         assert_eq!(drop_reason(&failed("crashed")), DropReason::TrainingFailed);
     }

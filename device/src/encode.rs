@@ -1,7 +1,7 @@
 //! Clipping, noising and encoding of a payload, and the feedback of what a sparse codec leaves out.
 
 use rand_chacha::ChaCha20Rng;
-use tributary_aggregator::{Codec, ErrorFeedback, LocalNoise, NoiseSource, Scheme};
+use tributary_aggregator::{Codec, ErrorFeedback, LocalNoise, NoiseSource};
 
 use crate::conduct::Conduct;
 use crate::memory::{Kept, RunState};
@@ -45,13 +45,8 @@ impl Encoder<'_> {
         let (weight, work, share) = (payload.weight, payload.work, payload.share);
         let feedback = self.add_residual(&mut payload.values, state, noise)?;
         let factor = payload.clip(self.clip)?;
-        match &mut self.local {
-            // nothing changed is as much a secret as anything else
-            Some((local, source)) => local.add(&mut payload.values, source)?,
-            None if payload.values.iter().all(|value| *value == 0.0) => {
-                return Err(TrainingError::Zero);
-            }
-            None => {}
+        if let Some((local, source)) = &mut self.local {
+            local.add(&mut payload.values, source)?;
         }
         // with feedback nothing is lost to the clip: the residual sends it later
         let factor = if feedback.is_some() { 1.0 } else { factor };
@@ -85,7 +80,7 @@ impl Encoder<'_> {
         state: &RunState,
         noise: &mut ChaCha20Rng,
     ) -> Result<Option<(ErrorFeedback, Vec<f32>)>, TrainingError> {
-        if !matches!(self.codec.scheme(), Scheme::TopK(_)) {
+        if !self.codec.scheme().is_sparse() {
             return Ok(None);
         }
         let feedback = match state.get(Kept::Residual, values.len()) {

@@ -12,17 +12,22 @@
 //! - `download`, `upload`: moving models and updates, resumable
 //! - `assignment`, `work`, `drop_reason`: obeying orders, and why one is given back; [`compute`], [`library`]: a bounded pool and its models
 //! - [`participation`], [`record`], [`file_record`], `turns`, [`clock`]: how often it takes part
-//! - `plan`, `privacy`, `local`, `payload`, `encode`, [`training`]: from an assignment to the encoded update
+//! - `fit`: whether the device is made for what it is asked, before it looks at its data
+//! - `answer`, `in_time`: answers that say nothing of the data, and whose time does not either
+//! - `plan`, `privacy`, `job`, `local`, `payload`, `encode`, [`training`]: from an assignment to the
+//!   encoded update; [`check`]: what is wrong with one
 //! - [`memory`], [`file_memory`], `personal`: what stays on the device from round to round
-//! - votes: [`summary`]
+//! - votes: `voting`, [`summary`]
 //! - [`slots`], [`file_slots`], [`install`]: A/B slots and the checks before a switch
 //! - [`tally`], [`shape`]: what is counted
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod agent;
+mod answer;
 mod assignment;
 pub mod backoff;
+pub mod check;
 pub mod clock;
 pub mod compute;
 pub mod conduct;
@@ -36,8 +41,11 @@ pub mod file_memory;
 pub mod file_record;
 pub mod file_slots;
 mod file_tickets;
+mod fit;
 pub mod identity;
+mod in_time;
 pub mod install;
+mod job;
 pub mod library;
 mod local;
 pub mod memory;
@@ -62,15 +70,17 @@ mod ticket_record;
 mod training;
 mod turns;
 mod upload;
+mod voting;
 mod work;
 
 pub use agent::{Agent, AgentError, AgentOptions, SessionMode};
 pub use backoff::{Backoff, BackoffLimits};
+pub use check::{CheckedUpdate, check_update};
 pub use clock::{Clock, SystemClock};
 pub use compute::ComputePool;
 pub use conduct::{Conduct, Decision, Obedient, Workload};
 pub use connections::{Connections, ConnectionsError};
-pub use data::{DataError, Examples, LocalData, Purpose};
+pub use data::{DataError, DataForm, Examples, LocalData, Purpose};
 pub use environment::{Environment, Timing};
 pub use file_memory::FileMemory;
 pub use file_record::FileRecord;

@@ -153,6 +153,19 @@ fn with_momentum(delta: &mut [f32], beta: f32, state: &RunState) {
 }
 
 impl Payload {
+    /// A payload of so many values with nothing in it, that moves nothing.
+    pub(crate) fn zeros(length: usize) -> Self {
+        Self {
+            values: vec![0.0; length],
+            weight: 0,
+            work: 0,
+            share: 1.0,
+            within_clip: true,
+            moves: None,
+            momentum: None,
+        }
+    }
+
     /// Clips the payload to `clip` and multiplies it by its share of examples; returns the factor
     /// of the clipping.
     pub(crate) fn clip(&mut self, clip: f32) -> Result<f64, UpdateError> {

@@ -28,6 +28,7 @@ fn plan(algorithm: LocalAlgorithm, clip: f32, examples_cap: u64) -> LocalPlan {
             wire_clip: clip,
             noise_multiplier: 0.0,
             report_within_clip: true,
+            answer_window: None,
             limits: Limits::default(),
         },
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tributary_model::{Personalisation, named_parameters};
 
+use crate::agent::Core;
 use crate::library::LoadedModel;
 use crate::local::put_back;
 use crate::memory::{Kept, RUNS_KEPT, RunState};
@@ -68,5 +69,27 @@ impl Seen {
             Personalisation::Ifca { .. } | Personalisation::RegionHeads { .. } => {}
         }
         Some(parameters)
+    }
+}
+
+impl Core {
+    /// What is kept of a run; nothing when it can't be read, which is counted.
+    pub(crate) fn recall(&self, run_id: &str) -> RunState {
+        self.memory.load(run_id).unwrap_or_else(|error| {
+            tracing::warn!(device = self.identity.hashed_id(), %error, "state of a run is lost");
+            self.environment.tally.count("memory", error.reason());
+            RunState::default()
+        })
+    }
+
+    /// Keeps `changes`; a failure is counted and the old state stays.
+    pub(crate) fn remember(&self, run_id: &str, changes: RunState) {
+        if changes.is_empty() {
+            return;
+        }
+        if let Err(error) = self.memory.merge(run_id, changes) {
+            tracing::warn!(device = self.identity.hashed_id(), %error, "state of a run not kept");
+            self.environment.tally.count("memory", error.reason());
+        }
     }
 }

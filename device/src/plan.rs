@@ -1,7 +1,7 @@
 //! Reading a training plan: every field is checked before anything is fetched.
 
 use bytes::Bytes;
-use tributary_aggregator::{Codec, Scheme, WEIGHT_ONE};
+use tributary_aggregator::{Codec, WEIGHT_ONE};
 use tributary_model::{LocalAlgorithm, LocalTraining, ModelError, Personalisation};
 use tributary_proto::v1;
 use tributary_proto::v1::local_algorithm::Kind as AlgorithmKind;
@@ -71,6 +71,11 @@ impl LocalPlan {
         Ok(plan)
     }
 
+    /// Whether nothing of the data may decide whether, when or at what length the device answers.
+    pub(crate) fn is_private(&self) -> bool {
+        self.privacy.answer_window.is_some() || self.privacy.is_noised()
+    }
+
     /// Refuses what has no meaning together: see the table in the module `payload`.
     fn check_combination(&self) -> Result<(), TrainingError> {
         let plain = matches!(
@@ -113,7 +118,7 @@ impl LocalPlan {
             let problem = "does not go with ifca, whose devices change between models";
             return Err(wrong("momentum", problem));
         }
-        if matches!(self.codec.scheme(), Scheme::TopK(_)) {
+        if self.codec.scheme().is_sparse() {
             let problem = "does not go with the personalisation ifca: what topk leaves out of one \
                            model would be added to another";
             return Err(wrong("codec", problem));

@@ -13,13 +13,15 @@
 //! | `report_within_clip` | it would tell the length of the update |
 //! | a seed, on a real device | the coordinator could work out the noise and subtract it |
 //!
-//! That a device trains at all, how long it takes and that it failed is not hidden.
+//! Under local noise, and in every run whose plan has an answer window, a device answers whatever its data
+//! are: see the module `in_time`. Nothing of the answer's length or header may tell of the data then: no
+//! compressed or varying codec, no weight, no cluster.
 
 use rand_core::Rng;
-use tributary_aggregator::{LocalNoise, LocalNoiseError, NoiseSource, Scheme};
+use tributary_aggregator::{LocalNoise, LocalNoiseError, NoiseSource};
 use tributary_model::{LocalAlgorithm, Personalisation};
 use tributary_proto::RunId;
-use tributary_proto::v1::TrainingPlan;
+use tributary_proto::v1::{AnswerWindow, TrainingPlan};
 
 use crate::identity::IdentityError;
 use crate::participation::Limits;
@@ -39,6 +41,8 @@ pub(crate) struct Privacy {
     pub(crate) noise_multiplier: f64,
     /// Whether the coordinator wants to know if the payload was within the clip.
     pub(crate) report_within_clip: bool,
+    /// When the device answers, in a run with privacy.
+    pub(crate) answer_window: Option<AnswerWindow>,
     /// How often the device may take part.
     pub(crate) limits: Limits,
 }
@@ -60,8 +64,13 @@ impl Privacy {
             let problem = "must be 0 or the clip where the device adds no noise";
             return Err(wrong("wire_clip", problem));
         }
+        let answer_window = plan.answer_window;
+        if answer_window.is_some_and(|window| window.from_ms > window.until_ms) {
+            return Err(wrong("answer_window", "must not end before it begins"));
+        }
         let limits = plan.participation.as_ref();
         Ok(Self {
+            answer_window,
             wire_clip,
             noise_multiplier: multiplier,
             report_within_clip: plan.report_within_clip,
@@ -82,9 +91,13 @@ impl Privacy {
             return Err(wrong("participation", problem));
         }
         if !self.is_noised() {
-            return Ok(());
+            return if plan.is_private() {
+                check_form(plan)
+            } else {
+                Ok(())
+            };
         }
-        if matches!(plan.codec.scheme(), Scheme::TopK(_)) {
+        if plan.codec.scheme().is_sparse() {
             let problem = "does not go with local noise: topk would keep what was not noised and \
                            send it later; use int8";
             return Err(wrong("codec", problem));
@@ -117,7 +130,7 @@ impl Privacy {
         if matches!(plan.personalisation, Some(Personalisation::Ifca { .. })) {
             return refuse("personalisation", "for ifca's cluster tells of the data");
         }
-        Ok(())
+        check_form(plan)
     }
 
     /// Refuses noise from a seed that the coordinator knows, unless all of it is a simulation.
@@ -152,6 +165,29 @@ impl Privacy {
         );
         Err(wrong("wire_clip", problem))
     }
+}
+
+/// Refuses what would tell of the data by the length or the header of an answer.
+fn check_form(plan: &LocalPlan) -> Result<(), TrainingError> {
+    if plan.codec.of_fixed_length() != Some(plan.codec) {
+        let problem = format!(
+            "is {}, whose length tells of the update: use a codec without +zstd, and topk-fixed for topk",
+            plan.codec
+        );
+        return Err(wrong("codec", problem));
+    }
+    if let LocalAlgorithm::FedNova | LocalAlgorithm::QFedAvg { .. } = plan.algorithm {
+        let problem = format!(
+            "{} does not go with privacy: its weight would tell of the data; use fedavg or fedprox",
+            plan.algorithm.name()
+        );
+        return Err(wrong("algorithm", problem));
+    }
+    if matches!(plan.personalisation, Some(Personalisation::Ifca { .. })) {
+        let problem = "does not go with privacy, for ifca's cluster tells of the data";
+        return Err(wrong("personalisation", problem));
+    }
+    Ok(())
 }
 
 fn unfit(error: LocalNoiseError) -> TrainingError {

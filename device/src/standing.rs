@@ -101,7 +101,7 @@ impl Core {
                 self.tell(Event::OrderRefused(OrderRefused { newest }));
                 Abandoned {
                     reason: "stale",
-                    because: stale.reason(),
+                    ..failed(stale.reason())
                 }
             }
             StandingError::Record(error) => {

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use tributary_drift::{Binning, DriftError, Quantity, Role};
+use tributary_drift::{DriftError, Quantity};
 use tributary_model::{Engine, ModelError};
-use tributary_proto::v1::{QuantitySpec, SummaryRequest, Vote};
+use tributary_proto::v1::{SummaryRequest, Vote};
 
 use crate::compute::Workbench;
 use crate::data::Examples;
+use crate::fit::Source;
 use crate::identity::IdentityError;
+use crate::in_time::flush_subnormals;
 use crate::library::LoadedModel;
 use crate::randomness::{Purposes, seeded_or_os, uniform_below};
 
 /// Most quantities that one request may ask for.
-const MAX_QUANTITIES: usize = 256;
+pub(crate) const MAX_QUANTITIES: usize = 256;
+/// A vote that is counted and adds to no bin.
+const BLANK: u32 = u32::MAX;
 
 /// Why a device does not vote.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +32,7 @@ pub enum SummaryError {
         /// Quantities asked for.
         count: usize,
     },
-    /// The source is not one of the four kinds, or its index is outside of the model.
+    /// The source is not one of the four kinds, or its index is outside of the model's input or layers.
     #[error(
         "source {name:?} is not prediction, confidence, feature:N or activation:N of the model"
     )]
@@ -68,94 +72,69 @@ impl SummaryError {
     }
 }
 
-/// What a vote is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    /// Class of largest probability.
-    Prediction,
-    /// Largest probability.
-    Confidence,
-    /// Value `N` of the input.
-    Feature(usize),
-    /// Base-2 logarithm of the largest absolute activation: 0 is the input, i + 1 the output of
-    /// layer i.
-    Activation(usize),
-}
-
-fn source(name: &str) -> Result<Source, SummaryError> {
-    let unknown = || SummaryError::Source {
-        name: name.chars().take(80).collect(),
-    };
-    match name.split_once(':') {
-        None if name == "prediction" => Ok(Source::Prediction),
-        None if name == "confidence" => Ok(Source::Confidence),
-        Some(("feature", index)) => index.parse().map(Source::Feature).map_err(|_| unknown()),
-        Some(("activation", index)) => index.parse().map(Source::Activation).map_err(|_| unknown()),
-        _ => Err(unknown()),
-    }
-}
-
-/// The quantity with its bins, checked against the identity in the request.
-fn quantity(spec: &QuantitySpec) -> Result<Quantity, SummaryError> {
-    let wrong = || SummaryError::Identity {
-        id: spec.quantity_id.chars().take(200).collect(),
-    };
-    let (name, _) = spec.quantity_id.rsplit_once('@').ok_or_else(wrong)?;
-    let binning = if spec.edges.is_empty() {
-        Binning::Classes((spec.bins as usize).saturating_sub(1))
-    } else {
-        Binning::Edges(spec.edges.clone())
-    };
-    let quantity = Quantity::new(name, Role::default(), binning)?;
-    let same = quantity.id().as_str() == spec.quantity_id && quantity.bins() == spec.bins as usize;
-    if same { Ok(quantity) } else { Err(wrong()) }
-}
-
 /// Everything that one vote needs, owned.
 pub(crate) struct SummaryJob {
     pub(crate) device_id: String,
     pub(crate) request: SummaryRequest,
+    /// What is asked, in the order of the request, checked against the model.
+    pub(crate) asked: Vec<(Quantity, Source)>,
     pub(crate) model: Arc<LoadedModel>,
-    pub(crate) examples: Examples,
+}
+
+/// A vote for a bin; `None` is a blank one, which tells that there was nothing to look at to nobody.
+fn vote(quantity: &Quantity, bin: Option<usize>) -> Vote {
+    Vote {
+        quantity_id: quantity.id().to_string(),
+        bin: 0,
+        // bins are far fewer than 2^32
+        ballot: bin.map_or(BLANK, |bin| bin as u32 + 1),
+    }
 }
 
 impl SummaryJob {
+    /// A blank vote per quantity, as long as any other.
+    pub(crate) fn blank(&self) -> Vec<Vote> {
+        let asked = self.asked.iter();
+        asked.map(|(quantity, _)| vote(quantity, None)).collect()
+    }
+
     /// One vote per quantity, in the order of the request.
-    pub(crate) fn run(self, bench: &mut Workbench) -> Result<Vec<Vote>, SummaryError> {
-        let request = &self.request;
-        if request.quantities.len() > MAX_QUANTITIES {
-            return Err(SummaryError::TooMany {
-                count: request.quantities.len(),
-            });
-        }
-        let index = self.choose()?;
-        let features = self.examples.inputs.len() / self.examples.len();
-        let input = &self.examples.inputs[index * features..(index + 1) * features];
+    pub(crate) fn run(
+        &self,
+        examples: &Examples,
+        bench: &mut Workbench,
+    ) -> Result<Vec<Vote>, SummaryError> {
+        let index = self.choose(examples)?;
+        let features = examples.inputs.len() / examples.len();
+        let mut input = examples.inputs[index * features..(index + 1) * features].to_vec();
+        flush_subnormals(&mut input);
         let parts = bench.engine(&self.model);
         parts
             .engine
-            .predict(&self.model.weights, input, parts.outputs)?;
+            .predict(&self.model.weights, &input, parts.outputs)?;
         let mut magnitudes = vec![0.0; self.model.graph.shapes().len()];
         parts
             .engine
-            .visit_activations(&self.model.weights, input, &mut |index, values| {
+            .visit_activations(&self.model.weights, &input, &mut |index, values| {
                 magnitudes[index] = largest_magnitude(values);
             })?;
         let observation = Observation {
-            input,
+            input: &input,
             probabilities: parts.outputs,
             magnitudes,
         };
-        request
-            .quantities
-            .iter()
-            .map(|spec| observation.vote(spec))
-            .collect()
+        let asked = self.asked.iter();
+        Ok(asked
+            .map(|(quantity, source)| {
+                let bin = quantity.bin_of(observation.value(*source));
+                vote(quantity, Some(bin))
+            })
+            .collect())
     }
 
     /// Chooses an example uniformly.
-    fn choose(&self) -> Result<usize, SummaryError> {
-        if self.examples.is_empty() {
+    fn choose(&self, examples: &Examples) -> Result<usize, SummaryError> {
+        if examples.is_empty() {
             return Err(SummaryError::NoExamples);
         }
         let mut rng = seeded_or_os(
@@ -165,7 +144,7 @@ impl SummaryJob {
             &self.device_id,
             Purposes::Summary,
         )?;
-        Ok(uniform_below(&mut rng, self.examples.len() as u64) as usize)
+        Ok(uniform_below(&mut rng, examples.len() as u64) as usize)
     }
 }
 
@@ -177,32 +156,21 @@ struct Observation<'a> {
 }
 
 impl Observation<'_> {
-    fn vote(&self, spec: &QuantitySpec) -> Result<Vote, SummaryError> {
-        let value = self.value(source(&spec.source)?, &spec.source)?;
-        let bin = quantity(spec)?.bin_of(value) as u32;
-        Ok(Vote {
-            quantity_id: spec.quantity_id.clone(),
-            bin,
-        })
-    }
-
-    fn value(&self, source: Source, name: &str) -> Result<f64, SummaryError> {
-        let outside = || SummaryError::Source {
-            name: name.to_owned(),
-        };
+    /// The value, which is NaN where there is none: its bin is the one for missing values.
+    fn value(&self, source: Source) -> f64 {
         match source {
-            Source::Prediction => Ok(argmax(self.probabilities) as f64),
-            Source::Confidence => Ok(f64::from(
-                self.probabilities.iter().copied().fold(f32::NAN, f32::max),
-            )),
-            Source::Feature(index) => self
-                .input
-                .get(index)
-                .map(|value| f64::from(*value))
-                .ok_or_else(outside),
+            Source::Prediction => argmax(self.probabilities) as f64,
+            Source::Confidence => {
+                let probabilities = self.probabilities.iter().copied();
+                f64::from(probabilities.fold(f32::NAN, f32::max))
+            }
+            Source::Feature(index) => {
+                let value = self.input.get(index);
+                value.map_or(f64::NAN, |value| f64::from(*value))
+            }
             Source::Activation(index) => {
-                let magnitude = self.magnitudes.get(index).ok_or_else(outside)?;
-                Ok(f64::from(*magnitude).log2())
+                let magnitude = self.magnitudes.get(index);
+                magnitude.map_or(f64::NAN, |magnitude| f64::from(*magnitude).log2())
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::plan::LocalPlan;
 use crate::record::{ParticipationRecord, RecordError};
 
 /// An update's right to leave the device.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pass {
     run_id: String,
     /// None in runs without limits and without noise of the device's own.
@@ -102,7 +102,7 @@ impl Core {
                 tracing::debug!(device, run = pass.run_id, %limit, "assignment given back");
                 Abandoned {
                     reason: "limit",
-                    because: limit.reason(),
+                    ..failed(limit.reason())
                 }
             }
             TurnError::Record(error) => {

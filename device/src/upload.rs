@@ -56,9 +56,9 @@ impl Delivery {
             Self::Refused(_) => Some(failed("refused")),
             Self::Expired => Some(Abandoned {
                 reason: "slow",
-                because: "expired",
+                ..failed("expired")
             }),
-            Self::Barred(abandoned) => Some(*abandoned),
+            Self::Barred(abandoned) => Some(abandoned.clone()),
         }
     }
 }
@@ -159,7 +159,8 @@ impl Core {
             weight: update.weight,
             work: update.work,
             cluster: update.cluster,
-            within_clip: update.within_clip,
+            clip_report: update.clip_report.into(),
+            ..UploadHeader::default()
         };
         let parts = parts(header, update.bytes.clone(), started);
         let mut answers = self

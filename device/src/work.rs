@@ -3,14 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message as _;
 use tokio::time::Instant;
 use tributary_model::Digest;
 use tributary_proto::v1::device_event::Event;
 use tributary_proto::v1::directive::Directive as Order;
-use tributary_proto::v1::{
-    BuildOffer, InstallOutcome, InstallReport, SummaryReport, SummaryRequest,
-};
+use tributary_proto::v1::{BuildOffer, InstallOutcome, InstallReport};
 
 use crate::agent::Core;
 use crate::assignment::{Abandoned, Memory, failed};
@@ -18,15 +15,13 @@ use crate::compute::Workbench;
 use crate::data::{Examples, Purpose};
 use crate::install::Refusal;
 use crate::library::LoadedModel;
-use crate::summary::SummaryJob;
-use crate::ticket::{self, Place};
 
 /// Models that a device keeps: the one it trains from and the one it is monitored with.
 const MODELS_KEPT: usize = 2;
 /// Bytes of a model file beside its weights.
 pub(crate) const FILE_OVERHEAD: u64 = 1 << 20;
 /// Longest lease or deadline that is believed.
-const LONGEST_LEASE: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(crate) const LONGEST_LEASE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Longest that a build is fetched for.
 const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
 
@@ -67,11 +62,11 @@ impl Core {
         purpose: Purpose,
     ) -> Result<Examples, &'static str> {
         let data = Arc::clone(&self.data);
-        let task = task.to_owned();
+        let asked = task.to_owned();
         let read = self
             .environment
             .compute
-            .run(move |_| data.examples(&task, &purpose))
+            .run(move |_| data.examples(&asked, &purpose))
             .await;
         match read {
             Ok(Ok(examples)) if examples.is_empty() => Err("no_examples"),
@@ -105,7 +100,7 @@ impl Core {
         let fetched = self.fetch(digest, limit, deadline).await;
         let bytes = fetched.map_err(|error| Abandoned {
             reason: "network",
-            because: error.reason(),
+            ..failed(error.reason())
         })?;
         let environment = Arc::clone(&self.environment);
         let load = move |_: &mut Workbench| environment.library.model(digest, &bytes);
@@ -124,96 +119,6 @@ impl Core {
             memory.models.pop_front();
         }
         Ok(model)
-    }
-
-    async fn summary(&self, request: SummaryRequest, received: Instant, memory: &mut Memory) {
-        let ordered = ticket::Order::of_window(&request);
-        if let Err(abandoned) = self.check_order(&ordered).await {
-            self.environment.tally.count("summary", abandoned.because);
-            return;
-        }
-        let same = |(place, votes): &&(Place, SummaryReport)| {
-            votes.monitor_id == request.monitor_id && *place == ordered.place
-        };
-        // asked again after a break: the same votes, never a second example
-        if let Some((_, votes)) = memory.votes.as_ref().filter(same) {
-            self.tell(Event::SummaryReport(votes.clone()));
-            return;
-        }
-        match self
-            .stand_by_votes(request, &ordered, received, memory)
-            .await
-        {
-            Ok(report) => {
-                memory.votes = Some((ordered.place, report.clone()));
-                self.step('s');
-                self.environment.tally.count("summary", "voted");
-                self.tell(Event::SummaryReport(report));
-            }
-            Err(because) => {
-                self.step('!');
-                self.environment.tally.count("summary", because);
-            }
-        }
-        self.finish_shape();
-    }
-
-    /// Votes, and makes durable what is sent.
-    async fn stand_by_votes(
-        &self,
-        request: SummaryRequest,
-        ordered: &ticket::Order,
-        received: Instant,
-        memory: &mut Memory,
-    ) -> Result<SummaryReport, &'static str> {
-        let report = self.vote(request, received, memory).await?;
-        let digest = Digest::of(&report.encode_to_vec());
-        let stands = self.stand_by(ordered, digest).await;
-        stands.map_err(|abandoned| abandoned.because)?;
-        Ok(report)
-    }
-
-    async fn vote(
-        &self,
-        request: SummaryRequest,
-        received: Instant,
-        memory: &mut Memory,
-    ) -> Result<SummaryReport, &'static str> {
-        let deadline = deadline(received, request.deadline_ms);
-        let purpose = Purpose::Summary {
-            window: request.window,
-        };
-        let examples = self.examples(&request.task, purpose).await?;
-        let limit = tributary_model::MAX_PARAMETERS as u64 * 4 + FILE_OVERHEAD;
-        let model = self
-            .model(&request.model_digest, limit, deadline, memory)
-            .await
-            .map_err(|abandoned| abandoned.because)?;
-        let (monitor_id, window) = (request.monitor_id.clone(), request.window);
-        let device_id = self.identity.device_id.as_str().to_owned();
-        let job = SummaryJob {
-            device_id,
-            request,
-            model,
-            examples,
-        };
-        let voted = self
-            .environment
-            .compute
-            .run(move |bench| job.run(bench))
-            .await;
-        let votes = voted.map_err(|_| "crashed")?.map_err(|error| {
-            tracing::warn!(device = self.identity.hashed_id(), %error, "no vote");
-            error.reason()
-        })?;
-        if Instant::now() >= deadline {
-            return Err("late");
-        }
-        Ok(SummaryReport {
-            monitor_id,
-            window,
-            votes,
-        })
     }
 
     async fn build_offer(self: &Arc<Self>, offer: BuildOffer) {

@@ -293,13 +293,9 @@ async fn a_busy_coordinator_is_asked_again_and_a_final_refusal_is_not() {
 }
 
 #[tokio::test]
-async fn an_assignment_that_can_not_be_followed_is_given_back_as_failed() {
+async fn an_assignment_that_the_device_is_not_made_for_is_given_back_by_name() {
     let (server, _, plan, digest) = with_run(8).await;
     let agent = start(&server, "d-1", FEATURES, SessionMode::Stream);
-    let no_step = TrainingPlan {
-        learning_rate: f32::from_bits(1),
-        ..plan.clone()
-    };
     let bad_codec = TrainingPlan {
         codec: "zip".to_owned(),
         ..plan.clone()
@@ -317,13 +313,12 @@ async fn an_assignment_that_can_not_be_followed_is_given_back_as_failed() {
         ..plan.clone()
     };
     let cases = [
-        (no_step, "zero"),
-        (bad_codec, "unknown_codec"),
-        (bad_clip, "bad_plan"),
-        (other_layout, "bad_plan"),
-        (other_task, "no_data"),
+        (bad_codec, "unknown_codec", "zip"),
+        (bad_clip, "bad_plan", "clip"),
+        (other_layout, "bad_plan", "parameters"),
+        (other_task, "unknown_task", "sleep"),
     ];
-    for (round, (plan, counted)) in (1..).zip(cases) {
+    for (round, (plan, counted, named)) in (1..).zip(cases) {
         let before = agent.tally().count(&format!("abandoned.{counted}"));
         server
             .world
@@ -334,9 +329,10 @@ async fn an_assignment_that_can_not_be_followed_is_given_back_as_failed() {
         };
         assert_eq!(
             (abandoned.round, abandoned.reason.as_str()),
-            (round, "failed"),
+            (round, "configuration"),
             "{counted}"
         );
+        assert!(abandoned.detail.contains(named), "{abandoned:?}");
         let after = agent.tally().count(&format!("abandoned.{counted}"));
         assert_eq!(after, before + 1, "{counted}");
     }

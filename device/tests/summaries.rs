@@ -124,7 +124,7 @@ async fn one_seeded_example_casts_exactly_one_vote_per_quantity() {
         assert_eq!((report.monitor_id.as_str(), report.window), ("m-1", window));
         let asked = quantities().into_iter().map(|(_, spec)| spec.quantity_id);
         assert!(asked.eq(report.votes.iter().map(|vote| vote.quantity_id.clone())));
-        let bins: Vec<u32> = report.votes.iter().map(|vote| vote.bin).collect();
+        let bins: Vec<u32> = report.votes.iter().map(|vote| vote.ballot - 1).collect();
         assert_eq!(bins, expected(&model, window), "window {window}");
         seen.insert(bins);
     }
@@ -147,7 +147,7 @@ async fn a_window_asked_for_twice_gets_the_same_votes_even_without_a_seed() {
 }
 
 #[tokio::test]
-async fn a_request_with_foreign_bins_gets_no_vote_and_is_counted() {
+async fn a_request_with_foreign_bins_is_declined_by_name_and_counted() {
     let (server, _, digest, agent) = with_model().await;
     let mut foreign = request(1, &digest, &SEED);
     foreign.quantities[1].edges[0] = 0.3;
@@ -155,7 +155,14 @@ async fn a_request_with_foreign_bins_gets_no_vote_and_is_counted() {
         .world
         .order("d-1", Order::SummaryRequest(foreign))
         .await;
-    // the next, honest window is the first that is answered
+    let Event::SummaryDeclined(declined) = server.world.event("d-1").await else {
+        panic!("expected a refusal");
+    };
+    assert_eq!(
+        (declined.window, declined.reason.as_str()),
+        (1, "configuration")
+    );
+    assert!(declined.detail.contains("confidence"), "{declined:?}");
     assert_eq!(report(&server, request(2, &digest, &SEED)).await.window, 2);
     assert_eq!(agent.tally().count("summary.wrong_identity"), 1);
 }

@@ -91,6 +91,15 @@ pub enum ModelError {
         /// Position of the first such value.
         index: usize,
     },
+    /// A weight in a model file is infinite or not a number.
+    #[error(
+        "weight {index} of the model file is not finite; write the file again from weights that are: no \
+         setting of a run mends it"
+    )]
+    BrokenWeights {
+        /// Position of the first such value in the order of the layout.
+        index: usize,
+    },
     /// A training setting is out of range.
     #[error("local training: {field} {rule}, got {value}")]
     Training {

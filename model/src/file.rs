@@ -243,10 +243,7 @@ fn tensor_error(path: &str, problem: String) -> ModelError {
 
 fn check_finite(weights: &[f32]) -> Result<(), ModelError> {
     match weights.iter().position(|value| !value.is_finite()) {
-        Some(index) => Err(ModelError::NotFinite {
-            what: "weights",
-            index,
-        }),
+        Some(index) => Err(ModelError::BrokenWeights { index }),
         None => Ok(()),
     }
 }

@@ -75,6 +75,18 @@ fn every_changed_byte_is_refused_when_the_digest_is_known() {
 }
 
 #[test]
+fn a_file_with_a_weight_that_is_no_number_blames_the_file_and_no_learning_rate() {
+    let mut bytes = small_file().to_bytes().unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let message = ModelFile::from_bytes(&bytes).unwrap_err().to_string();
+    assert!(
+        message.contains("model file") && !message.contains("learning rate"),
+        "{message}"
+    );
+}
+
+#[test]
 fn values_that_are_not_finite_are_refused_in_both_directions() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut file = small_file();
@@ -82,14 +94,14 @@ fn values_that_are_not_finite_are_refused_in_both_directions() {
         file.weights[4] = bad;
         assert!(matches!(
             file.to_bytes(),
-            Err(ModelError::NotFinite { index: 4, .. })
+            Err(ModelError::BrokenWeights { index: 4 })
         ));
         let mut damaged = bytes;
         let end = damaged.len();
         damaged[end - 4..].copy_from_slice(&bad.to_le_bytes());
         assert!(matches!(
             ModelFile::from_bytes(&damaged),
-            Err(ModelError::NotFinite { .. })
+            Err(ModelError::BrokenWeights { .. })
         ));
     }
 }

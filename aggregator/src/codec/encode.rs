@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rand_core::Rng;
 
 use super::rotation::{self, Quantiser};
-use super::{BLOCK, BlockScheme, Codec, Scheme, compressed, floats, levels, sparse};
+use super::{BLOCK, BlockScheme, Codec, Scheme, compressed, floats, levels, sparse, sparse_fixed};
 use crate::clip::{l2_norm, measure, scale, squared_norm};
 use crate::error::UpdateError;
 
@@ -26,8 +26,7 @@ impl Codec {
     }
 
     /// Encodes `values`, clipped to L2 norm `clip`, such that the decoded vector too has a norm of
-    /// at most `clip` and passes the exact check of [`crate::FixedPoint`] with that clip (unless it
-    /// is zero on that grid).
+    /// at most `clip` and passes the exact check of [`crate::FixedPoint`] with that clip.
     ///
     /// Stochastic rounding is unbiased, so it adds its variance to the squared norm. Where the
     /// decoded vector became longer than `clip`, all its scales are multiplied by one factor: the
@@ -71,6 +70,7 @@ impl Scheme {
             Scheme::Int8 => levels::encode_int8(values, noise, &mut bytes),
             Scheme::Int4 => levels::encode_int4(values, noise, &mut bytes),
             Scheme::TopK(share) => sparse::encode(share, values, &mut bytes),
+            Scheme::TopKFixed(share) => sparse_fixed::encode(share, values, &mut bytes),
             Scheme::Drive => rotation::encode(Quantiser::Drive, values, noise, &mut bytes),
             Scheme::Eden(bits) => {
                 rotation::encode(Quantiser::Eden(bits), values, noise, &mut bytes);
@@ -89,7 +89,7 @@ impl Scheme {
     fn shrink_to(self, clip: f32, dimension: usize, bytes: &mut [u8]) {
         let target = f64::from(clip) * (1.0 - MARGIN);
         match self {
-            Scheme::F32 | Scheme::F16 | Scheme::Bf16 | Scheme::TopK(_) => {}
+            Scheme::F32 | Scheme::F16 | Scheme::Bf16 | Scheme::TopK(_) | Scheme::TopKFixed(_) => {}
             Scheme::Int8 => shrink_blocks(BlockScheme::Int8, target, dimension, bytes),
             Scheme::Int4 => shrink_blocks(BlockScheme::Int4, target, dimension, bytes),
             Scheme::Drive => shrink_rotated(Quantiser::Drive, target, dimension, bytes),

@@ -3,12 +3,12 @@
 use std::ops::RangeInclusive;
 
 use super::rotation::{self, Quantiser};
-use super::{BlockScheme, Codec, Scheme, compressed, sparse};
+use super::{BlockScheme, Codec, Scheme, compressed, sparse, sparse_fixed};
 use crate::error::UpdateError;
 
 impl Codec {
     /// The fewest and the most bytes that `dimension` values take; both are the same for schemes
-    /// without positions or compression. Saturates at `usize::MAX`.
+    /// without compression or positions of varying width. Saturates at `usize::MAX`.
     pub fn encoded_len_range(self, dimension: usize) -> RangeInclusive<usize> {
         match self {
             Codec::Plain(scheme) => scheme.encoded_len_range(dimension),
@@ -56,6 +56,7 @@ impl Scheme {
             Scheme::Int8 => BlockScheme::Int8.encoded_len(dimension),
             Scheme::Int4 => BlockScheme::Int4.encoded_len(dimension),
             Scheme::TopK(share) => return sparse::encoded_len_range(share, dimension),
+            Scheme::TopKFixed(share) => sparse_fixed::encoded_len(share, dimension),
             Scheme::Drive => rotation::encoded_len(Quantiser::Drive, dimension),
             Scheme::Eden(bits) => rotation::encoded_len(Quantiser::Eden(bits), dimension),
         };

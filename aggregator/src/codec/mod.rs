@@ -15,6 +15,7 @@ mod levels;
 mod names;
 mod rotation;
 mod sparse;
+mod sparse_fixed;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,9 @@ pub enum Scheme {
     /// The share of the values that is largest in magnitude, as positions and half-precision values
     /// rounded towards zero. Biased on its own: meant to be used with [`ErrorFeedback`].
     TopK(Share),
+    /// The same in a length that depends on nothing but the number of values: always all of them, with
+    /// positions of a fixed width. What runs with privacy use.
+    TopKFixed(Share),
     /// One bit a value after a random rotation, with one unbiased scale a block (DRIVE, Vargaftik
     /// et al. 2021).
     Drive,
@@ -58,7 +62,7 @@ pub enum Scheme {
 /// Encoding of a flat parameter vector: a scheme, and whether its bytes are compressed.
 ///
 /// As a string, in recipes, on the wire and in serde: `f32`, `f16`, `bf16`, `int8`, `int4`,
-/// `topk:SHARE` (above 0, at most 1, six decimals), `drive`, `eden:BITS` (1 to 4); each may end in
+/// `topk:SHARE` and `topk-fixed:SHARE` (above 0, at most 1, six decimals), `drive`, `eden:BITS` (1 to 4); each may end in
 /// `+zstd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -111,13 +115,14 @@ impl Codec {
     pub const EDEN_4: Codec = Codec::Plain(Scheme::Eden(EdenBits(4)));
 
     /// A member of every family, and two of them compressed: what the tests go through.
-    pub const ALL: [Codec; 11] = [
+    pub const ALL: [Codec; 12] = [
         Codec::F32,
         Codec::F16,
         Codec::BF16,
         Codec::INT8,
         Codec::INT4,
         Codec::TOP_1_PERCENT,
+        Codec::Plain(Scheme::TopKFixed(Share::ONE_PERCENT)),
         Codec::DRIVE,
         Codec::EDEN_2,
         Codec::EDEN_4,
@@ -143,7 +148,9 @@ impl Codec {
     /// True when encoding draws random numbers, so that two encodings of one vector differ.
     pub fn is_stochastic(self) -> bool {
         match self.scheme() {
-            Scheme::F32 | Scheme::F16 | Scheme::Bf16 | Scheme::TopK(_) => false,
+            Scheme::F32 | Scheme::F16 | Scheme::Bf16 | Scheme::TopK(_) | Scheme::TopKFixed(_) => {
+                false
+            }
             Scheme::Int8 | Scheme::Int4 | Scheme::Drive | Scheme::Eden(_) => true,
         }
     }
@@ -170,6 +177,16 @@ impl Codec {
         }
     }
 
+    /// The codec whose lengths say nothing of the values: the same, but with positions of a fixed width
+    /// for a sparse one, and `None` for a compressed one, whose length is what it saves.
+    pub fn of_fixed_length(self) -> Option<Codec> {
+        match self {
+            Codec::Zstd(_) => None,
+            Codec::Plain(Scheme::TopK(share)) => Some(Codec::Plain(Scheme::TopKFixed(share))),
+            Codec::Plain(_) => Some(self),
+        }
+    }
+
     fn malformed(self, reason: &'static str) -> UpdateError {
         UpdateError::Malformed {
             codec: self,
@@ -179,6 +196,11 @@ impl Codec {
 }
 
 impl Scheme {
+    /// True when most values are left out, so that [`ErrorFeedback`] has something to keep.
+    pub fn is_sparse(self) -> bool {
+        matches!(self, Scheme::TopK(_) | Scheme::TopKFixed(_))
+    }
+
     /// The scheme by which the bytes can be decoded [`BLOCK`] values at a time, if they can.
     pub(crate) fn block_scheme(self) -> Option<BlockScheme> {
         match self {
@@ -187,7 +209,7 @@ impl Scheme {
             Scheme::Bf16 => Some(BlockScheme::Bf16),
             Scheme::Int8 => Some(BlockScheme::Int8),
             Scheme::Int4 => Some(BlockScheme::Int4),
-            Scheme::TopK(_) | Scheme::Drive | Scheme::Eden(_) => None,
+            Scheme::TopK(_) | Scheme::TopKFixed(_) | Scheme::Drive | Scheme::Eden(_) => None,
         }
     }
 
@@ -205,6 +227,7 @@ impl Scheme {
             Scheme::Int8 => BlockScheme::Int8.decode_into(bytes, values),
             Scheme::Int4 => BlockScheme::Int4.decode_into(bytes, values),
             Scheme::TopK(share) => sparse::decode_into(codec, share, bytes, values),
+            Scheme::TopKFixed(share) => sparse_fixed::decode_into(codec, share, bytes, values),
             Scheme::Drive => rotation::decode_into(rotation::Quantiser::Drive, bytes, values),
             Scheme::Eden(bits) => {
                 rotation::decode_into(rotation::Quantiser::Eden(bits), bytes, values)

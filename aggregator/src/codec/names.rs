@@ -11,8 +11,8 @@ const COMPRESSED: &str = "+zstd";
 /// A codec name that is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "codec {name:?} is not known; use f32, f16, bf16, int8, int4, topk:SHARE with a share above 0 \
-     and at most 1 (six decimals), drive or eden:BITS with 1 to 4 bits, each with +zstd behind it \
+    "codec {name:?} is not known; use f32, f16, bf16, int8, int4, topk:SHARE or topk-fixed:SHARE with \
+     a share above 0 and at most 1 (six decimals), drive or eden:BITS with 1 to 4 bits, each with +zstd behind it \
      if its bytes are to be compressed"
 )]
 pub struct UnknownCodec {
@@ -36,6 +36,7 @@ impl fmt::Display for Scheme {
             Scheme::Int8 => formatter.write_str("int8"),
             Scheme::Int4 => formatter.write_str("int4"),
             Scheme::TopK(share) => write!(formatter, "topk:{share}"),
+            Scheme::TopKFixed(share) => write!(formatter, "topk-fixed:{share}"),
             Scheme::Drive => formatter.write_str("drive"),
             Scheme::Eden(bits) => write!(formatter, "eden:{}", bits.get()),
         }
@@ -69,6 +70,7 @@ impl FromStr for Codec {
 fn parse_scheme(name: &str) -> Option<Scheme> {
     match name.split_once(':') {
         Some(("topk", share)) => Share::parse(share).map(Scheme::TopK),
+        Some(("topk-fixed", share)) => Share::parse(share).map(Scheme::TopKFixed),
         Some(("eden", bits)) => parse_bits(bits).map(Scheme::Eden),
         Some(_) => None,
         None => match name {
@@ -125,7 +127,7 @@ mod tests {
         let names: Vec<String> = Codec::ALL.into_iter().map(Codec::name).collect();
         assert_eq!(
             names.join(" "),
-            "f32 f16 bf16 int8 int4 topk:0.01 drive eden:2 eden:4 f32+zstd int4+zstd"
+            "f32 f16 bf16 int8 int4 topk:0.01 topk-fixed:0.01 drive eden:2 eden:4 f32+zstd int4+zstd"
         );
     }
 
@@ -149,6 +151,8 @@ mod tests {
             "topk:0.0000001",
             "topk:NaN",
             "topk:1.",
+            "topk-fixed",
+            "topk-fixed:0",
             "eden",
             "eden:0",
             "eden:5",

@@ -15,7 +15,7 @@ use crate::error::UpdateError;
 const COUNT_BYTES: usize = 4;
 
 /// Bytes of a value.
-const VALUE_BYTES: usize = 2;
+pub(super) const VALUE_BYTES: usize = 2;
 
 /// Bytes that a distance of up to 32 bits takes at most.
 const LONGEST_VARINT: usize = 5;
@@ -100,17 +100,27 @@ pub(super) fn encoded_len_range(share: Share, dimension: usize) -> RangeInclusiv
 /// Appends the k values of largest magnitude. Of equal ones the first are sent; NaN counts as
 /// larger than infinity, so that the receiver sees it.
 pub(super) fn encode(share: Share, values: &[f32], bytes: &mut Vec<u8>) {
+    let chosen = largest(share, values);
+    bytes.extend_from_slice(&(chosen.len() as u32).to_le_bytes());
+    let mut next = 0;
+    for &index in &chosen {
+        push_varint(index + 1 - next, bytes);
+        next = index + 1;
+    }
+    push_values(&chosen, values, bytes);
+}
+
+/// Positions of the k values of largest magnitude, rising.
+pub(super) fn largest(share: Share, values: &[f32]) -> Vec<usize> {
     let count = share.count(values.len());
-    bytes.extend_from_slice(&(count as u32).to_le_bytes());
     let Some(last) = count.checked_sub(1) else {
-        return;
+        return Vec::new();
     };
     let mut magnitudes: Vec<u32> = values.iter().map(|&value| magnitude(value)).collect();
     let (larger, &mut threshold, _) = magnitudes.select_nth_unstable_by(last, |a, b| b.cmp(a));
     let above = larger.iter().filter(|&&other| other > threshold).count();
     let mut equals = count - above;
-    let mut halves = Vec::with_capacity(VALUE_BYTES * count);
-    let mut next = 0;
+    let mut chosen = Vec::with_capacity(count);
     for (index, &value) in values.iter().enumerate() {
         let size = magnitude(value);
         if size < threshold || (size == threshold && equals == 0) {
@@ -119,11 +129,16 @@ pub(super) fn encode(share: Share, values: &[f32], bytes: &mut Vec<u8>) {
         if size == threshold {
             equals -= 1;
         }
-        push_varint(index + 1 - next, bytes);
-        next = index + 1;
-        halves.extend_from_slice(&floats::truncate_to_half(value).to_le_bytes());
+        chosen.push(index);
     }
-    bytes.extend_from_slice(&halves);
+    chosen
+}
+
+/// Appends the values at `chosen` in half precision.
+pub(super) fn push_values(chosen: &[usize], values: &[f32], bytes: &mut Vec<u8>) {
+    for &index in chosen {
+        bytes.extend_from_slice(&floats::truncate_to_half(values[index]).to_le_bytes());
+    }
 }
 
 /// Magnitudes as integers keep their order; infinity and NaN come last.

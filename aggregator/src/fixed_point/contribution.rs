@@ -20,8 +20,8 @@ impl FixedPoint {
     /// [`Partial::add_many`](crate::Partial::add_many) adds without holding them.
     ///
     /// # Errors
-    /// [`UpdateError::WrongLength`], [`UpdateError::NotFinite`], [`UpdateError::NormTooLarge`], or
-    /// [`UpdateError::AllZero`] when every value rounds to zero.
+    /// [`UpdateError::WrongLength`], [`UpdateError::Malformed`], [`UpdateError::NotFinite`] or
+    /// [`UpdateError::NormTooLarge`].
     pub fn contribution(&self, codec: Codec, bytes: &[u8]) -> Result<Contribution, UpdateError> {
         // checks the length before the allocation, so that no refused message decides its size
         let update = EncodedBlocks::new(codec, bytes, self.dimension)?;

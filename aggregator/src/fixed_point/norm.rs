@@ -40,7 +40,8 @@ enum Verdict {
 }
 
 impl FixedPoint {
-    /// Accepts an update exactly when 0 < sum q^2 <= B^2, from the squares of all its blocks.
+    /// Accepts an update exactly when sum q^2 <= B^2, from the squares of all its blocks. A vector of
+    /// zeros is as good as any other.
     pub(crate) fn check(
         &self,
         update: &EncodedBlocks<'_>,
@@ -52,18 +53,28 @@ impl FixedPoint {
         };
         match verdict {
             Verdict::Within => Ok(()),
-            Verdict::Above => Err(self.refusal(update)),
-            Verdict::Unclear => self.check_in_integers(update),
+            Verdict::Unclear if self.is_within_in_integers(update) => Ok(()),
+            Verdict::Above | Verdict::Unclear => Err(self.refusal(update)),
+        }
+    }
+
+    /// The same answer without the reason, for which the update is read again.
+    pub(crate) fn accepts(&self, update: &EncodedBlocks<'_>, squares: Squares) -> bool {
+        let verdict = match squares {
+            Squares::OfIntegers(squares) => self.judge_integers(squares),
+            Squares::BeforeRounding(squares) => self.judge_scaled(squares),
+        };
+        match verdict {
+            Verdict::Within => true,
+            Verdict::Above => false,
+            Verdict::Unclear => self.is_within_in_integers(update),
         }
     }
 
     fn judge_integers(&self, squares: f64) -> Verdict {
         let limit = (self.bound as f64).powi(2);
         let error = squares_error(self.dimension);
-        if squares == 0.0 {
-            // a square of an integer is 0 or at least 1, and sums of them can't underflow
-            Verdict::Unclear
-        } else if squares * (1.0 + error) <= limit {
+        if squares * (1.0 + error) <= limit {
             Verdict::Within
         } else if squares * (1.0 - error) <= limit {
             Verdict::Unclear
@@ -80,8 +91,7 @@ impl FixedPoint {
         let (least, most) = (norm * (1.0 - LEVELS_ERROR), norm * (1.0 + LEVELS_ERROR));
         if least - rounding > bound || norm.is_nan() {
             Verdict::Above
-        } else if most + rounding <= bound && least > rounding {
-            // a norm above sqrt(d) / 2 has a value above 1/2, which does not round to zero
+        } else if most + rounding <= bound {
             Verdict::Within
         } else {
             Verdict::Unclear
@@ -90,7 +100,7 @@ impl FixedPoint {
 
     /// Rounds the update once more and squares in integers. Only for updates whose squares are at
     /// most near the bound, so that each integer is far below 2^22.
-    fn check_in_integers(&self, update: &EncodedBlocks<'_>) -> Result<(), UpdateError> {
+    fn is_within_in_integers(&self, update: &EncodedBlocks<'_>) -> bool {
         let limit = u128::from(self.bound) * u128::from(self.bound);
         let mut squares = 0u128;
         let mut integers = [0i32; BLOCK];
@@ -104,13 +114,7 @@ impl FixedPoint {
                 .sum();
             squares += u128::from(block);
         }
-        if squares == 0 {
-            Err(UpdateError::AllZero)
-        } else if squares > limit {
-            Err(self.refusal(update))
-        } else {
-            Ok(())
-        }
+        squares <= limit
     }
 
     /// Names what is wrong with an update that is over the bound.

@@ -60,12 +60,12 @@ fn a_norm_that_grows_over_many_blocks_is_refused() {
 }
 
 #[test]
-fn zero_short_long_and_non_finite_updates_are_refused() {
+fn a_zero_update_is_valid_and_short_long_and_non_finite_ones_are_refused() {
     let fixed = FixedPoint::new(1.0, 3000).unwrap();
     let zero = fixed.contribution(Codec::F32, &encode(&vec![0.0; 3000]));
-    assert_eq!(zero, Err(UpdateError::AllZero));
+    assert_eq!(zero.unwrap().values(), [0; 3000]);
     let dust = fixed.contribution(Codec::F32, &encode(&vec![1e-9; 3000]));
-    assert_eq!(dust, Err(UpdateError::AllZero));
+    assert_eq!(dust.unwrap().values(), [0; 3000]);
     for length in [0, 11_999, 12_001, 24_000] {
         let refused = fixed.contribution(Codec::F32, &vec![0; length]);
         assert!(matches!(refused, Err(UpdateError::WrongLength { .. })));
@@ -124,7 +124,6 @@ proptest! {
                     .map(|&q| u128::from(q.unsigned_abs()).pow(2))
                     .sum();
                 prop_assert!(squares <= u128::from(fixed.bound()).pow(2));
-                prop_assert!(squares > 0);
             }
         }
     }
@@ -213,7 +212,7 @@ proptest! {
                 let exact = f64::from(value) * f64::from(share) / late.step();
                 prop_assert!((exact - f64::from(q)).abs() <= 0.5 + exact.abs() * 1.2e-7);
             },
-            Err(error) => prop_assert_eq!(error, UpdateError::AllZero),
+            Err(error) => prop_assert!(false, "{}", error),
         }
     }
 }
@@ -236,9 +235,9 @@ fn a_scale_that_no_float_can_hold_is_refused_and_a_large_one_is_read_rightly() {
         let refused = send(scale, [0, -1, 0]);
         assert!(matches!(refused, Err(UpdateError::NormTooLarge { .. })));
     }
-    assert_eq!(send(-0.0, [1, 2, -3]), Err(UpdateError::AllZero));
-    assert_eq!(send(1e-40, [127; 3]), Err(UpdateError::AllZero));
-    assert_eq!(send(7.0, [0; 3]), Err(UpdateError::AllZero));
+    for (scale, levels) in [(-0.0, [1, 2, -3]), (1e-40, [127; 3]), (7.0, [0; 3])] {
+        assert_eq!(send(scale, levels).unwrap().values(), [0; 3]);
+    }
     let one = SCALE as i32;
     assert_eq!(send(1.0, [0, -1, 0]).unwrap().values(), [0, -one, 0]);
     assert_eq!(

@@ -39,6 +39,23 @@ impl<'b> EncodedBlocks<'b> {
         })
     }
 
+    /// The same, with a vector of zeros for bytes of the right length that can't be decoded.
+    ///
+    /// # Errors
+    /// [`UpdateError::WrongLength`].
+    pub(crate) fn new_or_zeros(
+        codec: Codec,
+        bytes: &'b [u8],
+        dimension: usize,
+    ) -> Result<Self, UpdateError> {
+        match Self::new(codec, bytes, dimension) {
+            Err(UpdateError::Malformed { .. } | UpdateError::NotFinite { .. }) => {
+                Ok(Self::Whole(vec![0.0; dimension]))
+            }
+            other => other,
+        }
+    }
+
     /// The squares of no block at all.
     pub(crate) fn no_squares(&self) -> Squares {
         match self {

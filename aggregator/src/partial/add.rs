@@ -43,6 +43,16 @@ impl<'b> EncodedContribution<'b> {
     }
 }
 
+/// What becomes of bytes of the right length that are no valid update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Faults {
+    /// They are refused, by name.
+    Refused,
+    /// They are summed as a vector of zeros and count like any other: whether a device's training
+    /// failed is a fact about its data. The work is the same for valid and for faulty bytes.
+    SummedAsZeros,
+}
+
 /// An update on its way through the blocks.
 struct Waiting<'b> {
     /// Its place in the answer.
@@ -83,17 +93,20 @@ impl Partial {
         codec: Codec,
         updates: &[EncodedContribution<'_>],
     ) -> Vec<Result<(), PartialError>> {
-        self.add_in_shards(grid, codec, updates, 1)
+        self.add_in_shards(grid, codec, updates, 1, Faults::Refused)
     }
 
     /// [`Partial::add_many`] with the parameters cut into `shards` that rayon's threads work on.
     /// The result is the same bit for bit; it pays from some hundred thousand parameters on.
+    ///
+    /// With [`Faults::SummedAsZeros`] only a wrong length, share, weight or number is an error.
     pub fn add_in_shards(
         &mut self,
         grid: &FixedPoint,
         codec: Codec,
         updates: &[EncodedContribution<'_>],
         shards: usize,
+        faults: Faults,
     ) -> Vec<Result<(), PartialError>> {
         // what has to be decoded as a whole is held one at a time
         let at_once = match codec.block_scheme() {
@@ -104,12 +117,15 @@ impl Partial {
         for (group, start) in updates.chunks(at_once).zip((0..).step_by(at_once)) {
             let mut waiting = Vec::with_capacity(group.len());
             for (update, index) in group.iter().zip(start..) {
-                match self.admit(grid, codec, update, index) {
+                match self.admit(grid, codec, update, index, faults) {
                     Ok(update) => waiting.push(update),
                     Err(refusal) => outcomes[index] = Err(refusal),
                 }
             }
-            self.add_group(&waiting, shards, &mut outcomes);
+            match faults {
+                Faults::Refused => self.add_group(&waiting, shards, &mut outcomes),
+                Faults::SummedAsZeros => self.add_silently(&waiting, shards, &mut outcomes),
+            }
         }
         outcomes
     }
@@ -121,12 +137,17 @@ impl Partial {
         codec: Codec,
         update: &EncodedContribution<'b>,
         index: usize,
+        faults: Faults,
     ) -> Result<Waiting<'b>, PartialError> {
         self.check_dimension(grid.dimension())?;
         let totals = Totals::one(update.weight, update.work)?;
         self.totals.plus(totals)?;
         let grid = grid.scaled(update.share)?;
-        let blocks = EncodedBlocks::new(codec, update.bytes, grid.dimension())?;
+        let dimension = grid.dimension();
+        let blocks = match faults {
+            Faults::Refused => EncodedBlocks::new(codec, update.bytes, dimension)?,
+            Faults::SummedAsZeros => EncodedBlocks::new_or_zeros(codec, update.bytes, dimension)?,
+        };
         Ok(Waiting {
             index,
             blocks,
@@ -161,6 +182,35 @@ impl Partial {
                     take_back(update, lanes);
                     outcomes[update.index] = Err(refusal);
                 }
+            }
+        }
+        self.sums.settle(kept);
+    }
+
+    /// The same for [`Faults::SummedAsZeros`]. Every update is taken away once more: a faulty one from
+    /// the sums, a valid one from a vector that nobody reads, so that the time tells nothing.
+    fn add_silently(
+        &mut self,
+        waiting: &[Waiting<'_>],
+        shards: usize,
+        outcomes: &mut [Result<(), PartialError>],
+    ) {
+        if waiting.is_empty() {
+            return;
+        }
+        let lanes = self.sums.lanes_for(waiting.len() as u64);
+        let mut unread = vec![0; lanes.len()];
+        let squares = pass_in_shards(waiting, lanes, shards);
+        let mut kept = 0;
+        for (update, squares) in waiting.iter().zip(squares) {
+            let is_valid = update.grid.accepts(&update.blocks, squares);
+            let counted = self.totals.plus(update.totals);
+            let is_kept = is_valid && counted.is_ok();
+            take_back(update, if is_kept { &mut unread } else { &mut *lanes });
+            kept += u64::from(is_kept);
+            match counted {
+                Ok(totals) => self.totals = totals,
+                Err(refusal) => outcomes[update.index] = Err(refusal),
             }
         }
         self.sums.settle(kept);

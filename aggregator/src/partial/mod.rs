@@ -8,7 +8,7 @@ mod totals;
 
 use std::fmt;
 
-pub use add::EncodedContribution;
+pub use add::{EncodedContribution, Faults};
 pub use error::PartialError;
 
 use crate::fixed_point::Contribution;

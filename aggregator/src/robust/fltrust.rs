@@ -5,11 +5,12 @@ use super::cloud::{Cloud, STRIDE};
 use crate::clip::l2_norm;
 
 /// sum t_i (||g0|| / ||x_i||) x_i / sum t_i with t_i = max(0, cos(x_i, g0)) (Cao et al. 2021,
-/// algorithm 2). Zero when no point has a positive cosine.
+/// algorithm 2). Zero when no point has a positive cosine, and when the server's own update is zero: every
+/// point is then rescaled to nothing.
 pub(super) fn fltrust(cloud: &Cloud<'_>, reference: &[f32]) -> Result<Vec<f32>, RobustError> {
     let reference_norm = l2_norm(reference);
     if reference_norm == 0.0 {
-        return Err(RobustError::NoReference);
+        return Ok(vec![0.0; cloud.dimension()]);
     }
     let mut products = vec![0.0f64; cloud.len()];
     cloud.for_each_block(|offset, width, rows| {
@@ -67,10 +68,10 @@ mod tests {
     }
 
     #[test]
-    fn without_a_reference_there_is_no_trust_and_without_trust_no_step() {
+    fn without_trust_or_with_a_reference_of_zeros_there_is_no_step() {
         let vectors = vec![vec![-1.0, 0.0]; 3];
         let cloud = Cloud::new(&vectors).unwrap();
-        assert_eq!(fltrust(&cloud, &[0.0, 0.0]), Err(RobustError::NoReference));
+        assert_eq!(fltrust(&cloud, &[0.0, 0.0]).unwrap(), [0.0, 0.0]);
         assert_eq!(fltrust(&cloud, &[1.0, 0.0]).unwrap(), [0.0, 0.0]);
     }
 }

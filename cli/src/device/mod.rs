@@ -1,5 +1,6 @@
 //! `tributary device`: simulated devices on real recordings, until they are told to stop.
 
+mod check;
 mod shards;
 mod status;
 
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use sha2::{Digest, Sha256};
 use tributary_device::{Hardware, SessionMode, Token};
 use tributary_device_sim::{Behaviour, Fleet, FleetConfig, FleetHandle, Pace, Shard, SimDevice};
@@ -37,9 +38,41 @@ Every device is a whole agent that enrols, trains, uploads, votes and installs o
 data and its speed are simulated. It waits while the coordinator is away. Ctrl-c stops it and
 prints what happened.";
 
-/// Flags of `device`.
+/// `device`: simulated devices, or what a maker of real ones needs.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = AFTER)]
+#[command(
+    after_help = AFTER,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub struct DeviceCommand {
+    /// The verb; none simulates devices.
+    #[command(subcommand)]
+    verb: Option<DeviceVerb>,
+    /// Flags of the simulation.
+    #[command(flatten)]
+    simulated: Option<DeviceArguments>,
+}
+
+/// What is done without devices.
+#[derive(Debug, Clone, Subcommand)]
+enum DeviceVerb {
+    /// Say what is wrong with an encoded update before it is sent
+    CheckUpdate(check::CheckArguments),
+}
+
+/// Runs the verb.
+pub async fn dispatch(command: DeviceCommand, global: &Global, output: Output) -> Result<Exit> {
+    match (command.verb, command.simulated) {
+        (Some(DeviceVerb::CheckUpdate(arguments)), _) => check::check(&arguments, output),
+        (None, Some(arguments)) => simulate(arguments, global, output).await,
+        // the parser wants --count and --region where there is no verb
+        (None, None) => Err(Failure::new(Exit::Usage, "name --count and --region").into()),
+    }
+}
+
+/// Flags of the simulation.
+#[derive(Debug, Clone, Args)]
 pub struct DeviceArguments {
     /// How many devices
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_DEVICES))]
@@ -109,7 +142,7 @@ impl Profile {
 }
 
 /// Runs the devices until a signal, or until all of them were refused.
-pub async fn simulate(arguments: DeviceArguments, global: &Global, output: Output) -> Result<Exit> {
+async fn simulate(arguments: DeviceArguments, global: &Global, output: Output) -> Result<Exit> {
     crate::client::endpoint(&global.coordinator)?;
     let limit = arguments.seconds.map(Duration::from_secs);
     let devices = tokio::task::block_in_place(|| devices(&arguments))?;
@@ -233,7 +266,7 @@ mod tests {
         let Command::Device(arguments) = parsed.command else {
             panic!("parsed as device")
         };
-        arguments
+        arguments.simulated.unwrap()
     }
 
     #[test]
@@ -285,6 +318,19 @@ mod tests {
             .collect();
         assert_eq!(names[..3], ["wrist-large", "wrist-small", "wrist-large"]);
         assert_eq!(devices[0].data.inputs.len(), 8 * 64);
+    }
+
+    #[test]
+    fn an_update_is_checked_without_any_flag_of_the_simulation() {
+        let line = "tributary device check-update u.bin --codec int8 --clip 0.5 --values 3";
+        let parsed = Arguments::try_parse_from(line.split(' ')).unwrap();
+        let Command::Device(command) = parsed.command else {
+            panic!("parsed as device")
+        };
+        assert!(command.verb.is_some() && command.simulated.is_none());
+        let line = "tributary device check-update u.bin --codec zip --clip 0.5 --values 3";
+        assert!(Arguments::try_parse_from(line.split(' ')).is_err());
+        assert!(Arguments::try_parse_from(["tributary", "device"]).is_err());
     }
 
     #[test]

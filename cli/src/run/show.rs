@@ -75,6 +75,9 @@ pub fn page(view: &RunView, rounds: usize, colours: Palette) -> String {
     if !run.marks.is_empty() {
         line("marks", crate::model::marks(&run.marks, colours));
     }
+    for hint in &run.hints {
+        line("hint", colours.paint(Tone::Warn, &printable(hint)));
+    }
     if !run.drift.is_empty() {
         line("because of", format!("drift {}", printable(&run.drift)));
     }
@@ -108,6 +111,14 @@ pub fn one_line(run: &RunSummary, colours: Palette) -> String {
         colours.paint(tone(run.state), run.state),
         progress(run),
     )
+}
+
+/// The end of `run watch`: the run, and what its releases say of its health.
+pub fn last_line(run: &RunSummary, colours: Palette) -> String {
+    let hints = run.hints.iter();
+    let hints =
+        hints.map(|hint| format!("\nhint: {}", colours.paint(Tone::Warn, &printable(hint))));
+    format!("{}{}", one_line(run, colours), hints.collect::<String>())
 }
 
 /// A round that ended, as a line of `run watch`.

@@ -157,7 +157,7 @@ impl Watcher<'_> {
             return Ok(None);
         };
         self.bar.finish_and_clear();
-        let line = |colours| show::one_line(&view.run, colours);
+        let line = |colours| show::last_line(&view.run, colours);
         self.output.event(&Line::Run(&view.run), line)?;
         Ok(Some(exit))
     }

@@ -44,6 +44,8 @@ pub struct RunSummary {
     pub drops: Vec<DropView>,
     /// `SEEDED` where its noise is known, `NO NOISE` where there was none, also in what it comes from.
     pub marks: Vec<String>,
+    /// What the released models and means say of its health, and what its recipe leaves open.
+    pub hints: Vec<String>,
 }
 
 /// Assignments that came to nothing for one reason.
@@ -147,6 +149,7 @@ impl From<v1::Run> for RunSummary {
             drops: drops(&run.drops),
             warnings: run.warnings,
             marks: run.marks,
+            hints: run.hints,
         }
     }
 }

@@ -4,7 +4,7 @@ use tributary_proto::DeviceId;
 
 use super::{
     AssignmentState, DropReason, Effect, Event, Lease, Phase, Reject, RoundRecord, RoundState,
-    RunState, RunStatus, Segment,
+    RunState, RunStatus, Segment, Signs,
 };
 
 /// Attempts at one round, that taught nothing about who can't be relied on, before the run fails.
@@ -117,6 +117,7 @@ impl RunState {
                 server,
                 bytes_down,
                 clip,
+                signs,
                 ..
             } => {
                 let old = std::mem::replace(&mut self.model, *model);
@@ -126,6 +127,9 @@ impl RunState {
                 self.server = Some(*server);
                 let effects = self.published(*bytes_down);
                 self.clip = clip.or(self.clip);
+                if let Some(signs) = signs {
+                    Signs::keep(&mut self.releases, *signs);
+                }
                 effects
             }
             Event::Aborted { reason, .. } => self.aborted(reason),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tributary_model::Digest;
 use tributary_proto::DeviceId;
 
-use super::DropReason;
+use super::{DropReason, Signs};
 
 /// One device's order in a round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +118,9 @@ pub enum Event {
         /// The clip of the rounds to come, where it moves.
         #[serde(default)]
         clip: Option<f32>,
+        /// What the release says of the run's health.
+        #[serde(default)]
+        signs: Option<Signs>,
     },
     /// The round is given up; nothing was released and nothing charged.
     Aborted {

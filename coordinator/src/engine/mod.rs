@@ -22,6 +22,7 @@ mod event;
 mod participation;
 mod reject;
 mod select;
+mod signs;
 mod state;
 
 pub use drop_reason::DropReason;
@@ -29,6 +30,7 @@ pub use event::{Assigned, CloseReason, Effect, Event, Segment};
 pub use participation::{LONGEST_HOLD, Participation, Standing};
 pub use reject::Reject;
 pub use select::{Candidate, select};
+pub use signs::{RELEASES_IN_A_ROW, Signs};
 pub use state::{AssignmentState, Lease, Phase, RoundRecord, RoundState, RunState, RunStatus};
 
 #[cfg(test)]

@@ -273,6 +273,7 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
             server: digest,
             bytes_down: 1,
             clip: None,
+            signs: None,
         }
     });
     let abort = round.prop_map(|round| Event::Aborted {

@@ -7,7 +7,7 @@ use tributary_aggregator::ftrl::Strategy;
 use tributary_model::{Digest, Marks, Personalisation};
 use tributary_proto::{DeviceId, RunId};
 
-use super::{DropReason, Participation, Segment};
+use super::{DropReason, Participation, Segment, Signs};
 use crate::spec::RunSpec;
 
 /// Whether a run goes on.
@@ -159,6 +159,9 @@ pub struct RunState {
     /// The clip of the open round, where it moved from what was asked for.
     #[serde(default)]
     pub clip: Option<f32>,
+    /// What the first and the last releases say of the run's health.
+    #[serde(default)]
+    pub releases: Vec<Signs>,
     /// What devices have done in the run; absent for those that were never counted nor asked in vain.
     pub participations: BTreeMap<DeviceId, Participation>,
     /// Rounds that are over.
@@ -235,6 +238,7 @@ impl RunState {
             variants: Vec::new(),
             control: None,
             earlier: BTreeMap::new(),
+            releases: Vec::new(),
             server: None,
             strategy: None,
             clip: None,

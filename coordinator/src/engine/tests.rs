@@ -62,6 +62,7 @@ pub(super) fn published(round: u32) -> Event {
         server: Digest::of(b"server"),
         bytes_down: 7,
         clip: None,
+        signs: None,
     }
 }
 

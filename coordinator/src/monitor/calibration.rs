@@ -95,7 +95,9 @@ pub async fn calibrate(
     let deadline = Duration::from_millis(builds.deadline_ms);
     let seed = spec.seed.map(|seed| seeded_bytes(seed, &[b"device"]));
     let (id, digest) = (handle.id.as_str(), model.to_string());
-    let request = request(id, number, &spec.task, digest, &quantities, deadline, seed);
+    let mut request = request(id, number, &spec.task, digest, &quantities, deadline, seed);
+    let noisy = builds.calibration_noise_votes;
+    request.answer_window = spec.privacy.vote_window(noisy, builds.deadline_ms);
     let group = vec![Question { request, devices }];
     let mut votes = handle.polls.ask(core, number, group, patience).await;
     let votes = votes.pop().unwrap_or_default();

@@ -332,6 +332,11 @@ impl MonitorHandle {
         self.polls.vote(core, device, report);
     }
 
+    /// Takes a device's word that it can't vote in a window.
+    pub async fn declined(&self, device: DeviceId, window: u64) {
+        self.polls.decline(&device, window);
+    }
+
     /// Takes the outcome of an offer.
     pub fn installed(&self, device: &DeviceId, report: &InstallReport) {
         self.installs.report(device, report);

@@ -9,13 +9,16 @@ use tokio::sync::Notify;
 use tributary_drift::Quantity;
 use tributary_proto::DeviceId;
 use tributary_proto::v1::{
-    Directive, Reject, RejectReason, SummaryReport, SummaryRequest, directive,
+    Directive, Reject, RejectReason, SummaryReport, SummaryRequest, Vote, directive,
 };
 
 use super::quantities::wire;
 use super::record::FIRST_CALIBRATION;
 use crate::core::Core;
 use crate::epoch::{Place, calibrations_of};
+
+/// A vote that is counted and adds to no bin.
+const BLANK: u32 = u32::MAX;
 
 /// What is asked of one group of devices.
 pub struct Question {
@@ -136,6 +139,17 @@ impl Polls {
         }
     }
 
+    /// Takes a device's word that it can't vote: nothing more is waited for.
+    pub fn decline(&self, device: &DeviceId, window: u64) {
+        let last = self.lock().get_mut(&window).is_some_and(|poll| {
+            let waited = poll.waiting.remove(device).is_some();
+            waited && poll.waiting.is_empty()
+        });
+        if last {
+            self.answered.notify_waiters();
+        }
+    }
+
     /// Asks a device that came back.
     pub fn ask_again(&self, core: &Core, device: &DeviceId) {
         for poll in self.lock().values() {
@@ -182,18 +196,34 @@ impl Poll {
                 asked.len()
             ));
         }
+        // under privacy a bin that is not there is a blank vote: whatever is found in an answer of the
+        // right form is told to nobody
+        let is_private = self.requests[group].answer_window.is_some();
         for (quantity, vote) in asked.iter().zip(&report.votes) {
-            if quantity.quantity_id != vote.quantity_id || vote.bin >= quantity.bins {
+            let there = bin(vote).is_none_or(|bin| bin < quantity.bins);
+            if quantity.quantity_id != vote.quantity_id || !(there || is_private) {
                 return Err("a vote names another quantity or a bin that is not there".to_owned());
             }
         }
         self.waiting.remove(device);
         let votes = &mut self.votes[group];
         for (sums, vote) in votes.sums.iter_mut().zip(&report.votes) {
-            sums[vote.bin as usize] += 1;
+            let chosen = bin(vote).and_then(|bin| sums.get_mut(bin as usize));
+            if let Some(sum) = chosen {
+                *sum += 1;
+            }
         }
         votes.voters.push(device.clone());
         Ok(self.waiting.is_empty())
+    }
+}
+
+/// The bin of a vote; none of a blank one.
+fn bin(vote: &Vote) -> Option<u32> {
+    match vote.ballot {
+        0 => Some(vote.bin),
+        BLANK => None,
+        ballot => Some(ballot - 1),
     }
 }
 
@@ -241,7 +271,7 @@ pub fn request(
 mod tests {
     use std::sync::Arc;
 
-    use tributary_proto::v1::Vote;
+    use tributary_proto::v1::AnswerWindow;
 
     use super::*;
     use crate::fixtures::{core, device};
@@ -277,6 +307,7 @@ mod tests {
         let vote = |(quantity, &bin): (&Quantity, &u32)| Vote {
             quantity_id: quantity.id().to_string(),
             bin,
+            ballot: 0,
         };
         let votes = quantities.iter().zip(bins).map(vote).collect();
         SummaryReport {
@@ -331,6 +362,45 @@ mod tests {
             assert!(poll.votes[0].voters.is_empty());
         }
         assert_eq!(poll.vote(&device(0), &report(1, &[3, 3])), Ok(true));
+    }
+
+    #[test]
+    fn invariant_11_a_blank_vote_counts_as_one_and_adds_to_no_bin() {
+        let mut asked = question(1, 0..4);
+        asked.request.answer_window = Some(AnswerWindow::default());
+        let mut poll = Poll::new(&[asked]);
+        let ballots = |ballots: [u32; 2]| {
+            let mut report = report(1, &[0, 0]);
+            for (vote, ballot) in report.votes.iter_mut().zip(ballots) {
+                vote.ballot = ballot;
+            }
+            report
+        };
+        assert_eq!(poll.vote(&device(0), &ballots([BLANK, BLANK])), Ok(false));
+        assert!(poll.votes[0].sums.iter().flatten().all(|&sum| sum == 0));
+        // a bin that is not there is found inside an answer of the right form: nobody is told
+        assert_eq!(poll.vote(&device(1), &ballots([99, 2])), Ok(false));
+        assert_eq!(poll.votes[0].sums, [vec![0, 0, 0, 0], vec![0, 1, 0, 0]]);
+        assert_eq!(poll.vote(&device(2), &report(1, &[77, 0])), Ok(false));
+        assert_eq!(poll.vote(&device(3), &ballots([1, 1])), Ok(true));
+        assert_eq!(poll.votes[0].sums, [vec![1, 0, 0, 0], vec![2, 1, 0, 0]]);
+        assert_eq!(poll.votes[0].voters.len(), 4, "all of them are charged");
+    }
+
+    #[tokio::test]
+    async fn a_window_waits_no_longer_for_a_device_that_declines() {
+        let core = core().await;
+        let polls = Arc::new(Polls::default());
+        let (_, mut messages) = core.fleet.connect(&device(0));
+        let (asking, with) = (polls.clone(), core.clone());
+        let asked = tokio::spawn(async move {
+            let group = vec![question(7, 0..1)];
+            let hour = Duration::from_secs(3_600);
+            asking.ask(&with, 7, group, hour).await
+        });
+        messages.recv().await.unwrap();
+        polls.decline(&device(0), 7);
+        assert!(asked.await.unwrap()[0].voters.is_empty());
     }
 
     #[tokio::test]

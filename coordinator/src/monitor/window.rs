@@ -112,7 +112,9 @@ impl Actor {
         let model = self.record.regions[index].model.to_string();
         let seed = spec.seed.map(|seed| seeded_bytes(seed, &[b"device"]));
         let id = self.handle.id.as_str();
-        let request = request(id, window, &spec.task, model, &quantities, deadline, seed);
+        let mut request = request(id, window, &spec.task, model, &quantities, deadline, seed);
+        let privacy = &spec.privacy;
+        request.answer_window = privacy.vote_window(drift.noise_votes, drift.deadline_ms);
         let region = &mut self.record.regions[index];
         region.devices_needed = needed.unwrap_or(0);
         region.shortage = (!suffices).then_some(shortage);

@@ -66,6 +66,8 @@ pub struct Actor {
     pub(super) bases: Vec<ModelFile>,
     pub(super) server: ServerState,
     pub(super) released: Option<Released>,
+    /// The mean update of the last release, a released value.
+    pub(super) last_step: Option<Vec<f32>>,
     ends: Ends,
     /// Devices that will not answer, and why; noted with the next seal.
     abandoned: BTreeMap<DeviceId, DropReason>,
@@ -122,6 +124,7 @@ impl Actor {
             bases: parts.bases,
             server: parts.server,
             released: None,
+            last_step: None,
             ends,
             abandoned: BTreeMap::new(),
             open_since: None,

@@ -37,7 +37,16 @@ pub fn format(
                 problem: error.to_string(),
                 remedy: "use one of the codecs named there",
             })?;
-    let payload = Payload::new(&spec.training, &graph);
+    let is_private = spec.privacy.mode.has_noise();
+    // a run from before compression was refused goes on as it is
+    let codec = match is_private {
+        true => codec.of_fixed_length().unwrap_or(codec),
+        false => codec,
+    };
+    let mut payload = Payload::new(&spec.training, &graph);
+    if is_private {
+        payload.ignore_weights();
+    }
     let fixed = grid(spec, spec.privacy.clip, payload.len())?;
     let robust = spec.aggregation.robust(spec.rounds.minimum());
     check_reservoir(spec, robust.as_ref(), payload.len())?;
@@ -48,7 +57,7 @@ pub fn format(
         payload,
         robust,
         staleness_cap: spec.rounds.staleness_cap(),
-        hides_lengths: spec.privacy.mode.has_noise(),
+        is_private,
     };
     Ok((format, costs))
 }

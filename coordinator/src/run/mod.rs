@@ -14,6 +14,7 @@
 //! - `actor`: commands, timers, and the order of things
 //! - `collect`: open partials and sealing
 //! - `controls`: the server's control variates, shared by runs with equal ones
+//! - `health`: what releases say of a run
 //! - `format`: how updates are checked and counted
 //! - `payload`: what an update is made of
 //! - `release`: from sealed sums to new model versions
@@ -36,6 +37,7 @@ mod collect;
 mod controls;
 mod costs;
 mod format;
+mod health;
 mod journal;
 mod named;
 mod notices;
@@ -147,7 +149,31 @@ pub struct Announced {
     /// The cluster that was trained.
     pub cluster: u32,
     /// Whether the payload was within the clip before clipping.
-    pub within_clip: bool,
+    pub clip: ClipAnswer,
+}
+
+/// What a device says of its payload and the clip.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClipAnswer {
+    /// Its norm was at most the clip.
+    Within,
+    /// Its norm was larger; also what a device says that was not asked.
+    #[default]
+    Above,
+    /// There was nothing to measure.
+    Nothing,
+}
+
+impl From<&v1::UploadHeader> for ClipAnswer {
+    fn from(header: &v1::UploadHeader) -> Self {
+        match header.clip_report() {
+            v1::ClipReport::Within => Self::Within,
+            v1::ClipReport::Above => Self::Above,
+            v1::ClipReport::None => Self::Nothing,
+            v1::ClipReport::Unspecified if header.within_clip => Self::Within,
+            v1::ClipReport::Unspecified => Self::Above,
+        }
+    }
 }
 
 /// How to check and count an update of this run.
@@ -163,8 +189,8 @@ pub struct Format {
     pub robust: Option<RobustSpec>,
     /// Rounds that an update may be late.
     pub staleness_cap: u32,
-    /// True when there is noise: the exact length of a compressed update tells something of it.
-    pub hides_lengths: bool,
+    /// True when there is noise: what is found inside an update is then told to nobody.
+    pub is_private: bool,
 }
 
 /// A way to talk to a run. Cheap to clone.

@@ -29,9 +29,14 @@ pub struct Payload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weights {
     Uniform,
+    /// Whatever is sent stands for 1: the number of examples must not show.
+    Ignored,
     Examples,
     Losses,
-    Steps { examples: bool, most: u64 },
+    Steps {
+        examples: bool,
+        most: u64,
+    },
 }
 
 impl Payload {
@@ -72,6 +77,11 @@ impl Payload {
             clusters,
             weights,
         }
+    }
+
+    /// Reads neither weights nor work from headers: what a run with privacy does.
+    pub fn ignore_weights(&mut self) {
+        self.weights = Weights::Ignored;
     }
 
     /// Number of values.
@@ -131,6 +141,7 @@ impl Payload {
             return Err("cluster is out of range: send the index of an assigned model");
         }
         let most = match self.weights {
+            Weights::Ignored => return Ok((UNIT, 0)),
             Weights::Losses => MAX_WEIGHT,
             _ => UNIT,
         };
@@ -209,6 +220,16 @@ mod tests {
             (step[..12].to_vec(), step[12..].to_vec()),
             (vec![1.0; 12], vec![0.0; 3])
         );
+    }
+
+    #[test]
+    fn under_privacy_a_header_says_nothing_of_the_number_of_examples() {
+        let mut examples = payload(|training| training.examples_cap = Some(10));
+        examples.ignore_weights();
+        for (weight, work) in [(0, 0), (UNIT / 2, 0), (u64::MAX, u64::MAX)] {
+            assert_eq!(examples.weigh(weight, work, 0), Ok((UNIT, 0)));
+        }
+        assert!(examples.weigh(0, 0, 1).is_err(), "there is no such cluster");
     }
 
     #[test]

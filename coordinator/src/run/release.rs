@@ -5,7 +5,7 @@ mod steps;
 
 use std::sync::Arc;
 
-use tributary_aggregator::NoiseSource;
+use tributary_aggregator::{NoiseSource, Partial};
 use tributary_model::ModelFile;
 use tributary_proto::DeviceId;
 
@@ -13,11 +13,11 @@ use self::noise::RoundNoise;
 use self::steps::Steps;
 use super::Format;
 use super::collect::Sealed;
-use super::costs::RunCosts;
+use super::costs::{RunCosts, SumNoise};
 use super::server_state::ServerState;
 use crate::CoordinatorError;
 use crate::core::seeded_bytes;
-use crate::engine::RunState;
+use crate::engine::{RunState, Signs};
 
 /// A round has sums or single updates, as its rule needs.
 const MIXED: &str = "a round of sums has single updates";
@@ -59,6 +59,11 @@ pub struct Release {
     pub noise_seed: Option<[u8; 32]>,
     /// How the round goes about its clip.
     pub clip: RoundClip,
+    /// Standard deviation of the noise that each device adds itself, in the units of the parameters; else
+    /// 0.
+    pub local_noise: f64,
+    /// The mean update of the round before.
+    pub before: Option<Vec<f32>>,
 }
 
 /// How a round goes about its clip.
@@ -82,6 +87,10 @@ pub struct Released {
     pub control: Option<Vec<f32>>,
     /// The clip of the rounds to come, where it moves.
     pub clip: Option<f32>,
+    /// What the release says of the run's health.
+    pub signs: Option<Signs>,
+    /// The mean update; none when the round released none.
+    pub step: Option<Vec<f32>>,
     /// Optimisers, centre and correlated noise.
     pub server: ServerState,
     /// The same as stored bytes.
@@ -96,7 +105,7 @@ impl Release {
     /// When noise can't be drawn, with everything as it was, or a rule or an optimiser would leave
     /// the finite numbers.
     pub fn run(mut self) -> Result<Released, Box<(CoordinatorError, Self)>> {
-        let steps = match self.steps() {
+        let mut steps = match self.steps() {
             Ok(steps) => steps,
             Err(error) => return Err(Box::new((error, self))),
         };
@@ -111,7 +120,13 @@ impl Release {
         }
         self.server.centre = steps.centre.or(self.server.centre);
         self.server.noise = steps.noise.or(self.server.noise);
+        let noise = self.expected_noise();
+        let (before, clip) = (self.before.take(), self.clip.now);
         let main = self.main();
+        let step = steps.models.first_mut().and_then(Option::take);
+        let signs = step
+            .as_deref()
+            .map(|step| Signs::of(step, before.as_deref(), noise, &main.weights, clip));
         let variants = if self.bases.len() > 1 {
             self.bases
         } else {
@@ -122,6 +137,8 @@ impl Release {
             variants,
             control: steps.control,
             clip: steps.clip,
+            signs,
+            step,
             stored: self.server.to_bytes(),
             server: self.server,
         })
@@ -145,6 +162,34 @@ impl Release {
                     };
                     self.mean_steps(sums, &mut RoundNoise::of(self, source))
                 }
+            },
+        }
+    }
+
+    /// Norm of the noise that is expected in the mean update: sqrt(d) of its standard deviation. None where
+    /// that depends on the round (correlated noise).
+    fn expected_noise(&self) -> Option<f64> {
+        let fixed = &self.format.fixed;
+        let root = (fixed.dimension() as f64).sqrt();
+        match (&self.costs.noise, self.local_noise) {
+            (SumNoise::Correlated { .. }, _) => None,
+            (SumNoise::Independent(gaussian), _) => {
+                Some(gaussian.sigma() * fixed.step() / f64::from(self.cohort.max(1)) * root)
+            }
+            (SumNoise::None, sigma) => {
+                let devices = self.contributions().max(1) as f64;
+                Some(sigma / devices.sqrt() * root)
+            }
+        }
+    }
+
+    /// Contributions of the round, which are public.
+    fn contributions(&self) -> u64 {
+        match &self.collected {
+            Collected::Updates(updates) => updates.len() as u64,
+            Collected::Sums(sealed) => match &**sealed {
+                Sealed::Updates(updates) => updates.len() as u64,
+                Sealed::Sums(sums) => sums.iter().map(Partial::count).sum(),
             },
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tributary_proto::v1;
 
+use super::health::hints;
 use crate::engine::{AssignmentState, DropReason, Phase, RoundRecord, RunState, RunStatus};
 use crate::epoch::Place;
 use crate::ledger::spend;
@@ -80,6 +81,7 @@ fn run(state: &RunState, reason: &str, privacy: v1::PrivacySpend) -> v1::Run {
         started_unix_ms: state.started_ms,
         drift_id: state.drift_id.clone().unwrap_or_default(),
         method: method(&state.spec),
+        hints: hints(&state.spec, &state.releases),
         variant_digests: state.variants.iter().map(ToString::to_string).collect(),
         drops: drops(&all_drops(state)),
         // of this moment: added by whoever answers

@@ -21,7 +21,7 @@ pub fn training_plan(
         batch_size: training.batch_size,
         learning_rate: training.learning_rate,
         clip,
-        codec: training.codec.clone(),
+        codec: format.codec.to_string(),
         simulation_seed: seed.into(),
         parameters: format.payload.parameters() as u64,
         max_steps: training.max_steps,
@@ -37,6 +37,7 @@ pub fn training_plan(
         wire_clip: if local { format.fixed.clip() } else { 0.0 },
         report_within_clip: spec.privacy.moves_clip(round),
         participation: participation(&spec.rounds),
+        answer_window: spec.privacy.answer_window(spec.rounds.deadline_ms),
     }
 }
 

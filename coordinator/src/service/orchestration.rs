@@ -269,6 +269,12 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
                 ),
             }
         }
+        Some(device_event::Event::SummaryDeclined(declined)) => {
+            let monitor = declined.monitor_id.parse().ok();
+            if let Some(monitor) = monitor.and_then(|known| core.monitor(&known)) {
+                monitor.declined(id.clone(), declined.window).await;
+            }
+        }
         Some(device_event::Event::InstallReport(report)) => {
             core.fleet.answered(id, |order| {
                 matches!(order, Order::BuildOffer(offer)

@@ -114,7 +114,7 @@ impl Uploads {
             weight: header.weight,
             work: header.work,
             cluster: header.cluster,
-            within_clip: header.within_clip,
+            clip: header.into(),
         };
         if let Some(kept) = self.take(&(device.clone(), digest))
             && kept.round == header.round
@@ -314,7 +314,6 @@ fn update_reason(error: &UpdateError) -> RejectReason {
     match error {
         UpdateError::NotFinite { .. } => RejectReason::NotFinite,
         UpdateError::NormTooLarge { .. } => RejectReason::NormTooLarge,
-        UpdateError::AllZero => RejectReason::AllZero,
         _ => RejectReason::WrongLayout,
     }
 }

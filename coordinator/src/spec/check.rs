@@ -103,9 +103,10 @@ impl RunSpec {
         if let Some(playbook) = &self.playbook {
             self.check_playbook(playbook)?;
         }
-        self.builds
-            .as_ref()
-            .map_or(Ok(()), |builds| check_builds(builds, self.privacy.mode))
+        if let Some(builds) = &self.builds {
+            check_builds(builds, self.privacy.mode)?;
+        }
+        self.check_answers()
     }
 
     fn check_regions(&self) -> Result<(), SpecError> {

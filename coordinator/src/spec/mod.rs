@@ -4,6 +4,7 @@
 //! what to do when a region drifts. Unknown keys and wrong types are errors that name the key.
 
 mod aggregation;
+mod answers;
 mod check;
 mod check_monitor;
 mod combination;
@@ -18,7 +19,7 @@ pub use aggregation::{AggregationMode, AggregationSpec};
 pub use check::SpecError;
 pub(crate) use check_monitor::check_features;
 pub use monitor::{BuildSpec, DriftSpec, PlaybookSpec, QuantityRecipe};
-pub use privacy::{AdaptiveClipSpec, NoiseMechanism, PrivacyMode, PrivacySpec};
+pub use privacy::{AdaptiveClipSpec, AnswerTime, NoiseMechanism, PrivacyMode, PrivacySpec};
 pub use training::{RoundSpec, ServerSpec, TrainingSpec};
 use tributary_model::{Marks, ModelSpec};
 use tributary_proto::RegionId;

@@ -23,6 +23,7 @@ impl Method<'_> {
             PrivacyMode::Local => self.check_local()?,
             PrivacyMode::Dp => {}
         }
+        self.check_lengths()?;
         let exact = match self.training.algorithm {
             LocalAlgorithm::FedNova => Some("the devices' numbers of steps"),
             LocalAlgorithm::QFedAvg { .. } => Some("the devices' losses"),
@@ -46,6 +47,20 @@ impl Method<'_> {
             "training.personalisation",
             "is ifca: which cluster a device picks, and how many pick it, is private",
             "use region_heads, whose groups are public, or set privacy.mode to none",
+        )
+    }
+
+    /// The length of an update must say nothing of it.
+    fn check_lengths(&self) -> Result<(), SpecError> {
+        let compressed = self.training.codec.ends_with("+zstd");
+        self.refuse(
+            compressed,
+            "training.codec",
+            format!(
+                "is {}: how much an update shrinks tells of what is in it, and no noise covers that",
+                self.training.codec
+            ),
+            "leave +zstd out, or set privacy.mode to none",
         )
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tributary_aggregator::{Adjacency, Mechanism};
+use tributary_proto::v1::AnswerWindow;
 
 /// How a run protects its devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,18 @@ pub enum NoiseMechanism {
     Tree,
 }
 
+/// What decides when a device answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnswerTime {
+    /// A moment that the device draws before it looks at its data; what is not trained by then is sent
+    /// as a vector of zeros.
+    #[default]
+    Drawn,
+    /// The end of its training, which depends on its data.
+    AsTrained,
+}
+
 /// The `[privacy]` section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,6 +79,14 @@ pub struct PrivacySpec {
     /// Delta at which epsilon is stated.
     #[serde(default = "default_delta")]
     pub delta: f64,
+    /// What decides when a device answers.
+    #[serde(default, skip_serializing_if = "is_drawn")]
+    pub answer_time: AnswerTime,
+    /// Begin and end of the window in which the moments are drawn, in milliseconds from when a device has
+    /// fetched what it needs; in rounds, drift windows and calibrations alike. Absent: from a fiftieth to
+    /// a twenty-fifth of the deadline of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_window_ms: Option<[u64; 2]>,
 }
 
 /// The `[privacy.adaptive_clip]` section (Andrew, Thakkar, McMahan, Ramaswamy 2021).
@@ -119,6 +140,33 @@ impl PrivacySpec {
         }
     }
 
+    /// When devices answer within `deadline_ms`; absent without privacy, where nothing is hidden. A window
+    /// that ends at 0 stands for answers as soon as they are there.
+    pub fn answer_window(&self, deadline_ms: u64) -> Option<AnswerWindow> {
+        if !self.mode.has_noise() {
+            return None;
+        }
+        let [from_ms, until_ms] = match (self.answer_time, self.answer_window_ms) {
+            (AnswerTime::AsTrained, _) => [0, 0],
+            (AnswerTime::Drawn, Some(window)) => window,
+            (AnswerTime::Drawn, None) => [deadline_ms / 50, (deadline_ms / 25).max(1)],
+        };
+        Some(AnswerWindow { from_ms, until_ms })
+    }
+
+    /// The same for votes with so much noise, which are private whatever the training is.
+    pub fn vote_window(&self, noise_votes: f64, deadline_ms: u64) -> Option<AnswerWindow> {
+        let asked = Self {
+            mode: if noise_votes > 0.0 {
+                PrivacyMode::Dp
+            } else {
+                self.mode
+            },
+            ..self.clone()
+        };
+        asked.answer_window(deadline_ms)
+    }
+
     /// True when being asked is a participation and charged as one: what leaves a device under local
     /// noise is released, whatever becomes of the round.
     pub fn is_charged_when_asked(&self) -> bool {
@@ -141,6 +189,10 @@ impl PrivacySpec {
 
 fn is_independent(mechanism: &NoiseMechanism) -> bool {
     *mechanism == NoiseMechanism::Independent
+}
+
+fn is_drawn(time: &AnswerTime) -> bool {
+    *time == AnswerTime::Drawn
 }
 
 fn default_quantile() -> f64 {

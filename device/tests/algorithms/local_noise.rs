@@ -66,9 +66,9 @@ async fn what_arrives_is_the_clipped_update_with_noise_of_the_planned_scale() {
         header.weight,
         header.work,
         header.cluster,
-        header.within_clip,
+        header.clip_report,
     );
-    assert_eq!(beside, (0, 0, 0, false), "nothing goes beside the noise");
+    assert_eq!(beside, (0, 0, 0, 0), "nothing goes beside the noise");
 }
 
 #[tokio::test]
@@ -76,7 +76,8 @@ async fn a_noised_update_is_never_longer_than_the_wire_clip() {
     let stage = Stage::new().await;
     let start = stage.model.weights.clone();
     let codecs = Codec::ALL.into_iter().map(|codec| codec.to_string());
-    let codecs = codecs.filter(|codec| !codec.starts_with("topk"));
+    let fits = |codec: &String| !codec.starts_with("topk") && !codec.ends_with("+zstd");
+    let codecs = codecs.filter(fits);
     for (round, codec) in (1..).zip(codecs) {
         let plan = noised(&stage, 2.0);
         // up to a hundredth too short: the device cuts to what the plan says

@@ -333,7 +333,6 @@ impl Services {
             Ok(_) => None,
             Err(UpdateError::WrongLength { .. }) => Some(RejectReason::WrongLayout),
             Err(UpdateError::NotFinite { .. }) => Some(RejectReason::NotFinite),
-            Err(UpdateError::AllZero) => Some(RejectReason::AllZero),
             Err(_) => Some(RejectReason::NormTooLarge),
         }
     }

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tributary_device::agent::AgentView;
 use tributary_device::{
-    Agent, AgentError, AgentOptions, BackoffLimits, Clock, Connections, DataError, DeviceMemory,
-    Environment, Examples, Hardware, Identity, LocalData, MemorySlots, Obedient,
+    Agent, AgentError, AgentOptions, BackoffLimits, Clock, Connections, DataError, DataForm,
+    DeviceMemory, Environment, Examples, Hardware, Identity, LocalData, MemorySlots, Obedient,
     ParticipationRecord, Purpose, SessionMode, SlotStore, SystemClock, TallySnapshot, TicketRecord,
     Timing, Token, VolatileMemory, VolatileRecord, VolatileTickets,
 };
@@ -70,6 +70,18 @@ pub struct CountedData {
 }
 
 impl LocalData for CountedData {
+    fn form(&self, task: &str) -> Result<DataForm, DataError> {
+        if task != TASK {
+            return Err(DataError::UnknownTask {
+                task: task.to_owned(),
+            });
+        }
+        Ok(DataForm {
+            features: self.examples.inputs.len().checked_div(self.examples.len()),
+            classes: Some(3),
+        })
+    }
+
     fn examples(&self, task: &str, purpose: &Purpose) -> Result<Examples, DataError> {
         if task != TASK {
             return Err(DataError::UnknownTask {
@@ -200,6 +212,33 @@ impl Default for Kept {
     }
 }
 
+/// A device on any data.
+pub fn start_with_data(
+    server: &FakeServer,
+    device: &str,
+    data: Box<dyn LocalData>,
+    kept: Kept,
+) -> Running {
+    let slots = Box::new(MemorySlots::default());
+    let counted = counted_data(1);
+    let data = Arc::from(data);
+    launch(
+        server,
+        device,
+        (counted, data),
+        SessionMode::Stream,
+        slots,
+        kept,
+    )
+}
+
+fn counted_data(features: usize) -> Arc<CountedData> {
+    Arc::new(CountedData {
+        examples: examples(features, 12),
+        trainings: AtomicUsize::new(0),
+    })
+}
+
 pub fn start_keeping(
     server: &FakeServer,
     device: &str,
@@ -208,18 +247,26 @@ pub fn start_keeping(
     slots: Box<dyn SlotStore>,
     kept: Kept,
 ) -> Running {
+    let counted = counted_data(features);
+    let data = Arc::clone(&counted) as Arc<dyn LocalData>;
+    launch(server, device, (counted, data), mode, slots, kept)
+}
+
+fn launch(
+    server: &FakeServer,
+    device: &str,
+    (counted, data): (Arc<CountedData>, Arc<dyn LocalData>),
+    mode: SessionMode,
+    slots: Box<dyn SlotStore>,
+    kept: Kept,
+) -> Running {
     let mut environment = Environment::new(Connections::new(&server.endpoint(), 1).unwrap(), 1);
     environment.timing = timing();
     environment.clock = kept.clock;
     let environment = Arc::new(environment);
-    let data = CountedData {
-        examples: examples(features, 12),
-        trainings: AtomicUsize::new(0),
-    };
-    let data = Arc::new(data);
     let options = AgentOptions {
         identity: identity(device),
-        data: Arc::clone(&data) as Arc<dyn LocalData>,
+        data,
         slots,
         memory: kept.memory,
         record: kept.record,
@@ -236,7 +283,7 @@ pub fn start_keeping(
     let task = tokio::spawn(agent.run(stopped));
     Running {
         environment,
-        data,
+        data: counted,
         view,
         stop,
         task,

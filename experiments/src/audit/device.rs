@@ -15,6 +15,8 @@ pub(super) enum Act {
     StayAway,
     /// Sends this payload like any other: it is clipped and encoded by the agent.
     Send(Vec<f32>),
+    /// Its training fails: what it computes is not a number.
+    Fail,
     /// Sends this payload as it is, whatever its norm: what a device whose software was changed does.
     SendUnclipped(Vec<f32>),
 }
@@ -91,7 +93,7 @@ impl Conduct for ScriptedConduct {
         self.round.store(workload.round, Ordering::Release);
         match self.act() {
             Act::StayAway => Decision::Abandon("network"),
-            Act::Send(_) | Act::SendUnclipped(_) => Decision::Train,
+            Act::Send(_) | Act::Fail | Act::SendUnclipped(_) => Decision::Train,
         }
     }
 
@@ -100,6 +102,7 @@ impl Conduct for ScriptedConduct {
             Act::Send(values) => put(&values, payload),
             // anything that the agent lets pass; it is replaced after clipping
             Act::SendUnclipped(_) => payload.fill(1.0),
+            Act::Fail => payload.fill(f32::NAN),
             Act::StayAway => {}
         }
     }

@@ -1,8 +1,9 @@
 //! Part 2: how much does one device change a release?
 //!
 //! Two runs with the same seed draw the same noise. They differ in one device, so their releases
-//! differ by exactly what that device put into the sum. Add-or-remove adjacency: the other run is the
-//! one in which the device stays away.
+//! differ by exactly what that device put into the sum. The other run is the one in which the device
+//! stays away; one in which its training fails, or its bytes are faulty, releases the same to the bit,
+//! and differs in the number of contributions alone, which is public.
 
 use tributary_aggregator::SCALE;
 
@@ -27,8 +28,8 @@ const GREEDY: u64 = 1000 << 20;
 struct Variation {
     name: &'static str,
     device: Scripted,
-    /// Whether it may be counted.
-    counts: bool,
+    /// Whether it may change anything. It is counted whatever it does.
+    changes: bool,
     /// Whether it is compared with the honest device instead of its absence.
     same_as_honest: bool,
     expected: String,
@@ -68,7 +69,7 @@ pub(super) async fn audit(
     let variation = Variation {
         name: "weighted by examples, holds the most",
         device: honest(recipe, dimension, 0).holding(many),
-        counts: true,
+        changes: true,
         same_as_honest: false,
         expected: "weights are in [0, 1]: within the bound".to_owned(),
     };
@@ -152,10 +153,10 @@ fn variations(recipe: &AuditRecipe, dimension: usize, bound: u64) -> Vec<Variati
     not_a_number[0] = f32::NAN;
     let mut greedy = honest(recipe, dimension, 0);
     greedy.claims = Some(GREEDY);
-    let variation = |name, device, counts, expected: &str| Variation {
+    let variation = |name, device, changes, expected: &str| Variation {
         name,
         device,
-        counts,
+        changes,
         same_as_honest: false,
         expected: expected.to_owned(),
     };
@@ -170,7 +171,7 @@ fn variations(recipe: &AuditRecipe, dimension: usize, bound: u64) -> Vec<Variati
         Variation {
             name: "honest, many examples, compared with 1",
             device: honest(recipe, dimension, 0).holding(many),
-            counts: true,
+            changes: false,
             same_as_honest: true,
             expected: "the same release to the bit".to_owned(),
         },
@@ -190,25 +191,31 @@ fn variations(recipe: &AuditRecipe, dimension: usize, bound: u64) -> Vec<Variati
             "one grid step too long: squares sum to B^2 + 1",
             unclipped(bound * bound + 1),
             false,
-            "refused, changes nothing",
+            "counted as zeros",
         ),
         variation(
             "a hundred times too long, unclipped",
             unclipped(10_000 * bound * bound),
             false,
-            "refused, changes nothing",
+            "counted as zeros",
         ),
         variation(
             "not a number",
             Scripted::new(move |_| Act::SendUnclipped(not_a_number.clone())),
             false,
-            "refused, changes nothing",
+            "counted as zeros",
+        ),
+        variation(
+            "its training fails",
+            Scripted::new(|_| Act::Fail),
+            false,
+            "counted as zeros",
         ),
         variation(
             "claims a weight of 1000",
             greedy,
-            false,
-            "refused, changes nothing",
+            true,
+            "not read: within the bound",
         ),
     ]
 }
@@ -250,8 +257,7 @@ impl SensitivityOutcome {
             .filter(|round| round.told.counted > others);
         let case = Measured {
             name: variation.name,
-            counts: variation.counts,
-            changes: variation.counts && !variation.same_as_honest,
+            changes: variation.changes,
             expected: &variation.expected,
             counted: counted.count() as u32,
             rounds: rounds as u32,
@@ -273,8 +279,6 @@ fn distance(with: &Trace, without: &Trace, index: usize) -> f64 {
 /// One comparison, before it is judged.
 pub(super) struct Measured<'a> {
     pub(super) name: &'a str,
-    /// Whether it should be counted.
-    pub(super) counts: bool,
     /// Whether it may change anything.
     pub(super) changes: bool,
     pub(super) expected: &'a str,
@@ -289,14 +293,13 @@ pub(super) struct Measured<'a> {
 }
 
 impl Measured<'_> {
-    /// What is counted stays within the bound; what is refused changes nothing at all.
+    /// Everything is counted; what may change something stays within the bound.
     pub(super) fn judge(&self) -> SensitivityCase {
         let (limit, tolerance) = if self.changes {
             (self.bound, self.rounding)
         } else {
             (0.0, 0.0)
         };
-        let wanted = if self.counts { self.rounds } else { 0 };
         SensitivityCase {
             name: self.name.to_owned(),
             counted: self.counted,
@@ -304,7 +307,9 @@ impl Measured<'_> {
             distance: self.distance,
             limit,
             expected: self.expected.to_owned(),
-            passed: self.rounds > 0 && self.counted == wanted && self.distance <= limit + tolerance,
+            passed: self.rounds > 0
+                && self.counted == self.rounds
+                && self.distance <= limit + tolerance,
         }
     }
 }

@@ -40,6 +40,26 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
     let cases: Vec<(Recipe, &[&str])> = vec![
         // privacy
         (
+            private().set("training.codec", "int8+zstd"),
+            &["training.codec", "shrinks", "leave +zstd out"],
+        ),
+        (
+            private().set("privacy.answer_window_ms", vec![40, 20]),
+            &["privacy.answer_window_ms", "later end"],
+        ),
+        (
+            private().set("privacy.answer_window_ms", vec![20, 40_000]),
+            &["privacy.answer_window_ms", "rounds.deadline_ms", "end it earlier"],
+        ),
+        (
+            private().set("privacy.answer_time", "as-trained"),
+            &["privacy.answer_window_ms", "no moment is drawn"],
+        ),
+        (
+            new().set("privacy.answer_time", "as-trained"),
+            &["privacy.answer_time", "privacy.mode is none", "dp"],
+        ),
+        (
             robust(private()),
             &["aggregation.mode", "guarantee nothing", "use mode mean"],
         ),

@@ -159,7 +159,7 @@ async fn invariant_10_a_session_begins_with_a_hello_of_a_known_device() {
         window: 1,
         votes: vec![Vote {
             quantity_id: "prediction@x".to_owned(),
-            bin: 0,
+            ..Vote::default()
         }],
     };
     session.tell(device_event::Event::SummaryReport(vote)).await;

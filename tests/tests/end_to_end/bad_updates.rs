@@ -9,7 +9,7 @@ use tributary_proto::v1::{AssignmentAbandoned, RejectReason, UploadHeader, devic
 use crate::harness::hand::{chunk, delta, encoded, hands, rejected, update};
 use crate::harness::operator::{assert_refusal, of};
 use crate::harness::recipe::PARAMETERS;
-use crate::harness::{Coordinator, Hand, Recipe};
+use crate::harness::{Coordinator, Hand, Recipe, fleet};
 use crate::invariant_1::expected;
 
 fn encode(change: impl FnOnce(&mut Vec<f32>)) -> Vec<u8> {
@@ -54,16 +54,6 @@ async fn invariant_10_bad_values_get_their_reason_and_never_reach_the_sum() {
             "clip",
         ),
         (
-            encode(|values| values.fill(0.0)),
-            RejectReason::AllZero,
-            "zero",
-        ),
-        (
-            encode(|values| values.fill(1e-12)),
-            RejectReason::AllZero,
-            "zero",
-        ),
-        (
             encode(|values| values.truncate(last)),
             RejectReason::WrongLayout,
             "size",
@@ -103,12 +93,100 @@ async fn invariant_10_bad_values_get_their_reason_and_never_reach_the_sum() {
     for (reason, count) in [
         ("not_finite", 3),
         ("norm_too_large", 2),
-        ("all_zero", 2),
         ("wrong_layout", 4),
     ] {
         let line = format!("tributary_rejects_total{{reason=\"{reason}\"}} {count}");
         assert!(metrics.contains(&line), "{line} is missing in {metrics}");
     }
+}
+
+/// What anybody sees of a seeded private round of these updates.
+async fn seen_of(updates: &[Vec<u8>]) -> (String, Vec<String>, String) {
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    let mut devices = hands(&coordinator.channel().await, updates.len()).await;
+    // seeded, so that the noise is the same and the released models can be compared
+    let recipe = Recipe::private().rounds(1, updates.len() as i64).seeded(4);
+    let run = operator.start(&recipe).await;
+    for ((hand, session), bytes) in devices.iter_mut().zip(updates) {
+        let order = session.assignment().await;
+        // a receipt like any other
+        hand.counted(&order, bytes).await;
+    }
+    let shown = operator.completed(&run).await;
+    let mut run = of(&shown).clone();
+    run.started_unix_ms = 0;
+    let metrics = coordinator.metrics().await;
+    let metrics = metrics
+        .lines()
+        .filter(|line| line.starts_with("tributary_"))
+        // counted a moment after the run is seen to be over
+        .filter(|line| !line.starts_with("tributary_rounds_published_total"));
+    let metrics = metrics.map(str::to_owned).collect();
+    let accounts = operator.privacy("").await.accounts;
+    (
+        format!("{run:?} {:?}", shown.rounds),
+        metrics,
+        format!("{accounts:?}"),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_11_under_privacy_bad_values_are_summed_as_zeros_charged_and_told_to_nobody() {
+    let zeros = || encode(|values| values.fill(0.0));
+    let faults = [
+        encode(|values| values[0] = f32::NAN),
+        encode(|values| values.fill(f32::INFINITY)),
+        encode(|values| values[3] = 1.5),
+        encode(|values| values.fill(f32::MAX)),
+        zeros(),
+    ];
+    let good = update(9);
+    let faulty: Vec<Vec<u8>> = faults.iter().cloned().chain([good.clone()]).collect();
+    let empty: Vec<Vec<u8>> = faults.iter().map(|_| zeros()).chain([good]).collect();
+    let seen = seen_of(&faulty).await;
+    assert_eq!(seen, seen_of(&empty).await);
+    assert!(
+        seen.1.iter().all(|line| !line.contains("rejects_total{")),
+        "{:?}",
+        seen.1
+    );
+    assert!(seen.2.contains("devices: 3"), "all are charged: {}", seen.2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zero_update_is_a_contribution_with_and_without_privacy_and_under_a_robust_rule() {
+    let zeros = encode(|values| values.fill(0.0));
+    let robust = Recipe::new().set("aggregation.mode", "robust");
+    for recipe in [Recipe::new(), Recipe::private(), robust] {
+        let coordinator = Coordinator::start().await;
+        let operator = coordinator.operator().await;
+        let mut devices = hands(&coordinator.channel().await, 5).await;
+        let run = operator.start(&recipe.rounds(1, 5)).await;
+        for (hand, session) in &mut devices {
+            let order = session.assignment().await;
+            hand.counted(&order, &zeros).await;
+        }
+        let shown = operator.completed(&run).await;
+        assert_eq!(of(&shown).contributions_total, 5);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_that_has_nothing_to_change_completes_its_run() {
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    // a learning rate that changes no weight of the grid: every update is zero
+    let recipe = Recipe::new()
+        .rounds(3, 12)
+        .set("training.learning_rate", 2e-9)
+        .set("privacy.clip", 1e6);
+    let fleet = fleet::start(&coordinator.endpoint(), 2, fleet::devices("eu", 12));
+    fleet.wait_connected(12).await;
+    let run = operator.start(&recipe).await;
+    let shown = operator.completed(&run).await;
+    assert_eq!(of(&shown).contributions_total, 36);
+    fleet.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,44 +1,11 @@
 //! Raw data never leaves a device: votes and one clipped update per round do.
 
-use std::sync::{Arc, Mutex};
-
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tributary_device_sim::{Shard, SimDevice};
 
 use crate::harness::operator::of;
 use crate::harness::recipe::PARAMETERS;
+use crate::harness::tap::tap;
 use crate::harness::{Coordinator, GLANCE, PATIENCE, Recipe, fleet};
-
-/// Forwards connections and keeps what clients send.
-async fn tap(server: std::net::SocketAddr) -> (String, Arc<Mutex<Vec<u8>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let kept = Arc::new(Mutex::new(Vec::new()));
-    let sent = kept.clone();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let upstream = TcpStream::connect(server).await.unwrap();
-            let (mut from_client, mut to_client) = client.into_split();
-            let (mut from_server, mut to_server) = upstream.into_split();
-            tokio::spawn(async move {
-                // either end may hang up
-                let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
-            });
-            let sent = sent.clone();
-            tokio::spawn(async move {
-                let mut buffer = [0; 4096];
-                while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
-                    sent.lock().unwrap().extend_from_slice(&buffer[..length]);
-                    if to_server.write_all(&buffer[..length]).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    (endpoint, kept)
-}
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)

@@ -21,6 +21,7 @@ fn given_back(order: &Assignment, kind: DropReason, reason: &str) -> Event {
         round: order.round,
         reason: reason.to_owned(),
         kind: kind.into(),
+        detail: String::new(),
     })
 }
 

@@ -11,7 +11,7 @@ use crate::engine::{DropReason, Lease, Reject};
 use crate::epoch::Place;
 use crate::run::collect::{Adding, Arrival, Refusal};
 use crate::run::payload::UNIT;
-use crate::run::{Command, Contribute, Counted};
+use crate::run::{ClipAnswer, Command, Contribute, Counted};
 
 /// What the engine says of an update that it wants.
 pub(super) struct Admitted {
@@ -142,7 +142,7 @@ impl Actor {
             .format
             .payload
             .weigh(header.weight, header.work, header.cluster)
-            .and_then(|weighed| self.count_within(weighed, header.within_clip))
+            .and_then(|weighed| self.count_within(weighed, header.clip))
             .map_err(Refusal::Header);
         let admitted = self.admit(&device, round, ahead);
         let (admitted, (weight, work)) = match admitted.and_then(|ok| Ok((ok, weighed?))) {
@@ -187,16 +187,24 @@ impl Actor {
         epoch.receipt(device, self.state.id.as_str(), place, digest)
     }
 
-    /// Under an adaptive clip the second total counts the updates within the clip; no algorithm that
-    /// goes with noise has another use for it.
-    fn count_within(&self, weighed: (u64, u64), within: bool) -> Result<(u64, u64), &'static str> {
+    /// Under an adaptive clip the second total counts the updates within the clip, and a device with
+    /// nothing to measure as half of one: in the sum of the votes, which is twice this less the number of
+    /// contributions, it is then 0. No algorithm that goes with noise has another use for the total.
+    fn count_within(
+        &self,
+        weighed: (u64, u64),
+        answer: ClipAnswer,
+    ) -> Result<(u64, u64), &'static str> {
         let asked = self.state.spec.privacy.moves_clip(self.state.round.number);
-        match (asked, within) {
-            (true, true) => Ok((weighed.0, UNIT)),
-            (true, false) => Ok((weighed.0, 0)),
-            (false, false) => Ok(weighed),
-            (false, true) => {
-                Err("within_clip is set, but the plan does not ask for it: leave it out")
+        match (asked, answer) {
+            (true, ClipAnswer::Within) => Ok((weighed.0, UNIT)),
+            (true, ClipAnswer::Above) => Ok((weighed.0, 0)),
+            (true, ClipAnswer::Nothing) => Ok((weighed.0, UNIT / 2)),
+            // an answer that nobody asked for is not read where it may tell of the data
+            (false, _) if self.format.is_private => Ok(weighed),
+            (false, ClipAnswer::Above) => Ok(weighed),
+            (false, _) => {
+                Err("the clip report is set, but the plan does not ask for it: leave it out")
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::registry::ModelRecord;
 use crate::run::collect::{Sealed, owned_by, read_updates};
 use crate::run::release::{Collected, Release, Released, RoundClip, noise_seed, rule_seed};
 use crate::run::server_state::ServerState;
+use crate::spec::PrivacyMode;
 use crate::store::Batch;
 
 impl Actor {
@@ -48,6 +49,7 @@ impl Actor {
             Ok((events, server)) => {
                 let (before, control) = (self.state.server, self.state.control);
                 self.server = released.server;
+                self.last_step = released.step;
                 if let Some(format) = moved {
                     self.format = Arc::new(format);
                 }
@@ -122,6 +124,11 @@ impl Actor {
             (true, Some(digest)) => Some(from_little_endian(&self.core.blobs.get(&digest).await?)),
         };
         let server = std::mem::replace(&mut self.server, ServerState::none());
+        let privacy = &self.state.spec.privacy;
+        let local_noise = match privacy.mode {
+            PrivacyMode::Local => privacy.noise_multiplier * f64::from(self.state.clip()),
+            PrivacyMode::Dp | PrivacyMode::None => 0.0,
+        };
         Ok(Release {
             collected,
             format: self.format.clone(),
@@ -140,6 +147,8 @@ impl Actor {
                 moves: self.state.spec.privacy.moves_clip(self.state.round.number),
                 only: self.state.is_estimating(),
             },
+            local_noise,
+            before: self.last_step.clone(),
         })
     }
 
@@ -205,6 +214,7 @@ impl Actor {
             control,
             server,
             clip: released.clip,
+            signs: released.signs,
             bytes_down: self
                 .offered()
                 .iter()

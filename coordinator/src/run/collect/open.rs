@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
-use tributary_aggregator::{EncodedContribution, Partial, PartialError};
+use tributary_aggregator::{EncodedContribution, Faults, Partial, PartialError};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
@@ -116,7 +116,7 @@ impl Open {
             arrival.receipt.answer(Err(refusal));
             return Some(arrival.device);
         }
-        let length = if format.hides_lengths {
+        let length = if format.is_private {
             let lengths = format.codec.encoded_len_range(format.fixed.dimension());
             *lengths.end()
         } else {
@@ -244,7 +244,7 @@ impl Source for Arc<OwnedSum> {
     }
 }
 
-/// Adds what is valid of a group. Under a robust rule the sum is thrown away: it only checks.
+/// Adds what is valid of a group; under privacy the rest counts as zeros, and nobody is told. Under a robust rule the sum is thrown away: it only checks.
 fn add_group(
     partial: &mut Partial,
     format: &Format,
@@ -260,5 +260,9 @@ fn add_group(
             share: arrival.share,
         })
         .collect();
-    partial.add_in_shards(&format.fixed, format.codec, &contributions, shards)
+    let faults = match format.is_private {
+        true => Faults::SummedAsZeros,
+        false => Faults::Refused,
+    };
+    partial.add_in_shards(&format.fixed, format.codec, &contributions, shards, faults)
 }

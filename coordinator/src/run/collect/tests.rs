@@ -30,7 +30,7 @@ fn format(robust: Option<RobustSpec>) -> Arc<Format> {
         payload: Payload::new(&plain_spec().training, &graph),
         robust,
         staleness_cap: 0,
-        hides_lengths: false,
+        is_private: false,
     })
 }
 

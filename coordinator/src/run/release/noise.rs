@@ -58,8 +58,10 @@ impl<'r> RoundNoise<'r> {
     /// the clip stays.
     pub(super) fn next_clip(&mut self, sum: &Partial, clip: f32, cohort: u32) -> Option<f32> {
         let rule = &self.costs.clip.as_ref()?.rule;
-        let within = sum.work() / UNIT;
-        let fraction = rule.fraction_within(within, sum.count(), cohort, &mut self.source);
+        // whole for every single device: 2, 0, or 1 for one with nothing to measure
+        let twice = 2 * u128::from(sum.work()) / u128::from(UNIT);
+        let votes = twice as i128 - i128::from(sum.count());
+        let fraction = rule.fraction_of_votes(votes, cohort, &mut self.source);
         Some(rule.next(clip, fraction))
     }
 }

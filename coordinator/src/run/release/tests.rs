@@ -53,7 +53,7 @@ fn release(spec: &RunSpec, models: usize) -> Release {
             payload,
             robust: None,
             staleness_cap: 0,
-            hides_lengths: false,
+            is_private: false,
         }),
         cohort: 4,
         regions: 2,
@@ -70,6 +70,8 @@ fn release(spec: &RunSpec, models: usize) -> Release {
             moves: false,
             only: false,
         },
+        local_noise: 0.0,
+        before: None,
     }
 }
 

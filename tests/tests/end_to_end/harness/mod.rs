@@ -1,5 +1,6 @@
 //! A coordinator, operators, devices that are driven by hand, and small fleets.
 
+pub mod agent;
 pub mod coordinator;
 pub mod failing;
 pub mod fleet;
@@ -8,6 +9,7 @@ pub mod operator;
 pub mod process;
 pub mod raw;
 pub mod recipe;
+pub mod tap;
 pub mod time_of_day;
 
 use std::time::Duration;

@@ -48,11 +48,12 @@ impl Recipe {
         Self(toml::from_str(TEXT).unwrap())
     }
 
-    /// The same with noise of standard deviation z = 0.5 clips on each sum.
+    /// The same with noise of standard deviation z = 0.5 clips on each sum, and a short window for answers.
     pub fn private() -> Self {
         Self::new()
             .set("privacy.mode", "dp")
             .set("privacy.noise_multiplier", 0.5)
+            .set("privacy.answer_window_ms", vec![60, 120])
     }
 
     /// Sets a key, for example `rounds.cohort`; tables on the way are made.

@@ -1,0 +1,86 @@
+//! The answer to an accepted assignment of a run with privacy: there is one, whatever the data are.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::agent::Core;
+use crate::assignment::{Abandoned, failed};
+use crate::compute::Workbench;
+use crate::data::Purpose;
+use crate::in_time::{Moment, Slot};
+use crate::job::{Finished, TrainingJob};
+
+impl Core {
+    /// Trains, and answers at a moment that was drawn before: with the update when there is one by then,
+    /// else with the constant form. No examples, no data, training that fails, panics, diverges or changes
+    /// nothing: none of it shows.
+    ///
+    /// # Errors
+    /// What does not depend on the data: a plan that can't be followed, or no randomness.
+    pub(crate) async fn answer_whatever_comes(
+        self: &Arc<Self>,
+        job: TrainingJob,
+        deadline: Instant,
+    ) -> Result<Finished, Abandoned> {
+        // who drops out of a simulation does so whatever its data are
+        self.decide(&job, 0, deadline)?;
+        let job = Arc::new(job);
+        let moment = self.draw_moment(job.plan.privacy.answer_window, &job.plan.seed);
+        let ready = match moment {
+            // made beforehand: making it afterwards would make the answer later
+            Moment::After(_) => Some(self.constant_form(&job).await?),
+            Moment::AsTrained => None,
+        };
+        self.step('[');
+        let (core, looking) = (Arc::clone(self), Arc::clone(&job));
+        let trained = self
+            .in_time(moment, |slot| core.look_and_train(looking, slot, deadline))
+            .await;
+        let because = match trained {
+            Some(Ok(finished)) => return Ok(finished),
+            Some(Err(because)) => because,
+            None => "late",
+        };
+        // for the device's owner: this counter never leaves the device
+        self.environment.tally.count("constant_form", because);
+        match ready {
+            Some(ready) => Ok(ready),
+            None => self.constant_form(&job).await,
+        }
+    }
+
+    async fn constant_form(&self, job: &Arc<TrainingJob>) -> Result<Finished, Abandoned> {
+        let job = Arc::clone(job);
+        let made = self.environment.compute.run(move |_| job.constant_form());
+        let made = made.await.map_err(|_| failed("crashed"))?;
+        made.map_err(|error| self.not_made_for(&error))
+    }
+
+    /// From here on the device looks at its data.
+    async fn look_and_train(
+        self: Arc<Self>,
+        job: Arc<TrainingJob>,
+        slot: Slot,
+        deadline: Instant,
+    ) -> Result<Finished, &'static str> {
+        let purpose = Purpose::Training {
+            run_id: job.run_id.clone(),
+            round: job.round,
+        };
+        let examples = self.examples(&job.plan.task, purpose).await?;
+        let pause = self.decide(&job, examples.len(), deadline);
+        let pause = pause.map_err(|abandoned| abandoned.because)?;
+        if !slot.pause(pause).await {
+            return Err("late");
+        }
+        let core = Arc::clone(&self);
+        let work = move |bench: &mut Workbench| {
+            slot.begin(pause);
+            job.run(examples, bench, Some(&slot))
+        };
+        let trained = core.environment.compute.run(work).await;
+        let trained = trained.map_err(|_| "crashed")?;
+        trained.map_err(|error| self.not_trained(&error).because)
+    }
+}

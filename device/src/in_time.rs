@@ -1,0 +1,212 @@
+//! Answers whose time says nothing of the data.
+//!
+//! How long a device trains depends on its data: on how many examples it has, on whether a loss stops being
+//! finite, even on how small its numbers are. So the moment of an answer is drawn before the device looks at
+//! its data, and whatever is not done by then is not in the answer. Nothing is sent earlier.
+//!
+//! A real device counts from when it accepted the work. Simulated devices share processors: each counts
+//! from when it has one, less the pause that stands for its slowness, so that waiting in a queue for others
+//! makes an answer later but never empty. In a seeded simulation time is virtual, and nothing is waited
+//! for: such a run is not private anyway.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tributary_model::{Batch, Engine, FastEngine, Graph, ModelError};
+use tributary_proto::v1::AnswerWindow;
+
+use crate::agent::Core;
+use crate::randomness::uniform_below;
+use crate::work::LONGEST_LEASE;
+
+/// When an answer is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// As soon as it is there.
+    AsTrained,
+    /// So long after the work was accepted.
+    After(Duration),
+}
+
+/// Work under way that looks at the data.
+#[derive(Clone)]
+pub(crate) struct Slot {
+    moment: Moment,
+    stop: Arc<AtomicBool>,
+    begun: Arc<Mutex<Option<oneshot::Sender<Begun>>>>,
+}
+
+/// When the device's own time began to run, and how much of it was used before.
+struct Begun {
+    at: Instant,
+    used: Duration,
+}
+
+impl Slot {
+    /// Says that the device has its processor now, after a `used` pause of its own.
+    pub(crate) fn begin(&self, used: Duration) {
+        let begun = self.begun.lock();
+        let sender = begun.unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(sender) = sender {
+            let at = Instant::now();
+            // whoever counts from the acceptance does not listen
+            let _ = sender.send(Begun { at, used });
+        }
+    }
+
+    /// Waits as a slow device does; false, at once, when the answer is due before that is over.
+    pub(crate) async fn pause(&self, pause: Duration) -> bool {
+        if matches!(self.moment, Moment::After(wait) if wait <= pause) {
+            return false;
+        }
+        sleep(pause).await;
+        true
+    }
+
+    /// True when the answer is gone: whatever goes on is for nothing.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+impl Core {
+    /// The moment of an answer: drawn uniformly from the window, to the microsecond.
+    pub(crate) fn draw_moment(&self, window: Option<AnswerWindow>, seed: &[u8]) -> Moment {
+        let is_virtual = self.simulated && !seed.is_empty();
+        let window = window.filter(|window| window.until_ms > 0 && !is_virtual);
+        let Some(window) = window else {
+            return Moment::AsTrained;
+        };
+        let micros = |ms: u64| Duration::from_millis(ms).min(LONGEST_LEASE).as_micros() as u64;
+        let (from, until) = (micros(window.from_ms), micros(window.until_ms));
+        let within = uniform_below(&mut *self.rng(), until.saturating_sub(from) + 1);
+        Moment::After(Duration::from_micros(from + within))
+    }
+
+    /// Does work that looks at the data and returns when the answer is due. `None` when the work panicked
+    /// or was not done by then.
+    pub(crate) async fn in_time<T, F>(
+        &self,
+        moment: Moment,
+        work: impl FnOnce(Slot) -> F,
+    ) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let accepted = Instant::now();
+        let (begin, begun) = oneshot::channel();
+        let slot = Slot {
+            moment,
+            stop: Arc::default(),
+            begun: Arc::new(Mutex::new(Some(begin))),
+        };
+        let stop = Arc::clone(&slot.stop);
+        // ends with this call, also when the agent stops in the middle
+        let mut task = JoinSet::new();
+        task.spawn(work(slot));
+        let Moment::After(wait) = moment else {
+            return task.join_next().await?.ok();
+        };
+        let begun = match self.simulated {
+            // the sender goes when the work ends before it began
+            true => begun.await.ok(),
+            false => None,
+        };
+        let due = match begun {
+            Some(begun) => begun.at + wait.saturating_sub(begun.used),
+            None => accepted + wait,
+        };
+        let done = timeout_at(due, task.join_next()).await;
+        stop.store(true, Ordering::Relaxed);
+        task.abort_all();
+        sleep_until(due).await;
+        done.ok()??.ok()
+    }
+}
+
+/// An engine that ends a training when its slot is over, at its next step.
+pub(crate) struct StoppingEngine<'e> {
+    pub(crate) engine: &'e mut FastEngine,
+    pub(crate) slot: Option<&'e Slot>,
+}
+
+impl StoppingEngine<'_> {
+    fn check(&self) -> Result<(), ModelError> {
+        match self.slot {
+            Some(slot) if slot.is_over() => Err(ModelError::Engine {
+                reason: "the answer is due".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Engine for StoppingEngine<'_> {
+    fn graph(&self) -> &Graph {
+        self.engine.graph()
+    }
+
+    fn gradient(
+        &mut self,
+        params: &[f32],
+        batch: Batch<'_>,
+        gradient: &mut [f32],
+    ) -> Result<f32, ModelError> {
+        self.check()?;
+        self.engine.gradient(params, batch, gradient)
+    }
+
+    fn loss(&mut self, params: &[f32], batch: Batch<'_>) -> Result<f32, ModelError> {
+        self.engine.loss(params, batch)
+    }
+
+    fn predict(
+        &mut self,
+        params: &[f32],
+        inputs: &[f32],
+        out: &mut Vec<f32>,
+    ) -> Result<(), ModelError> {
+        self.engine.predict(params, inputs, out)
+    }
+
+    fn step(
+        &mut self,
+        params: &mut [f32],
+        batch: Batch<'_>,
+        learning_rate: f32,
+    ) -> Result<f32, ModelError> {
+        self.check()?;
+        self.engine.step(params, batch, learning_rate)
+    }
+}
+
+/// Replaces numbers that the processor computes with many times more slowly by zeros of their sign.
+pub(crate) fn flush_subnormals(values: &mut [f32]) {
+    for value in values {
+        if value.is_subnormal() {
+            *value = 0.0_f32.copysign(*value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subnormal_numbers_become_zeros_and_nothing_else_changes() {
+        let mut values = [1e-40, -1e-44, f32::MIN_POSITIVE, -0.5, 0.0, f32::INFINITY];
+        flush_subnormals(&mut values);
+        assert_eq!(
+            values,
+            [0.0, -0.0, f32::MIN_POSITIVE, -0.5, 0.0, f32::INFINITY]
+        );
+        assert!(values[1].is_sign_negative());
+    }
+}
