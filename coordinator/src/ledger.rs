@@ -21,16 +21,18 @@ mod accounts;
 mod books;
 mod charge;
 mod claim;
+mod forfeit;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tributary_aggregator::Rho;
+use tributary_aggregator::{Mechanism, Rho};
 use tributary_proto::{DeviceId, RegionId};
 
 use self::books::{AccountKey, Books, Posting};
 pub use self::charge::{Charge, ChargeKind, DeviceCharge, RegionCharge};
 pub use self::claim::spend;
+pub use self::forfeit::Forfeited;
 use crate::CoordinatorError;
 use crate::store::key::{Key, KeyReader};
 use crate::store::{Batch, Expect, Store, Table};
@@ -185,6 +187,10 @@ impl Ledger {
             postings.push(posting);
         }
         charge.regions.sort_by(|a, b| a.region.cmp(&b.region));
+        let mut charged = devices.iter().map(|one| &one.device);
+        if charge.mechanism.is_private() && books.is_marked(&mut charged) {
+            charge.mechanism = Mechanism::RestoredNotPrivate;
+        }
         Ok((charge, postings))
     }
 

@@ -121,14 +121,13 @@ async fn list(coordinator: &Coordinator, limit: u32, output: Output) -> Result<E
         .control()
         .list_runs(ListRunsRequest { limit })
         .await;
-    let runs = answer
+    let answer = answer
         .map_err(|status| coordinator.failure(&status))?
-        .into_inner()
-        .runs;
-    let runs: Vec<RunSummary> = runs.into_iter().map(RunSummary::from).collect();
-    output.answer(&serde_json::json!({ "runs": runs }), |_, colours| {
-        show::list(&runs, colours)
-    })?;
+        .into_inner();
+    let halted = answer.halted;
+    let runs: Vec<RunSummary> = answer.runs.into_iter().map(RunSummary::from).collect();
+    let json = serde_json::json!({ "runs": runs, "halted": halted });
+    output.answer(&json, |_, colours| show::list(&runs, &halted, colours))?;
     Ok(Exit::Done)
 }
 

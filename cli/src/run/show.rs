@@ -7,7 +7,7 @@ use crate::privacy::{epsilon, epsilon_cell, statement};
 use crate::view::{DropView, RoundView, RunSummary, RunView};
 
 /// `run ls`.
-pub fn list(runs: &[RunSummary], colours: Palette) -> String {
+pub fn list(runs: &[RunSummary], halted: &str, colours: Palette) -> String {
     let mut table = Table::new(&[
         ("run", Align::Left),
         ("name", Align::Left),
@@ -30,10 +30,15 @@ pub fn list(runs: &[RunSummary], colours: Palette) -> String {
             age(run.started_unix_ms).into(),
         ]);
     }
-    table.render(
+    let table = table.render(
         colours,
         "no runs yet: start one with `tributary run start RECIPE`",
-    )
+    );
+    if halted.is_empty() {
+        return table;
+    }
+    let halted = colours.paint(Tone::Bad, &printable(halted));
+    format!("{halted}\n\n{table}")
 }
 
 /// `run show`: the run, its regions, its latest rounds.
@@ -260,8 +265,10 @@ mod tests {
     #[test]
     fn lists_and_lines_name_what_scripts_would_read() {
         let run = view().run;
-        assert!(list(std::slice::from_ref(&run), Palette::PLAIN).contains("3/20"));
-        assert!(list(&[], Palette::PLAIN).contains("tributary run start"));
+        assert!(list(std::slice::from_ref(&run), "", Palette::PLAIN).contains("3/20"));
+        assert!(list(&[], "", Palette::PLAIN).contains("tributary run start"));
+        let stopped = list(&[], "stopped: this folder is old", Palette::PLAIN);
+        assert!(stopped.starts_with("stopped: this folder is old\n"));
         let ended = RunSummary {
             state: "failed",
             reason: "too few devices".into(),

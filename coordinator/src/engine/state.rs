@@ -167,6 +167,9 @@ pub struct RunState {
     pub started_ms: u64,
     /// The drift that a playbook started it for.
     pub drift_id: Option<String>,
+    /// True when the spending of some of its devices was lost with a data folder: it is not private.
+    #[serde(default)]
+    pub after_loss: bool,
 }
 
 impl RoundState {
@@ -239,6 +242,7 @@ impl RunState {
             history: Vec::new(),
             started_ms,
             drift_id: None,
+            after_loss: false,
         }
     }
 

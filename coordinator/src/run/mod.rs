@@ -14,6 +14,7 @@
 //! - `actor`: commands, timers, and the order of things
 //! - `collect`: open partials and sealing
 //! - `controls`: the server's control variates, shared by runs with equal ones
+//! - `ending`: ending a run that no task owns
 //! - `format`: how updates are checked and counted
 //! - `payload`: what an update is made of
 //! - `release`: from sealed sums to new model versions
@@ -33,6 +34,7 @@ mod catalogue;
 mod collect;
 mod controls;
 mod costs;
+mod ending;
 mod format;
 mod journal;
 mod named;
@@ -63,6 +65,10 @@ pub use self::collect::Refusal;
 use self::collect::Waiting;
 pub use self::controls::Controls;
 pub use self::costs::{MAX_CORRELATED, RunCosts};
+#[cfg(test)]
+pub use self::ending::create_journal;
+pub use self::ending::end_run;
+pub use self::journal::run_ids;
 pub(crate) use self::named::{named_blobs, stored_runs};
 use self::payload::Payload;
 pub use self::recover::recover_runs;

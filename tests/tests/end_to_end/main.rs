@@ -35,6 +35,7 @@ mod operators;
 mod polling;
 mod quarantine;
 mod regions;
+mod restored;
 mod selection;
 mod store_commands;
 mod waiting_for_space;
