@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use super::Halt;
 use crate::CoordinatorError;
 use crate::clock::SharedClock;
 use crate::core::Core;
+use crate::failpoint::NoFailpoint;
 use crate::ledger::Ledger;
 use crate::run::{end_run, run_ids};
 use crate::store::Batch;
@@ -38,7 +40,8 @@ pub struct Restored {
 /// # Errors
 /// When the folder is in use or can't be read or written.
 pub async fn restore(folder: &Path, clock: SharedClock) -> Result<Restored, CoordinatorError> {
-    let core = Core::open(folder, None, clock, NonZeroUsize::MIN).await?;
+    let nothing = Arc::new(NoFailpoint);
+    let core = Core::open(folder, None, clock, NonZeroUsize::MIN, nothing).await?;
     restore_core(&core).await
 }
 

@@ -236,8 +236,8 @@ fn a_state_is_contradicted_by_what_it_does_not_know_and_by_nothing_else() {
 async fn a_restored_folder_has_a_new_epoch_and_no_run_that_goes_on() {
     let store = Arc::new(MemoryStore::new());
     let core = core_on(store.clone()).await;
-    let run = state(plain_spec());
-    crate::run::create_journal(&core, &run).await.unwrap();
+    let mut run = state(plain_spec());
+    crate::run::create_journal(&core, &mut run).await.unwrap();
     let id = device(1);
     let profile = DeviceProfile {
         name: "watch".to_owned(),

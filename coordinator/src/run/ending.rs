@@ -41,7 +41,7 @@ pub async fn end_run(core: &Core, id: &RunId, reason: &str) -> Result<bool, Coor
 #[cfg(test)]
 pub async fn create_journal(
     core: &Core,
-    state: &crate::engine::RunState,
+    state: &mut crate::engine::RunState,
 ) -> Result<(), CoordinatorError> {
     Journal::create(core, state, Batch::new()).await.map(drop)
 }
