@@ -40,7 +40,7 @@ pub async fn restore(arguments: RestoreArguments, output: Output) -> Result<Exit
         );
         return Err(Failure::new(Exit::Failed, sentence).into());
     }
-    let restored = restore_folder(&folder, Arc::new(SystemClock)).await;
+    let restored = restore_folder(&folder, Arc::new(SystemClock::new())).await;
     let restored = restored.map_err(|error| Failure {
         exit: Exit::Failed,
         sentence: format!("--data {}: {error}", folder.display()),

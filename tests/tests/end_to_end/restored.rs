@@ -47,6 +47,18 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Runs `tributary restore` on a folder; what it prints.
+fn restore(data: &Path) -> serde_json::Value {
+    let mut command = tributary();
+    command
+        .args(["--format", "json", "restore", "--data"])
+        .arg(data);
+    let ran = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{errors}");
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
 async fn operator(process: &Process) -> Operator {
     Operator::new(channel(&process.endpoint()).await)
 }
@@ -181,7 +193,7 @@ async fn a_folder_put_back_in_mid_run_charges_and_releases_nothing_and_is_restor
     let reason = until_halted(&operator(&scene.process).await).await;
     assert!(reason.contains("tributary restore"), "{reason}");
     let address = scene.process.kill();
-    let answer = tributary(&["--format", "json", "restore", "--data"], &scene.data);
+    let answer = restore(&scene.data);
     assert_eq!(answer["runs_ended"][0], scene.run.as_str(), "{answer}");
     assert_eq!(answer["devices_not_private"], DEVICES, "{answer}");
     scene.process = Process::serve(&scene.data, &address);
@@ -208,7 +220,7 @@ async fn a_folder_put_back_under_correlated_noise_ends_its_run_and_fills_every_c
     let mut scene = Scene::put_back(&recipe).await;
     scene.assert_stopped().await;
     let address = scene.process.kill();
-    let answer = tributary(&["--format", "json", "restore", "--data"], &scene.data);
+    let answer = restore(&scene.data);
     assert_eq!(answer["devices_charged"], DEVICES, "{answer}");
     assert_eq!(answer["devices_not_private"], 0, "{answer}");
     // the noise that later rounds would have taken back is gone
