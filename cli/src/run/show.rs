@@ -303,7 +303,7 @@ mod tests {
             let view = RunView::from(answer);
             let lines = [
                 page(&view, 1, Palette::PLAIN),
-                list(std::slice::from_ref(&view.run), Palette::PLAIN),
+                list(std::slice::from_ref(&view.run), "", Palette::PLAIN),
                 round_line(&view.round_log[0], 1, Palette::PLAIN),
             ];
             assert!(lines.iter().all(|line| !line.contains("inf")), "{lines:?}");
