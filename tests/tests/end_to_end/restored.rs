@@ -166,8 +166,8 @@ impl Scene {
             "TRB-0520",
             &["tributary restore"],
         );
-        let page = self.process.admin_page("/readyz").await;
-        assert!(page.starts_with("HTTP/1.1 503"), "{page}");
+        let (status, page) = self.process.page("/readyz").unwrap();
+        assert_eq!(status, 503, "{page}");
         assert!(page.contains("older than what devices have seen"), "{page}");
     }
 }
