@@ -12,6 +12,7 @@ use crate::model::ModelVerb;
 use crate::monitor::MonitorVerb;
 use crate::output::Format;
 use crate::privacy::PrivacyVerb;
+use crate::restore::RestoreArguments;
 use crate::run::RunVerb;
 use crate::serve::ServeArguments;
 use crate::store::StoreVerb;
@@ -146,6 +147,8 @@ pub enum Command {
     Demo(DemoArguments),
     /// Serve a coordinator from a data folder
     Serve(ServeArguments),
+    /// Make a data folder safe that was put back from a copy
+    Restore(RestoreArguments),
     /// Simulate devices that take part, on real recordings
     Device(DeviceCommand),
     /// Start, list, show, watch and stop training runs

@@ -9,6 +9,7 @@
 //! | [`arguments`] | the command line: verbs, flags, help |
 //! | [`demo`], [`experiment`], [`attacks`] | verbs that play a story of their own, with [`progress`] |
 //! | [`serve`], [`device`] | verbs that run until they are stopped |
+//! | [`restore`] | the verb for a data folder that was put back from a copy |
 //! | [`run`], [`model`], [`fleet`], [`drift`], [`monitor`], [`privacy`] | verbs that ask a coordinator |
 //! | [`store`] | verbs for a data folder that no coordinator uses |
 //! | [`client`], [`pages`] | connecting, turning refusals into sentences; long answers page by page |
@@ -35,6 +36,7 @@ mod output;
 mod pages;
 mod privacy;
 mod progress;
+mod restore;
 mod run;
 mod serve;
 mod store;
@@ -85,6 +87,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Result<Exit> {
         Command::Demo(demo) => Box::pin(demo::play(demo, output)).await,
         Command::Experiment { verb } => Box::pin(experiment::dispatch(verb, output)).await,
         Command::Serve(serve) => serve::serve(serve, output).await,
+        Command::Restore(restore) => restore::restore(restore, output).await,
         Command::Device(device) => device::dispatch(device, &global, output).await,
         Command::Run { verb } => run::dispatch(verb, &global, output).await,
         Command::Model { verb } => model::dispatch(verb, &global, output).await,

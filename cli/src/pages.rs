@@ -26,8 +26,8 @@ pub async fn run(coordinator: &Coordinator, run_id: &str) -> Result<GetRunRespon
     Ok(whole)
 }
 
-/// The newest runs, at most `limit`.
-pub async fn runs(coordinator: &Coordinator, limit: u32) -> Result<Vec<Run>, Status> {
+/// The newest runs, at most `limit`, and why the coordinator is halted; empty when it is not.
+pub async fn runs(coordinator: &Coordinator, limit: u32) -> Result<(Vec<Run>, String), Status> {
     let (mut runs, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = ListRunsRequest {
@@ -39,7 +39,7 @@ pub async fn runs(coordinator: &Coordinator, limit: u32) -> Result<Vec<Run>, Sta
         page_token = page.next_page_token;
         if page_token.is_empty() || runs.len() >= limit as usize {
             runs.truncate(limit as usize);
-            return Ok(runs);
+            return Ok((runs, page.halted));
         }
     }
 }

@@ -304,6 +304,15 @@ impl Fleet {
         self.lock().devices.get(id).cloned()
     }
 
+    /// Every enrolled device with its region.
+    pub fn all(&self) -> Vec<(DeviceId, RegionId)> {
+        let inner = self.lock();
+        let devices = inner.devices.iter();
+        devices
+            .map(|(id, device)| (id.clone(), device.region.clone()))
+            .collect()
+    }
+
     /// Counts by region and profile, sorted. A device that polls is connected as long as it can be
     /// expected back.
     pub fn groups(&self) -> Vec<FleetGroup> {

@@ -26,13 +26,14 @@ mod caps;
 mod charge;
 mod claim;
 mod decide;
+mod forfeit;
 mod reservation;
 mod terms;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tributary_aggregator::Rho;
+use tributary_aggregator::{Mechanism, Rho};
 use tributary_proto::{DeviceId, RegionId};
 
 use self::books::{AccountKey, Books, Left, Posting};
@@ -40,6 +41,7 @@ pub use self::caps::{Cap, Exposure};
 pub use self::charge::{Charge, ChargeKind, DeviceCharge, RegionCharge};
 pub use self::claim::spend;
 pub use self::decide::{check_reason, permit};
+pub use self::forfeit::Forfeited;
 use self::reservation::Refusal;
 pub use self::reservation::{Part, Reservation};
 pub use self::terms::{Change, Decision, DecisionKind, Headroom, Hold};
@@ -276,6 +278,10 @@ impl Ledger {
             postings.push(posting);
         }
         charge.regions.sort_by(|a, b| a.region.cmp(&b.region));
+        let mut charged = devices.iter().map(|one| &one.device);
+        if charge.mechanism.is_private() && books.is_marked(&mut charged) {
+            charge.mechanism = Mechanism::RestoredNotPrivate;
+        }
         Ok((charge, postings))
     }
 

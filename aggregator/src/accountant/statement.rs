@@ -40,6 +40,9 @@ pub enum Mechanism {
     LocalGaussian,
     /// Noise from a fixed seed: the arithmetic is real, the privacy is not.
     SeededNotPrivate,
+    /// Noise, on devices whose earlier spending was lost with a data folder: what they lose in all is not
+    /// known.
+    RestoredNotPrivate,
     /// No noise at all.
     None,
 }
@@ -134,7 +137,10 @@ impl Adjacency {
 impl Mechanism {
     /// True when the noise keeps a secret: there is some, and nobody knows its seed.
     pub fn is_private(self) -> bool {
-        !matches!(self, Self::None | Self::SeededNotPrivate)
+        !matches!(
+            self,
+            Self::None | Self::SeededNotPrivate | Self::RestoredNotPrivate
+        )
     }
 
     /// The text used in reports.
@@ -149,6 +155,9 @@ impl Mechanism {
             }
             Self::LocalGaussian => "local discrete Gaussian on every device, zCDP composition",
             Self::SeededNotPrivate => "discrete Gaussian from a fixed seed: NOT PRIVATE",
+            Self::RestoredNotPrivate => {
+                "noise on devices whose spending was lost with a data folder: NOT PRIVATE"
+            }
             Self::None => "no noise: NOT PRIVATE",
         }
     }

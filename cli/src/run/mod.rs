@@ -132,13 +132,12 @@ pub async fn dispatch(verb: RunVerb, global: &Global, output: Output) -> Result<
 }
 
 async fn list(coordinator: &Coordinator, limit: u32, output: Output) -> Result<Exit> {
-    let runs = pages::runs(coordinator, limit)
+    let (runs, halted) = pages::runs(coordinator, limit)
         .await
         .map_err(|status| coordinator.failure(&status))?;
     let runs: Vec<RunSummary> = runs.into_iter().map(RunSummary::from).collect();
-    output.answer(&serde_json::json!({ "runs": runs }), |_, colours| {
-        show::list(&runs, colours)
-    })?;
+    let json = serde_json::json!({ "runs": runs, "halted": halted });
+    output.answer(&json, |_, colours| show::list(&runs, &halted, colours))?;
     Ok(Exit::Done)
 }
 

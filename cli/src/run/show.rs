@@ -7,7 +7,7 @@ use crate::privacy::{conditions, epsilon_cell, epsilon_in_full, statement};
 use crate::view::{DropView, RoundView, RunSummary, RunView};
 
 /// `run ls`.
-pub fn list(runs: &[RunSummary], colours: Palette) -> String {
+pub fn list(runs: &[RunSummary], halted: &str, colours: Palette) -> String {
     let mut table = Table::new(&[
         ("run", Align::Left),
         ("name", Align::Left),
@@ -35,7 +35,12 @@ pub fn list(runs: &[RunSummary], colours: Palette) -> String {
         "no runs yet: start one with `tributary run start RECIPE`",
     );
     let spends = runs.iter().map(|run| (run.run.clone(), &run.privacy));
-    with_conditions(shown, conditions(spends), colours)
+    let shown = with_conditions(shown, conditions(spends), colours);
+    if halted.is_empty() {
+        return shown;
+    }
+    let halted = colours.paint(Tone::Bad, &printable(halted));
+    format!("{halted}\n\n{shown}")
 }
 
 /// A table, and below it what its epsilons mean.
@@ -290,8 +295,10 @@ mod tests {
     #[test]
     fn lists_and_lines_name_what_scripts_would_read() {
         let run = view().run;
-        assert!(list(std::slice::from_ref(&run), Palette::PLAIN).contains("3/20"));
-        assert!(list(&[], Palette::PLAIN).contains("tributary run start"));
+        assert!(list(std::slice::from_ref(&run), "", Palette::PLAIN).contains("3/20"));
+        assert!(list(&[], "", Palette::PLAIN).contains("tributary run start"));
+        let stopped = list(&[], "stopped: this folder is old", Palette::PLAIN);
+        assert!(stopped.starts_with("stopped: this folder is old\n"));
         let ended = RunSummary {
             state: "failed",
             reason: "too few devices".into(),
@@ -327,7 +334,7 @@ mod tests {
             let view = RunView::from(answer);
             let lines = [
                 page(&view, 1, Palette::PLAIN),
-                list(std::slice::from_ref(&view.run), Palette::PLAIN),
+                list(std::slice::from_ref(&view.run), "", Palette::PLAIN),
                 round_line(&view.round_log[0], 1, Palette::PLAIN),
             ];
             assert!(lines.iter().all(|line| !line.contains("inf")), "{lines:?}");

@@ -173,6 +173,9 @@ pub struct RunState {
     /// Marks of the version that it started from.
     #[serde(default)]
     pub inherited: Marks,
+    /// True when the spending of some of its devices was lost with a data folder: it is not private.
+    #[serde(default)]
+    pub after_loss: bool,
 }
 
 impl RoundState {
@@ -247,6 +250,7 @@ impl RunState {
             started_ms,
             drift_id: None,
             inherited: Marks::default(),
+            after_loss: false,
         }
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Witness;
 use crate::CoordinatorError;
-use crate::store::{Batch, Expect, Store, Table};
+use crate::store::{Batch, Expect, REPAIR_KEY, RepairNote, Store, Table};
 
 /// Where the reason is kept.
 const KEY: &[u8] = b"halted";
@@ -62,6 +62,8 @@ impl HaltRecord {
 #[derive(Default)]
 pub struct Halt {
     record: Mutex<Option<HaltRecord>>,
+    /// What a repair of the store has lost.
+    lost: Option<RepairNote>,
 }
 
 impl Halt {
@@ -72,8 +74,11 @@ impl Halt {
     pub fn open(store: &dyn Store) -> Result<Arc<Self>, CoordinatorError> {
         let record = store.get(Table::Meta, KEY)?;
         let record = record.map(|record| record.json()).transpose()?;
+        let lost = store.get(Table::Meta, REPAIR_KEY)?;
+        let lost = lost.map(|note| note.json()).transpose()?;
         Ok(Arc::new(Self {
             record: Mutex::new(record),
+            lost,
         }))
     }
 
@@ -85,13 +90,14 @@ impl Halt {
 
     /// Why the coordinator is halted, if it is.
     pub fn reason(&self) -> Option<String> {
-        self.record().map(|record| record.sentence())
+        let proved = self.record().map(|record| record.sentence());
+        proved.or_else(|| self.lost.as_ref().map(lost_sentence))
     }
 
     /// True when nothing may be assigned, charged or released.
     pub fn is_halted(&self) -> bool {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        record.is_some()
+        record.is_some() || self.lost.is_some()
     }
 
     /// Halts, from now on and after a restart; true the first time. Of later proofs the newest epoch
@@ -123,5 +129,15 @@ impl Halt {
     /// Adds to a batch that the folder is in order again.
     pub fn end(batch: &mut Batch) {
         batch.delete(Table::Meta, KEY, Expect::Any);
+        batch.delete(Table::Meta, REPAIR_KEY, Expect::Any);
     }
+}
+
+fn lost_sentence(note: &RepairNote) -> String {
+    format!(
+        "stopped: the metadata store was repaired and has lost records ({}), so the ledger may hold less \
+         than was spent: nothing is assigned, charged or released; stop the coordinator and run \
+         `tributary restore --data DIR`",
+        note.lost.join("; ")
+    )
 }

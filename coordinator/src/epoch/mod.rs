@@ -22,10 +22,12 @@
 //! - `seal`: HMAC-SHA256
 //! - `halt`: the state in which nothing is assigned, charged or released
 //! - `guard`: a store that commits nothing in that state
+//! - `restore`: a folder that was put back is made safe
 //! - `witness`: what devices show, compared with what is known
 
 mod guard;
 mod halt;
+mod restore;
 mod seal;
 mod witness;
 
@@ -36,6 +38,7 @@ use tributary_proto::{DeviceId, MonitorId, RunId};
 
 pub use self::guard::GuardedStore;
 pub use self::halt::{Halt, HaltRecord};
+pub use self::restore::{Restored, restore};
 use self::seal::{authenticate, is_same};
 use crate::CoordinatorError;
 use crate::core::random_bytes;

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use tributary_proto::v1::DeviceProfile;
+
 use super::*;
 use crate::core::Core;
 use crate::engine::{Assigned, Event, RunState, Segment};
 use crate::fixtures::{core_on, device, plain_spec, state};
-use crate::store::{MemoryStore, StoreError};
+use crate::store::{MemoryStore, REPAIR_KEY, RepairNote, StoreError};
 
 const SECRET: [u8; 32] = [3; 32];
 
@@ -228,4 +230,91 @@ fn a_state_is_contradicted_by_what_it_does_not_know_and_by_nothing_else() {
         "it was not"
     );
     assert!(!state.contradicts(&device(1), &witness(1, 1, None)));
+}
+
+#[tokio::test]
+async fn a_restored_folder_has_a_new_epoch_and_no_run_that_goes_on() {
+    let store = Arc::new(MemoryStore::new());
+    let core = core_on(store.clone()).await;
+    let mut run = state(plain_spec());
+    crate::run::create_journal(&core, &mut run).await.unwrap();
+    let id = device(1);
+    let profile = DeviceProfile {
+        name: "watch".to_owned(),
+        ..DeviceProfile::default()
+    };
+    let region = crate::fixtures::region("eu");
+    let enrolled = core.fleet.enrol(id, &[7; 32], region, profile, vec![], 1);
+    enrolled.await.unwrap();
+    let order = core
+        .epoch
+        .order(&device(1), "lost-1", Place::of_round(2, 1));
+    core.witness(&device(1), std::slice::from_ref(&order))
+        .await
+        .unwrap();
+    assert!(core.halt.is_halted());
+    let restored = restore::restore_core(&core).await.unwrap();
+    assert!(restored.was_halted && restored.epoch > restored.former_epoch);
+    assert_eq!(restored.runs_ended, ["tiny-1"]);
+    assert_eq!(
+        (restored.devices_charged, restored.devices_not_private),
+        (0, 1)
+    );
+    let core = core_on(store.clone()).await;
+    assert!(!core.halt.is_halted());
+    assert_eq!(core.epoch.number(), restored.epoch);
+    // what the device saw before is the past now
+    core.witness(&device(1), &[order]).await.unwrap();
+    assert!(!core.halt.is_halted());
+    let again = restore::restore_core(&core).await.unwrap();
+    assert!(again.runs_ended.is_empty() && again.epoch > restored.epoch);
+}
+
+#[tokio::test]
+async fn a_device_that_enrols_again_after_a_restore_is_marked_by_its_ticket_of_before() {
+    let store = Arc::new(MemoryStore::new());
+    let before = core_on(store.clone()).await;
+    let ticket = before
+        .epoch
+        .order(&device(1), "lost-1", Place::of_round(2, 1));
+    restore::restore_core(&before).await.unwrap();
+    let core = core_on(store).await;
+    for number in [1, 2] {
+        let profile = DeviceProfile {
+            name: "watch".to_owned(),
+            ..DeviceProfile::default()
+        };
+        let region = crate::fixtures::region("eu");
+        let enrolled = core
+            .fleet
+            .enrol(device(number), &[7; 32], region, profile, vec![], 1);
+        enrolled.await.unwrap();
+    }
+    core.witness(&device(1), std::slice::from_ref(&ticket))
+        .await
+        .unwrap();
+    core.witness(&device(2), &[ticket]).await.unwrap();
+    assert!(core.ledger.is_forfeited(&device(1)));
+    assert!(!core.ledger.is_forfeited(&device(2)), "another's ticket");
+    assert!(!core.halt.is_halted());
+}
+
+#[tokio::test]
+async fn a_repaired_store_that_has_lost_records_is_halted_until_it_is_restored() {
+    let store = Arc::new(MemoryStore::new());
+    let note = RepairNote {
+        lost: vec!["3 records of table ledger".to_owned()],
+    };
+    let mut batch = Batch::new();
+    batch
+        .put_json(Table::Meta, REPAIR_KEY, &note, Expect::Absent)
+        .unwrap();
+    store.commit(batch).await.unwrap();
+    let core = core_on(store.clone()).await;
+    let reason = core.halt.reason().unwrap();
+    for word in ["repaired", "3 records of table ledger", "tributary restore"] {
+        assert!(reason.contains(word), "{reason}");
+    }
+    restore::restore_core(&core).await.unwrap();
+    assert!(!core_on(store).await.halt.is_halted());
 }

@@ -34,6 +34,8 @@ impl Core {
                 self.halt_for(&witness).await;
             } else if witness.epoch == self.epoch.number() {
                 genuine.push(witness);
+            } else {
+                self.forfeit_late(device).await;
             }
         }
         Ok(genuine)
@@ -48,6 +50,20 @@ impl Core {
             Ok(true) => tracing::error!("{sentence}"),
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "{sentence}; that can't be noted"),
+        }
+    }
+
+    /// Charges or marks a device that took part in an earlier epoch and was not enrolled in the copy that
+    /// was put back.
+    async fn forfeit_late(&self, device: &DeviceId) {
+        let known = self.fleet.device(device);
+        let Some(known) = known.filter(|_| !self.ledger.is_forfeited(device)) else {
+            return;
+        };
+        let devices = [(device.clone(), known.region.clone())];
+        let (epoch, now_ms) = (self.epoch.number(), self.clock.now_ms());
+        if let Err(error) = self.ledger.forfeit(&devices, epoch, now_ms).await {
+            tracing::error!(%error, "a device of an earlier epoch can't be charged");
         }
     }
 

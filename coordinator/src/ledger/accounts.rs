@@ -251,7 +251,7 @@ fn belongs(account: &str, run: &str) -> bool {
 /// The run of an account.
 fn run_of((account, kind): &AccountKey) -> &str {
     match kind {
-        ChargeKind::Training => account,
+        ChargeKind::Training | ChargeKind::Restore => account,
         ChargeKind::Drift | ChargeKind::Calibration => crate::monitor::run_of(account),
     }
 }

@@ -14,11 +14,18 @@ pub enum ChargeKind {
     Drift,
     /// Ranges of activations for a build.
     Calibration,
+    /// What was spent and forgotten when a data folder was put back from a copy.
+    Restore,
 }
 
 impl ChargeKind {
     /// Every kind.
-    pub(super) const ALL: [Self; 3] = [Self::Training, Self::Drift, Self::Calibration];
+    pub(super) const ALL: [Self; 4] = [
+        Self::Training,
+        Self::Drift,
+        Self::Calibration,
+        Self::Restore,
+    ];
 
     /// The kind with this name.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -31,6 +38,7 @@ impl ChargeKind {
             Self::Training => "training",
             Self::Drift => "drift",
             Self::Calibration => "calibration",
+            Self::Restore => "restore",
         }
     }
 }

@@ -13,11 +13,12 @@ pub(super) struct Claim {
 }
 
 /// From the strongest claim to the weakest; the order in which several are named.
-const MECHANISMS: [Mechanism; 6] = [
+const MECHANISMS: [Mechanism; 7] = [
     Mechanism::LocalGaussian,
     Mechanism::DiscreteGaussian,
     Mechanism::CorrelatedBlt,
     Mechanism::CorrelatedTree,
+    Mechanism::RestoredNotPrivate,
     Mechanism::SeededNotPrivate,
     Mechanism::None,
 ];

@@ -15,6 +15,7 @@
 //! - `collect`: open partials and sealing
 //! - `controls`: the server's control variates, shared by runs with equal ones
 //! - `health`: what releases say of a run
+//! - `ending`: ending a run that no task owns
 //! - `format`: how updates are checked and counted
 //! - `payload`: what an update is made of
 //! - `release`: from sealed sums to new model versions
@@ -36,6 +37,7 @@ mod catalogue;
 mod collect;
 mod controls;
 mod costs;
+mod ending;
 mod format;
 mod health;
 mod journal;
@@ -71,6 +73,10 @@ pub use self::collect::Refusal;
 use self::collect::Waiting;
 pub use self::controls::Controls;
 pub use self::costs::{MAX_CORRELATED, RunCosts};
+#[cfg(test)]
+pub use self::ending::create_journal;
+pub use self::ending::end_run;
+pub use self::journal::run_ids;
 pub(crate) use self::named::{named_blobs, stored_runs};
 use self::notices::{Kind, Notices};
 use self::payload::Payload;

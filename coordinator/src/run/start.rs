@@ -113,6 +113,7 @@ pub async fn start_run(
     state.variants = variants;
     state.inherited = inherited;
     state.drift_id = origin.drift_id;
+    state.after_loss = core.ledger.has_marked(&state.spec.regions);
     state.strategy = costs.strategy().cloned();
     if !origin.idempotency_key.is_empty() {
         let key = start_key(&origin.idempotency_key);

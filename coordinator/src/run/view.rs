@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tributary_aggregator::Mechanism;
 use tributary_proto::v1;
 
 use super::health::hints;
@@ -156,10 +157,14 @@ fn protection(privacy: &PrivacySpec) -> Option<String> {
 /// What a device of the run that spent so much has lost.
 fn statement(state: &RunState, pico_rho: u64) -> v1::PrivacySpend {
     let privacy = &state.spec.privacy;
+    let mechanism = privacy.mechanism(state.spec.is_seeded());
     spend(
         pico_rho,
         privacy.delta,
-        privacy.mechanism(state.spec.is_seeded()),
+        match state.after_loss && mechanism.is_private() {
+            true => Mechanism::RestoredNotPrivate,
+            false => mechanism,
+        },
         privacy.adjacency(),
         privacy.adaptive_clip.is_some(),
     )

@@ -16,8 +16,10 @@ async fn of_eight_different_uploads_of_one_device_one_is_counted_and_named_to_al
     let operator = coordinator.operator().await;
     let devices = hands(&coordinator.channel().await, 2).await;
     for trial in 0..12_u64 {
+        let mut first = devices[0].0.connect().await;
+        let mut second = devices[1].0.connect().await;
         let run = operator.start(&Recipe::new().rounds(1, 2)).await;
-        let order = devices[0].0.connect().await.assignment().await;
+        let order = first.assignment().await;
         let mut tries = JoinSet::new();
         for number in 0..8 {
             let hand = devices[0].0.over(&coordinator.channel().await);
@@ -58,7 +60,7 @@ async fn of_eight_different_uploads_of_one_device_one_is_counted_and_named_to_al
         }
         let counted = (0..8).map(|number| update(100 * trial + number));
         let mut counted = counted.filter(|bytes| Digest::of(bytes).to_string() == receipts[0]);
-        let other = devices[1].0.connect().await.assignment().await;
+        let other = second.assignment().await;
         devices[1].0.counted(&other, &update(99)).await;
         let shown = operator.completed(&run).await;
         let base = operator.file(&order.model_digest).await;

@@ -42,6 +42,7 @@ mod operators;
 mod polling;
 mod quarantine;
 mod regions;
+mod restored;
 mod retention;
 mod selection;
 mod sensitivity;

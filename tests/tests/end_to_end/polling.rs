@@ -91,6 +91,7 @@ async fn an_assignment_in_a_lost_answer_is_answered_again_with_the_time_that_is_
     let run = operator.start(&recipe).await;
     let lost = assignment(&hand).await;
     // the device never saw it: it polls as before
+    tokio::time::sleep(Duration::from_millis(50)).await;
     let again = assignment(&hand).await;
     assert_eq!((again.round, again.attempt), (lost.round, lost.attempt));
     assert!(

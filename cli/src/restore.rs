@@ -1,0 +1,105 @@
+//! `tributary restore`: makes a data folder safe that was put back from a copy.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Args;
+use tributary_coordinator::clock::SystemClock;
+use tributary_coordinator::epoch::{Restored, restore as restore_folder};
+
+use crate::exit::{Exit, Failure};
+use crate::output::{Output, Palette};
+
+const AFTER: &str = "\
+Examples:
+  tributary restore --data tributary-data
+  tributary restore --data /var/lib/tributary --format json
+
+Run it on a folder that was copied back, before the coordinator is started on it. The ledger of a
+copy does not hold what was spent since, and its noise must not be used twice. So runs that were going
+on end as failed, every device is charged all that its cap leaves, and what follows for a device
+without a cap is marked NOT PRIVATE. A new epoch begins, in which devices take part again.";
+
+/// Flags of `restore`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub struct RestoreArguments {
+    /// The data folder; no coordinator may serve it
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+}
+
+/// Restores a folder and says what was done.
+pub async fn restore(arguments: RestoreArguments, output: Output) -> Result<Exit> {
+    let folder = arguments.data;
+    if !folder.join("meta").is_dir() {
+        let sentence = format!(
+            "--data {}: there is no data folder of a coordinator; name the one that was copied back",
+            folder.display()
+        );
+        return Err(Failure::new(Exit::Failed, sentence).into());
+    }
+    let restored = restore_folder(&folder, Arc::new(SystemClock::new())).await;
+    let restored = restored.map_err(|error| Failure {
+        exit: Exit::Failed,
+        sentence: format!("--data {}: {error}", folder.display()),
+        code: Some(error.code().to_owned()),
+    })?;
+    output.answer(&restored, page)?;
+    Ok(Exit::Done)
+}
+
+fn page(restored: &Restored, _: Palette) -> String {
+    let list = |runs: &[String]| match runs {
+        [] => "none".to_owned(),
+        runs => runs.join(", "),
+    };
+    let mut lines = vec![
+        format!(
+            "restored: epoch {} has begun after epoch {}",
+            restored.epoch, restored.former_epoch
+        ),
+        format!("runs ended as failed: {}", list(&restored.runs_ended)),
+        format!(
+            "devices charged all that their cap left: {}",
+            restored.devices_charged
+        ),
+        format!(
+            "devices without a cap, NOT PRIVATE from now on: {}",
+            restored.devices_not_private
+        ),
+    ];
+    if !restored.runs_damaged.is_empty() {
+        let damaged = list(&restored.runs_damaged);
+        lines.push(format!("runs that can't be read: {damaged}"));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_says_what_was_lost() {
+        let restored = Restored {
+            epoch: 9,
+            former_epoch: 4,
+            was_halted: true,
+            runs_ended: vec!["a-1".to_owned(), "b-2".to_owned()],
+            runs_damaged: Vec::new(),
+            devices_charged: 3,
+            devices_not_private: 2,
+        };
+        let page = page(&restored, Palette::stdout());
+        for words in [
+            "epoch 9",
+            "a-1, b-2",
+            "left: 3",
+            "NOT PRIVATE from now on: 2",
+        ] {
+            assert!(page.contains(words), "{page}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What a device loses when nobody knows any more what it has spent.
+//!
+//! After a data folder was put back from a copy the ledger holds too little. A device under a cap is
+//! charged all that its cap leaves, whatever that was; one without a cap is marked, and from then on
+//! nothing that it is in counts as private.
+
+use tributary_aggregator::Mechanism;
+use tributary_proto::{DeviceId, RegionId};
+
+use super::books::{Books, DeviceBook};
+use super::{Charge, ChargeKind, DeviceCharge, Ledger};
+use crate::CoordinatorError;
+use crate::store::key::Key;
+use crate::store::{Batch, Table};
+
+/// The account of devices that were charged all that their cap left.
+const CHARGED: &str = "restore";
+/// The account of devices that were marked.
+const MARKED: &str = "restore-uncapped";
+/// Devices in one commit.
+const DEVICES_PER_CHARGE: usize = 8_000;
+
+/// How many devices lost what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forfeited {
+    /// Charged all that their cap left.
+    pub charged: u64,
+    /// Marked, for they have no cap.
+    pub marked: u64,
+}
+
+impl Ledger {
+    /// Charges or marks devices whose spending was lost, in epoch `epoch`. Doing it twice is harmless.
+    ///
+    /// # Errors
+    /// When the store refuses; then some may be charged, and it can be repeated.
+    pub async fn forfeit(
+        &self,
+        devices: &[(DeviceId, RegionId)],
+        epoch: u64,
+        now_ms: u64,
+    ) -> Result<Forfeited, CoordinatorError> {
+        let (mut charged, mut marked) = (Vec::new(), Vec::new());
+        for (device, region) in devices {
+            let left = self.left_of(device, region);
+            let pays = DeviceCharge {
+                device: device.clone(),
+                region: region.clone(),
+                pico_rho: left.unwrap_or(0),
+            };
+            match left {
+                Some(_) => charged.push(pays),
+                None => marked.push(pays),
+            }
+        }
+        let discrete = Mechanism::DiscreteGaussian;
+        for (account, mechanism, all) in [
+            (CHARGED, discrete, &charged),
+            (MARKED, Mechanism::RestoredNotPrivate, &marked),
+        ] {
+            for some in all.chunks(DEVICES_PER_CHARGE) {
+                let kind = ChargeKind::Restore;
+                let charge = Charge {
+                    part: self.forfeits(account, epoch)?,
+                    mechanism,
+                    unix_ms: now_ms,
+                    ..Charge::new(account, kind, epoch)
+                };
+                self.charge(charge, some, Batch::new()).await?;
+            }
+        }
+        Ok(Forfeited {
+            charged: charged.len() as u64,
+            marked: marked.len() as u64,
+        })
+    }
+
+    /// True when the device was charged or marked because of a restore.
+    pub fn is_forfeited(&self, device: &DeviceId) -> bool {
+        let books = self.lock();
+        let Some(book) = books.devices.get(device) else {
+            return false;
+        };
+        let mut places = [CHARGED, MARKED].into_iter();
+        places.any(|account| {
+            let place = books.place_of(account);
+            place.is_some_and(|place| is_in(book, place))
+        })
+    }
+
+    /// True when a device of one of the regions is marked.
+    pub fn has_marked(&self, regions: &[RegionId]) -> bool {
+        let books = self.lock();
+        let Some(place) = books.place_of(MARKED) else {
+            return false;
+        };
+        books.devices.values().any(|book| {
+            let at = books.regions.get(book.region as usize);
+            at.is_some_and(|at| regions.contains(&at.region)) && is_in(book, place)
+        })
+    }
+
+    /// Entries that there are of an account in an epoch.
+    fn forfeits(&self, account: &str, epoch: u64) -> Result<u64, CoordinatorError> {
+        let prefix = Key::new().text(account).text(ChargeKind::Restore.name());
+        let prefix = prefix.number(epoch).into_bytes();
+        let mut entries = 0;
+        for row in self.store.records(Table::Ledger, &prefix) {
+            row?;
+            entries += 1;
+        }
+        Ok(entries)
+    }
+
+    /// What the least cap of a device leaves; none without a cap.
+    fn left_of(&self, device: &DeviceId, region: &RegionId) -> Option<u64> {
+        let books = self.lock();
+        let spent = books.devices.get(device).map_or(0, |book| book.total);
+        let cap = books.cap_of(books.devices.get(device), region)?;
+        Some(cap.saturating_sub(spent))
+    }
+}
+
+impl Books {
+    /// Whether one of these devices is marked.
+    pub(super) fn is_marked<'d>(&self, mut devices: impl Iterator<Item = &'d DeviceId>) -> bool {
+        let Some(place) = self.place_of(MARKED) else {
+            return false;
+        };
+        devices.any(|device| {
+            let book = self.devices.get(device);
+            book.is_some_and(|book| is_in(book, place))
+        })
+    }
+
+    fn place_of(&self, account: &str) -> Option<u32> {
+        let mut accounts = self.accounts.iter();
+        let place =
+            accounts.position(|book| book.key.0 == account && book.key.1 == ChargeKind::Restore)?;
+        u32::try_from(place).ok()
+    }
+}
+
+fn is_in(book: &DeviceBook, place: u32) -> bool {
+    book.spends.iter().any(|(account, _)| *account == place)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fixtures::{device, region};
+    use crate::ledger::{Cap, Change};
+    use crate::store::MemoryStore;
+
+    fn pays(number: usize, pico_rho: u64) -> DeviceCharge {
+        DeviceCharge {
+            device: device(number),
+            region: region("eu"),
+            pico_rho,
+        }
+    }
+
+    async fn cap_region(ledger: &Ledger, name: &str, pico_rho: u64) {
+        let cap = Cap {
+            pico_rho,
+            ..Cap::new(8.0, 1e-5).unwrap()
+        };
+        let changes = vec![Change::Cap(Some(region(name)), cap)];
+        let hold = ledger.hold().await;
+        hold.commit(changes, Batch::new()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn after_a_loss_caps_are_full_and_who_has_none_is_marked_in_every_later_charge() {
+        let store = Arc::new(MemoryStore::new());
+        let ledger = Ledger::open(store.clone()).unwrap();
+        let charge = |account: &str| Charge::new(account, ChargeKind::Training, 1);
+        let at_cap = DeviceCharge {
+            region: region("capped"),
+            ..pays(1, 30)
+        };
+        let (capped, free) = ([at_cap], [pays(2, 30)]);
+        cap_region(&ledger, "capped", 100).await;
+        let none = Batch::new;
+        ledger.charge(charge("a-1"), &capped, none()).await.unwrap();
+        ledger.charge(charge("b-1"), &free, none()).await.unwrap();
+        let all: Vec<_> = [(1, "capped"), (2, "eu"), (3, "eu")]
+            .map(|(number, home)| (device(number), region(home)))
+            .into();
+        for again in 0..2 {
+            let forfeited = ledger.forfeit(&all, 7 + again, 1).await.unwrap();
+            assert_eq!((forfeited.charged, forfeited.marked), (1, 2));
+        }
+        let ledger = Ledger::open(store).unwrap();
+        let draw = ("e-1", ChargeKind::Training);
+        let can_pay = ledger.can_pay(&device(1), &region("capped"), draw, 1);
+        assert!(!can_pay, "the cap is full");
+        assert!(all.iter().all(|(device, _)| ledger.is_forfeited(device)));
+        assert!(ledger.has_marked(&[region("eu")]) && !ledger.has_marked(&[region("us")]));
+        ledger
+            .charge(charge("c-1"), &[pays(2, 5)], none())
+            .await
+            .unwrap();
+        ledger
+            .charge(charge("d-1"), &[pays(4, 5)], none())
+            .await
+            .unwrap();
+        let accounts = ledger.accounts(None, |_| 1e-5);
+        let is_private = |id: &str| {
+            let account = accounts.iter().find(|account| account.id == id).unwrap();
+            !account.spend.as_ref().unwrap().not_private
+        };
+        assert!(!is_private("c-1"), "a marked device is in it");
+        assert!(is_private("d-1") && is_private("a-1") && is_private("restore"));
+    }
+}
