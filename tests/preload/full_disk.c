@@ -72,8 +72,12 @@ static int64_t size(void) {
     return atoll(text);
 }
 
-/* Bytes that are free; negative when the disk was made smaller than what it holds. */
-static int64_t room(void) { return size() - used; }
+/* Bytes that are free; negative when the disk was made smaller than what it holds. A broken disk does not
+ * look full. */
+static int64_t room(void) {
+    int64_t bytes = size();
+    return bytes < 0 ? INT64_MAX / 2 : bytes - used;
+}
 
 static int is_below(const char *path) {
     return root_length > 0 && strncmp(path, root, root_length) == 0 && (path[root_length] == '/' || path[root_length] == 0);

@@ -81,6 +81,8 @@ pub struct Actor {
     next_look: Instant,
     reason: String,
     backoff: Backoff,
+    /// Whether the last failure was a disk without room: what comes in is kept until there is some.
+    lacks_space: bool,
     mishap: Option<Mishap>,
     /// Devices whose updates crashed the sums.
     suspects: Vec<DeviceId>,
@@ -135,6 +137,7 @@ impl Actor {
             next_look: Instant::now(),
             reason: String::new(),
             backoff: Backoff::default(),
+            lacks_space: false,
             mishap: None,
             suspects: Vec::new(),
             discarded: Vec::new(),
@@ -194,14 +197,15 @@ impl Actor {
             let (code, failures) = (error.code(), self.backoff.failures());
             tracing::error!(run = %self.state.id, %error, code, failures, "run can't go on");
         }
-        self.reason = if error.is_disk_full() {
+        self.lacks_space = error.is_disk_full();
+        self.reason = if self.lacks_space {
             format!("{NO_SPACE}: {error}")
         } else {
             error.to_string()
         };
         let telemetry = &self.core.telemetry;
         let is_new = telemetry.health.is_amiss(&self.name(), &self.reason);
-        if error.is_disk_full() && is_new {
+        if self.lacks_space && is_new {
             let waits = &telemetry.space_waits;
             waits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
@@ -212,6 +216,7 @@ impl Actor {
     /// Notes that the stores work.
     fn recovered(&mut self) {
         let failures = self.backoff.succeeded();
+        self.lacks_space = false;
         if failures > 0 {
             self.reason.clear();
             self.is_well();

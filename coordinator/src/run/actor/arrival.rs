@@ -33,8 +33,9 @@ impl Actor {
         let mut updates = Vec::new();
         for command in commands {
             match command {
-                // the stores do not take it now: nothing is summed that could not be sealed
-                Command::Contribute(update) if self.backoff.waits(Instant::now()) => {
+                // the stores do not take it now: nothing is summed that could not be sealed; where they
+                // only lack room it is, and waits for its receipt
+                Command::Contribute(update) if self.refuses_updates() => {
                     update.reply.answer(Err(Reject::Interrupted.into()));
                 }
                 Command::Contribute(update) => updates.push(update),
@@ -48,6 +49,10 @@ impl Actor {
         }
         let added = self.add(updates).await;
         self.first_of(outcome, added)
+    }
+
+    fn refuses_updates(&self) -> bool {
+        !self.lacks_space && self.backoff.waits(Instant::now())
     }
 
     /// Whether an update would be counted now, with `ahead` others before it.
