@@ -48,12 +48,12 @@ impl Medium {
                 Unsynced::Write(offset, data) => {
                     // sectors of 512 bytes are written whole or not at all
                     for (sector, piece) in data.chunks(512).enumerate() {
-                        if random.next_u32() % 3 != 0 {
+                        if !random.next_u32().is_multiple_of(3) {
                             write(&mut left, offset + sector * 512, piece);
                         }
                     }
                 }
-                Unsynced::SetLen(len) if random.next_u32() % 2 == 0 => left.resize(len, 0),
+                Unsynced::SetLen(len) if random.next_u32().is_multiple_of(2) => left.resize(len, 0),
                 Unsynced::SetLen(_) => {}
             }
         }

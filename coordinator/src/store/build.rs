@@ -6,11 +6,11 @@
 use std::fs;
 use std::io;
 
-use super::embedded::{View, open_engine};
-use super::engine::{Engine, EngineKind, RawRows, Writes};
+use super::engine::{Engine, EngineKind, RawRows, StoredRow, Writes};
 use super::folder::{Folder, corrupt};
 use super::proof::{read_header, survey};
 use super::schema::{Header, key_range};
+use super::view::{View, open_engine};
 use super::{StoreError, Table, files};
 
 /// Bytes that are written together.
@@ -24,7 +24,7 @@ pub(super) fn build(
     folder: &Folder,
     engine: EngineKind,
     header: &Header,
-    rows: impl Iterator<Item = Result<(Table, Vec<u8>, Vec<u8>), StoreError>>,
+    rows: impl Iterator<Item = Result<StoredRow, StoreError>>,
 ) -> Result<(), StoreError> {
     let cleaning = |error| StoreError::from_io("building the database", &error);
     files::remove_tree(&folder.building()).map_err(cleaning)?;
@@ -80,9 +80,7 @@ pub(super) fn discard(folder: &Folder, path: &std::path::Path) -> Result<(), Sto
 }
 
 /// Every stored row of an engine, table by table.
-pub(super) fn all_rows(
-    engine: &dyn Engine,
-) -> impl Iterator<Item = Result<(Table, Vec<u8>, Vec<u8>), StoreError>> {
+pub(super) fn all_rows(engine: &dyn Engine) -> impl Iterator<Item = Result<StoredRow, StoreError>> {
     Table::ALL
         .into_iter()
         .flat_map(move |table| RowsOf::new(engine, table))
@@ -92,7 +90,7 @@ pub(super) fn all_rows(
 pub(super) fn rows_of(
     engine: &dyn Engine,
     table: Table,
-) -> impl Iterator<Item = Result<(Table, Vec<u8>, Vec<u8>), StoreError>> {
+) -> impl Iterator<Item = Result<StoredRow, StoreError>> {
     RowsOf::new(engine, table)
 }
 
@@ -130,7 +128,7 @@ impl<'e> RowsOf<'e> {
 }
 
 impl Iterator for RowsOf<'_> {
-    type Item = Result<(Table, Vec<u8>, Vec<u8>), StoreError>;
+    type Item = Result<StoredRow, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.page.len() == 0

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use super::anchor::{Anchor, Doubt, Standing};
-use super::embedded::View;
 use super::engine::EngineKind;
 use super::folder::Folder;
 use super::format::Format;
 use super::proof::{Survey, read_header, survey};
 use super::schema::{Header, StoreId, decode_record, key_range};
 use super::staging::Staging;
+use super::view::View;
 use super::{
     Batch, CommitFuture, CommitReceipt, Row, SCHEMA_VERSION, Store, StoreError, Table, Versioned,
     upgrade,

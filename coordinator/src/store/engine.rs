@@ -75,6 +75,9 @@ impl FromStr for EngineKind {
     }
 }
 
+/// A table, a key, and the bytes stored there.
+pub(super) type StoredRow = (Table, Vec<u8>, Vec<u8>);
+
 /// Keys and stored bytes of a table, in key order.
 pub(super) type RawRows = Vec<(Vec<u8>, Vec<u8>)>;
 

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::anchor::Anchor;
 use super::build::{adopt, all_rows, build, discard};
-use super::embedded::View;
 use super::engine::EngineKind;
 use super::folder::Folder;
 use super::format::Format;
 use super::proof::prove;
+use super::view::View;
 use super::{StoreError, Table, upgrade};
 
 /// What a migration did.

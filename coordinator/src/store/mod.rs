@@ -38,7 +38,8 @@
 //! - `records`: an iterator that pages through a prefix
 //! - `error`: why the store refused
 //! - `memory`: the implementation for tests and simulations
-//! - `embedded`: the implementation on a local disk, and what an open proves
+//! - `embedded`, `shared`: the implementation on a local disk, what an open proves, what is shared
+//! - `view`: an engine's files, for real or as a view that leaves them as they are
 //! - `engine`, `sled`, `redb`, `redb_disk`: what holds the bytes
 //! - `anchor`: what was acknowledged last, kept outside the engine
 //! - `checksum`, `schema`: checksums, and how records and the header are written
@@ -68,10 +69,12 @@ mod redb;
 mod redb_disk;
 mod repair;
 mod schema;
+mod shared;
 mod sled;
 mod staging;
 mod table;
 mod upgrade;
+mod view;
 mod writer;
 
 use std::future::Future;

@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 use super::anchor::{Anchor, Doubt, Standing};
 use super::build::{adopt, build, discard, rows_of};
 use super::check::{DamagedRecord, inspect, key_text};
-use super::embedded::{View, new_store_id};
-use super::engine::{Engine, EngineKind};
+use super::embedded::new_store_id;
+use super::engine::{Engine, EngineKind, StoredRow};
 use super::folder::{Folder, corrupt};
 use super::format::Format;
 use super::proof::read_header;
 use super::schema::{Header, decode_record, encode_record};
+use super::view::View;
 use super::{StoreError, Table, files};
 
 /// Key in [`Table::Meta`] of the note that records were lost.
@@ -126,7 +127,7 @@ struct Candidate {
     engine: EngineKind,
     header: Option<Header>,
     standing: Result<Standing, Doubt>,
-    rows: Vec<(Table, Vec<u8>, Vec<u8>)>,
+    rows: Vec<StoredRow>,
     damaged: Vec<(Table, Vec<u8>)>,
     unreadable: Vec<Table>,
 }
@@ -187,7 +188,7 @@ impl Candidate {
         let Some(header) = &self.header else {
             return false;
         };
-        let sum = |sum: u128, (table, key, bytes): &(Table, Vec<u8>, Vec<u8>)| {
+        let sum = |sum: u128, (table, key, bytes): &StoredRow| {
             let record = decode_record(*table, key, bytes);
             sum.wrapping_add(record.map_or(0, |record| record.checksum))
         };
@@ -251,7 +252,7 @@ impl Candidate {
         &self,
         anchor: &Result<Anchor, Doubt>,
         lost: &[String],
-    ) -> Result<(Header, Vec<(Table, Vec<u8>, Vec<u8>)>), StoreError> {
+    ) -> Result<(Header, Vec<StoredRow>), StoreError> {
         if let Some(header) = self.header.as_ref().filter(|_| lost.is_empty()) {
             return Ok((header.clone(), self.rows.clone()));
         }

@@ -14,11 +14,12 @@ use std::path::Path;
 
 use super::anchor::Anchor;
 use super::build::{adopt, all_rows, build, discard};
-use super::embedded::{View, new_store_id};
-use super::engine::{Engine, EngineKind};
+use super::embedded::new_store_id;
+use super::engine::{Engine, EngineKind, StoredRow};
 use super::folder::{Folder, corrupt};
 use super::format::Format;
 use super::schema::{Header, encode_record};
+use super::view::View;
 use super::{StoreError, Table, files};
 
 const RECORD_TAG: u8 = 1;
@@ -108,7 +109,7 @@ fn prove(engine: &dyn Engine, folder: &Path) -> Result<u64, StoreError> {
 fn upgraded<'e>(
     engine: &'e dyn Engine,
     folder: &'e Path,
-) -> impl Iterator<Item = Result<(Table, Vec<u8>, Vec<u8>), StoreError>> + 'e {
+) -> impl Iterator<Item = Result<StoredRow, StoreError>> + 'e {
     all_rows(engine).map(move |row| {
         let (table, key, bytes) = row?;
         let (version, value) = decode(&bytes).ok_or_else(|| damaged(folder, table))?;

@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::embedded::Shared;
+use super::shared::Shared;
 use super::{Batch, CommitFuture, CommitReceipt, MAX_BATCH_BYTES, StoreError};
 
 /// Most batches that share a sync, and bytes of queue permits after which no more are taken.

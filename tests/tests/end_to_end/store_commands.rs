@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -10,15 +11,30 @@ use crate::harness::hand::{hands, update};
 use crate::harness::process::{Process, tributary};
 use crate::harness::{Operator, Recipe, channel};
 
-/// Runs a command to its end with JSON on standard output.
+/// Runs a command to its end, which has to come within a minute, with JSON on standard output.
 fn run(words: &[&str], data: &Path) -> (Option<i32>, Value, String) {
     let mut command = tributary();
     command.args(["--format", "json"]).args(words);
+    let mut child = command
+        .arg("--data")
+        .arg(data)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > Duration::from_secs(60) {
+            // a `serve` that should have refused
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let Output {
         status,
         stdout,
         stderr,
-    } = command.arg("--data").arg(data).output().unwrap();
+    } = child.wait_with_output().unwrap();
     let answer = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
     let errors = String::from_utf8(stderr).unwrap();
     (status.code(), answer, errors)
