@@ -89,7 +89,7 @@ impl TryRng for Seed {
 #[test]
 fn the_documented_bytes_decode_to_the_documented_values() {
     let examples = examples();
-    assert_eq!(examples.len(), 12);
+    assert_eq!(examples.len(), 14);
     for Example {
         codec,
         values,

@@ -54,9 +54,6 @@ use tributary_experiments::runner::remove_leftovers;
 /// How long tasks that are still at work are waited for at the end.
 const LAST_TASKS: Duration = Duration::from_secs(1);
 
-/// How long the end waits for threads that compute.
-const FAREWELL: Duration = Duration::from_millis(500);
-
 fn main() -> ExitCode {
     let arguments = Arguments::read();
     let output = Output::new(arguments.global.format);

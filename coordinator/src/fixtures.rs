@@ -78,6 +78,9 @@ pub fn plain_spec() -> RunSpec {
     spec.privacy.mode = crate::spec::PrivacyMode::None;
     spec.privacy.noise_multiplier = 0.0;
     spec.privacy.epsilon = None;
+    if let Some(playbook) = &mut spec.playbook {
+        playbook.privacy = spec.privacy.clone();
+    }
     spec
 }
 

@@ -29,6 +29,9 @@ impl Against<'_> {
         let (shares, m, noise) = match self {
             Self::Reference(reference) => {
                 let m = reference.devices() as f64;
+                if m < 1.0 {
+                    return f64::INFINITY;
+                }
                 let raw = reference.counts().iter().map(|&count| count as f64 / m);
                 (
                     pooled_shares(raw.collect(), m),

@@ -150,7 +150,10 @@ fn all_fields(messages: &[DescriptorProto]) -> Vec<String> {
     let mut names = Vec::new();
     for message in messages {
         let of_this = message.field.iter().map(|field| field.name().to_owned());
-        names.extend(of_this.chain(message.oneof_decl.iter().map(|one| one.name().to_owned())));
+        // an optional field is the only one of a group that the compiler makes
+        let groups = message.oneof_decl.iter();
+        let groups = groups.filter(|one| !one.name().starts_with('_'));
+        names.extend(of_this.chain(groups.map(|one| one.name().to_owned())));
         names.extend(all_fields(&message.nested_type));
     }
     names
@@ -181,6 +184,8 @@ fn every_message_field_enum_value_service_and_call_has_a_comment_that_is_a_sente
         for (path, name) in Items::of(&file).all {
             match comments.get(&path) {
                 Some(comment) if comment.ends_with(['.', '!', '?']) => {}
+                // the group that the compiler makes of an optional field
+                None if name.contains("._") => {}
                 comment => missing.push((name, comment.cloned())),
             }
         }

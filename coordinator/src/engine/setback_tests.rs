@@ -60,9 +60,11 @@ fn attempt(run: &mut RunState, faults: &[Option<Fault>]) -> Vec<usize> {
         }
     }
     let goal = run.spec.rounds.cohort as usize;
+    let healthy = asked.iter().filter(|&&one| faults[one].is_none());
+    let mut healthy: Vec<usize> = healthy.copied().collect();
     // those that are tried again answer first
-    let healthy = asked.iter().rev().filter(|&&one| faults[one].is_none());
-    let healthy: Vec<usize> = healthy.copied().take(goal).collect();
+    healthy.sort_by_key(|&one| run.standing(&device(one)) == Standing::Good);
+    healthy.truncate(goal);
     for &one in &healthy {
         apply_all(run, &[sealed(round, &[one])]);
     }

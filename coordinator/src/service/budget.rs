@@ -332,7 +332,9 @@ mod tests {
         assert_eq!(budget.free(), 0, "they may be fast for a moment");
         let honest = budget.open(&device(99), 4 * MIB);
         honest.grow(MIB).await.unwrap();
-        assert_eq!(budget.free(), 64 * MIB - 4 * MIB - 16 * 1_024);
+        // it waited for room beyond its own grace, so it has what it sent until it shows its pace
+        let held = [MIB, 4 * MIB].map(|honest| 64 * MIB - honest - 16 * 1_024);
+        assert!(held.contains(&budget.free()), "{}", budget.free());
         assert!(slow.iter().all(|place| !place.sent_away.is_cancelled()));
         // they go on as long as there is room
         slow[0].grow(1_024).await.unwrap();

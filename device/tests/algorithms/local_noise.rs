@@ -225,8 +225,9 @@ async fn an_update_that_changes_nothing_is_noised_and_sent_like_any_other() {
         wire_clip: 0.0,
         ..plan
     };
-    stage.order(2, &bare, &start, &[]).await;
-    stage.until("abandoned.zero", 1).await;
+    let sent = stage.round(2, &bare, &start, &[], start.len()).await;
+    assert!(sent.values.iter().all(|value| *value == 0.0));
+    stage.until("upload.counted", 2).await;
 }
 
 #[tokio::test]

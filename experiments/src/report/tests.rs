@@ -181,7 +181,7 @@ fn csv_keeps_full_precision_and_quotes_what_needs_it() {
         .text;
     assert_eq!(
         accuracy.lines().nth(1),
-        Some("\"a,\"\"b\"\"\",3,0.30000000000000004")
+        Some(",\"a,\"\"b\"\"\",3,0.30000000000000004")
     );
     let drift = &files
         .iter()

@@ -133,6 +133,11 @@ async fn an_upload_never_ends_without_an_answer() {
         &["can't be read"],
     );
 
-    hand.counted(&order, &bytes).await;
+    let rest = vec![header(), chunk(half as u64, &bytes[half..])];
+    let answers = hand.send(rest).await.unwrap();
+    let [Answer::Accepted(accepted), Answer::Receipt(_)] = answers.as_slice() else {
+        panic!("expected to go on and a receipt, got {answers:?}");
+    };
+    assert_eq!(accepted.offset, half as u64);
     operator.completed(&run).await;
 }

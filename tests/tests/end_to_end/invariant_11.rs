@@ -313,6 +313,7 @@ async fn invariant_11_in_drift_windows_nothing_shows_what_a_device_found() {
         .set("drift.warm_up", 2)
         .set("drift.noise_votes", 0.5)
         .set("drift.minimum_devices", 1)
+        .set("drift.max_invisible_psi", 1e6)
         .set("drift.mean_windows_between_false_alarms", 100.0)
         .set("drift.quantities", crate::invariant_7::quantities());
     nothing_shows(watched, WINDOWS).await;

@@ -181,28 +181,32 @@ async fn a_damaged_journal_is_an_error() {
 /// A round that was given up after these devices did not answer.
 fn given_up(round: u32, devices: &[usize]) -> Vec<Event> {
     let devices: Vec<DeviceId> = devices.iter().map(|&number| device(number)).collect();
-    let assigned = devices.iter().map(|device| Assigned {
+    let parts: Vec<&[DeviceId]> = devices.chunks(DEVICES_PER_EVENT).collect();
+    let assigned = |device: &DeviceId| Assigned {
         device: device.clone(),
         region: 0,
-    });
-    vec![
-        Event::Selected {
+    };
+    let selected = parts
+        .iter()
+        .enumerate()
+        .map(|(index, part)| Event::Selected {
             round,
-            devices: assigned.collect(),
+            devices: part.iter().map(assigned).collect(),
             lease_until_ms: 50,
-            complete: true,
+            complete: index + 1 == parts.len(),
             worst_pico_rho: 0,
-        },
-        Event::Dropped {
-            round,
-            devices,
-            reason: DropReason::Expired,
-        },
-        Event::Aborted {
-            round,
-            reason: "tested".to_owned(),
-        },
-    ]
+        });
+    let dropped = parts.iter().map(|part| Event::Dropped {
+        round,
+        devices: part.to_vec(),
+        reason: DropReason::Expired,
+    });
+    let mut events: Vec<Event> = selected.chain(dropped).collect();
+    events.push(Event::Aborted {
+        round,
+        reason: "tested".to_owned(),
+    });
+    events
 }
 
 async fn bytes_of(core: &Core, blobs: impl Iterator<Item = Digest>) -> u64 {
