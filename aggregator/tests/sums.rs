@@ -73,7 +73,7 @@ impl Model {
         let squares = integers.iter().try_fold(0i128, |sum, &q| {
             q.checked_mul(q).and_then(|square| sum.checked_add(square))
         });
-        if !squares.is_some_and(|squares| squares <= bound * bound) {
+        if squares.is_none_or(|squares| squares > bound * bound) {
             return false;
         }
         for (sum, integer) in self.sums.iter_mut().zip(integers) {

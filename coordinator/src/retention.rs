@@ -130,7 +130,8 @@ fn surplus(models: Vec<ModelRecord>, keep: usize, only: Option<&str>) -> Vec<Mod
     for models in by_run.into_values() {
         let rounds: BTreeSet<u32> = models.iter().map(|model| model.round).collect();
         // the newest round is always kept
-        let oldest_kept = rounds.iter().rev().take(keep.max(1)).last().copied();
+        let last = rounds.len().min(keep.max(1)).saturating_sub(1);
+        let oldest_kept = rounds.iter().rev().nth(last).copied();
         let goes = |model: &ModelRecord| oldest_kept.is_some_and(|kept| model.round < kept);
         surplus.extend(models.into_iter().filter(goes));
     }

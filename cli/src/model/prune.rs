@@ -104,7 +104,7 @@ pub async fn pin(
         .model;
     let model = ModelView::from(model.unwrap_or_default());
     output.answer(&model, |model, colours| {
-        let digest = colours.paint(Tone::Strong, &short_digest(&model.digest));
+        let digest = colours.paint(Tone::Strong, short_digest(&model.digest));
         let what = if model.pinned {
             "is kept whatever its age"
         } else {

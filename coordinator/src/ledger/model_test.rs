@@ -130,11 +130,10 @@ impl Model {
             .and_then(|run| self.held.get(&run).map(|held| (run, held)));
         let mut others = 0;
         match held {
-            Some((run, (_, Some(most)))) => {
-                if self.spent_by(known, run) + pico > *most {
-                    return false;
-                }
+            Some((run, (_, Some(most)))) if self.spent_by(known, run) + pico > *most => {
+                return false;
             }
+            Some((_, (_, Some(_)))) => {}
             Some((_, (_, None))) => others = self.reserved(known, at),
             None => {}
         }

@@ -146,6 +146,9 @@ impl RegionRecord {
     }
 }
 
+/// The id of a monitor on disk, with its records or why they can't be read.
+type StoredMonitor = (String, Result<MonitorRecord, CoordinatorError>);
+
 impl MonitorRecord {
     /// A monitor at its first window, durable when this returns. Regions without a version in
     /// `regional` watch `model`.
@@ -288,11 +291,8 @@ impl MonitorRecord {
     ///
     /// # Errors
     /// When the store as a whole can't be read.
-    pub fn all(
-        core: &Core,
-        prefix: &[u8],
-    ) -> Result<Vec<(String, Result<Self, CoordinatorError>)>, CoordinatorError> {
-        let mut monitors: Vec<(String, Result<Self, CoordinatorError>)> = Vec::new();
+    pub fn all(core: &Core, prefix: &[u8]) -> Result<Vec<StoredMonitor>, CoordinatorError> {
+        let mut monitors: Vec<StoredMonitor> = Vec::new();
         // a header's key is a prefix of its regions' keys, so it comes first
         for row in core.store.records(Table::Monitors, prefix) {
             let (key, record) = row?;

@@ -164,9 +164,10 @@ impl Core {
                     code,
                     sentence: cause,
                 };
-                let mut view = RunView::default();
-                view.run = damaged_run(id, &cause);
-                Ok(view)
+                Ok(RunView {
+                    run: damaged_run(id, &cause),
+                    ..RunView::default()
+                })
             }
             Err(error) => Err(error),
         }

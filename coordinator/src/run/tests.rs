@@ -71,7 +71,7 @@ async fn a_run_that_is_over_leaves_memory_and_its_view_comes_from_the_store() {
     let view = core.run_view(&id).await.unwrap();
     assert_eq!((view.run.clone(), view.history), (last.run, last.history));
     assert_eq!(core.list_runs(10).await.unwrap(), [view.run]);
-    let again = core.run(&id).and_then(|_| Ok(())).unwrap_err();
+    let again = core.run(&id).map(drop).unwrap_err();
     assert_eq!(again.code(), "TRB-0300", "{again}");
     // the same after a restart, which reads no state of it
     let listed = core.list_runs(10).await.unwrap();

@@ -130,7 +130,7 @@ impl ControlService for Control {
             let (task, regions) = (spec.task.clone(), spec.regions.clone());
             Ok((start_run(&core, spec, origin).await?, task, regions))
         });
-        let (run, task, regions) = run.await?;
+        let (run, task, regions) = Box::pin(run).await?;
         Ok(Response::new(StartRunResponse {
             run_id: run.id.to_string(),
             warnings: self.0.fleet.warnings(&task, &regions),

@@ -185,6 +185,10 @@ impl Uploads {
     }
 }
 
+#[expect(
+    clippy::result_large_err,
+    reason = "the refusal is the message that is sent; it is made once an upload"
+)]
 fn check_header(run: &RunHandle, header: &UploadHeader, models: &[Digest]) -> Result<(), Reject> {
     let format = &run.format;
     let codec = format.codec;
@@ -275,6 +279,10 @@ impl Upload {
     ///
     /// # Errors
     /// The refusal to send.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the refusal is the message that is sent; it is made once an upload"
+    )]
     pub fn finish(self) -> Result<(Digest, Bytes, Option<OwnedSemaphorePermit>), Reject> {
         if self.so_far.finish() != self.digest {
             let message = "the bytes do not have the announced digest: send them again";

@@ -70,7 +70,7 @@ impl Writer {
         let mut changes = Vec::new();
         while (changes.len() as u64) < wanted {
             let slot = random.next_u64() % SLOTS;
-            let (kind, compares) = (random.next_u64() % 100, random.next_u64() % 2 == 0);
+            let (kind, compares) = (random.next_u64() % 100, random.next_u64().is_multiple_of(2));
             let length = match kind {
                 0..20 => None,
                 20..80 => Some(16 + random.next_u64() % 600),

@@ -166,7 +166,7 @@ async fn what_was_written_but_not_recorded_is_sealed_with_what_came_meanwhile() 
 
     let mut expected = self::collection(2);
     for (region, number, value) in [(0, 1, 0.1), (1, 2, 0.2), (0, 3, 0.3)] {
-        let _ = add(&mut expected, region, number, value).await;
+        drop(add(&mut expected, region, number, value).await);
     }
     seal(&mut expected, &core).await;
     let sealings = collection.write(&core, &run("run-1")).await.unwrap();
