@@ -1,6 +1,11 @@
 //! The store under kills, flipped bytes and power cuts, in short. The long series are run with
 //! `store-torture`, with the same code; ADR 11 has their figures.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail the test by panicking"
+)]
+
 use std::path::Path;
 
 use tributary_coordinator::store::EngineKind;

@@ -235,7 +235,7 @@ async fn nothing_shows(recipe: Recipe, windows: usize) {
         let (observed, tally) = observe(&recipe, |file| file, found, windows).await;
         // in its own counters alone; a panic that prints its trace may also come too late
         let nothing = |kind: &str, because: &str| {
-            let events = [because, "late"].map(|word| format!("{kind}.{word}"));
+            let events = BTreeSet::from([because, "late"].map(|word| format!("{kind}.{word}")));
             events.iter().map(|event| tally.count(event)).sum::<u64>()
         };
         if let Some(because) = trained {

@@ -73,10 +73,9 @@ async fn two_runs(coordinator: &Coordinator) -> (Operator, Vec<(Hand, Session)>)
             .set("rounds.deadline_ms", 600_000);
         operator.start(&recipe).await;
     }
-    for number in 0..2 {
-        let (hand, session) = &mut devices[number];
+    for (number, (hand, session)) in (0..).zip(devices.iter_mut().take(2)) {
         let order = session.assignment().await;
-        hand.counted(&order, &update(number as u64)).await;
+        hand.counted(&order, &update(number)).await;
     }
     (operator, devices)
 }

@@ -282,12 +282,9 @@ async fn a_device_that_lies_about_what_it_has_seen_stops_nobody() {
         .await
         .unwrap();
     assert_eq!(halted(&operator).await, "");
-    for number in 0..2 {
-        let order = devices[number].0.connect().await.assignment().await;
-        devices[number]
-            .0
-            .counted(&order, &update(number as u64))
-            .await;
+    for (number, (hand, _)) in (0..).zip(devices.iter().take(2)) {
+        let order = hand.connect().await.assignment().await;
+        hand.counted(&order, &update(number)).await;
     }
     operator.completed(&run).await;
 }

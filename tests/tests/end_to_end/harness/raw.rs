@@ -55,9 +55,9 @@ impl Raw {
 }
 
 impl Call {
-    /// Sends bytes.
+    /// Sends bytes, unless the call has been refused meanwhile: its status says why.
     pub fn send(&mut self, bytes: Bytes, end: bool) {
-        self.body.send_data(bytes, end).unwrap();
+        let _ = self.body.send_data(bytes, end);
     }
 
     /// Reads to the end; the status in the head or the trailers.
