@@ -4,7 +4,7 @@
 //! do), that a retried upload is identical to the byte, that every refusal and failure is counted
 //! by reason, and that the device always keeps one working model.
 //!
-//! - [`identity`], [`state_folder`]: who the device is, and how that survives a restart
+//! - [`identity`], `state_folder`: who the device is, and how that survives a restart
 //! - [`data`]: the trait through which local examples are read
 //! - [`conduct`]: the seam where a simulation makes a device slow, absent or hostile
 //! - [`agent`]: the device itself, [`environment`]: what many agents of a process share
@@ -14,7 +14,7 @@
 //! - [`participation`], [`record`], [`file_record`], `turns`, [`clock`]: how often it takes part
 //! - `fit`: whether the device is made for what it is asked, before it looks at its data
 //! - `answer`, `in_time`: answers that say nothing of the data, and whose time does not either
-//! - `plan`, `privacy`, `job`, `local`, `payload`, `encode`, [`training`]: from an assignment to the
+//! - `plan`, `privacy`, `job`, `local`, `payload`, `encode`, `training`: from an assignment to the
 //!   encoded update; [`check`]: what is wrong with one
 //! - [`memory`], [`file_memory`], `personal`: what stays on the device from round to round
 //! - votes: `voting`, [`summary`]
