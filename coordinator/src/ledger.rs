@@ -62,8 +62,10 @@ struct Spend {
 /// The ledger of one coordinator.
 pub struct Ledger {
     store: Arc<dyn Store>,
-    books: Mutex<Books>,
-    charging: tokio::sync::Mutex<()>,
+    books: Arc<Mutex<Books>>,
+    charging: Arc<tokio::sync::Mutex<()>>,
+    /// One after the other: each takes the next number and all that is left.
+    forfeiting: tokio::sync::Mutex<()>,
 }
 
 impl Ledger {
@@ -102,8 +104,9 @@ impl Ledger {
         terms::read(&*store, &mut books)?;
         Ok(Self {
             store,
-            books: Mutex::new(books),
-            charging: tokio::sync::Mutex::new(()),
+            books: Arc::new(Mutex::new(books)),
+            charging: Arc::default(),
+            forfeiting: tokio::sync::Mutex::default(),
         })
     }
 
@@ -211,7 +214,7 @@ impl Ledger {
         devices: &[DeviceCharge],
         mut batch: Batch,
     ) -> Result<(), CoordinatorError> {
-        let _one_at_a_time = self.charging.lock().await;
+        let turn = self.charging.clone().lock_owned().await;
         let account = (charge.account.clone(), charge.kind);
         let (charge, postings) = self.weigh(charge, &account, devices)?;
         let key = Key::new().text(&charge.account).text(charge.kind.name());
@@ -226,13 +229,21 @@ impl Ledger {
             let key = spend_key(&account, &posting.device);
             batch.put_json(Table::DeviceAccounts, key, &spend, Expect::Any)?;
         }
-        self.store.commit(batch).await?;
-        let mut books = self.lock();
-        books.enter(&charge);
-        for posting in postings {
-            books.post(&account, posting);
-        }
-        Ok(())
+        let (commit, books) = (self.store.commit(batch), self.books.clone());
+        // a task of its own: whoever goes away meanwhile must not leave out of the books what is on disk
+        let charging = tokio::spawn(async move {
+            let _one_at_a_time = turn;
+            commit.await?;
+            let mut books = books.lock().unwrap_or_else(PoisonError::into_inner);
+            books.enter(&charge);
+            for posting in postings {
+                books.post(&account, posting);
+            }
+            Ok(())
+        });
+        charging
+            .await
+            .map_err(|error| CoordinatorError::of_task("a charge", &error))?
     }
 
     /// The entry with what depends on the devices, and what it does to each of them.

@@ -100,9 +100,12 @@ impl Core {
         let core = Arc::clone(self);
         let looking = Arc::clone(&job);
         let voted = self.in_time(moment, |slot| core.look(looking, slot)).await;
+        // before anything that was found is looked at
+        if Instant::now() >= deadline {
+            return Err(silent("late"));
+        }
         match (voted, window) {
-            (Some(Ok(votes)), _) if Instant::now() < deadline => Ok(votes),
-            (Some(Ok(_)), _) => Err(silent("late")),
+            (Some(Ok(votes)), _) => Ok(votes),
             (failed, Some(_)) => {
                 let because = failed.and_then(Result::err).unwrap_or("late");
                 self.environment.tally.count("blank", because);

@@ -18,7 +18,7 @@ impl Core {
     /// Returns those of this epoch, whose runs can tell more.
     ///
     /// # Errors
-    /// When the store can't be read.
+    /// When the store can't be read, or a device of an earlier epoch can't be charged.
     pub async fn witness(
         &self,
         device: &DeviceId,
@@ -35,7 +35,7 @@ impl Core {
             } else if witness.epoch == self.epoch.number() {
                 genuine.push(witness);
             } else {
-                self.forfeit_late(device).await;
+                self.forfeit_late(device).await?;
             }
         }
         Ok(genuine)
@@ -55,16 +55,15 @@ impl Core {
 
     /// Charges or marks a device that took part in an earlier epoch and was not enrolled in the copy that
     /// was put back.
-    async fn forfeit_late(&self, device: &DeviceId) {
+    async fn forfeit_late(&self, device: &DeviceId) -> Result<(), CoordinatorError> {
         let known = self.fleet.device(device);
         let Some(known) = known.filter(|_| !self.ledger.is_forfeited(device)) else {
-            return;
+            return Ok(());
         };
         let devices = [(device.clone(), known.region.clone())];
         let (epoch, now_ms) = (self.epoch.number(), self.clock.now_ms());
-        if let Err(error) = self.ledger.forfeit(&devices, epoch, now_ms).await {
-            tracing::error!(%error, "a device of an earlier epoch can't be charged");
-        }
+        self.ledger.forfeit(&devices, epoch, now_ms).await?;
+        Ok(())
     }
 
     /// Whether a witness of this epoch proves more than is known of its run or monitor.

@@ -40,6 +40,7 @@ impl Ledger {
         epoch: u64,
         now_ms: u64,
     ) -> Result<Forfeited, CoordinatorError> {
+        let _one_at_a_time = self.forfeiting.lock().await;
         let (mut charged, mut marked) = (Vec::new(), Vec::new());
         for (device, region) in devices {
             let left = self.left_of(device, region);
@@ -214,5 +215,18 @@ mod tests {
         };
         assert!(!is_private("c-1"), "a marked device is in it");
         assert!(is_private("d-1") && is_private("a-1") && is_private("restore"));
+    }
+
+    #[tokio::test]
+    async fn devices_that_come_late_together_are_all_marked() {
+        let ledger = Ledger::open(Arc::new(MemoryStore::new())).unwrap();
+        let late: Vec<_> = (0..8)
+            .map(|number| [(device(number), region("eu"))])
+            .collect();
+        let forfeits = late.iter().map(|one| ledger.forfeit(one, 7, 1));
+        for forfeited in futures::future::join_all(forfeits).await {
+            assert_eq!(forfeited.unwrap().marked, 1);
+        }
+        assert!(late.iter().all(|[(device, _)]| ledger.is_forfeited(device)));
     }
 }

@@ -368,3 +368,22 @@ proptest! {
         prop_assert_eq!(total(forward), total(other));
     }
 }
+
+#[tokio::test]
+async fn a_charge_whose_caller_goes_away_is_in_the_books_once_it_is_on_disk() {
+    let store = MemoryStore::new();
+    let ledger = Arc::new(open(&store));
+    let paying = pay(10, 0..1);
+    {
+        let mut charging = Box::pin(ledger.charge(charge(1), &paying, marked("gone")));
+        // begun, and given up at its first wait
+        assert!(futures::poll!(&mut charging).is_pending());
+    }
+    ledger
+        .charge(charge(2), &pay(5, 0..1), Batch::new())
+        .await
+        .unwrap();
+    let on_disk = open(&store).worst_of(&[region("eu")]);
+    assert_eq!(ledger.worst_of(&[region("eu")]), on_disk);
+    assert_eq!((on_disk, is_marked(&store, "gone")), (15, true));
+}
