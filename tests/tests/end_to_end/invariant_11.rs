@@ -198,9 +198,10 @@ fn findings() -> Vec<(&'static str, Found, Nothing)> {
             training("model"),
         ),
         (
+            // whether it does depends on the model, whose first weights and noise are drawn
             "diverging",
             Found::copies(8, [3e38, -3e38, 3e38, 3e38], 0),
-            training("model"),
+            (None, None),
         ),
         (
             "no examples",
