@@ -245,7 +245,10 @@ async fn a_device_that_lies_about_what_it_has_seen_stops_nobody() {
     let coordinator = Coordinator::start().await;
     let operator = coordinator.operator().await;
     let mut devices = hands(&coordinator.channel().await, 3).await;
-    let run = operator.start(&Recipe::private().rounds(1, 2)).await;
+    // all three are asked, and two are enough
+    let recipe = Recipe::private().rounds(1, 2);
+    let recipe = recipe.set("rounds.over_selection", 1.5);
+    let run = operator.start(&recipe).await;
     let genuine = assignment(&mut devices[0]).await.ticket.unwrap();
     let later = Ticket {
         number: 9,
