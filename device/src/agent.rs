@@ -110,6 +110,8 @@ pub(crate) struct Core {
     pub(crate) record: Arc<dyn ParticipationRecord>,
     pub(crate) tickets: Arc<dyn TicketRecord>,
     pub(crate) simulated: bool,
+    /// Held by work that looks at the data.
+    pub(crate) looking: Arc<tokio::sync::Mutex<()>>,
     /// What personalised runs were last trained from.
     pub(crate) seen: SeenRuns,
     /// Events for the coordinator.
@@ -143,6 +145,7 @@ impl Agent {
             record: options.record,
             tickets: options.tickets,
             simulated: options.simulated,
+            looking: Arc::default(),
             seen: SeenRuns::default(),
             outbox: Queue::new(OUTBOX_LIMIT),
             inbox: Queue::new(INBOX_LIMIT),

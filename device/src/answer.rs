@@ -38,7 +38,10 @@ impl Core {
             .in_time(moment, |slot| core.look_and_train(looking, slot, deadline))
             .await;
         let because = match trained {
-            Some(Ok(finished)) => return Ok(finished),
+            Some(Ok(finished)) => {
+                free_elsewhere(ready);
+                return Ok(finished);
+            }
             Some(Err(because)) => because,
             None => "late",
         };
@@ -68,7 +71,9 @@ impl Core {
             run_id: job.run_id.clone(),
             round: job.round,
         };
-        let examples = self.examples(&job.plan.task, purpose).await?;
+        let look = self.look().await;
+        let held = look.clone();
+        let examples = self.examples(&job.plan.task, purpose, look).await?;
         let pause = self.decide(&job, examples.len(), deadline);
         let pause = pause.map_err(|abandoned| abandoned.because)?;
         if !slot.pause(pause).await {
@@ -76,11 +81,20 @@ impl Core {
         }
         let core = Arc::clone(&self);
         let work = move |bench: &mut Workbench| {
+            let _held = held;
             slot.begin(pause);
             job.run(examples, bench, Some(&slot))
         };
         let trained = core.environment.compute.run(work).await;
         let trained = trained.map_err(|_| "crashed")?;
         trained.map_err(|error| self.not_trained(&error).because)
+    }
+}
+
+/// Frees an answer that is not sent where nothing waits for it: it is as long as the model, and one that
+/// is sent is freed later.
+fn free_elsewhere(ready: Option<Finished>) {
+    if ready.is_some() {
+        drop(tokio::task::spawn_blocking(move || drop(ready)));
     }
 }

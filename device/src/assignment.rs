@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
-use tributary_model::{Digest, LocalAlgorithm, Personalisation};
 use tributary_proto::v1::device_event::Event;
 use tributary_proto::v1::{Assignment, AssignmentAbandoned, SummaryReport};
 
@@ -14,16 +13,17 @@ use crate::compute::Workbench;
 use crate::conduct::{Decision, Workload};
 use crate::data::Purpose;
 use crate::drop_reason::drop_reason;
-use crate::fit::{Misfit, check_model};
+use crate::fit::Misfit;
 use crate::job::{Finished, TrainingJob};
 use crate::library::LoadedModel;
 use crate::memory::RunState;
 use crate::plan::LocalPlan;
+use crate::standing::Standing;
 use crate::ticket::{self, Place};
 use crate::training::{EncodedUpdate, TrainingError};
 use crate::turns::Pass;
 use crate::upload::Delivery;
-use crate::work::{FILE_OVERHEAD, deadline};
+use crate::work::deadline;
 
 /// What a device remembers from one order to the next.
 #[derive(Default)]
@@ -119,11 +119,14 @@ impl Core {
             return;
         }
         let ordered = ticket::Order::of_round(&order);
-        if let Err(abandoned) = self.check_order(&ordered).await {
-            self.abandon(&order, abandoned);
-            self.finish_shape();
-            return;
-        }
+        let standing = match self.check_order(&ordered).await {
+            Ok(standing) => standing,
+            Err(abandoned) => {
+                self.abandon(&order, abandoned);
+                self.finish_shape();
+                return;
+            }
+        };
         let origin = Origin::of(&order);
         let kept = memory.finished.take();
         let finished = match kept.filter(|(kept, _)| *kept == origin) {
@@ -131,7 +134,7 @@ impl Core {
                 again.pass.renew(order.attempt);
                 Some(again)
             }
-            None => match self.train(&order, deadline, memory).await {
+            None => match self.train(&order, standing, deadline, memory).await {
                 Ok(mut finished) => {
                     self.conduct.alter_update(&mut finished.update);
                     Some(finished)
@@ -237,7 +240,8 @@ impl Core {
         }));
     }
 
-    /// Moves what the device keeps of a run, now that its update is in the sums.
+    /// Moves what the device keeps of a run, now that its update is in the sums, before it does anything
+    /// else: under privacy it writes as much when there is nothing to move.
     async fn counted(self: &Arc<Self>, run_id: String, changes: RunState) {
         if changes.is_empty() {
             return;
@@ -254,10 +258,14 @@ impl Core {
     async fn train(
         self: &Arc<Self>,
         order: &Assignment,
+        standing: Standing,
         deadline: Instant,
         memory: &mut Memory,
     ) -> Result<Finished, Abandoned> {
         let plan = LocalPlan::read(order).map_err(|error| self.not_made_for(&error))?;
+        if plan.is_private() {
+            self.check_unanswered(standing, &plan.seed)?;
+        }
         let seed_checked = plan.privacy.check_seed(&plan.seed, self.simulated);
         seed_checked.map_err(|error| self.not_made_for(&error))?;
         let pass = Pass::new(order, &plan, self.simulated);
@@ -273,7 +281,8 @@ impl Core {
             run_id: order.run_id.clone(),
             round: order.round,
         };
-        let examples = self.examples(&plan.task, purpose).await.map_err(failed)?;
+        let examples = self.examples(&plan.task, purpose, self.look().await);
+        let examples = examples.await.map_err(failed)?;
         let job = self.accept(order, plan, pass, deadline, memory).await?;
         let wait = self.decide(&job, examples.len(), deadline)?;
         sleep_until((Instant::now() + wait).min(deadline)).await;
@@ -286,37 +295,6 @@ impl Core {
         trained
             .map_err(|_| failed("crashed"))?
             .map_err(|error| self.not_trained(&error))
-    }
-
-    /// Fetches what the plan needs and checks all that does not depend on the data.
-    async fn accept(
-        self: &Arc<Self>,
-        order: &Assignment,
-        plan: LocalPlan,
-        pass: Pass,
-        deadline: Instant,
-        memory: &mut Memory,
-    ) -> Result<TrainingJob, Abandoned> {
-        let misfit = |error: Misfit| unfit(error.reason(), error.to_string());
-        let form = self.data.form(&plan.task);
-        let form = form.map_err(|error| misfit(error.into()))?;
-        let models = self.models(order, &plan, deadline, memory).await?;
-        let control = self.control(order, &plan, deadline).await?;
-        let job = TrainingJob {
-            core: Arc::clone(self),
-            run_id: order.run_id.clone(),
-            round: order.round,
-            attempt: order.attempt,
-            plan,
-            pass,
-            models,
-            control,
-        };
-        job.check().map_err(|error| self.not_made_for(&error))?;
-        for model in &job.models {
-            check_model(&model.graph, form).map_err(misfit)?;
-        }
-        Ok(job)
     }
 
     /// How long the conduct has the device wait before it trains.
@@ -354,51 +332,5 @@ impl Core {
             TrainingError::Randomness(_) => failed(error.reason()),
             misfit => unfit(misfit.reason(), misfit.to_string()),
         }
-    }
-
-    /// The models that the plan works on: one per cluster, or the assigned one alone.
-    async fn models(
-        &self,
-        order: &Assignment,
-        plan: &LocalPlan,
-        deadline: Instant,
-        memory: &mut Memory,
-    ) -> Result<Vec<Arc<LoadedModel>>, Abandoned> {
-        let limit = plan.parameters * 4 + FILE_OVERHEAD;
-        let digests = match plan.personalisation {
-            Some(Personalisation::Ifca { .. }) => &order.auxiliary_digests[..],
-            _ => std::slice::from_ref(&order.model_digest),
-        };
-        let mut models = Vec::with_capacity(digests.len());
-        for digest in digests {
-            models.push(self.model(digest, limit, deadline, memory).await?);
-        }
-        Ok(models)
-    }
-
-    /// The server's control variate as little-endian values; empty when the plan needs none.
-    async fn control(
-        &self,
-        order: &Assignment,
-        plan: &LocalPlan,
-        deadline: Instant,
-    ) -> Result<Vec<f32>, Abandoned> {
-        let digest = match (plan.algorithm, order.auxiliary_digests.first()) {
-            (LocalAlgorithm::Scaffold, Some(digest)) => digest,
-            _ => return Ok(Vec::new()),
-        };
-        let digest: Digest = digest.parse().map_err(|_| failed("bad_digest"))?;
-        let fetched = self.fetch(digest, plan.parameters * 4, deadline).await;
-        let bytes = fetched.map_err(|error| Abandoned {
-            reason: "network",
-            ..failed(error.reason())
-        })?;
-        let (values, rest) = bytes.as_chunks::<4>();
-        if values.len() as u64 != plan.parameters || !rest.is_empty() {
-            let problem = format!("must name a control variate of {} values", plan.parameters);
-            let field = "auxiliary_digests";
-            return Err(self.not_trained(&TrainingError::Plan { field, problem }));
-        }
-        Ok(values.iter().map(|raw| f32::from_le_bytes(*raw)).collect())
     }
 }

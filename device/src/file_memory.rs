@@ -2,8 +2,9 @@
 //!
 //! A file is the magic text, a sequence number (u64) that says which file changed last, the run's id
 //! (u32 length, bytes), the number of vectors (u8), then for each its kind (u8), its length (u64) and
-//! its `f32` values, and at the end the SHA-256 of all before. All numbers are little endian. Files
-//! are written beside their place, synced and renamed into it.
+//! its `f32` values, and at the end the SHA-256 of all before. A kind above 127 is a place with nothing in
+//! it yet: 128 less is the kind, and its values are zeros. All numbers are little endian. Files are written
+//! beside their place, synced and renamed into it.
 
 use std::fs;
 use std::io::Read;
@@ -17,6 +18,8 @@ use crate::state_folder::replace_private;
 
 const MAGIC: &[u8; 16] = b"tributary-mem-v1";
 const CHECKSUM: usize = 32;
+/// Added to the kind of a place with nothing in it.
+const EMPTY: u8 = 128;
 /// Where the run's id begins: after the magic and the sequence number.
 const BODY: usize = MAGIC.len() + 8;
 /// Longest file: six vectors of which each may hold two values per parameter.
@@ -119,17 +122,23 @@ fn sequence(path: &Path) -> Option<u64> {
 }
 
 fn encode(sequence: u64, run_id: &str, state: &RunState) -> Vec<u8> {
-    let values: usize = state.0.values().map(Vec::len).sum();
-    let mut bytes = Vec::with_capacity(BODY + run_id.len() + 4 * values + 128);
+    let values: usize = state.vectors().map(|(_, vector)| vector.len()).sum();
+    let room: usize = state.places().map(|(_, length)| length).sum();
+    let mut bytes = Vec::with_capacity(BODY + run_id.len() + 4 * (values + room) + 128);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&sequence.to_le_bytes());
     bytes.extend_from_slice(&(run_id.len() as u32).to_le_bytes());
     bytes.extend_from_slice(run_id.as_bytes());
-    bytes.push(state.0.len() as u8);
-    for (kept, vector) in &state.0 {
+    bytes.push((state.vectors().len() + state.places().len()) as u8);
+    for (kept, vector) in state.vectors() {
         bytes.push(kept.tag());
         bytes.extend_from_slice(&(vector.len() as u64).to_le_bytes());
         bytes.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    for (kept, length) in state.places() {
+        bytes.push(kept.tag() + EMPTY);
+        bytes.extend_from_slice(&(length as u64).to_le_bytes());
+        bytes.resize(bytes.len() + 4 * length, 0);
     }
     let checksum = Sha256::digest(&bytes);
     bytes.extend_from_slice(&checksum);
@@ -155,16 +164,21 @@ fn decode(bytes: &[u8], run_id: &str) -> Result<RunState, &'static str> {
     let mut state = RunState::default();
     for _ in 0..count {
         let [tag] = array(&mut rest).ok_or(SHORT)?;
-        let kept = Kept::ALL.into_iter().find(|kept| kept.tag() == tag);
+        let kept = Kept::ALL.into_iter().find(|kept| kept.tag() == tag % EMPTY);
+        let kept = kept.ok_or("it holds a vector of unknown kind")?;
         let length = u64::from_le_bytes(array(&mut rest).ok_or(SHORT)?);
         let length = usize::try_from(length).ok().and_then(|l| l.checked_mul(4));
         let values = take(&mut rest, length.ok_or(SHORT)?).ok_or(SHORT)?;
         let values = values.as_chunks::<4>().0.iter();
+        if tag >= EMPTY {
+            state.hold(kept, values.len());
+            continue;
+        }
         let values: Vec<f32> = values.map(|raw| f32::from_le_bytes(*raw)).collect();
         if values.iter().any(|value| !value.is_finite()) {
             return Err("a value is not finite");
         }
-        state.set(kept.ok_or("it holds a vector of unknown kind")?, values);
+        state.set(kept, values);
     }
     if rest.is_empty() {
         Ok(state)

@@ -34,6 +34,31 @@ fn kept_vectors_survive_a_restart_and_merge_by_kind() {
 }
 
 #[test]
+fn a_place_is_as_long_as_a_vector_and_holds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = FileMemory::open(folder.path()).unwrap();
+    let length = || fs::metadata(memory.path("run")).unwrap().len();
+    let mut place = RunState::default();
+    place.hold(Kept::Personal, 2);
+    memory.merge("run", place.clone()).unwrap();
+    let empty = length();
+    assert_eq!(memory.load("run").unwrap(), place);
+    assert_eq!(memory.load("run").unwrap().get(Kept::Personal, 2), None);
+    // a vector fills it, and is not touched by the place again
+    let vector = state(Kept::Personal, &[1.0, 2.0]);
+    for changes in [vector.clone(), place] {
+        memory.merge("run", changes).unwrap();
+        assert_eq!(length(), empty);
+        assert_eq!(memory.load("run").unwrap(), vector);
+    }
+    // unless it is of another model
+    let mut longer = RunState::default();
+    longer.hold(Kept::Personal, 3);
+    memory.merge("run", longer.clone()).unwrap();
+    assert_eq!(memory.load("run").unwrap(), longer);
+}
+
+#[test]
 fn both_memories_keep_the_runs_that_changed_last() {
     let folder = tempfile::tempdir().unwrap();
     let memories: [Box<dyn DeviceMemory>; 2] = [
@@ -124,6 +149,7 @@ proptest! {
     ) {
         let mut kept = state(Kept::Momentum, &momentum);
         kept.set(Kept::Alpha, vec![alpha]);
+        kept.hold(Kept::Residual, momentum.len());
         prop_assert_eq!(decode(&encode(sequence, "run", &kept), "run"), Ok(kept));
     }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tributary_model::{Batch, Engine, FastEngine, Graph, ModelError};
@@ -32,6 +32,12 @@ pub(crate) enum Moment {
     /// So long after the work was accepted.
     After(Duration),
 }
+
+/// The one look at the data that a device has at a time. Work that is overdue goes on to the end of its
+/// step, and data may keep it longer than that; the next look waits, and is answered in constant form when
+/// it comes to nothing by then. Data that never come back hold one thread, not one in each round.
+#[derive(Clone)]
+pub(crate) struct Look(#[expect(dead_code, reason = "held, not used")] Arc<OwnedMutexGuard<()>>);
 
 /// Work under way that looks at the data.
 #[derive(Clone)]
@@ -75,9 +81,19 @@ impl Slot {
 }
 
 impl Core {
+    /// Waits until no earlier work looks at the data any more.
+    pub(crate) async fn look(&self) -> Look {
+        Look(Arc::new(Arc::clone(&self.looking).lock_owned().await))
+    }
+
+    /// Whether time is virtual under a plan with this seed: then an answer can be made again to the bit.
+    pub(crate) fn is_virtual(&self, seed: &[u8]) -> bool {
+        self.simulated && !seed.is_empty()
+    }
+
     /// The moment of an answer: drawn uniformly from the window, to the microsecond.
     pub(crate) fn draw_moment(&self, window: Option<AnswerWindow>, seed: &[u8]) -> Moment {
-        let is_virtual = self.simulated && !seed.is_empty();
+        let is_virtual = self.is_virtual(seed);
         let window = window.filter(|window| window.until_ms > 0 && !is_virtual);
         let Some(window) = window else {
             return Moment::AsTrained;

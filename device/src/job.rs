@@ -13,7 +13,7 @@ use tributary_proto::v1::ClipReport;
 
 use crate::agent::Core;
 use crate::compute::Workbench;
-use crate::conduct::{Conduct, Obedient};
+use crate::conduct::Conduct;
 use crate::data::Examples;
 use crate::encode::Encoder;
 use crate::identity::IdentityError;
@@ -109,21 +109,6 @@ impl TrainingJob {
         Ok(finished)
     }
 
-    /// The answer to an assignment of a run with privacy that has nothing in it: a vector of zeros (with
-    /// the device's own noise where the plan has one) that is fetched for, encoded and sent like any other.
-    /// It moves nothing that the device keeps.
-    pub(crate) fn constant_form(&self) -> Result<Finished, TrainingError> {
-        let personal = self.personal_flags(&self.models[0]);
-        let length = self.payload_length(&personal);
-        let state = RunState::default();
-        let mut finished = self.encode(&Obedient, Payload::zeros(length), &state, 0)?;
-        finished.on_receipt = RunState::default();
-        if self.plan.privacy.report_within_clip {
-            finished.update.clip_report = ClipReport::None;
-        }
-        Ok(finished)
-    }
-
     fn train<'a>(
         &'a self,
         model: &LoadedModel,
@@ -166,7 +151,7 @@ impl TrainingJob {
     }
 
     /// Clips, noises and encodes a payload of the model of `cluster`.
-    fn encode(
+    pub(crate) fn encode(
         &self,
         conduct: &dyn Conduct,
         payload: Payload,
@@ -227,16 +212,6 @@ impl TrainingJob {
         Ok(Some((noise, source)))
     }
 
-    /// Values of a payload: the shared parameters, twice where a control variate follows them.
-    fn payload_length(&self, personal: &[bool]) -> usize {
-        let kept = personal.iter().filter(|flag| **flag).count();
-        let shared = self.models[0].weights.len() - kept;
-        match self.plan.algorithm {
-            LocalAlgorithm::Scaffold => 2 * shared,
-            _ => shared,
-        }
-    }
-
     /// Checks everything that the models and the plan decide, before the device looks at its data.
     ///
     /// # Errors
@@ -293,7 +268,7 @@ impl TrainingJob {
         Ok(best.0)
     }
 
-    fn personal_flags(&self, model: &LoadedModel) -> Vec<bool> {
+    pub(crate) fn personal_flags(&self, model: &LoadedModel) -> Vec<bool> {
         let layers = self.plan.personalisation.as_ref();
         match layers.map(Personalisation::personal_layers) {
             Some(layers) if !layers.is_empty() => named_parameters(&model.graph, layers),

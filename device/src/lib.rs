@@ -10,10 +10,10 @@
 //! - [`agent`]: the device itself, [`environment`]: what many agents of a process share
 //! - [`connections`], [`backoff`], [`outbox`], `session`: holding a stream or polling
 //! - `download`, `upload`: moving models and updates, resumable
-//! - `assignment`, `work`, `drop_reason`: obeying orders, and why one is given back; [`compute`], [`library`]: a bounded pool and its models
+//! - `assignment`, `accept`, `work`, `drop_reason`: obeying orders, and why one is given back; [`compute`], [`library`]: a bounded pool and its models
 //! - [`participation`], [`record`], [`file_record`], `turns`, [`clock`]: how often it takes part
 //! - `fit`: whether the device is made for what it is asked, before it looks at its data
-//! - `answer`, `in_time`: answers that say nothing of the data, and whose time does not either
+//! - `answer`, `constant_form`, `in_time`: answers that say nothing of the data, and whose time does not either
 //! - `plan`, `privacy`, `job`, `local`, `payload`, `encode`, `training`: from an assignment to the
 //!   encoded update; [`check`]: what is wrong with one
 //! - [`memory`], [`file_memory`], `personal`: what stays on the device from round to round
@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod accept;
 pub mod agent;
 mod answer;
 mod assignment;
@@ -32,6 +33,7 @@ pub mod clock;
 pub mod compute;
 pub mod conduct;
 pub mod connections;
+mod constant_form;
 pub mod data;
 mod download;
 mod drop_reason;

@@ -14,6 +14,10 @@
 //! they were trained beside. A device that dies between the receipt and the write keeps the old ones,
 //! and when the coordinator gives up a round after its receipts the devices keep the new ones; both
 //! cost accuracy for some rounds, not correctness.
+//!
+//! In a run with privacy a device that answered in constant form moves nothing, and writes as much as one
+//! that trained: the places of the vectors are kept, whether there is something in them or not. What comes
+//! after a receipt would else come earlier for the one than for the other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -65,37 +69,66 @@ impl Kept {
 
 /// What is kept of one run.
 #[derive(Clone, Default, PartialEq)]
-pub struct RunState(pub(crate) BTreeMap<Kept, Vec<f32>>);
+pub struct RunState {
+    vectors: BTreeMap<Kept, Vec<f32>>,
+    /// Lengths of places that nothing is kept in yet; no kind is in both.
+    places: BTreeMap<Kept, usize>,
+}
 
 impl RunState {
     /// The vector of a kind; `None` when there is none with `length` values, for example because
     /// the run works on another model than when it was kept.
     pub fn get(&self, kept: Kept, length: usize) -> Option<&[f32]> {
-        let vector = self.0.get(&kept)?;
+        let vector = self.vectors.get(&kept)?;
         (vector.len() == length).then_some(vector)
     }
 
     /// Sets the vector of a kind.
     pub fn set(&mut self, kept: Kept, values: Vec<f32>) {
-        self.0.insert(kept, values);
+        self.places.remove(&kept);
+        self.vectors.insert(kept, values);
     }
 
-    /// Takes over all vectors of `changes`.
+    /// Keeps a vector of `length` values as it is, and where there is none its place, which is as long.
+    pub fn hold(&mut self, kept: Kept, length: usize) {
+        if self.get(kept, length).is_none() {
+            self.vectors.remove(&kept);
+            self.places.insert(kept, length);
+        }
+    }
+
+    /// Takes over all vectors of `changes`, and holds its places.
     pub fn merge(&mut self, changes: RunState) {
-        self.0.extend(changes.0);
+        for (kept, values) in changes.vectors {
+            self.set(kept, values);
+        }
+        for (kept, length) in changes.places {
+            self.hold(kept, length);
+        }
     }
 
-    /// Whether nothing is kept.
+    /// Whether nothing is kept, and no place either.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.vectors.is_empty() && self.places.is_empty()
+    }
+
+    /// All vectors, by kind.
+    pub(crate) fn vectors(&self) -> impl ExactSizeIterator<Item = (Kept, &[f32])> {
+        let vectors = self.vectors.iter();
+        vectors.map(|(kept, values)| (*kept, &values[..]))
+    }
+
+    /// Lengths of the places with nothing in them, by kind.
+    pub(crate) fn places(&self) -> impl ExactSizeIterator<Item = (Kept, usize)> {
+        self.places.iter().map(|(kept, length)| (*kept, *length))
     }
 }
 
 /// Shows kinds and lengths alone: the values are as private as the data.
 impl fmt::Debug for RunState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lengths = self.0.iter().map(|(kept, values)| (kept, values.len()));
-        f.debug_map().entries(lengths).finish()
+        let lengths = self.vectors().map(|(kept, values)| (kept, values.len()));
+        f.debug_map().entries(lengths.chain(self.places())).finish()
     }
 }
 
@@ -139,8 +172,8 @@ pub trait DeviceMemory: Send + Sync {
     /// When it can't be read; the caller then goes on as if nothing had been kept.
     fn load(&self, run_id: &str) -> Result<RunState, MemoryError>;
 
-    /// Replaces the vectors that are in `changes` and keeps the others. State that can't be read
-    /// is dropped.
+    /// Replaces the vectors that are in `changes` and keeps the others; see [`RunState::merge`]. State
+    /// that can't be read is dropped.
     ///
     /// # Errors
     /// When it can't be written; what was kept before stays.

@@ -8,8 +8,15 @@ use tributary_proto::v1::{OrderRefused, Ticket};
 
 use crate::agent::Core;
 use crate::assignment::{Abandoned, failed};
-use crate::ticket::{Answered, Order, StaleError};
+use crate::ticket::{Answered, Order, Place, StaleError};
 use crate::ticket_record::{TicketError, TicketRecord};
+
+/// How an order stands to what was answered.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// What was answered to this very order, in this process or before it was started.
+    answered: Option<(Place, Ticket)>,
+}
 
 /// Why an order is not answered.
 #[derive(Debug, thiserror::Error)]
@@ -23,14 +30,34 @@ enum StandingError {
 impl Core {
     /// Whether an order is newer than what was answered, or the same again. If not, the coordinator is
     /// shown what was.
-    pub(crate) async fn check_order(&self, order: &Order) -> Result<(), Abandoned> {
+    pub(crate) async fn check_order(&self, order: &Order) -> Result<Standing, Abandoned> {
         let work = |order: Order, record: Arc<dyn TicketRecord>| {
-            if let Some(last) = record.load(&order.subject)? {
+            let last = record.load(&order.subject)?;
+            if let Some(last) = &last {
                 last.check(order.place)?;
             }
-            Ok(())
+            let same = last.filter(|last| last.place == order.place);
+            let answered = same.map(|same| (same.place, same.ticket(&order.subject)));
+            Ok(Standing { answered })
         };
         self.with_tickets(order, work).await
+    }
+
+    /// Whether a private order may be answered that the device holds no answer to: not when it was answered
+    /// before. A constant form would have the same bytes again, and the update of a training others, which
+    /// are refused: that would tell which it was. In virtual time both have the same bytes.
+    pub(crate) fn check_unanswered(
+        &self,
+        standing: Standing,
+        seed: &[u8],
+    ) -> Result<(), Abandoned> {
+        match standing.answered {
+            Some((ordered, newest)) if !self.is_virtual(seed) => {
+                let stale = StaleError::Answered { ordered };
+                Err(self.stale(&stale, Some(newest)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes durable that an order is answered with bytes of this digest.
@@ -77,37 +104,40 @@ impl Core {
 
     /// Files may be read and synced: done on a thread of its own, not among the trainings. An order that
     /// is stale is answered with the ticket of what was answered last.
-    async fn with_tickets(
+    async fn with_tickets<T: Send + 'static>(
         &self,
         order: &Order,
-        work: impl FnOnce(Order, Arc<dyn TicketRecord>) -> Result<(), StandingError> + Send + 'static,
-    ) -> Result<(), Abandoned> {
+        work: impl FnOnce(Order, Arc<dyn TicketRecord>) -> Result<T, StandingError> + Send + 'static,
+    ) -> Result<T, Abandoned> {
         let (record, owned) = (Arc::clone(&self.tickets), order.clone());
         let with_newest = move || {
             let subject = owned.subject.clone();
-            let error = work(owned, Arc::clone(&record)).err()?;
-            let last = record.load(&subject).ok().flatten();
-            Some((error, last.map(|last| last.ticket(&subject))))
+            work(owned, Arc::clone(&record)).map_err(|error| {
+                let last = record.load(&subject).ok().flatten();
+                (error, last.map(|last| last.ticket(&subject)))
+            })
         };
         let (error, newest) = match tokio::task::spawn_blocking(with_newest).await {
-            Ok(None) => return Ok(()),
-            Ok(Some(refused)) => refused,
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(refused)) => refused,
             Err(_) => return Err(failed("crashed")),
         };
-        let device = self.identity.hashed_id();
         Err(match error {
-            StandingError::Stale(stale) => {
-                tracing::debug!(device, subject = order.subject, %stale, "an order is not followed");
-                self.tell(Event::OrderRefused(OrderRefused { newest }));
-                Abandoned {
-                    reason: "stale",
-                    ..failed(stale.reason())
-                }
-            }
+            StandingError::Stale(stale) => self.stale(&stale, newest),
             StandingError::Record(error) => {
-                tracing::warn!(device, %error, "no answer to an order");
+                tracing::warn!(device = self.identity.hashed_id(), %error, "no answer to an order");
                 failed(error.reason())
             }
         })
+    }
+
+    /// Shows the coordinator the ticket of what was answered last.
+    fn stale(&self, stale: &StaleError, newest: Option<Ticket>) -> Abandoned {
+        tracing::debug!(device = self.identity.hashed_id(), %stale, "an order is not followed");
+        self.tell(Event::OrderRefused(OrderRefused { newest }));
+        Abandoned {
+            reason: "stale",
+            ..failed(stale.reason())
+        }
     }
 }

@@ -71,6 +71,15 @@ pub enum StaleError {
         /// What was ordered.
         ordered: Place,
     },
+    /// It was answered, and the answer is gone.
+    #[error(
+        "{ordered:?} was answered before, and under privacy no answer is made a second time: whether its \
+         bytes were the same would tell of the data"
+    )]
+    Answered {
+        /// What was ordered.
+        ordered: Place,
+    },
 }
 
 impl StaleError {
@@ -79,6 +88,7 @@ impl StaleError {
         match self {
             Self::Older { .. } => "stale",
             Self::OtherBytes { .. } => "answered_otherwise",
+            Self::Answered { .. } => "answered",
         }
     }
 }

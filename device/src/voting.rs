@@ -26,10 +26,13 @@ impl Core {
         memory: &mut Memory,
     ) {
         let ordered = ticket::Order::of_window(&request);
-        if let Err(abandoned) = self.check_order(&ordered).await {
-            self.environment.tally.count("summary", abandoned.because);
-            return;
-        }
+        let standing = match self.check_order(&ordered).await {
+            Ok(standing) => standing,
+            Err(abandoned) => {
+                self.environment.tally.count("summary", abandoned.because);
+                return;
+            }
+        };
         let same = |(place, votes): &&(Place, SummaryReport)| {
             votes.monitor_id == request.monitor_id && *place == ordered.place
         };
@@ -37,6 +40,13 @@ impl Core {
         if let Some((_, votes)) = memory.votes.as_ref().filter(same) {
             self.tell(Event::SummaryReport(votes.clone()));
             return;
+        }
+        if request.answer_window.is_some() {
+            let unanswered = self.check_unanswered(standing, &request.simulation_seed);
+            if let Err(abandoned) = unanswered {
+                self.environment.tally.count("summary", abandoned.because);
+                return;
+            }
         }
         let (monitor_id, window) = (request.monitor_id.clone(), request.window);
         match self
@@ -99,7 +109,9 @@ impl Core {
         let moment = self.draw_moment(window, &job.request.simulation_seed);
         let core = Arc::clone(self);
         let looking = Arc::clone(&job);
-        let voted = self.in_time(moment, |slot| core.look(looking, slot)).await;
+        let voted = self
+            .in_time(moment, |slot| core.look_and_vote(looking, slot))
+            .await;
         // before anything that was found is looked at
         if Instant::now() >= deadline {
             return Err(silent("late"));
@@ -141,7 +153,7 @@ impl Core {
     }
 
     /// Reads the data and votes.
-    async fn look(
+    async fn look_and_vote(
         self: Arc<Self>,
         job: Arc<SummaryJob>,
         slot: Slot,
@@ -149,8 +161,11 @@ impl Core {
         let purpose = Purpose::Summary {
             window: job.request.window,
         };
-        let examples = self.examples(&job.request.task, purpose).await?;
+        let look = self.look().await;
+        let held = look.clone();
+        let examples = self.examples(&job.request.task, purpose, look).await?;
         let work = move |bench: &mut Workbench| {
+            let _held = held;
             slot.begin(std::time::Duration::ZERO);
             job.run(&examples, bench)
         };

@@ -13,6 +13,7 @@ use crate::agent::Core;
 use crate::assignment::{Abandoned, Memory, failed};
 use crate::compute::Workbench;
 use crate::data::{Examples, Purpose};
+use crate::in_time::Look;
 use crate::install::Refusal;
 use crate::library::LoadedModel;
 
@@ -56,17 +57,22 @@ impl Core {
         }
     }
 
+    /// Reads the data; `look` is held until its thread has come back, also when nobody waits for it any more.
     pub(crate) async fn examples(
         &self,
         task: &str,
         purpose: Purpose,
+        look: Look,
     ) -> Result<Examples, &'static str> {
         let data = Arc::clone(&self.data);
         let asked = task.to_owned();
         let read = self
             .environment
             .compute
-            .run(move |_| data.examples(&asked, &purpose))
+            .run(move |_| {
+                let _held = look;
+                data.examples(&asked, &purpose)
+            })
             .await;
         match read {
             Ok(Ok(examples)) if examples.is_empty() => Err("no_examples"),
