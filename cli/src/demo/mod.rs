@@ -34,8 +34,8 @@ pub struct DemoArguments {
     /// Repeat the demo to the bit; the noise can then be predicted: NOT PRIVATE
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..1 << 63))]
     seed: Option<u64>,
-    /// Simulated wearables; fewer learn less under the same privacy
-    #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(i64::from(*demo::DEVICES.start())..=i64::from(*demo::DEVICES.end())))]
+    /// Simulated wearables, 2,000 to 20,000
+    #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = devices)]
     devices: u32,
     /// Folder of the report
     #[arg(long, value_name = "DIR", default_value = "tributary-report")]
@@ -43,6 +43,17 @@ pub struct DemoArguments {
     /// Also draw this terminal's summary and the report's plots as SVG into a folder
     #[arg(long, value_name = "DIR")]
     pictures: Option<PathBuf>,
+}
+
+/// A number of wearables that the demo meets its targets with.
+fn devices(text: &str) -> Result<u32, String> {
+    let devices = text.parse().map_err(|_| "is no whole number".to_owned())?;
+    let config = DemoConfig {
+        devices,
+        ..DemoConfig::default()
+    };
+    config.check().map_err(|error| error.to_string())?;
+    Ok(devices)
 }
 
 /// Plays the demo and prints what it measured.
@@ -78,4 +89,21 @@ fn draw(outcome: &DemoOutcome, folder: &Path) -> Result<()> {
     let plots = std::fs::read(&outcome.picture).with_context(context)?;
     write("demo-report.svg", &plots).with_context(context)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::devices;
+
+    #[test]
+    fn a_fleet_that_is_too_small_is_refused_with_the_smallest_that_does_and_the_reason() {
+        assert_eq!(devices("2000"), Ok(2_000));
+        for text in ["700", "1999", "20001"] {
+            let refusal = devices(text).unwrap_err();
+            for word in [text, "2000 to 20000", "noise"] {
+                assert!(refusal.contains(word), "{word}: {refusal}");
+            }
+        }
+        assert!(devices("many").unwrap_err().contains("number"));
+    }
 }

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use tributary_coordinator::spec::{RoundSpec, RunSpec};
+use tributary_coordinator::spec::{PrivacySpec, RoundSpec, RunSpec};
 use tributary_device::Hardware;
 
 use crate::runner::{RunnerError, SUBJECTS};
@@ -13,9 +13,12 @@ const RECIPE: &str = include_str!("../../recipes/demo.toml");
 /// Devices that the recipe's cohorts are meant for.
 const RECIPE_DEVICES: u32 = 4_000;
 /// Devices that the demo can be played with. Noise does not shrink with the fleet: with fewer, windows of
-/// the smallest region could not show a shift, and rounds would learn little under it. More do not fit
-/// into one process.
-pub const DEVICES: RangeInclusive<u32> = 2_000..=20_000;
+/// the smallest region could not show a shift, and even rounds of all devices would learn too little under
+/// it. More do not fit into one process.
+const DEVICES: RangeInclusive<u32> = 2_000..=20_000;
+/// Participations that a device has left after the last round, on average, so that every round finds its
+/// cohort.
+const LEFT: f64 = 0.5;
 
 /// Regions and the subjects who live there.
 pub(super) const REGIONS: [(&str, RangeInclusive<u32>); 3] =
@@ -49,8 +52,8 @@ pub(super) fn wrist_small() -> Hardware {
 /// What can be chosen about the demo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DemoConfig {
-    /// Wearables to simulate, 2,000 to 20,000. The privacy noise does not shrink with their number, so
-    /// fewer learn less; the targets are met with 4,000.
+    /// Wearables to simulate, 2,000 to 20,000. The privacy noise does not shrink with their number: fewer
+    /// than 4,000 take part more often.
     pub devices: u32,
     /// Repeats the demo to the bit, below 2^63. Its noise can then be predicted and nothing is
     /// private.
@@ -70,17 +73,29 @@ impl Default for DemoConfig {
 }
 
 impl DemoConfig {
+    /// Whether the demo can be played so.
+    ///
+    /// # Errors
+    /// [`RunnerError::Setting`] for a number of devices out of range, with the range and its reasons.
+    pub fn check(&self) -> Result<(), RunnerError> {
+        if DEVICES.contains(&self.devices) {
+            return Ok(());
+        }
+        let problem = format!("is {}", self.devices);
+        let (fewest, most) = (DEVICES.start(), DEVICES.end());
+        let remedy = format!(
+            "use {fewest} to {most}: fewer vanish in the noise that epsilon 8 demands, more do not fit into \
+             one process"
+        );
+        Err(RunnerError::setting("devices", problem, remedy))
+    }
+
     /// The run to start: the recipe for this number of devices and this seed.
     ///
     /// # Errors
-    /// [`RunnerError::Setting`] for a number of devices out of range.
+    /// As [`DemoConfig::check`].
     pub(super) fn run_spec(&self) -> Result<RunSpec, RunnerError> {
-        if !DEVICES.contains(&self.devices) {
-            let problem = format!("is {}", self.devices);
-            let (fewest, most) = (DEVICES.start(), DEVICES.end());
-            let remedy = format!("use {fewest} to {most}; fewer vanish in the noise");
-            return Err(RunnerError::setting("devices", problem, remedy));
-        }
+        self.check()?;
         self.scaled_spec()
     }
 
@@ -91,6 +106,9 @@ impl DemoConfig {
         })?;
         let regions = REGIONS.len() as u32;
         scale(&mut spec.rounds, self.devices, self.devices);
+        if self.devices < RECIPE_DEVICES {
+            join_more_often(&mut spec.rounds, &mut spec.privacy, self.devices);
+        }
         if let Some(playbook) = &mut spec.playbook {
             scale(
                 &mut playbook.rounds,
@@ -136,6 +154,24 @@ fn scaled(value: u32, devices: u32) -> u32 {
     product.max(1) as u32
 }
 
+/// What rounds learn under a budget grows with the devices times the cohort (rounds x (cohort / noise)^2,
+/// where a budget fixes noise^2 / participations). So the cohort grows as the fleet shrinks: every device
+/// joins more often, under noise that makes all its participations cost what they cost in the recipe.
+fn join_more_often(rounds: &mut RoundSpec, privacy: &mut PrivacySpec, devices: u32) {
+    let shrunk = f64::from(RECIPE_DEVICES) / f64::from(devices);
+    // `scale` has made it that much smaller
+    let grown = |value: u32| (f64::from(value) * shrunk * shrunk) as u32;
+    rounds.cohort = grown(rounds.cohort);
+    rounds.minimum = rounds.minimum.map(grown);
+    let asked = f64::from(rounds.cohort) * rounds.over_selection * f64::from(rounds.count);
+    let before = f64::from(rounds.max_participations);
+    let each = (asked / f64::from(devices) + LEFT).ceil();
+    let each = each.min(f64::from(rounds.count));
+    rounds.max_participations = each as u32;
+    let noise = privacy.noise_multiplier * (each / before).sqrt();
+    privacy.noise_multiplier = (noise * 1e3).ceil() / 1e3;
+}
+
 fn scale(rounds: &mut RoundSpec, devices: u32, population: u32) {
     rounds.minimum = rounds.minimum.map(|minimum| scaled(minimum, devices));
     rounds.cohort = scaled(rounds.cohort, devices);
@@ -165,6 +201,32 @@ mod tests {
             let spec = config.run_spec().unwrap();
             spec.check().unwrap();
             assert_eq!(spec.seed, Some(3));
+        }
+    }
+
+    #[test]
+    fn every_fleet_learns_under_as_little_noise_as_the_recipe_s_for_the_same_privacy() {
+        // cohort over noise, the loss of privacy of a device in all rounds, and what is asked of the fleet
+        let of = |devices: u32| {
+            let config = DemoConfig {
+                devices,
+                ..DemoConfig::default()
+            };
+            let spec = config.run_spec().unwrap();
+            let (rounds, noise) = (spec.rounds, spec.privacy.noise_multiplier);
+            let asked = f64::from(rounds.cohort) * rounds.over_selection;
+            assert!(asked <= f64::from(devices), "{devices}: {asked} in a round");
+            let there = f64::from(devices) * f64::from(rounds.max_participations);
+            assert!(asked * f64::from(rounds.count) <= there, "{devices}");
+            let rho = f64::from(rounds.max_participations) / (2.0 * noise * noise);
+            (f64::from(rounds.cohort) / noise, rho)
+        };
+        let (signal, rho) = of(RECIPE_DEVICES);
+        assert!(rho <= 0.5);
+        for devices in DEVICES.step_by(17).chain([*DEVICES.end()]) {
+            let (own, spent) = of(devices);
+            assert!(own > 0.98 * signal, "{devices}: {own} against {signal}");
+            assert!(spent <= 0.5, "{devices}: {spent}");
         }
     }
 

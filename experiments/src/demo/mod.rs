@@ -18,7 +18,7 @@ mod write_up;
 #[cfg(test)]
 mod tests;
 
-pub use config::{DEVICES, DemoConfig};
+pub use config::DemoConfig;
 pub use outcome::DemoOutcome;
 
 use tokio::time::Instant;
