@@ -1,6 +1,7 @@
 //! What the unit tests of this crate start from: a small valid recipe and a coordinator in memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RegionId};
@@ -9,9 +10,10 @@ use crate::blob::BlobStore;
 use crate::clock::ManualClock;
 use crate::core::Core;
 use crate::engine::RunState;
+use crate::epoch::{Gate, GuardedStore};
 use crate::failpoint::NoFailpoint;
 use crate::spec::RunSpec;
-use crate::store::{Batch, CommitFuture, MemoryStore, Row, Store, StoreError, Table, Versioned};
+use crate::store::{MemoryStore, Store, StoreError};
 
 /// A valid recipe with every section.
 pub const RECIPE: &str = r#"
@@ -120,57 +122,35 @@ pub async fn core_on(store: Arc<dyn Store>) -> Arc<Core> {
     core.unwrap()
 }
 
-/// A store whose commits fail while it is told to; counts all of them.
+/// Lets commits of a store fail while it is told to; counts them.
+#[derive(Default)]
 pub struct Flaky {
-    store: MemoryStore,
-    /// True while commits fail.
-    pub fails: std::sync::atomic::AtomicBool,
+    fails: AtomicBool,
     /// Commits that were asked for while it failed.
-    pub refused: std::sync::atomic::AtomicU32,
+    pub refused: AtomicU32,
 }
 
 impl Flaky {
-    /// One that works.
-    pub fn new() -> Self {
-        Self {
-            store: MemoryStore::new(),
-            fails: false.into(),
-            refused: 0.into(),
-        }
+    /// A store in memory that works, and what makes it fail.
+    pub fn store() -> (Arc<dyn Store>, Arc<Self>) {
+        let flaky = Arc::new(Self::default());
+        let store = GuardedStore::new(Arc::new(MemoryStore::new()), flaky.clone());
+        (Arc::new(store), flaky)
     }
 
     /// Lets commits fail or succeed from now on.
     pub fn set_fails(&self, fails: bool) {
-        self.fails.store(fails, std::sync::atomic::Ordering::SeqCst);
+        self.fails.store(fails, Ordering::SeqCst);
     }
 }
 
-impl Store for Flaky {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
-        self.store.get(table, key)
-    }
-
-    fn scan(
-        &self,
-        table: Table,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.store.scan(table, prefix, after, limit)
-    }
-
-    fn commit(&self, batch: Batch) -> CommitFuture {
-        use std::sync::atomic::Ordering;
+impl Gate for Flaky {
+    fn check(&self) -> Result<(), StoreError> {
         if !self.fails.load(Ordering::SeqCst) {
-            return self.store.commit(batch);
+            return Ok(());
         }
         self.refused.fetch_add(1, Ordering::SeqCst);
         let reason = "a test lets it fail".to_owned();
-        Box::pin(async { Err(StoreError::Unavailable { reason }) })
-    }
-
-    fn failure(&self) -> Option<StoreError> {
-        self.store.failure()
+        Err(StoreError::Unavailable { reason })
     }
 }

@@ -4,48 +4,11 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use support::{block_on, snapshot};
-use tributary_coordinator::store::{
-    Batch, EmbeddedStore, EngineKind, Expect, Store, StoreReport, Table, inspect,
-};
-
-type Contents = BTreeMap<(Table, Vec<u8>), (u64, Vec<u8>)>;
-
-fn contents(store: &dyn Store) -> Contents {
-    let mut all = Contents::new();
-    for table in Table::ALL {
-        for row in store.records(table, b"") {
-            let (key, record) = row.unwrap();
-            all.insert((table, key), (record.version, record.value));
-        }
-    }
-    all
-}
-
-fn reopened(folder: &Path) -> Contents {
-    contents(&EmbeddedStore::open(folder, None).unwrap())
-}
-
-fn commit(store: &EmbeddedStore, table: Table, key: &str, value: Vec<u8>) -> u64 {
-    let mut batch = Batch::new();
-    batch.put(table, key, value, Expect::Any);
-    block_on(store.commit(batch)).unwrap().version
-}
-
-fn copy(from: &Path, to: &Path) {
-    let _ = fs::remove_dir_all(to);
-    let copied = Command::new("cp").arg("-r").arg(from).arg(to).status();
-    assert!(copied.unwrap().success());
-}
-
-fn report(folder: &Path) -> StoreReport {
-    inspect(folder).unwrap().0
-}
+use support::{Contents, commit, contents, copy, reopened, report, snapshot};
+use tributary_coordinator::store::{EmbeddedStore, EngineKind, Table};
 
 /// A folder as format 1 wrote it: sled, records without checksums, no anchor.
 fn first_format(folder: &Path) -> Contents {

@@ -7,41 +7,17 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use support::{block_on, snapshot};
+use support::{Contents, block_on, commit, contents, copy, reopened, report, snapshot};
 use tributary_coordinator::store::{
-    Batch, EmbeddedStore, EngineKind, Expect, REPAIR_KEY, RepairNote, Store, StoreError,
-    StoreReport, Table, inspect, migrate, repair,
+    Batch, EmbeddedStore, EngineKind, Expect, REPAIR_KEY, RepairNote, Store, StoreError, Table,
+    inspect, migrate, repair,
 };
-
-type Contents = BTreeMap<(Table, Vec<u8>), (u64, Vec<u8>)>;
 
 const BOTH_WAYS: [(EngineKind, EngineKind); 2] = [
     (EngineKind::Sled, EngineKind::Redb),
     (EngineKind::Redb, EngineKind::Sled),
 ];
-
-fn contents(store: &dyn Store) -> Contents {
-    let mut all = Contents::new();
-    for table in Table::ALL {
-        for row in store.records(table, b"") {
-            let (key, record) = row.unwrap();
-            all.insert((table, key), (record.version, record.value));
-        }
-    }
-    all
-}
-
-fn reopened(folder: &Path) -> Contents {
-    contents(&EmbeddedStore::open(folder, None).unwrap())
-}
-
-fn commit(store: &EmbeddedStore, table: Table, key: &str, value: Vec<u8>) -> u64 {
-    let mut batch = Batch::new();
-    batch.put(table, key, value, Expect::Any);
-    block_on(store.commit(batch)).unwrap().version
-}
 
 /// A store of 60 records and 80 commits.
 fn grown(folder: &Path, engine: EngineKind) -> Contents {
@@ -59,21 +35,11 @@ fn grown(folder: &Path, engine: EngineKind) -> Contents {
     contents(&store)
 }
 
-fn copy(from: &Path, to: &Path) {
-    let _ = fs::remove_dir_all(to);
-    let copied = Command::new("cp").arg("-r").arg(from).arg(to).status();
-    assert!(copied.unwrap().success());
-}
-
 fn database(engine: EngineKind) -> &'static str {
     match engine {
         EngineKind::Sled => "db",
         EngineKind::Redb => "redb",
     }
-}
-
-fn report(folder: &Path) -> StoreReport {
-    inspect(folder).unwrap().0
 }
 
 #[test]

@@ -1,23 +1,20 @@
 //! Kept state in a folder, one file per run, readable by its owner only.
 //!
-//! A file is the magic text, a sequence number (u64) that says which file changed last, the run's id
-//! (u32 length, bytes), the number of vectors (u8), then for each its kind (u8), its length (u64) and
-//! its `f32` values, and at the end the SHA-256 of all before. A kind above 127 is a place with nothing in
-//! it yet: 128 less is the kind, and its values are zeros. All numbers are little endian. Files are written
-//! beside their place, synced and renamed into it.
+//! A file (see the module `state_file`) holds a sequence number (u64) that says which file changed last, the
+//! run's id (u32 length, bytes), the number of vectors (u8), then for each its kind (u8), its length (u64)
+//! and its `f32` values. A kind above 127 is a place with nothing in it yet: 128 less is the kind, and its
+//! values are zeros.
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::memory::{DeviceMemory, Kept, MemoryError, RUNS_KEPT, RunState};
-use crate::state_folder::replace_private;
+use crate::state_file::{self, Checked, Content, put_text, replace_private, sealed};
 
 const MAGIC: &[u8; 16] = b"tributary-mem-v1";
-const CHECKSUM: usize = 32;
+const EXTENSION: &str = "run";
 /// Added to the kind of a place with nothing in it.
 const EMPTY: u8 = 128;
 /// Where the run's id begins: after the magic and the sequence number.
@@ -48,20 +45,17 @@ impl FileMemory {
     }
 
     fn path(&self, run_id: &str) -> PathBuf {
-        let name = hex::encode(&Sha256::digest(run_id)[..16]);
-        self.folder.join(format!("{name}.run"))
+        state_file::place(&self.folder, run_id, EXTENSION)
     }
 
     /// All files with their sequence numbers; one that has none comes first.
     fn files(&self) -> Result<Vec<(u64, PathBuf)>, MemoryError> {
-        let entries = fs::read_dir(&self.folder).map_err(|source| at(&self.folder, source))?;
-        let mut files = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(|source| at(&self.folder, source))?.path();
-            if path.extension().is_some_and(|extension| extension == "run") {
-                files.push((sequence(&path).unwrap_or(0), path));
-            }
-        }
+        let files = state_file::all(&self.folder, EXTENSION);
+        let files = files.map_err(|source| at(&self.folder, source))?;
+        let files = files.into_iter();
+        let mut files: Vec<_> = files
+            .map(|path| (sequence(&path).unwrap_or(0), path))
+            .collect();
         files.sort();
         Ok(files)
     }
@@ -70,22 +64,17 @@ impl FileMemory {
 impl DeviceMemory for FileMemory {
     fn load(&self, run_id: &str) -> Result<RunState, MemoryError> {
         let path = self.path(run_id);
-        let length = match fs::metadata(&path) {
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(RunState::default());
-            }
-            Err(source) => return Err(at(&path, source)),
-        };
         let damaged = |problem| MemoryError::Damaged {
             path: path.display().to_string(),
             problem,
         };
-        if length > LONGEST {
-            return Err(damaged("it is too long"));
+        let read = state_file::read(&path, LONGEST).map_err(|source| at(&path, source))?;
+        match read {
+            None => Ok(RunState::default()),
+            Some(bytes) => bytes
+                .and_then(|bytes| decode(&bytes, run_id))
+                .map_err(damaged),
         }
-        let bytes = fs::read(&path).map_err(|source| at(&path, source))?;
-        decode(&bytes, run_id).map_err(damaged)
     }
 
     fn merge(&self, run_id: &str, changes: RunState) -> Result<(), MemoryError> {
@@ -127,8 +116,7 @@ fn encode(sequence: u64, run_id: &str, state: &RunState) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(BODY + run_id.len() + 4 * (values + room) + 128);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&sequence.to_le_bytes());
-    bytes.extend_from_slice(&(run_id.len() as u32).to_le_bytes());
-    bytes.extend_from_slice(run_id.as_bytes());
+    put_text(&mut bytes, run_id.as_bytes());
     bytes.push((state.vectors().len() + state.places().len()) as u8);
     for (kept, vector) in state.vectors() {
         bytes.push(kept.tag());
@@ -140,35 +128,24 @@ fn encode(sequence: u64, run_id: &str, state: &RunState) -> Vec<u8> {
         bytes.extend_from_slice(&(length as u64).to_le_bytes());
         bytes.resize(bytes.len() + 4 * length, 0);
     }
-    let checksum = Sha256::digest(&bytes);
-    bytes.extend_from_slice(&checksum);
-    bytes
+    sealed(bytes)
 }
 
-fn decode(bytes: &[u8], run_id: &str) -> Result<RunState, &'static str> {
-    const SHORT: &str = "it ends early";
-    let length = bytes.len().checked_sub(CHECKSUM).ok_or(SHORT)?;
-    let (content, checksum) = bytes.split_at(length);
-    if Sha256::digest(content)[..] != *checksum {
-        return Err("its checksum does not match");
-    }
-    let mut rest = content
-        .strip_prefix(MAGIC)
-        .ok_or("its first bytes are others")?;
-    take(&mut rest, 8).ok_or(SHORT)?;
-    let named = u32::from_le_bytes(array(&mut rest).ok_or(SHORT)?);
-    if take(&mut rest, named as usize).ok_or(SHORT)? != run_id.as_bytes() {
+fn decode(bytes: &[u8], run_id: &str) -> Checked<RunState> {
+    let mut content = Content::open(bytes, MAGIC)?;
+    content.u64()?;
+    if content.text()? != run_id.as_bytes() {
         return Err("it belongs to another run");
     }
-    let [count] = array(&mut rest).ok_or(SHORT)?;
+    let [count] = content.array()?;
     let mut state = RunState::default();
     for _ in 0..count {
-        let [tag] = array(&mut rest).ok_or(SHORT)?;
+        let [tag] = content.array()?;
         let kept = Kept::ALL.into_iter().find(|kept| kept.tag() == tag % EMPTY);
         let kept = kept.ok_or("it holds a vector of unknown kind")?;
-        let length = u64::from_le_bytes(array(&mut rest).ok_or(SHORT)?);
-        let length = usize::try_from(length).ok().and_then(|l| l.checked_mul(4));
-        let values = take(&mut rest, length.ok_or(SHORT)?).ok_or(SHORT)?;
+        let bytes = usize::try_from(content.u64()?).ok();
+        let bytes = bytes.and_then(|length| length.checked_mul(4));
+        let values = content.take(bytes.ok_or("a vector is longer than any")?)?;
         let values = values.as_chunks::<4>().0.iter();
         if tag >= EMPTY {
             state.hold(kept, values.len());
@@ -180,21 +157,8 @@ fn decode(bytes: &[u8], run_id: &str) -> Result<RunState, &'static str> {
         }
         state.set(kept, values);
     }
-    if rest.is_empty() {
-        Ok(state)
-    } else {
-        Err("it goes on behind its end")
-    }
-}
-
-fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (taken, after) = rest.split_at_checked(length)?;
-    *rest = after;
-    Some(taken)
-}
-
-fn array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    take(rest, N)?.try_into().ok()
+    content.end()?;
+    Ok(state)
 }
 
 #[cfg(test)]

@@ -135,8 +135,7 @@ proptest! {
         let mut file = MAGIC.to_vec();
         file.extend(bytes);
         if checked {
-            let checksum = Sha256::digest(&file);
-            file.extend_from_slice(&checksum);
+            file = sealed(file);
         }
         let _ = decode(&file, "run");
     }

@@ -153,8 +153,7 @@ proptest! {
     ) {
         let mut file = MAGIC.to_vec();
         file.extend(bytes);
-        let checksum = Sha256::digest(&file);
-        file.extend_from_slice(&checksum);
+        file = sealed(file);
         let _ = decode(&file, "run");
     }
 }

@@ -1,26 +1,22 @@
 //! What was answered, in a folder, one file per run or monitor, readable by its owner only.
 //!
-//! A file is the magic text, a number that rises with every write (u64), the epoch (u64), the round or
-//! window (u64), the attempt (u32), whether it was counted (u8), the digest of what was sent (32 bytes),
-//! the seal and the run's or monitor's id (each a u32 length and bytes), and the SHA-256 of all before.
-//! All numbers are little endian. Files are written beside their place, synced and renamed into it, and
-//! the folder is synced. A file that is missing is something that was never answered; one that is
-//! damaged is an error.
+//! A file (see the module `state_file`) holds a number that rises with every write (u64), the epoch (u64), the
+//! round or window (u64), the attempt (u32), whether it was counted (u8), the digest of what was sent
+//! (32 bytes), and the seal and the run's or monitor's id (each a u32 length and bytes). A file that is
+//! missing is something that was never answered; one that is damaged is an error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 use tributary_model::Digest;
 
-use crate::state_folder::replace_private;
+use crate::state_file::{self, Checked, Content, put_text, replace_private, sealed};
 use crate::ticket::{Answered, LONGEST_SEAL, Place};
 use crate::ticket_record::{MAX_ANSWERED, Shelf, TicketError, TicketRecord};
 
 const MAGIC: &[u8; 16] = b"tributary-tic-v1";
-const CHECKSUM: usize = 32;
 const EXTENSION: &str = "ticket";
 /// Longest file: ids have 128 bytes at most.
 const LONGEST: u64 = 1024;
@@ -42,13 +38,10 @@ impl FileTickets {
         let folder = folder.into();
         fs::create_dir_all(&folder).map_err(|source| at(&folder, source))?;
         let mut shelf = Shelf::default();
-        for entry in fs::read_dir(&folder).map_err(|source| at(&folder, source))? {
-            let path = entry.map_err(|source| at(&folder, source))?.path();
-            if path.extension().is_none_or(|found| found != EXTENSION) {
-                continue;
-            }
+        let files = state_file::all(&folder, EXTENSION);
+        for path in files.map_err(|source| at(&folder, source))? {
             // what can't be read says so when its run or monitor asks
-            if let Ok(Ok((sequence, subject, answered))) = read(&path) {
+            if let Ok(Some(Ok((sequence, subject, answered)))) = read(&path) {
                 shelf.put_at(&subject, sequence, answered);
             }
         }
@@ -63,8 +56,7 @@ impl FileTickets {
     }
 
     fn path(&self, subject: &str) -> PathBuf {
-        let name = hex::encode(&Sha256::digest(subject)[..16]);
-        self.folder.join(format!("{name}.{EXTENSION}"))
+        state_file::place(&self.folder, subject, EXTENSION)
     }
 }
 
@@ -76,12 +68,11 @@ impl TicketRecord for FileTickets {
             subject: subject.to_owned(),
             problem,
         };
-        match read(&path) {
-            Ok(Ok((_, named, answered))) if named == subject => Ok(Some(answered)),
-            Ok(Ok(_)) => Err(damaged("it belongs to another run or monitor")),
-            Ok(Err(problem)) => Err(damaged(problem)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(at(&path, source)),
+        match read(&path).map_err(|source| at(&path, source))? {
+            None => Ok(None),
+            Some(Ok((_, named, answered))) if named == subject => Ok(Some(answered)),
+            Some(Ok(_)) => Err(damaged("it belongs to another run or monitor")),
+            Some(Err(problem)) => Err(damaged(problem)),
         }
     }
 
@@ -109,13 +100,12 @@ fn at(path: &Path, source: std::io::Error) -> TicketError {
     }
 }
 
-type Read = Result<(u64, String, Answered), &'static str>;
+/// The number of the write, the run or monitor, and what was answered.
+type Entry = (u64, String, Answered);
 
-fn read(path: &Path) -> std::io::Result<Read> {
-    if fs::metadata(path)?.len() > LONGEST {
-        return Ok(Err("it is too long"));
-    }
-    Ok(decode(&fs::read(path)?))
+fn read(path: &Path) -> std::io::Result<Option<Checked<Entry>>> {
+    let read = state_file::read(path, LONGEST)?;
+    Ok(read.map(|bytes| decode(&bytes?)))
 }
 
 fn encode(sequence: u64, subject: &str, answered: &Answered) -> Vec<u8> {
@@ -126,58 +116,34 @@ fn encode(sequence: u64, subject: &str, answered: &Answered) -> Vec<u8> {
     bytes.extend_from_slice(&answered.place.attempt.to_le_bytes());
     bytes.push(u8::from(answered.counted));
     bytes.extend_from_slice(answered.digest.as_bytes());
-    for text in [&answered.seal[..], subject.as_bytes()] {
-        bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(text);
-    }
-    let checksum = Sha256::digest(&bytes);
-    bytes.extend_from_slice(&checksum);
-    bytes
+    put_text(&mut bytes, &answered.seal);
+    put_text(&mut bytes, subject.as_bytes());
+    sealed(bytes)
 }
 
-fn decode(bytes: &[u8]) -> Read {
-    const SHORT: &str = "it ends early";
-    let length = bytes.len().checked_sub(CHECKSUM).ok_or(SHORT)?;
-    let (content, checksum) = bytes.split_at(length);
-    if Sha256::digest(content)[..] != *checksum {
-        return Err("its checksum does not match");
-    }
-    let mut rest = content
-        .strip_prefix(MAGIC)
-        .ok_or("its first bytes are others")?;
-    let mut number = || array(&mut rest).map(u64::from_le_bytes).ok_or(SHORT);
-    let (sequence, epoch, place) = (number()?, number()?, number()?);
-    let attempt = u32::from_le_bytes(array(&mut rest).ok_or(SHORT)?);
-    let [counted] = array(&mut rest).ok_or(SHORT)?;
-    let digest = Digest::from_bytes(array(&mut rest).ok_or(SHORT)?);
-    let mut text = || {
-        let length = u32::from_le_bytes(array(&mut rest)?) as usize;
-        let (taken, after) = rest.split_at_checked(length)?;
-        rest = after;
-        Some(taken)
+fn decode(bytes: &[u8]) -> Checked<Entry> {
+    let mut content = Content::open(bytes, MAGIC)?;
+    let sequence = content.u64()?;
+    let place = Place {
+        epoch: content.u64()?,
+        number: content.u64()?,
+        attempt: content.u32()?,
     };
-    let (seal, subject) = (text().ok_or(SHORT)?, text().ok_or(SHORT)?);
+    let [counted] = content.array()?;
+    let digest = Digest::from_bytes(content.array()?);
+    let (seal, subject) = (content.text()?, content.text()?);
+    content.end()?;
     if seal.len() > LONGEST_SEAL {
         return Err("its seal is too long");
     }
     let answered = Answered {
-        place: Place {
-            epoch,
-            number: place,
-            attempt,
-        },
+        place,
         digest,
         counted: counted != 0,
         seal: Bytes::copy_from_slice(seal),
     };
     let subject = std::str::from_utf8(subject).map_err(|_| "its id is no text")?;
     Ok((sequence, subject.to_owned(), answered))
-}
-
-fn array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, after) = rest.split_first_chunk::<N>()?;
-    *rest = after;
-    Some(*taken)
 }
 
 #[cfg(test)]

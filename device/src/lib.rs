@@ -4,7 +4,7 @@
 //! do), that a retried upload is identical to the byte, that every refusal and failure is counted
 //! by reason, and that the device always keeps one working model.
 //!
-//! - [`identity`], `state_folder`: who the device is, and how that survives a restart
+//! - [`identity`], `state_folder`, `state_file`: who the device is, and how that survives a restart
 //! - [`data`]: the trait through which local examples are read
 //! - [`conduct`]: the seam where a simulation makes a device slow, absent or hostile
 //! - [`agent`]: the device itself, [`environment`]: what many agents of a process share
@@ -64,6 +64,7 @@ mod session_stream;
 pub mod shape;
 pub mod slots;
 pub mod standing;
+mod state_file;
 mod state_folder;
 pub mod summary;
 pub mod tally;

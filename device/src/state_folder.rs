@@ -1,7 +1,6 @@
 //! Keeps a device's identity, what it remembers of its runs and how often it took part, over restarts.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use crate::file_tickets::FileTickets;
 use crate::identity::{Hardware, Identity, IdentityError, Token};
 use crate::memory::MemoryError;
 use crate::record::RecordError;
+use crate::state_file::replace_private;
 use crate::ticket_record::TicketError;
 
 const IDENTITY_FILE: &str = "identity.json";
@@ -122,33 +122,6 @@ fn at(path: &Path, source: std::io::Error) -> IdentityError {
         path: shown(path),
         source,
     }
-}
-
-/// Puts `bytes` in the place of a file, readable by its owner only: written beside it, synced and
-/// renamed into it, and the folder synced, so that a crash at any moment leaves the old file or the
-/// new one, and the new one once this returned.
-pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let temporary = path.with_extension("tmp");
-    write_private(&temporary, bytes)?;
-    fs::rename(&temporary, path)?;
-    match path.parent() {
-        // only there can folders be opened and synced
-        Some(folder) if cfg!(unix) => fs::File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

@@ -28,12 +28,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define PAGE 4096
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#include "below.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char root[PATH_MAX], limit_path[PATH_MAX];
-static size_t root_length;
+#define PAGE 4096
+
+static char limit_path[PATH_MAX];
 static int64_t used;
 
 static int64_t size(void);
@@ -55,9 +54,8 @@ static int add_up(const char *path, const struct stat *about, int kind, struct F
 __attribute__((constructor)) static void start(void) {
     const char *folder = getenv("FULL_DISK_ROOT"), *limit = getenv("FULL_DISK_LIMIT");
     if (!folder || !limit) return;
-    snprintf(root, sizeof root, "%s", folder);
+    watch(folder);
     snprintf(limit_path, sizeof limit_path, "%s", limit);
-    root_length = strlen(root);
     nftw(root, add_up, 16, FTW_PHYS);
 }
 
@@ -79,37 +77,9 @@ static int64_t room(void) {
     return bytes < 0 ? INT64_MAX / 2 : bytes - used;
 }
 
-static int is_below(const char *path) {
-    return root_length > 0 && strncmp(path, root, root_length) == 0 && (path[root_length] == '/' || path[root_length] == 0);
-}
-
 static int inside_fd(int fd) {
-    if (root_length == 0) return 0;
-    char link[64], full[PATH_MAX];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, full, sizeof full - 1);
-    if (length <= 0) return 0;
-    full[length] = 0;
-    return is_below(full);
-}
-
-static const char *absolute(int folder, const char *path, char *into) {
-    if (path[0] == '/') {
-        snprintf(into, PATH_MAX, "%s", path);
-        return into;
-    }
-    char start[PATH_MAX];
-    if (folder == AT_FDCWD) {
-        if (!getcwd(start, sizeof start)) return "";
-    } else {
-        char link[64];
-        snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
-        ssize_t length = readlink(link, start, sizeof start - 1);
-        if (length < 0) return "";
-        start[length] = 0;
-    }
-    if (snprintf(into, PATH_MAX, "%s/%s", start, path) >= PATH_MAX) return "";
-    return into;
+    char full[PATH_MAX];
+    return root_length > 0 && path_of(fd, full) && below(full);
 }
 
 /* How many of `length` bytes fit at `at`; takes their room. Call with the lock held. */
@@ -151,9 +121,7 @@ ssize_t write(int fd, const void *bytes, size_t length) {
 
 ssize_t writev(int fd, const struct iovec *parts, int count) {
     if (!inside_fd(fd)) return REAL(writev)(fd, parts, count);
-    for (int part = 0; part < count; part++)
-        if (parts[part].iov_len > 0) return write(fd, parts[part].iov_base, parts[part].iov_len);
-    return 0;
+    return write_first(fd, parts, count);
 }
 
 static ssize_t pwrite_limited(int fd, const void *bytes, size_t length, off64_t at) {
@@ -198,7 +166,7 @@ static int64_t freed_by(const char *path) {
 
 #define FREEING(folder, path, call) \
     char place[PATH_MAX]; \
-    if (!is_below(absolute(folder, path, place))) return call; \
+    if (!below(absolute(folder, path, place))) return call; \
     pthread_mutex_lock(&lock); \
     int64_t freed = freed_by(place); \
     int done = call; \
@@ -216,10 +184,6 @@ static int open_limited(int folder, const char *path, int flags, mode_t mode) {
     if (!(flags & O_TRUNC)) return REAL(openat64)(folder, path, flags, mode);
     FREEING(folder, path, REAL(openat64)(folder, path, flags, mode))
 }
-
-#define MODE(flags) \
-    mode_t mode = 0; \
-    if ((flags) & (O_CREAT | __O_TMPFILE)) { va_list list; va_start(list, flags); mode = va_arg(list, mode_t); va_end(list); }
 
 int open(const char *path, int flags, ...) { MODE(flags) return open_limited(AT_FDCWD, path, flags, mode); }
 int open64(const char *path, int flags, ...) { MODE(flags) return open_limited(AT_FDCWD, path, flags, mode); }
@@ -260,8 +224,8 @@ int posix_fallocate64(int fd, off64_t at, off64_t length) { return inside_fd(fd)
         pthread_mutex_unlock(&lock); \
     } \
     return done;
-int statfs(const char *path, struct statfs *about) { ABOUT_DISK(about, REAL(statfs)(path, about), is_below(path)) }
-int statfs64(const char *path, struct statfs64 *about) { ABOUT_DISK(about, REAL(statfs64)(path, about), is_below(path)) }
+int statfs(const char *path, struct statfs *about) { ABOUT_DISK(about, REAL(statfs)(path, about), below(path) != NULL) }
+int statfs64(const char *path, struct statfs64 *about) { ABOUT_DISK(about, REAL(statfs64)(path, about), below(path) != NULL) }
 #define ABOUT_VFS(about, call, inside) \
     int done = call; \
     if (done == 0 && (inside)) { \
@@ -274,7 +238,7 @@ int statfs64(const char *path, struct statfs64 *about) { ABOUT_DISK(about, REAL(
         pthread_mutex_unlock(&lock); \
     } \
     return done;
-int statvfs(const char *path, struct statvfs *about) { ABOUT_VFS(about, REAL(statvfs)(path, about), is_below(path)) }
-int statvfs64(const char *path, struct statvfs64 *about) { ABOUT_VFS(about, REAL(statvfs64)(path, about), is_below(path)) }
+int statvfs(const char *path, struct statvfs *about) { ABOUT_VFS(about, REAL(statvfs)(path, about), below(path) != NULL) }
+int statvfs64(const char *path, struct statvfs64 *about) { ABOUT_VFS(about, REAL(statvfs64)(path, about), below(path) != NULL) }
 int fstatvfs(int fd, struct statvfs *about) { ABOUT_VFS(about, REAL(fstatvfs)(fd, about), inside_fd(fd)) }
 int fstatvfs64(int fd, struct statvfs64 *about) { ABOUT_VFS(about, REAL(fstatvfs64)(fd, about), inside_fd(fd)) }

@@ -31,20 +31,17 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char root[PATH_MAX], marks[PATH_MAX];
-static size_t root_length;
-static int log_fd = -1;
+#include "below.h"
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+static char marks[PATH_MAX];
+static int log_fd = -1;
 
 __attribute__((constructor)) static void start(void) {
     const char *folder = getenv("POWER_CUT_ROOT"), *record = getenv("POWER_CUT_LOG");
     const char *marked = getenv("POWER_CUT_MARKS");
     if (!folder || !record || !marked) return;
-    snprintf(root, sizeof root, "%s", folder);
+    watch(folder);
     snprintf(marks, sizeof marks, "%s", marked);
-    root_length = strlen(root);
     log_fd = REAL(open64)(record, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log_fd < 0) {
         fprintf(stderr, "power_cut: %s: %s\n", record, strerror(errno));
@@ -76,43 +73,13 @@ static void record(char kind, uint64_t inode, uint64_t number, const void *paylo
     errno = saved;
 }
 
-/* The path below the root, or NULL. */
-static const char *below(const char *path) {
-    if (log_fd < 0 || strncmp(path, root, root_length) != 0) return NULL;
-    if (path[root_length] == 0) return path + root_length;
-    return path[root_length] == '/' ? path + root_length + 1 : NULL;
-}
-
-/* Writes the absolute path of `path`, taken from the folder `folder`. */
-static const char *absolute(int folder, const char *path, char *into) {
-    if (path[0] == '/') {
-        snprintf(into, PATH_MAX, "%s", path);
-        return into;
-    }
-    char start[PATH_MAX];
-    if (folder == AT_FDCWD) {
-        if (!getcwd(start, sizeof start)) return "";
-    } else {
-        char link[64];
-        snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
-        ssize_t length = readlink(link, start, sizeof start - 1);
-        if (length < 0) return "";
-        start[length] = 0;
-    }
-    if (snprintf(into, PATH_MAX, "%s/%s", start, path) >= PATH_MAX) return "";
-    return into;
-}
-
 enum { OTHER, INSIDE, MARKS };
 
 /* What a descriptor is, with its inode and its path below the root. */
 static int classify(int fd, struct stat *about, char *path) {
     if (log_fd < 0 || fd == log_fd) return OTHER;
-    char link[64], full[PATH_MAX];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, full, sizeof full - 1);
-    if (length <= 0) return OTHER;
-    full[length] = 0;
+    char full[PATH_MAX];
+    if (!path_of(fd, full)) return OTHER;
     if (strcmp(full, marks) == 0) return MARKS;
     const char *inside = below(full);
     if (!inside || fstat(fd, about) != 0) return OTHER;
@@ -136,10 +103,6 @@ static int open_recorded(int folder, const char *name, int flags, mode_t mode) {
     pthread_mutex_unlock(&lock);
     return fd;
 }
-
-#define MODE(flags) \
-    mode_t mode = 0; \
-    if ((flags) & (O_CREAT | __O_TMPFILE)) { va_list list; va_start(list, flags); mode = va_arg(list, mode_t); va_end(list); }
 
 int open(const char *path, int flags, ...) { MODE(flags) return open_recorded(AT_FDCWD, path, flags, mode); }
 int open64(const char *path, int flags, ...) { MODE(flags) return open_recorded(AT_FDCWD, path, flags, mode); }
@@ -169,9 +132,7 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
     struct stat about;
     char path[PATH_MAX];
     if (classify(fd, &about, path) == OTHER) return REAL(writev)(fd, parts, count);
-    for (int part = 0; part < count; part++)
-        if (parts[part].iov_len > 0) return write(fd, parts[part].iov_base, parts[part].iov_len);
-    return 0;
+    return write_first(fd, parts, count);
 }
 
 static ssize_t pwrite_recorded(int fd, const void *bytes, size_t length, off64_t at) {

@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What both include.
+const BELOW: &str = include_str!("../preload/below.h");
 /// A disk of a chosen size.
 const FULL_DISK: &str = include_str!("../preload/full_disk.c");
 /// A record of what was written and what was synced.
@@ -108,6 +110,7 @@ fn build(name: &str, source: &str, folder: &Path) -> io::Result<PathBuf> {
     let code = folder.join(format!("{name}.c"));
     let library = folder.join(format!("{name}.so"));
     std::fs::write(&code, source)?;
+    std::fs::write(folder.join("below.h"), BELOW)?;
     let compiled = Command::new("cc")
         .args(["-O1", "-shared", "-fPIC", "-o"])
         .args([&library, &code])

@@ -1,4 +1,4 @@
-//! A store that commits nothing once the coordinator is halted.
+//! A store that commits nothing while its gate is closed: once the coordinator is halted.
 //!
 //! Every assignment, charge and release is a commit before it is anything else, so this one door is
 //! enough.
@@ -8,16 +8,34 @@ use std::sync::Arc;
 use super::Halt;
 use crate::store::{Batch, CommitFuture, Row, Store, StoreError, Table, Versioned};
 
-/// A store behind the halt.
+/// What decides whether a store commits.
+pub trait Gate: Send + Sync {
+    /// Asked before every commit.
+    ///
+    /// # Errors
+    /// Why nothing is committed.
+    fn check(&self) -> Result<(), StoreError>;
+}
+
+impl Gate for Halt {
+    fn check(&self) -> Result<(), StoreError> {
+        match self.reason() {
+            Some(reason) => Err(StoreError::Halted { reason }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A store behind a gate.
 pub struct GuardedStore {
     store: Arc<dyn Store>,
-    halt: Arc<Halt>,
+    gate: Arc<dyn Gate>,
 }
 
 impl GuardedStore {
     /// Guards a store.
-    pub fn new(store: Arc<dyn Store>, halt: Arc<Halt>) -> Self {
-        Self { store, halt }
+    pub fn new(store: Arc<dyn Store>, gate: Arc<dyn Gate>) -> Self {
+        Self { store, gate }
     }
 }
 
@@ -37,11 +55,9 @@ impl Store for GuardedStore {
     }
 
     fn commit(&self, batch: Batch) -> CommitFuture {
-        let (store, halt) = (self.store.clone(), self.halt.clone());
+        let (store, gate) = (self.store.clone(), self.gate.clone());
         Box::pin(async move {
-            if let Some(reason) = halt.reason() {
-                return Err(StoreError::Halted { reason });
-            }
+            gate.check()?;
             store.commit(batch).await
         })
     }

@@ -36,7 +36,7 @@ use tributary_model::Digest;
 use tributary_proto::v1::Ticket;
 use tributary_proto::{DeviceId, MonitorId, RunId};
 
-pub use self::guard::GuardedStore;
+pub use self::guard::{Gate, GuardedStore};
 pub use self::halt::{Halt, HaltRecord};
 pub use self::restore::{Restored, restore};
 use self::seal::{authenticate, is_same};

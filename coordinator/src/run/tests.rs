@@ -31,8 +31,8 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_fails_is_asked_ever_more_seldom_and_the_run_goes_on_when_it_is_back() {
     use std::sync::atomic::Ordering;
-    let store = Arc::new(Flaky::new());
-    let core = core_on(store.clone()).await;
+    let (store, flaky) = Flaky::store();
+    let core = core_on(store).await;
     // nobody is there: the run fails at once in its own words, which it can't write down
     let mut spec = plain_spec();
     (
@@ -41,19 +41,19 @@ async fn a_store_that_fails_is_asked_ever_more_seldom_and_the_run_goes_on_when_i
         spec.rounds.selection_timeout_ms,
     ) = (None, Some(12), 0);
     let run = start_run(&core, spec, Origin::default()).await.unwrap();
-    store.set_fails(true);
+    flaky.set_fails(true);
     core.clock.resume(5_000);
     let mut follow = run.follow();
     let says = |view: &RunView| view.run.reason.contains("a test lets it fail");
     follow.wait_for(says).await.unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     // 0.2, 0.4, 0.8 and 1.6 seconds apart
-    let refused = store.refused.load(Ordering::SeqCst);
+    let refused = flaky.refused.load(Ordering::SeqCst);
     assert!(
         (2..=6).contains(&refused),
         "{refused} commits in three seconds"
     );
-    store.set_fails(false);
+    flaky.set_fails(false);
     let over = follow.wait_for(RunView::is_over).await.unwrap().run.clone();
     assert_eq!(over.state(), RunState::Failed);
 }

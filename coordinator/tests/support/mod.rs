@@ -1,5 +1,5 @@
-//! What the storage tests share: a way to wait for one future, a look at all files of a folder, and
-//! a tiny disk that fills up.
+//! What the storage tests share: a way to wait for one future, looks at a store and at all files of a
+//! folder, and a tiny disk that fills up.
 
 #![allow(dead_code)] // each test file uses a part
 
@@ -8,6 +8,49 @@ use std::fs;
 use std::future::Future;
 use std::path::Path;
 use std::process::Command;
+
+use tributary_coordinator::store::{
+    Batch, EmbeddedStore, Expect, Store, StoreReport, Table, inspect,
+};
+
+/// Versions and values of all records, by table and key.
+pub type Contents = BTreeMap<(Table, Vec<u8>), (u64, Vec<u8>)>;
+
+/// All that a store holds.
+pub fn contents(store: &dyn Store) -> Contents {
+    let mut all = Contents::new();
+    for table in Table::ALL {
+        for row in store.records(table, b"") {
+            let (key, record) = row.unwrap();
+            all.insert((table, key), (record.version, record.value));
+        }
+    }
+    all
+}
+
+/// All that a store in a folder holds once it is opened again.
+pub fn reopened(folder: &Path) -> Contents {
+    contents(&EmbeddedStore::open(folder, None).unwrap())
+}
+
+/// Commits one record, whatever was there; the number of the commit.
+pub fn commit(store: &EmbeddedStore, table: Table, key: &str, value: Vec<u8>) -> u64 {
+    let mut batch = Batch::new();
+    batch.put(table, key, value, Expect::Any);
+    block_on(store.commit(batch)).unwrap().version
+}
+
+/// Copies a folder over whatever is there.
+pub fn copy(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    let copied = Command::new("cp").arg("-r").arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
+/// What a check of a store says.
+pub fn report(folder: &Path) -> StoreReport {
+    inspect(folder).unwrap().0
+}
 
 /// Waits for one future outside of any runtime.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -46,6 +89,8 @@ pub fn on_a_tiny_disk(test: &str, mebibytes: u64, body: impl FnOnce(&Path)) {
     std::fs::write(at("limit"), (mebibytes << 20).to_string()).unwrap();
     let source = include_str!("../../../tests/preload/full_disk.c");
     std::fs::write(at("full_disk.c"), source).unwrap();
+    let included = include_str!("../../../tests/preload/below.h");
+    std::fs::write(at("below.h"), included).unwrap();
     let built = Command::new("cc")
         .args(["-O1", "-shared", "-fPIC", "-o"])
         .args([at("full_disk.so"), at("full_disk.c")])

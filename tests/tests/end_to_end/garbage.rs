@@ -2,14 +2,11 @@
 
 use bytes::Bytes;
 use tonic::Code;
-use tributary_proto::v1::upload_request::Part;
-use tributary_proto::v1::upload_response::Answer;
-use tributary_proto::v1::{RejectReason, connect_request};
+use tributary_proto::v1::connect_request;
 
-use crate::harness::hand::{chunk, hands, rejected, update};
+use crate::harness::Coordinator;
 use crate::harness::operator::assert_refusal;
 use crate::harness::raw::{Raw, calls, framed};
-use crate::harness::{Coordinator, Recipe, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_is_an_invalid_argument_on_every_call() {
@@ -87,57 +84,4 @@ async fn a_session_that_turns_to_garbage_ends_with_the_reason() {
         "TRB-0102",
         &["can't be read"],
     );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upload_never_ends_without_an_answer() {
-    let coordinator = Coordinator::start().await;
-    let operator = coordinator.operator().await;
-    let mut devices = hands(&coordinator.channel().await, 1).await;
-    let run = operator.start(&Recipe::new().rounds(1, 1)).await;
-    let order = devices[0].1.assignment().await;
-    let hand = devices[0].0.clone();
-    let bytes = update(0);
-    let header = || Part::Header(hand.header(&order, &bytes));
-
-    let nothing = hand.send(Vec::new()).await.unwrap();
-    let [answer] = <[Answer; 1]>::try_from(nothing).unwrap();
-    rejected(answer, RejectReason::Protocol);
-
-    // it is told how far it came, and goes on from there
-    let half = bytes.len() / 2;
-    for parts in [vec![header()], vec![header(), chunk(0, &bytes[..half])]] {
-        let ended = hand.send(parts).await.unwrap_err();
-        let words = ["begin it again"];
-        assert_refusal(&ended, Code::Aborted, "TRB-0223", &words);
-        assert_ne!(
-            ended.metadata().get("tributary-retry-after-ms").unwrap(),
-            "0"
-        );
-    }
-    let garbage = async {
-        let mut raw = Raw::connect(&coordinator.endpoint()).await;
-        let mut call = raw.begin("/tributary.v1.TransferService/Upload").await;
-        let request = tributary_proto::v1::UploadRequest {
-            part: Some(header()),
-        };
-        call.send(framed(&crate::harness::hand::bytes_of(&request)), false);
-        call.send(framed(&[0xff; 40]), true);
-        call.status().await
-    };
-    let ended = within("the end of an upload", garbage).await;
-    assert_refusal(
-        &ended,
-        Code::InvalidArgument,
-        "TRB-0102",
-        &["can't be read"],
-    );
-
-    let rest = vec![header(), chunk(half as u64, &bytes[half..])];
-    let answers = hand.send(rest).await.unwrap();
-    let [Answer::Accepted(accepted), Answer::Receipt(_)] = answers.as_slice() else {
-        panic!("expected to go on and a receipt, got {answers:?}");
-    };
-    assert_eq!(accepted.offset, half as u64);
-    operator.completed(&run).await;
 }

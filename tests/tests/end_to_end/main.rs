@@ -13,6 +13,7 @@ mod bad_configuration;
 mod bad_recipes;
 mod bad_requests;
 mod bad_updates;
+mod bad_uploads;
 mod caps;
 mod clock_steps;
 mod counted_once;

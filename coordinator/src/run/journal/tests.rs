@@ -291,17 +291,17 @@ async fn a_snapshot_of_before_there_were_parts_is_read_and_written_in_parts_next
 
 #[tokio::test]
 async fn after_a_failed_commit_the_recorded_snapshot_is_still_known_and_removed_by_the_next() {
-    let store = std::sync::Arc::new(Flaky::new());
-    let core = core_on(store.clone()).await;
+    let (store, flaky) = Flaky::store();
+    let core = core_on(store).await;
     let mut live = state(plain_spec());
     let mut journal = Journal::create(&core, &mut live, Batch::new())
         .await
         .unwrap();
     keep(&core, &mut journal, &mut live, &given_up(1, &[1, 2])).await;
-    store.set_fails(true);
+    flaky.set_fails(true);
     assert!(journal.snapshot(&core, &mut live).await.is_err());
     assert_eq!(Journal::recover(&core, &live.id).await.unwrap().1, live);
-    store.set_fails(false);
+    flaky.set_fails(false);
     journal.snapshot(&core, &mut live).await.unwrap();
     assert_eq!(Journal::recover(&core, &live.id).await.unwrap().1, live);
     let named = RunRecord::read(&core, &live.id).unwrap().blobs().collect();
