@@ -104,7 +104,17 @@ struct Inner {
     sessions: HashMap<DeviceId, Session>,
     pollers: Pollers,
     reserved: HashSet<DeviceId>,
+    /// Devices that enrolled, changed or moved since the start.
+    unsettled: HashSet<DeviceId>,
     session_count: u64,
+}
+
+impl Inner {
+    /// Takes a device over that is on disk as it is now.
+    fn replace(&mut self, id: DeviceId, device: Arc<Device>) {
+        self.unsettled.insert(id.clone());
+        self.devices.insert(id, device);
+    }
 }
 
 /// The fleet of one coordinator.
@@ -130,6 +140,7 @@ impl Fleet {
             sessions: HashMap::new(),
             pollers: Pollers::new(first_answer),
             reserved: HashSet::new(),
+            unsettled: HashSet::new(),
             session_count: 0,
         };
         for row in store.records(Table::Devices, b"") {

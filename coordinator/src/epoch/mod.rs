@@ -24,10 +24,12 @@
 //! - `guard`: a store that commits nothing in that state
 //! - `restore`: a folder that was put back is made safe
 //! - `witness`: what devices show, compared with what is known
+//! - `roll_call`: who has come back after a start, before anything is charged or released
 
 mod guard;
 mod halt;
 mod restore;
+mod roll_call;
 mod seal;
 mod witness;
 
@@ -39,6 +41,7 @@ use tributary_proto::{DeviceId, MonitorId, RunId};
 pub use self::guard::{Gate, GuardedStore};
 pub use self::halt::{Halt, HaltRecord};
 pub use self::restore::{Restored, restore};
+pub use self::roll_call::{LISTEN, Roll, RollCall, Stage, Word, quorum};
 use self::seal::{authenticate, is_same};
 use crate::CoordinatorError;
 use crate::core::random_bytes;

@@ -2,14 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use tributary_proto::RegionId;
+use tributary_proto::{DeviceId, RegionId};
 
-use super::Fleet;
+use super::{Device, Fleet};
 
 /// Names listed in a warning.
 const LISTED: usize = 8;
 
 impl Fleet {
+    /// Devices enrolled in one of the regions that hold data of the task.
+    pub fn population(&self, regions: &[RegionId], task: &str) -> usize {
+        let inner = self.lock();
+        let devices = inner.devices.values();
+        devices.filter(|device| device.is_of(regions, task)).count()
+    }
+
+    /// True when the device is one of [`Fleet::population`] and was so, as it is, when the coordinator
+    /// started.
+    pub fn is_settled(&self, id: &DeviceId, regions: &[RegionId], task: &str) -> bool {
+        let inner = self.lock();
+        let device = inner.devices.get(id);
+        device.is_some_and(|device| device.is_of(regions, task)) && !inner.unsettled.contains(id)
+    }
+
     /// Devices enrolled in a region that hold data of the task.
     pub fn enrolled(&self, region: &RegionId, task: &str) -> u64 {
         let inner = self.lock();
@@ -60,6 +75,12 @@ impl Fleet {
             Some(_) => None,
         };
         regions.iter().filter_map(warn).collect()
+    }
+}
+
+impl Device {
+    fn is_of(&self, regions: &[RegionId], task: &str) -> bool {
+        regions.contains(&self.region) && self.tasks.iter().any(|held| held == task)
     }
 }
 

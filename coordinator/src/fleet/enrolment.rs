@@ -68,7 +68,7 @@ impl Fleet {
             match self.store.commit(batch).await {
                 Ok(_) => {
                     let device = Arc::new(device);
-                    self.lock().devices.insert(id, device.clone());
+                    self.lock().replace(id, device.clone());
                     return Ok(device);
                 }
                 // somebody enrolled or moved it a moment ago, perhaps the same device over another call

@@ -67,7 +67,7 @@ impl Fleet {
         batch.put_json(Table::Devices, id.as_str(), &device, expected)?;
         let way = (&known.region, &device.region);
         ledger.relocate(id, way, batch).await?;
-        self.lock().devices.insert(id.clone(), Arc::new(device));
+        self.lock().replace(id.clone(), Arc::new(device));
         Ok(known.region.clone())
     }
 }
