@@ -138,8 +138,12 @@ pub fn round_line(round: &RoundView, rounds: u32, colours: Palette) -> String {
     if round.phase == "aborted" {
         return format!("{number}  {phase}: {}", printable(&round.reason));
     }
+    let remark = match round.reason.as_str() {
+        "" => String::new(),
+        reason => format!("  {}", colours.paint(Tone::Warn, &printable(reason))),
+    };
     format!(
-        "{number}  {phase}  {} of {} counted  {}  clip {}  model {}  epsilon {}",
+        "{number}  {phase}  {} of {} counted  {}  clip {}  model {}  epsilon {}{remark}",
         count(round.counted),
         count(round.assigned),
         colours.paint(Tone::Dim, &format!("{} up", bytes(round.bytes_up))),

@@ -62,6 +62,7 @@ impl RunState {
                     Ok(())
                 }
             }
+            Event::Unheard { round, .. } => self.in_round(*round),
             Event::Stopped | Event::Failed { .. } => Ok(()),
         }
     }
@@ -133,6 +134,10 @@ impl RunState {
                 effects
             }
             Event::Aborted { reason, .. } => self.aborted(reason),
+            Event::Unheard { count, .. } => {
+                self.round.unheard = Some(*count);
+                Vec::new()
+            }
             Event::Stopped => self.over(RunStatus::Stopped, "stopped by an operator"),
             Event::Failed { reason } => self.over(RunStatus::Failed(reason.clone()), reason),
         })
@@ -371,6 +376,7 @@ impl RunState {
             worst_pico_rho,
             clip: self.clip(),
             drops: self.round.drops.clone(),
+            unheard: self.round.unheard,
         });
     }
 }

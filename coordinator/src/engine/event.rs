@@ -46,6 +46,26 @@ pub enum CloseReason {
     Deadline,
 }
 
+/// Devices that came back after a start of the coordinator, fewer than were waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unheard {
+    /// Those that showed what they had answered, or had nothing to show.
+    pub heard: u64,
+    /// Those that were waited for.
+    pub wanted: u64,
+}
+
+impl std::fmt::Display for Unheard {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { heard, wanted } = self;
+        write!(
+            formatter,
+            "{heard} of the {wanted} devices that were waited for came back after a start of the \
+             coordinator and showed what they had answered"
+        )
+    }
+}
+
 /// A fact about a run. Stored before its effects run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -128,6 +148,14 @@ pub enum Event {
         round: u32,
         /// Why, as a sentence.
         reason: String,
+    },
+    /// After a start of the coordinator the round goes on, although fewer devices have come back than it
+    /// waits for.
+    Unheard {
+        /// The round.
+        round: u32,
+        /// How many.
+        count: Unheard,
     },
     /// An operator stopped the run.
     Stopped,

@@ -26,7 +26,7 @@ mod signs;
 mod state;
 
 pub use drop_reason::DropReason;
-pub use event::{Assigned, CloseReason, Effect, Event, Segment};
+pub use event::{Assigned, CloseReason, Effect, Event, Segment, Unheard};
 pub use participation::{LONGEST_HOLD, Participation, Standing};
 pub use reject::Reject;
 pub use select::{Candidate, select};

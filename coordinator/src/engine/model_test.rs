@@ -101,6 +101,7 @@ impl Expected {
             Event::Charged { round, .. } => at(round, Stage::Sealing),
             Event::Published { round, .. } => at(round, Stage::Releasing),
             Event::Aborted { round, .. } => *round == self.round && self.stage != Stage::Releasing,
+            Event::Unheard { round, .. } => *round == self.round,
             Event::Stopped | Event::Failed { .. } => true,
         }
     }
@@ -182,6 +183,7 @@ impl Expected {
                     self.stage = Stage::Over;
                 }
             }
+            Event::Unheard { .. } => {}
             Event::Stopped | Event::Failed { .. } => self.stage = Stage::Over,
         }
     }
@@ -276,6 +278,13 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
             signs: None,
         }
     });
+    let unheard = round.clone().prop_map(|round| Event::Unheard {
+        round,
+        count: Unheard {
+            heard: 1,
+            wanted: 2,
+        },
+    });
     let abort = round.prop_map(|round| Event::Aborted {
         round,
         reason: "tested".to_owned(),
@@ -292,6 +301,7 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
         due(Stage::Releasing) => publish,
         4 => drop,
         2 => abort,
+        1 => unheard,
         1 => prop_oneof![9 => drop_nobody(now), 1 => Just(Event::Stopped), 1 => failed],
     ]
     .boxed()

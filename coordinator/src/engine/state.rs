@@ -7,7 +7,7 @@ use tributary_aggregator::ftrl::Strategy;
 use tributary_model::{Digest, Marks, Personalisation};
 use tributary_proto::{DeviceId, RunId};
 
-use super::{DropReason, Participation, Segment, Signs};
+use super::{DropReason, Participation, Segment, Signs, Unheard};
 use crate::spec::RunSpec;
 
 /// Whether a run goes on.
@@ -96,6 +96,9 @@ pub struct RoundState {
     /// Attempts at this round that were given up and taught nothing.
     #[serde(default)]
     pub fruitless: u32,
+    /// Set when it went on after a start with fewer devices than were waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unheard: Option<Unheard>,
 }
 
 /// A round that is over.
@@ -125,6 +128,9 @@ pub struct RoundRecord {
     /// Assignments that came to nothing, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub drops: BTreeMap<DropReason, u64>,
+    /// Set when it went on after a start with fewer devices than were waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unheard: Option<Unheard>,
 }
 
 /// Everything the engine knows of a run.
@@ -192,6 +198,7 @@ impl RoundState {
             drops: BTreeMap::new(),
             learned: false,
             fruitless: 0,
+            unheard: None,
         }
     }
 

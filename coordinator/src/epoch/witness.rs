@@ -93,6 +93,23 @@ impl Core {
 }
 
 impl RunState {
+    /// The newest place at which a device is known to have answered; none if it is not known to have. The
+    /// device's ticket of this run is at least as new.
+    pub fn answered_by(&self, device: &DeviceId) -> Option<super::Place> {
+        let lease = self.round.leases.get(device);
+        let counted = lease.filter(|lease| lease.state == AssignmentState::Counted);
+        let counted = counted.map(|lease| super::Place::of_round(lease.round, lease.attempt));
+        if self.spec.privacy.is_charged_when_asked() {
+            // whom it has asked it has counted among the participants
+            return counted;
+        }
+        let past = self.participations.get(device).map(|past| past.last_round);
+        let late = self.spec.rounds.staleness_cap();
+        let past = past.filter(|last| *last > 0);
+        let past = past.map(|last| super::Place::of_round(last.saturating_sub(late).max(1), 1));
+        counted.max(past)
+    }
+
     /// Whether a witness about this run proves what the state does not know: an assignment that was
     /// not given, or an update that is not counted.
     pub fn contradicts(&self, device: &DeviceId, witness: &Witness) -> bool {

@@ -27,7 +27,7 @@ use tributary_proto::v1::{self, directive, watch_response};
 use tributary_proto::{DeviceId, RunId};
 
 pub use self::ends::{End, Ends};
-pub(super) use self::listening::Listening;
+pub(super) use self::listening::after_start;
 use super::collect::{Collection, Waiting, segment_id};
 use super::costs::RunCosts;
 use super::journal::Journal;
@@ -88,8 +88,6 @@ pub struct Actor {
     suspects: Vec<DeviceId>,
     /// Blobs of rounds that are over, deleted once a snapshot is written.
     discarded: Vec<Digest>,
-    /// Whom the run waits for after a start.
-    listening: Option<Listening>,
 }
 
 /// True when what is in memory can't be relied on after this error.
@@ -141,7 +139,6 @@ impl Actor {
             mishap: None,
             suspects: Vec::new(),
             discarded: Vec::new(),
-            listening: parts.listening,
         }
     }
 
@@ -245,19 +242,21 @@ impl Actor {
         if !self.state.is_running() {
             return Ok(()); // the phase is that of the last round, whose work is done
         }
-        // a crash of the task is no start: what it heard before still holds
-        let mishap = self.mishap.take();
-        if self.must_wait() {
+        let waits = self.must_wait();
+        if self.core.halt.is_halted() {
             return Ok(());
         }
-        match (self.state.round.phase, mishap) {
+        match (self.state.round.phase, self.mishap.take()) {
+            // what is left out here is done by the first look at the clock after it has waited
+            (_, None) if waits => Ok(()),
             (Phase::Selecting | Phase::Collecting, None) => Ok(()),
             (Phase::Sealing, None) => self.charge().await,
             (Phase::Releasing, None) => self.release().await,
             // charged: it can't be given up, but nothing of a release has left the process
-            (Phase::Releasing, Some(mishap)) if mishap.crashes < MOST_RELEASES => {
-                self.release().await
-            }
+            (Phase::Releasing, Some(mishap)) if mishap.crashes < MOST_RELEASES => match waits {
+                true => Ok(()),
+                false => self.release().await,
+            },
             (Phase::Releasing, Some(mishap)) => {
                 let reason = mishap.reason;
                 self.commit(vec![Event::Failed { reason }]).await
@@ -320,6 +319,10 @@ impl Actor {
                 self.offer(&[device]);
                 Ok(())
             }
+            Command::Showed { device, witnesses } => {
+                self.hear(&device, &witnesses).await;
+                Ok(())
+            }
             Command::Stop { reply } => {
                 let outcome = self.commit(vec![Event::Stopped]).await;
                 let _ = reply.send(outcome);
@@ -352,7 +355,7 @@ impl Actor {
             return Ok(());
         }
         if self.must_wait() {
-            self.give_up_unheard().await?;
+            self.decide_unheard().await?;
             // what is counted meanwhile is kept; it is only not released
             let collecting = self.state.round.phase == Phase::Collecting;
             if !collecting || self.core.halt.is_halted() {

@@ -123,6 +123,11 @@ pub(crate) enum Command {
         device: DeviceId,
         witnesses: Vec<Witness>,
     },
+    /// A device shows what it has answered.
+    Showed {
+        device: DeviceId,
+        witnesses: Vec<Witness>,
+    },
     /// Stop the run.
     Stop {
         reply: oneshot::Sender<Result<(), CoordinatorError>>,
@@ -284,15 +289,27 @@ impl RunHandle {
         self.notice(device, Kind::Abandon, command);
     }
 
-    /// Notes that a device opened a session, and what it proves of this run. Never waits.
+    /// Notes that a device opened a session, and its tickets of the present epoch. Never waits.
     pub fn connected(&self, device: DeviceId, witnesses: &[Witness]) {
-        let mine = |witness: &&Witness| witness.subject == self.id.as_str();
-        let witnesses = witnesses.iter().filter(mine).cloned().collect();
         let command = Command::Connected {
+            device: device.clone(),
+            witnesses: witnesses.to_vec(),
+        };
+        self.notice(device, Kind::Connected, command);
+    }
+
+    /// Notes what a device that refuses an order has answered, as far as it is of this run. Never waits.
+    pub fn showed(&self, device: &DeviceId, witnesses: &[Witness]) {
+        let mine = |witness: &&Witness| witness.subject == self.id.as_str();
+        let witnesses: Vec<Witness> = witnesses.iter().filter(mine).cloned().collect();
+        if witnesses.is_empty() {
+            return;
+        }
+        let command = Command::Showed {
             device: device.clone(),
             witnesses,
         };
-        self.notice(device, Kind::Connected, command);
+        self.notice(device.clone(), Kind::Showed, command);
     }
 
     fn notice(&self, device: DeviceId, kind: Kind, command: Command) {

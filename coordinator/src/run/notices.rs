@@ -34,6 +34,8 @@ pub async fn forward(notices: Arc<Notices>, commands: mpsc::Sender<Command>) {
 /// What a notice is about; a newer one of a device replaces the older.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
+    /// The device shows what it has answered: heard before it gives up, which may end the round.
+    Showed,
     /// The device gives up.
     Abandon,
     /// The device opened a session.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tributary_model::{Digest, ModelFile};
 use tributary_proto::RunId;
 
-use super::actor::Listening;
+use super::actor::after_start;
 use super::collect::{Collection, without_owner};
 use super::format::format;
 use super::journal::{Journal, OverRun, RunRecord, run_ids};
@@ -57,10 +57,7 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
     sweep(core, &named, controls).await?;
     for (id, journal, state) in recovered {
         let parts = match assemble(core, &state).await {
-            Ok(parts) => Parts {
-                listening: Listening::after_start(&state),
-                ..parts
-            },
+            Ok(parts) => parts,
             Err(error) => {
                 set_aside(core, &id, &error);
                 continue;
@@ -72,7 +69,8 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
         core.fleet
             .reserve(state.round.leases.keys().cloned().collect());
         tracing::info!(run = %id, round = state.round.number, "run goes on");
-        spawn(core, state, journal, parts);
+        let listening = after_start(core, &state);
+        spawn(core, state, journal, parts, listening);
     }
     set_adopted(core, adopted).await
 }
@@ -183,7 +181,6 @@ pub(super) async fn assemble(core: &Core, state: &RunState) -> Result<Parts, Coo
         bases,
         server,
         collection,
-        listening: None,
     })
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tributary_model::{Digest, Marks, ModelFile, Personalisation, initialise};
 use tributary_proto::RunId;
 
-use super::actor::{Actor, Ends, Listening};
+use super::actor::{Actor, Ends};
 use super::collect::Collection;
 use super::costs::RunCosts;
 use super::format::{check_server_state, format};
@@ -21,6 +21,7 @@ use super::{Format, RunHandle};
 use crate::CoordinatorError;
 use crate::core::{Core, random_bytes, seeded_bytes};
 use crate::engine::{Reject, RunState, RunStatus};
+use crate::epoch::RollCall;
 use crate::registry::ModelRecord;
 use crate::spec::{ModelSource, RunSpec, check_features};
 use crate::store::{Batch, Expect, StoreError, Table};
@@ -132,9 +133,8 @@ pub async fn start_run(
         costs,
         bases,
         server,
-        listening: None,
     };
-    Ok(spawn(core, state, journal, parts).into())
+    Ok(spawn(core, state, journal, parts, None).into())
 }
 
 /// One version for each model of the run: the same for every region before the first round.
@@ -176,16 +176,16 @@ pub(super) struct Parts {
     pub bases: Vec<ModelFile>,
     pub server: ServerState,
     pub collection: Collection,
-    /// Whom it waits for; none but after a start of the coordinator.
-    pub listening: Option<Listening>,
 }
 
-/// Puts a run into the catalogue and starts its task.
+/// Puts a run into the catalogue and starts its task, which first hears those of `listening`: none but after
+/// a start of the coordinator.
 pub(super) fn spawn(
     core: &Arc<Core>,
     state: RunState,
     journal: Journal,
     parts: Parts,
+    listening: Option<RollCall>,
 ) -> RunHandle {
     let (sender, commands) = mpsc::channel(COMMANDS);
     let mut view = RunView::default();
@@ -202,7 +202,7 @@ pub(super) fn spawn(
     };
     core.catalogue.add(state.id.clone(), handle.clone());
     let held = state.round.leases.keys().cloned();
-    let ends = Ends::new(commands, view, held);
+    let ends = Ends::new(commands, view, held, listening);
     let actor = Actor::new(core.clone(), state, journal, parts, ends.clone());
     tokio::spawn(supervise(core.clone(), actor, ends));
     handle

@@ -7,7 +7,9 @@ use tributary_aggregator::Mechanism;
 use tributary_proto::v1;
 
 use super::health::hints;
-use crate::engine::{AssignmentState, DropReason, Phase, RoundRecord, RunState, RunStatus};
+use crate::engine::{
+    AssignmentState, DropReason, Phase, RoundRecord, RunState, RunStatus, Unheard,
+};
 use crate::epoch::Place;
 use crate::ledger::spend;
 use crate::spec::{NoiseMechanism, PrivacyMode, PrivacySpec, RunSpec};
@@ -191,6 +193,7 @@ fn open_round(state: &RunState) -> v1::Round {
         clip: state.clip(),
         drops: drops(&round.drops),
         attempt: round.attempt,
+        reason: remark("", round.unheard),
         ..v1::Round::default()
     }
 }
@@ -213,11 +216,20 @@ fn round(state: &RunState, record: &RoundRecord, attempt: u32) -> v1::Round {
         bytes_down: record.bytes_down,
         bytes_up: record.bytes_up,
         privacy: Some(statement(state, record.worst_pico_rho)),
-        reason: record.reason.clone(),
+        reason: remark(&record.reason, record.unheard),
         regions: regions(state, &record.counted),
         clip: record.clip,
         drops: drops(&record.drops),
         attempt,
+    }
+}
+
+/// Why a round was given up, and that it went on with fewer devices than it waited for.
+fn remark(reason: &str, unheard: Option<Unheard>) -> String {
+    match unheard {
+        None => reason.to_owned(),
+        Some(count) if reason.is_empty() => count.to_string(),
+        Some(count) => format!("{reason}; {count}"),
     }
 }
 

@@ -224,8 +224,12 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
         None | Some(device_event::Event::Heartbeat(_)) => {}
         Some(device_event::Event::OrderRefused(refused)) => {
             let newest = refused.newest.as_slice();
-            if let Err(error) = core.witness(id, newest).await {
-                tracing::error!(%error, "what a device has seen can't be compared");
+            match core.witness(id, newest).await {
+                Ok(witnesses) => core
+                    .runs()
+                    .iter()
+                    .for_each(|run| run.showed(id, &witnesses)),
+                Err(error) => tracing::error!(%error, "what a device has seen can't be compared"),
             }
         }
         Some(device_event::Event::AssignmentAbandoned(abandoned)) => {

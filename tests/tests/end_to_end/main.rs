@@ -45,6 +45,7 @@ mod quarantine;
 mod regions;
 mod restored;
 mod retention;
+mod returning;
 mod selection;
 mod sensitivity;
 mod stopping;

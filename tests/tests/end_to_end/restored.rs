@@ -34,7 +34,8 @@ fn start_fleet(endpoint: &str) -> FleetHandle {
     fleet::start(endpoint, 2, devices.map(slow).collect())
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -76,7 +77,7 @@ async fn halted(operator: &Operator) -> String {
 }
 
 /// Waits until the coordinator says that it is halted.
-async fn until_halted(operator: &Operator) -> String {
+pub async fn until_halted(operator: &Operator) -> String {
     let begun = std::time::Instant::now();
     loop {
         let reason = halted(operator).await;

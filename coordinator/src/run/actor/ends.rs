@@ -10,6 +10,7 @@ use tributary_proto::DeviceId;
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{Lease, RunState};
+use crate::epoch::RollCall;
 use crate::run::{Command, RunView};
 
 /// How an actor ended.
@@ -35,20 +36,31 @@ pub struct Ends {
     /// What others see of it.
     pub view: Arc<watch::Sender<RunView>>,
     held: Arc<Mutex<HashSet<DeviceId>>>,
+    listening: Arc<Mutex<Option<RollCall>>>,
 }
 
 impl Ends {
-    /// Of a run that holds these devices.
+    /// Of a run that holds these devices and hears those of `listening` before it goes on.
     pub fn new(
         commands: mpsc::Receiver<Command>,
         view: watch::Sender<RunView>,
         held: impl IntoIterator<Item = DeviceId>,
+        listening: Option<RollCall>,
     ) -> Self {
         Self {
             commands: Arc::new(tokio::sync::Mutex::new(commands)),
             view: Arc::new(view),
             held: Arc::new(Mutex::new(held.into_iter().collect())),
+            listening: Arc::new(Mutex::new(listening)),
         }
+    }
+
+    /// Who is heard after a start of the coordinator, until that is over. A crash of the task is no start,
+    /// and no end of it.
+    pub fn listening(&self) -> MutexGuard<'_, Option<RollCall>> {
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, HashSet<DeviceId>> {

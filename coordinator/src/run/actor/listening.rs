@@ -1,11 +1,14 @@
-//! What a run that goes on after a start hears before it charges or releases anything.
+//! What a run that goes on after a start hears before it selects, charges or releases anything.
 //!
-//! The folder may have been put back from a copy, and only devices can know. So a run with noise that
-//! goes on after a start first waits for the devices that it counts on: those of the open round, and
-//! those of the last one. When all of them are back, or one of them and [`LISTEN`] has passed, and none
-//! has proved anything that the folder does not know, the run goes on.
+//! The folder may have been put back from a copy, and only devices can know. So a run with noise first hears
+//! those that it counts on ([`RollCall`]). When too few of them come back:
+//!
+//! | where the round stands | what happens |
+//! |---|---|
+//! | nothing was charged for it | it is given up, which releases nothing |
+//! | charged, nobody has spoken | it waits as long as a selection may, then the run fails: other noise on a sum that may have been released is no risk that a run takes unheard |
+//! | charged, somebody has spoken; devices are being chosen; the devices add the noise | it goes on, and the round says how many were heard |
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,62 +16,62 @@ use tributary_proto::DeviceId;
 
 use super::Actor;
 use crate::CoordinatorError;
-use crate::engine::{AssignmentState, Event, Phase, RunState};
-use crate::epoch::Witness;
+use crate::core::Core;
+use crate::engine::{AssignmentState, Event, Phase, RunState, Unheard};
+use crate::epoch::{Roll, RollCall, Stage, Witness, Word, quorum};
 
-/// How long is listened while some devices stay away.
-const LISTEN: Duration = Duration::from_secs(10);
-
-/// Who has not been heard since the start.
-pub struct Listening {
-    missing: BTreeSet<DeviceId>,
-    expected: usize,
-    since: Instant,
+/// Whom a run hears after a start of the coordinator; none in a run that has nothing to protect.
+pub fn after_start(core: &Core, state: &RunState) -> Option<RollCall> {
+    let protects = state.spec.privacy.mode.has_noise() && !state.spec.is_seeded();
+    (state.is_running() && protects).then(|| RollCall::new(roll(core, state)))
 }
 
-impl Listening {
-    /// What to wait for; none in a run that has nothing to protect, or that counts on nobody yet.
-    pub fn after_start(state: &RunState) -> Option<Self> {
-        let protects = state.spec.privacy.mode.has_noise() && !state.spec.is_seeded();
-        if !state.is_running() || !protects {
-            return None;
-        }
-        let leases = state.round.leases.iter();
-        let open = leases.filter(|(_, lease)| lease.state != AssignmentState::Dropped);
-        let last = state.participations.values().map(|past| past.last_round);
-        let last = last.max().unwrap_or(0);
-        let past = state.participations.iter();
-        let recent = past.filter(|(_, past)| last > 0 && past.last_round == last);
-        let missing: BTreeSet<DeviceId> = open
+fn roll(core: &Core, state: &RunState) -> Roll {
+    let spec = &state.spec;
+    let leases = state.round.leases.iter();
+    let open = leases.filter(|(_, lease)| lease.state != AssignmentState::Dropped);
+    let last = state.participations.values().map(|past| past.last_round);
+    let last = last.max().unwrap_or(0);
+    let past = state.participations.iter();
+    let recent = past.filter(|(_, past)| last > 0 && past.last_round == last);
+    let released = state.history.iter().rev();
+    let released = released.filter(|record| record.model.is_some());
+    let newest = released.map(|record| record.counted.iter().sum()).next();
+    Roll {
+        subjects: vec![state.id.to_string()],
+        named: open
             .map(|(device, _)| device.clone())
             .chain(recent.map(|(device, _)| device.clone()))
-            .collect();
-        (!missing.is_empty()).then(|| Self {
-            expected: missing.len(),
-            missing,
-            since: Instant::now(),
-        })
-    }
-
-    fn is_over(&self, phase: Phase) -> bool {
-        let heard = self.missing.len() < self.expected;
-        // a selection needs devices anyway
-        let enough = heard || phase == Phase::Selecting;
-        self.missing.is_empty() || enough && self.since.elapsed() >= LISTEN
+            .collect(),
+        population: core.fleet.population(&spec.regions, &spec.task),
+        quorum: quorum(newest.unwrap_or(0), spec.rounds.minimum().into()),
+        deadline: Duration::from_millis(spec.rounds.deadline_ms),
     }
 }
 
 impl Actor {
-    /// Takes note that a device is back, and halts the coordinator when it proves more of this run
-    /// than is known.
+    /// Takes what a device shows: halts the coordinator when it proves more of this run than is known, else
+    /// notes that the device is heard. `witnesses` are its tickets of the present epoch, of all subjects.
     pub(super) async fn hear(&mut self, device: &DeviceId, witnesses: &[Witness]) {
-        for witness in witnesses {
-            if self.state.contradicts(device, witness) {
-                self.core.halt_for(witness).await;
-            }
+        let id = self.state.id.as_str();
+        let mut mine = witnesses.iter().filter(|witness| witness.subject == id);
+        if let Some(proof) = mine.find(|proof| self.state.contradicts(device, proof)) {
+            self.core.halt_for(proof).await;
         }
-        if let Some(listening) = &mut self.listening {
-            listening.missing.remove(device);
+        if self.core.halt.is_halted() {
+            return;
+        }
+        let spec = &self.state.spec;
+        let word = Word {
+            answered: self.state.answered_by(device),
+            shown: witnesses,
+            is_settled: self
+                .core
+                .fleet
+                .is_settled(device, &spec.regions, &spec.task),
+        };
+        if let Some(call) = &mut *self.ends.listening() {
+            call.hear(device, word);
         }
     }
 
@@ -78,20 +81,37 @@ impl Actor {
             self.say(reason);
             return true;
         }
-        let Some(listening) = &self.listening else {
+        let Some((stage, count)) = self.roll_call() else {
             return false;
         };
-        if listening.is_over(self.state.round.phase) {
-            self.listening = None;
-            self.say(String::new());
+        if stage == Stage::Over {
+            self.end_listening();
             return false;
         }
-        let back = listening.expected - listening.missing.len();
         self.say(format!(
-            "round {} waits for its devices after the start: {back} of {} are back",
-            self.state.round.number, listening.expected
+            "round {} waits for its devices after the start: {} of {} are heard",
+            self.state.round.number, count.heard, count.wanted
         ));
         true
+    }
+
+    /// Where the roll call stands, if there is one.
+    fn roll_call(&self) -> Option<(Stage, Unheard)> {
+        let mut listening = self.ends.listening();
+        let call = listening.as_mut()?;
+        let is_open = self.state.round.phase != Phase::Selecting;
+        let serves = self.core.telemetry.is_ready();
+        let stage = call.stage(Instant::now(), serves, is_open);
+        let count = Unheard {
+            heard: call.heard() as u64,
+            wanted: call.quorum() as u64,
+        };
+        Some((stage, count))
+    }
+
+    fn end_listening(&mut self) {
+        *self.ends.listening() = None;
+        self.say(String::new());
     }
 
     /// Shows a reason, once.
@@ -102,24 +122,42 @@ impl Actor {
         }
     }
 
-    /// Gives a round up whose devices do not come back: what they gave can't be released unheard. One
-    /// that is charged waits on.
-    pub(super) async fn give_up_unheard(&mut self) -> Result<(), CoordinatorError> {
-        let deadline = Duration::from_millis(self.state.spec.rounds.deadline_ms);
-        let (phase, round) = (self.state.round.phase, self.state.round.number);
-        let gone = self
-            .listening
-            .as_ref()
-            .is_some_and(|listening| listening.since.elapsed() >= deadline.max(LISTEN));
-        let charged = self.state.spec.privacy.is_charged_when_asked() || phase == Phase::Releasing;
-        if !gone || charged || self.core.halt.is_halted() || phase == Phase::Selecting {
+    /// Decides what becomes of a round for which too few devices have come back since the start.
+    pub(super) async fn decide_unheard(&mut self) -> Result<(), CoordinatorError> {
+        let late = self.roll_call().filter(|(stage, _)| *stage == Stage::Late);
+        let Some((_, count)) = late.filter(|_| !self.core.halt.is_halted()) else {
             return Ok(());
-        }
-        let reason =
-            "no device of the round has come back since the start: what was released before \
-                      can't be known"
-                .to_owned();
-        self.listening = None;
-        self.commit(vec![Event::Aborted { round, reason }]).await
+        };
+        let (phase, round) = (self.state.round.phase, self.state.round.number);
+        let noised_there = self.state.spec.privacy.is_charged_when_asked();
+        let event = match phase {
+            Phase::Collecting | Phase::Sealing if !noised_there => Event::Aborted {
+                round,
+                reason: format!("{count}: what was released before can't be known"),
+            },
+            Phase::Releasing if !noised_there && count.heard == 0 => {
+                if !self.has_waited_for_a_selection() {
+                    return Ok(());
+                }
+                let reason = format!(
+                    "{count}, so nobody knows whether round {round} was released already: \
+                     nothing more is; start a new run from its newest version"
+                );
+                Event::Failed { reason }
+            }
+            _ => Event::Unheard { round, count },
+        };
+        tracing::warn!(run = %self.state.id, round, ?phase, "{count}");
+        self.commit(vec![event]).await?;
+        self.end_listening();
+        Ok(())
+    }
+
+    /// True when devices could come back for as long as a round may wait for them.
+    fn has_waited_for_a_selection(&self) -> bool {
+        let most = Duration::from_millis(self.state.spec.rounds.selection_timeout_ms);
+        let listening = self.ends.listening();
+        let waited = listening.as_ref().map(|call| call.waited(Instant::now()));
+        waited.is_none_or(|waited| waited >= most)
     }
 }

@@ -1,5 +1,8 @@
 //! A device whose every message is chosen by the test.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
@@ -18,8 +21,8 @@ use tributary_proto::v1::upload_request::Part;
 use tributary_proto::v1::upload_response::Answer;
 use tributary_proto::v1::{
     Assignment, CheckInRequest, CheckInResponse, ConnectRequest, ConnectResponse, Credentials,
-    DeviceEvent, DeviceProfile, EnrolRequest, Hello, Receipt, Reject, RejectReason, UploadChunk,
-    UploadHeader, UploadRequest, connect_request, device_event,
+    DeviceEvent, DeviceProfile, EnrolRequest, Hello, Receipt, Reject, RejectReason, Ticket,
+    UploadChunk, UploadHeader, UploadRequest, connect_request, device_event,
 };
 
 use super::recipe::{PARAMETERS, TASK};
@@ -31,6 +34,8 @@ pub struct Hand {
     pub id: String,
     pub token: Bytes,
     pub channel: Channel,
+    /// The newest receipt's ticket of each run and monitor, which it shows when it comes back.
+    pub tickets: Arc<Mutex<BTreeMap<String, Ticket>>>,
 }
 
 /// An open stream.
@@ -69,7 +74,21 @@ impl Hand {
             id: id.to_owned(),
             token: token(id),
             channel: channel.clone(),
+            tickets: Arc::default(),
         }
+    }
+
+    /// The same device without what it has kept of its answers.
+    pub fn forgetful(&self) -> Self {
+        Self {
+            tickets: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// What it shows of a run.
+    pub fn ticket(&self, run: &str) -> Option<Ticket> {
+        self.tickets.lock().unwrap().get(run).cloned()
     }
 
     /// The same device over another connection.
@@ -91,7 +110,7 @@ impl Hand {
         Hello {
             credentials: Some(self.credentials()),
             model_digest: String::new(),
-            ..Hello::default()
+            tickets: self.tickets.lock().unwrap().values().cloned().collect(),
         }
     }
 
@@ -164,7 +183,13 @@ impl Hand {
             .await
             .unwrap()
         {
-            Answer::Receipt(receipt) => receipt,
+            Answer::Receipt(receipt) => {
+                if let Some(ticket) = receipt.ticket.clone() {
+                    let mut tickets = self.tickets.lock().unwrap();
+                    tickets.insert(ticket.subject.clone(), ticket);
+                }
+                receipt
+            }
             other => panic!("{}: expected a receipt, got {other:?}", self.id),
         }
     }
