@@ -76,7 +76,7 @@ pub struct Core {
     /// Where a test can make the coordinator fail.
     pub failpoint: SharedFailpoint,
     /// Held while a run is started, so that ids and idempotency keys are taken one after the other.
-    pub starting: tokio::sync::Mutex<()>,
+    pub starting: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled once the coordinator stops: streams end, nothing new begins.
     pub stopping: CancellationToken,
     /// Updates that are being counted; a stopping coordinator waits for them for a moment.
@@ -154,7 +154,7 @@ impl Core {
             telemetry,
             build_key,
             sum_threads,
-            starting: tokio::sync::Mutex::default(),
+            starting: Arc::default(),
             catalogue: Catalogue::default(),
             quarantine,
             failpoint,

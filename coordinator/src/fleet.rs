@@ -120,8 +120,27 @@ impl Inner {
 /// The fleet of one coordinator.
 pub struct Fleet {
     store: Arc<dyn Store>,
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
     admission: Mutex<Admission>,
+    /// Held by who changes or moves a device that is known, so that memory follows in the order of the disk.
+    changing: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A device that is reserved until this is dropped.
+struct Reserved {
+    inner: Arc<Mutex<Inner>>,
+    id: DeviceId,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        lock(&self.inner).reserved.remove(&self.id);
+    }
+}
+
+fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
+    // no code panics while it holds the lock; if some day one does, the maps are still whole
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Fleet {
@@ -158,7 +177,8 @@ impl Fleet {
         }
         Ok(Self {
             store,
-            inner: Mutex::new(inner),
+            inner: Arc::new(Mutex::new(inner)),
+            changing: Arc::default(),
             admission: Mutex::new(Admission::new(&Limits::default(), Instant::now())),
         })
     }
@@ -181,8 +201,7 @@ impl Fleet {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // no code panics while it holds the lock; if some day one does, the maps are still whole
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     /// The device behind these credentials.
@@ -295,6 +314,14 @@ impl Fleet {
             .into_iter()
             .filter(|id| inner.reserved.insert(id.clone()))
             .collect()
+    }
+
+    /// The same for one, until the answer is dropped; none when another has it.
+    fn reserve_one(&self, id: &DeviceId) -> Option<Reserved> {
+        self.lock().reserved.insert(id.clone()).then(|| Reserved {
+            inner: self.inner.clone(),
+            id: id.clone(),
+        })
     }
 
     /// Gives reserved devices back.

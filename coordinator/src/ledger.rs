@@ -47,7 +47,7 @@ pub use self::reservation::{Part, Reservation};
 pub use self::terms::{Change, Decision, DecisionKind, Headroom, Hold};
 use crate::CoordinatorError;
 use crate::store::key::{Key, KeyReader};
-use crate::store::{Batch, Expect, Store, Table};
+use crate::store::{Batch, Expect, Store, Table, commit_then};
 
 /// What a device spent in an account, or before spends were kept by account; and its region.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ impl Ledger {
     }
 
     fn lock(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.books)
     }
 
     /// True when a device of `region` can be charged `pico_rho` in an account: neither a cap nor what was
@@ -229,21 +229,16 @@ impl Ledger {
             let key = spend_key(&account, &posting.device);
             batch.put_json(Table::DeviceAccounts, key, &spend, Expect::Any)?;
         }
-        let (commit, books) = (self.store.commit(batch), self.books.clone());
-        // a task of its own: whoever goes away meanwhile must not leave out of the books what is on disk
-        let charging = tokio::spawn(async move {
+        let books = self.books.clone();
+        let enter = move || {
             let _one_at_a_time = turn;
-            commit.await?;
-            let mut books = books.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut books = lock(&books);
             books.enter(&charge);
             for posting in postings {
                 books.post(&account, posting);
             }
-            Ok(())
-        });
-        charging
-            .await
-            .map_err(|error| CoordinatorError::of_task("a charge", &error))?
+        };
+        commit_then("a charge", self.store.commit(batch), enter).await
     }
 
     /// The entry with what depends on the devices, and what it does to each of them.
@@ -297,7 +292,7 @@ impl Ledger {
     }
 
     /// Takes a device's account, and the caps that it was under, along from one region to another,
-    /// committing `batch` in the same transaction.
+    /// committing `batch` in the same transaction. `then` takes into memory what else is durable then.
     ///
     /// # Errors
     /// When the store refuses; then nothing has moved.
@@ -306,8 +301,9 @@ impl Ledger {
         device: &DeviceId,
         (from, to): (&RegionId, &RegionId),
         mut batch: Batch,
+        then: impl FnOnce() + Send + 'static,
     ) -> Result<(), CoordinatorError> {
-        let _one_at_a_time = self.charging.lock().await;
+        let turn = self.charging.clone().lock_owned().await;
         let (before, past) = {
             let books = self.lock();
             let before = books.devices.get(device).map_or(0, |book| book.before);
@@ -319,10 +315,18 @@ impl Ledger {
             past,
         };
         batch.put_json(Table::DeviceAccounts, device.as_str(), &spend, Expect::Any)?;
-        self.store.commit(batch).await?;
-        self.lock().settle(device.clone(), to, before, &spend.past);
-        Ok(())
+        let (books, device, to) = (self.books.clone(), device.clone(), to.clone());
+        let settle = move || {
+            let _one_at_a_time = turn;
+            lock(&books).settle(device, &to, before, &spend.past);
+            then();
+        };
+        commit_then("moving a device", self.store.commit(batch), settle).await
     }
+}
+
+fn lock(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
+    books.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refused(refusal: Refusal, kind: ChargeKind, pico_rho: u64) -> CoordinatorError {

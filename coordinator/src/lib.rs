@@ -30,6 +30,8 @@
 
 mod backoff;
 pub mod blob;
+#[cfg(test)]
+mod cancelled;
 pub mod check;
 pub mod clock;
 mod core;

@@ -1,12 +1,12 @@
 //! The state in which nothing is assigned, charged or released.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::Witness;
 use crate::CoordinatorError;
-use crate::store::{Batch, Expect, REPAIR_KEY, RepairNote, Store, Table};
+use crate::store::{Batch, Expect, REPAIR_KEY, RepairNote, Store, Table, commit_then};
 
 /// Where the reason is kept.
 const KEY: &[u8] = b"halted";
@@ -58,10 +58,16 @@ impl HaltRecord {
     }
 }
 
+/// A proof, and whether it is on disk.
+struct Known {
+    record: HaltRecord,
+    is_noted: bool,
+}
+
 /// Whether the coordinator is halted, and why.
 #[derive(Default)]
 pub struct Halt {
-    record: Mutex<Option<HaltRecord>>,
+    record: Mutex<Option<Known>>,
     /// What a repair of the store has lost.
     lost: Option<RepairNote>,
 }
@@ -74,18 +80,25 @@ impl Halt {
     pub fn open(store: &dyn Store) -> Result<Arc<Self>, CoordinatorError> {
         let record = store.get(Table::Meta, KEY)?;
         let record = record.map(|record| record.json()).transpose()?;
+        let known = record.map(|record| Known {
+            record,
+            is_noted: true,
+        });
         let lost = store.get(Table::Meta, REPAIR_KEY)?;
         let lost = lost.map(|note| note.json()).transpose()?;
         Ok(Arc::new(Self {
-            record: Mutex::new(record),
+            record: Mutex::new(known),
             lost,
         }))
     }
 
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What halted the coordinator, if it is halted.
     pub fn record(&self) -> Option<HaltRecord> {
-        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        record.clone()
+        self.known().as_ref().map(|known| known.record.clone())
     }
 
     /// Why the coordinator is halted, if it is.
@@ -96,34 +109,51 @@ impl Halt {
 
     /// True when nothing may be assigned, charged or released.
     pub fn is_halted(&self) -> bool {
-        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        record.is_some() || self.lost.is_some()
+        self.known().is_some() || self.lost.is_some()
     }
 
-    /// Halts, from now on and after a restart; true the first time. Of later proofs the newest epoch
-    /// alone is kept.
+    /// Halts, from now on and after a restart, even if the caller goes away; true the first time. Of later
+    /// proofs the newest epoch alone is kept, and one that could not be noted is noted with the next.
     ///
     /// # Errors
     /// When the store refuses; the coordinator is halted all the same.
     pub async fn halt(
-        &self,
+        self: &Arc<Self>,
         store: &dyn Store,
         proof: HaltRecord,
     ) -> Result<bool, CoordinatorError> {
-        let (record, first) = {
-            let mut known = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-            let first = known.is_none();
-            let record = known.get_or_insert_with(|| proof.clone());
-            if !first && proof.epoch <= record.epoch {
-                return Ok(false);
-            }
-            record.epoch = proof.epoch.max(record.epoch);
-            (record.clone(), first)
+        let Some((record, first)) = self.take(proof) else {
+            return Ok(false);
         };
         let mut batch = Batch::new();
         batch.put_json(Table::Meta, KEY, &record, Expect::Any)?;
-        store.commit(batch).await?;
+        let halt = self.clone();
+        let noted = move || {
+            if let Some(known) = &mut *halt.known()
+                && known.record == record
+            {
+                known.is_noted = true;
+            }
+        };
+        commit_then("the note of a halt", store.commit(batch), noted).await?;
         Ok(first)
+    }
+
+    /// Takes a proof over. What is to be noted, and whether it is the first; nothing for one that adds
+    /// nothing.
+    fn take(&self, proof: HaltRecord) -> Option<(HaltRecord, bool)> {
+        let mut known = self.known();
+        let first = known.is_none();
+        let known = known.get_or_insert_with(|| Known {
+            record: proof.clone(),
+            is_noted: false,
+        });
+        if known.is_noted && proof.epoch <= known.record.epoch {
+            return None;
+        }
+        known.record.epoch = proof.epoch.max(known.record.epoch);
+        known.is_noted = false;
+        Some((known.record.clone(), first))
     }
 
     /// Adds to a batch that the folder is in order again.

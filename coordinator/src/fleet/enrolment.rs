@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OwnedMutexGuard;
 use tributary_proto::v1::DeviceProfile;
 use tributary_proto::{DeviceId, RegionId};
 
-use super::{Device, Fleet, Former, TOKEN_BYTES, hash};
+use super::{Device, Fleet, Former, TOKEN_BYTES, hash, lock};
 use crate::CoordinatorError;
-use crate::store::{Batch, Expect, StoreError, Table};
+use crate::store::{Batch, Expect, StoreError, Table, Versioned, commit_then};
 
 /// Former profiles that are kept of a device; the oldest go first.
 const FORMER_KEPT: usize = 16;
@@ -52,7 +53,12 @@ impl Fleet {
                 return same_device(&id, &asking, known);
             }
             self.admit(known.is_none())?;
-            let record = self.store.get(Table::Devices, id.as_str().as_bytes())?;
+            let mut turn = None;
+            let mut record = self.record(&id)?;
+            if record.is_some() {
+                turn = Some(self.changing.clone().lock_owned().await);
+                record = self.record(&id)?;
+            }
             let stored = record.as_ref().map(|record| record.json::<Device>());
             let device = match stored.transpose()? {
                 None => asking.clone(),
@@ -62,20 +68,40 @@ impl Fleet {
                     changed(&stored, &asking, now_ms)
                 }
             };
-            let mut batch = Batch::new();
-            let expected = Expect::from(record.as_ref());
-            batch.put_json(Table::Devices, id.as_str(), &device, expected)?;
-            match self.store.commit(batch).await {
-                Ok(_) => {
-                    let device = Arc::new(device);
-                    self.lock().replace(id, device.clone());
-                    return Ok(device);
-                }
+            match self.keep(&id, device, record.as_ref(), turn).await {
                 // somebody enrolled or moved it a moment ago, perhaps the same device over another call
-                Err(StoreError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(CoordinatorError::Store(StoreError::Conflict { .. })) => {}
+                kept => return kept,
             }
         }
+    }
+
+    fn record(&self, id: &DeviceId) -> Result<Option<Versioned>, StoreError> {
+        self.store.get(Table::Devices, id.as_str().as_bytes())
+    }
+
+    /// Puts a device in the place of its record, on disk and then in memory.
+    async fn keep(
+        &self,
+        id: &DeviceId,
+        device: Device,
+        record: Option<&Versioned>,
+        turn: Option<OwnedMutexGuard<()>>,
+    ) -> Result<Arc<Device>, CoordinatorError> {
+        let mut batch = Batch::new();
+        let is_new = record.is_none();
+        batch.put_json(Table::Devices, id.as_str(), &device, Expect::from(record))?;
+        let (inner, id, device) = (self.inner.clone(), id.clone(), Arc::new(device));
+        let replace = move || {
+            let _in_turn = turn;
+            let mut inner = lock(&inner);
+            // one that was changed a moment after it had enrolled is as it was changed
+            if !is_new || !inner.devices.contains_key(&id) {
+                inner.replace(id, device.clone());
+            }
+            device
+        };
+        commit_then("an enrolment", self.store.commit(batch), replace).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tributary_proto::{DeviceId, RegionId};
 
-use super::{Device, Fleet};
+use super::{Device, Fleet, lock};
 use crate::CoordinatorError;
 use crate::ledger::Ledger;
 use crate::store::{Batch, Expect, Table};
@@ -17,8 +17,6 @@ impl Fleet {
     /// be in the sum of its old region already, the operator sees at once what happened, and nothing
     /// is left pending over a restart. A vote for a drift window that is under way still counts, and
     /// is charged, in the region that asked for it.
-    ///
-    /// Run it to its end: a future that is dropped in between leaves the device reserved.
     ///
     /// # Errors
     /// When the device is unknown or at work, or the store refuses; then nothing has moved.
@@ -33,29 +31,18 @@ impl Fleet {
         if self.device(id).ok_or_else(unknown)?.region == region {
             return Ok(region);
         }
-        // nobody selects or moves it meanwhile
-        if self.reserve(vec![id.clone()]).is_empty() {
-            return Err(CoordinatorError::AtWork(id.to_string()));
+        // nobody selects, moves or changes it meanwhile
+        let turn = self.changing.clone().lock_owned().await;
+        let reserved = self.reserve_one(id);
+        let reserved = reserved.ok_or_else(|| CoordinatorError::AtWork(id.to_string()))?;
+        let known = self.device(id).ok_or_else(unknown)?;
+        if known.region == region {
+            return Ok(region);
         }
-        let moved = match self.device(id) {
-            Some(known) => self.resettle(ledger, id, &known, region).await,
-            None => Err(unknown()),
-        };
-        self.release([id]);
-        moved
-    }
-
-    async fn resettle(
-        &self,
-        ledger: &Ledger,
-        id: &DeviceId,
-        known: &Device,
-        region: RegionId,
-    ) -> Result<RegionId, CoordinatorError> {
         let record = self.store.get(Table::Devices, id.as_str().as_bytes())?;
         // it may have enrolled again a moment ago, with another profile
         let stored = record.as_ref().map(|record| record.json::<Device>());
-        let known = &stored.transpose()?.unwrap_or_else(|| known.clone());
+        let known = &stored.transpose()?.unwrap_or_else(|| (*known).clone());
         let enrolled_in = known.enrolled_in.as_ref().unwrap_or(&known.region);
         let device = Device {
             enrolled_in: (*enrolled_in != region).then(|| enrolled_in.clone()),
@@ -65,9 +52,15 @@ impl Fleet {
         let mut batch = Batch::new();
         let expected = Expect::from(record.as_ref());
         batch.put_json(Table::Devices, id.as_str(), &device, expected)?;
-        let way = (&known.region, &device.region);
-        ledger.relocate(id, way, batch).await?;
-        self.lock().replace(id.clone(), Arc::new(device));
+        let to = device.region.clone();
+        let (inner, moving) = (self.inner.clone(), id.clone());
+        let replace = move || {
+            lock(&inner).replace(moving, Arc::new(device));
+            // it may be selected again once it is where it belongs
+            drop((reserved, turn));
+        };
+        let way = (&known.region, &to);
+        ledger.relocate(id, way, batch, replace).await?;
         Ok(known.region.clone())
     }
 }

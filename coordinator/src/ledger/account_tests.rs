@@ -232,7 +232,12 @@ async fn only_the_region_whose_devices_met_known_or_no_noise_is_marked_not_priva
     }
     // a device takes what was done to it along
     ledger
-        .relocate(&device(1), (&region("us"), &region("eu")), Batch::new())
+        .relocate(
+            &device(1),
+            (&region("us"), &region("eu")),
+            Batch::new(),
+            || (),
+        )
         .await
         .unwrap();
     let regions = ledger.worst_by_region(1e-5);

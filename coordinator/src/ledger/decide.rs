@@ -26,7 +26,7 @@ pub fn check_reason(reason: &str) -> Result<(), CoordinatorError> {
     })
 }
 
-impl Hold<'_> {
+impl Hold {
     /// What an operator's new cap changes. With `raise`, the reason for it, it may be above the one that
     /// holds; without a region it is then raised for all regions.
     ///
@@ -39,7 +39,7 @@ impl Hold<'_> {
         cap: &Cap,
         raise: Option<&str>,
     ) -> Result<Vec<Change>, CoordinatorError> {
-        let books = self.ledger.lock();
+        let books = self.lock();
         let own = books.caps.get(&region);
         let all = books.caps.get(&None);
         let holds = match &region {
@@ -89,7 +89,7 @@ impl Hold<'_> {
 
     /// What the epsilon of a recipe that asks `regions` changes: their caps are at most this, for good.
     pub fn lower(&self, regions: &[RegionId], cap: &Cap) -> Vec<Change> {
-        let books = self.ledger.lock();
+        let books = self.lock();
         let mut changes = Vec::new();
         for region in regions {
             let scope = Some(region.clone());

@@ -358,7 +358,7 @@ async fn take(
             let from = model.regions.get(number).copied().unwrap_or(0);
             let way = (&region(REGIONS[from]), &region(REGIONS[*to]));
             ledger
-                .relocate(&device(*number), way, Batch::new())
+                .relocate(&device(*number), way, Batch::new(), || ())
                 .await
                 .unwrap();
             model.moves(*number, from, *to);

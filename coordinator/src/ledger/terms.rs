@@ -11,17 +11,19 @@
 //! | `Meta` | `privacy-draw`, account, kind | the run and the part that the account draws on |
 //! | `Meta` | `privacy-decision`, number | the decision |
 
+use std::sync::{Arc, Mutex, MutexGuard};
+
 use serde::{Deserialize, Serialize};
 use tributary_proto::RegionId;
 
-use super::Ledger;
 use super::books::{AccountKey, Books};
 use super::caps::Cap;
 use super::charge::ChargeKind;
 use super::reservation::{Outstanding, Part, Reservation};
+use super::{Ledger, lock};
 use crate::CoordinatorError;
 use crate::store::key::{Key, KeyReader};
-use crate::store::{Batch, Expect, Store, Table};
+use crate::store::{Batch, Expect, Store, Table, commit_then};
 
 const CAP: &str = "privacy-cap";
 const RESERVATION: &str = "privacy-reservation";
@@ -111,18 +113,21 @@ pub struct Headroom {
     pub endless: Option<String>,
 }
 
-/// The ledger while nobody else charges or changes its terms.
-pub struct Hold<'l> {
-    pub(super) ledger: &'l Ledger,
-    _turn: tokio::sync::MutexGuard<'l, ()>,
+/// The ledger while nobody else charges or changes its terms. It owns its turn, so that it can go along into
+/// a task that ends what its maker began.
+pub struct Hold {
+    store: Arc<dyn Store>,
+    books: Arc<Mutex<Books>>,
+    _turn: tokio::sync::OwnedMutexGuard<()>,
 }
 
 impl Ledger {
     /// Waits until nobody charges, and keeps it so.
-    pub async fn hold(&self) -> Hold<'_> {
-        let turn = self.charging.lock().await;
+    pub async fn hold(&self) -> Hold {
+        let turn = self.charging.clone().lock_owned().await;
         Hold {
-            ledger: self,
+            store: self.store.clone(),
+            books: self.books.clone(),
             _turn: turn,
         }
     }
@@ -144,10 +149,14 @@ impl Ledger {
     }
 }
 
-impl Hold<'_> {
+impl Hold {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Books> {
+        lock(&self.books)
+    }
+
     /// What is free in `regions`, under the caps there are and those of `lowered`.
     pub fn headroom(&self, regions: &[RegionId], lowered: &[Change]) -> Headroom {
-        let mut books = self.ledger.lock();
+        let mut books = self.lock();
         let before = books.caps.clone();
         for change in lowered {
             if let Change::Cap(scope, cap) = change {
@@ -164,7 +173,7 @@ impl Hold<'_> {
     /// # Errors
     /// When a record is too large.
     pub fn put(&self, changes: &[Change], batch: &mut Batch) -> Result<(), CoordinatorError> {
-        let books = self.ledger.lock();
+        let books = self.lock();
         let mut decisions = books.decisions.len() as u64;
         for change in changes {
             match change {
@@ -190,23 +199,22 @@ impl Hold<'_> {
 
     /// Takes changes into memory whose batch is durable.
     pub fn apply(&self, changes: Vec<Change>) {
-        let mut books = self.ledger.lock();
+        let mut books = self.lock();
         changes.into_iter().for_each(|change| books.change(change));
     }
 
-    /// Commits changes with `batch`.
+    /// Commits changes with `batch`, and ends the hold.
     ///
     /// # Errors
     /// When the store refuses; then nothing has changed.
     pub async fn commit(
-        &self,
+        self,
         changes: Vec<Change>,
         mut batch: Batch,
     ) -> Result<(), CoordinatorError> {
         self.put(&changes, &mut batch)?;
-        self.ledger.store.commit(batch).await?;
-        self.apply(changes);
-        Ok(())
+        let commit = self.store.commit(batch);
+        commit_then("a change of terms", commit, move || self.apply(changes)).await
     }
 }
 

@@ -266,7 +266,12 @@ async fn regions_compose_in_parallel_and_a_device_that_moves_takes_its_account_a
     let worst = |ledger: &Ledger| ["eu", "us"].map(|name| ledger.worst_of(&[region(name)]));
     assert_eq!(worst(&ledger), [40, 30], "disjoint regions do not add up");
     ledger
-        .relocate(&device(0), (&region("eu"), &region("us")), marked("moved"))
+        .relocate(
+            &device(0),
+            (&region("eu"), &region("us")),
+            marked("moved"),
+            || (),
+        )
         .await
         .unwrap();
     assert!(is_marked(&store, "moved"));
@@ -281,7 +286,12 @@ async fn regions_compose_in_parallel_and_a_device_that_moves_takes_its_account_a
         assert_eq!(rows, [("eu", 1, 90e-12), ("us", 2, 60e-12)]);
     }
     let refused = ledger
-        .relocate(&device(0), (&region("us"), &region("eu")), marked("moved"))
+        .relocate(
+            &device(0),
+            (&region("us"), &region("eu")),
+            marked("moved"),
+            || (),
+        )
         .await;
     assert!(matches!(refused, Err(CoordinatorError::Store(_))));
     assert_eq!(worst(&ledger), [10, 40], "a batch that fails moves nothing");
@@ -331,7 +341,12 @@ async fn a_ledger_of_before_spends_were_kept_by_account_goes_on_and_forgets_noth
         .await
         .unwrap();
     ledger
-        .relocate(&device(0), (&region("eu"), &region("us")), Batch::new())
+        .relocate(
+            &device(0),
+            (&region("eu"), &region("us")),
+            Batch::new(),
+            || (),
+        )
         .await
         .unwrap();
     for ledger in [&ledger, &open(&store)] {

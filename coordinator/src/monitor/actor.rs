@@ -6,15 +6,17 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tributary_drift::{Calibrator, DriftId, Verdict};
+use tributary_proto::RunId;
 
 use super::Monitor;
 use super::first_builds::first_builds;
 use super::history;
 use super::judge::VoteNoise;
-use super::mitigation::{Failure, Mitigation, Outcome};
+use super::mitigation::{Failure, Mitigation, Outcome, start_key};
 use super::record::{End, MonitorRecord};
 use crate::CoordinatorError;
 use crate::core::Core;
+use crate::run::started_with;
 use crate::spec::DriftSpec;
 use crate::store::Batch;
 
@@ -215,10 +217,10 @@ impl Actor {
             if !self.record.is_mitigating(index) {
                 continue;
             }
+            let started = self.mitigation_started(index).await;
             let region = &mut self.record.regions[index];
-            let shown = self
-                .handle
-                .mitigation_run(index)
+            let shown = started
+                .or(self.handle.mitigation_run(index))
                 .or(region.mitigation.take());
             region.mitigation = shown.clone();
             if let Some(run) = shown.and_then(|id| self.handle.core.run(&id).ok()) {
@@ -231,6 +233,17 @@ impl Actor {
                 tracing::error!(monitor = %self.handle.id, %error, "the mitigation stays open");
             }
         }
+    }
+
+    /// The run that the open drift of a region has started, also when that was not noted any more.
+    async fn mitigation_started(&self, index: usize) -> Option<RunId> {
+        let region = &self.record.regions[index];
+        let drift = region.monitor.drift()?;
+        let key = start_key(&self.record.header.run_id, drift, region.failed);
+        let started = started_with(self.core(), &key).await;
+        started
+            .inspect_err(|error| tracing::error!(monitor = %self.handle.id, %error, "its run can't be found"))
+            .ok()?
     }
 
     pub(super) fn launch(&mut self, index: usize, drift: DriftId) {

@@ -125,7 +125,7 @@ impl Mitigation {
     /// Starts the region's run and waits for its end.
     async fn retrain(&self, run: &mut Option<RunId>) -> Result<Digest, CoordinatorError> {
         let core = &self.handle.core;
-        let drift_id = format!("{}/{}/{}", self.run_id, self.drift, self.failed);
+        let drift_id = start_key(&self.run_id, &self.drift, self.failed);
         let region = &self.spec.regions[self.index];
         let model = self.model.to_string();
         let Some(recipe) = playbook_recipe(&self.spec, region, &model) else {
@@ -163,6 +163,11 @@ impl Mitigation {
             .parse()
             .map_err(|_| CoordinatorError::Crashed("reading the version of a completed run"))
     }
+}
+
+/// The key with which a playbook's run is started, once for each attempt at a drift.
+pub(super) fn start_key(run: &RunId, drift: &DriftId, failed: u32) -> String {
+    format!("{run}/{drift}/{failed}")
 }
 
 /// The recipe of the run that a playbook starts in one region, from the version that drifted; none

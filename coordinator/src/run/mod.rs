@@ -22,7 +22,7 @@
 //! - `server_state`: what the optimiser and the rule remember
 //! - `journal`: events and snapshots on disk, and recovery
 //! - `notices`: what sessions tell it without waiting
-//! - `start`: new runs
+//! - `start`: new runs; `first_models`: the versions that they begin with
 //! - `recover`: old ones after a restart
 //! - `supervise`: a crash of a run's task stays in it
 //! - `catalogue`: which runs there are
@@ -38,6 +38,7 @@ mod collect;
 mod controls;
 mod costs;
 mod ending;
+mod first_models;
 mod format;
 mod health;
 mod journal;
@@ -81,7 +82,7 @@ pub(crate) use self::named::{named_blobs, stored_runs};
 use self::notices::{Kind, Notices};
 use self::payload::Payload;
 pub use self::recover::recover_runs;
-pub use self::start::{Origin, StartedRun, start_run};
+pub use self::start::{Origin, StartedRun, start_run, started_with};
 pub use self::view::RunView;
 use crate::CoordinatorError;
 use crate::engine::{DropReason, Reject};

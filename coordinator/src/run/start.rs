@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tributary_model::{Digest, Marks, ModelFile, Personalisation, initialise};
+use tributary_model::ModelFile;
 use tributary_proto::RunId;
 
 use super::actor::{Actor, Ends};
 use super::collect::Collection;
 use super::costs::RunCosts;
+use super::first_models::{first_clusters, first_model};
 use super::format::{check_server_state, format};
 use super::journal::Journal;
 use super::notices::{Notices, forward};
@@ -22,7 +23,6 @@ use crate::CoordinatorError;
 use crate::core::{Core, random_bytes, seeded_bytes};
 use crate::engine::{Reject, RunState, RunStatus};
 use crate::epoch::RollCall;
-use crate::registry::ModelRecord;
 use crate::spec::{ModelSource, RunSpec, check_features};
 use crate::store::{Batch, Expect, StoreError, Table};
 
@@ -80,8 +80,8 @@ pub async fn start_run(
         // the recipe may name its beginning; what is kept is the whole digest
         source.version = core.registry.find(&source.version)?.digest.to_string();
     }
-    let _turn = core.starting.lock().await;
-    if let Some(known) = known_run(core, &origin)? {
+    let turn = core.starting.clone().lock_owned().await;
+    if let Some(known) = known_run(core, &origin.idempotency_key)? {
         return known_start(core, known).await;
     }
     let mut batch = Batch::new();
@@ -120,9 +120,6 @@ pub async fn start_run(
         let key = start_key(&origin.idempotency_key);
         batch.put_json(Table::Meta, key, &state.id, Expect::Absent)?;
     }
-    let journal = Journal::create(core, &mut state, batch).await?;
-    hold.apply(terms);
-    drop(hold);
     let regions = state.spec.regions.len();
     let bases = of_each_model(&format, regions, bases);
     let server = ServerState::new(&shape(&state.spec, &format, &costs, &bases))?;
@@ -134,7 +131,30 @@ pub async fn start_run(
         bases,
         server,
     };
-    Ok(spawn(core, state, journal, parts, None).into())
+    let core = core.clone();
+    // a task of its own: whoever goes away meanwhile must not leave a run on disk that nobody runs
+    let starting = tokio::spawn(async move {
+        let _turn = turn;
+        let journal = Journal::create(&core, &mut state, batch).await?;
+        hold.apply(terms);
+        drop(hold);
+        Ok(spawn(&core, state, journal, parts, None).into())
+    });
+    starting
+        .await
+        .map_err(|error| CoordinatorError::of_task("starting a run", &error))?
+}
+
+/// The run that a key has started, once nobody is about to start one.
+///
+/// # Errors
+/// When the store can't be read.
+pub async fn started_with(
+    core: &Core,
+    idempotency_key: &str,
+) -> Result<Option<RunId>, CoordinatorError> {
+    let _turn = core.starting.lock().await;
+    known_run(core, idempotency_key)
 }
 
 /// One version for each model of the run: the same for every region before the first round.
@@ -223,97 +243,6 @@ pub(super) async fn start_monitor(core: &Arc<Core>, state: &RunState) {
     }
 }
 
-/// The first models of all clusters; no digests and the one model where there are no clusters.
-async fn first_clusters(
-    core: &Core,
-    spec: &RunSpec,
-    id: &RunId,
-    key: [u8; 32],
-    (model, base): (Digest, ModelFile),
-    batch: &mut Batch,
-) -> Result<(Vec<Digest>, Vec<ModelFile>), CoordinatorError> {
-    let Some(Personalisation::Ifca { clusters }) = spec.training.personalisation else {
-        return Ok((Vec::new(), vec![base]));
-    };
-    let (mut digests, mut files) = (vec![model], vec![base]);
-    for cluster in 1..clusters {
-        let purpose: &[&[u8]] = &[b"cluster", &key, &cluster.to_be_bytes()];
-        let weights = initialise(&files[0].spec.graph()?, seeded_bytes(0, purpose));
-        let file = ModelFile {
-            spec: files[0].spec.clone(),
-            weights,
-        };
-        let describe = |digest, parameters| ModelRecord {
-            name: format!("{} cluster {}", file.spec.name, cluster + 1),
-            ..first_record(core, spec, id, digest, parameters)
-        };
-        let none = Marks::default();
-        digests.push(
-            core.registry
-                .add_model(&file, none, describe, batch)
-                .await?,
-        );
-        files.push(file);
-    }
-    Ok((digests, files))
-}
-
-fn first_record(
-    core: &Core,
-    spec: &RunSpec,
-    id: &RunId,
-    digest: Digest,
-    parameters: u64,
-) -> ModelRecord {
-    ModelRecord {
-        digest,
-        name: String::new(),
-        parent: None,
-        run_id: id.to_string(),
-        round: 0,
-        parameters,
-        created_ms: core.clock.now_ms(),
-        regions: spec.regions.iter().map(ToString::to_string).collect(),
-        // nothing was trained yet
-        marks: Marks::default(),
-        pinned: false,
-    }
-}
-
-async fn first_model(
-    core: &Core,
-    spec: &RunSpec,
-    id: &RunId,
-    key: [u8; 32],
-    batch: &mut Batch,
-) -> Result<(Digest, ModelFile), CoordinatorError> {
-    match &spec.model {
-        ModelSource::Version(source) => {
-            let record = core.registry.find(&source.version)?;
-            Ok((record.digest, core.registry.file(&record.digest).await?))
-        }
-        ModelSource::Architecture(architecture) => {
-            let graph = architecture.graph()?;
-            let purpose: &[&[u8]] = &[b"initialise", &key];
-            let seed = seeded_bytes(0, purpose);
-            let file = ModelFile {
-                spec: architecture.clone(),
-                weights: initialise(&graph, seed),
-            };
-            let describe = |digest, parameters| ModelRecord {
-                name: architecture.name.clone(),
-                ..first_record(core, spec, id, digest, parameters)
-            };
-            let none = Marks::default();
-            let digest = core
-                .registry
-                .add_model(&file, none, describe, batch)
-                .await?;
-            Ok((digest, file))
-        }
-    }
-}
-
 /// A run that the same key started before: it may be over.
 async fn known_start(core: &Core, id: RunId) -> Result<StartedRun, CoordinatorError> {
     match core.run(&id) {
@@ -331,11 +260,11 @@ fn start_key(idempotency_key: &str) -> String {
     format!("start/{idempotency_key}")
 }
 
-fn known_run(core: &Core, origin: &Origin) -> Result<Option<RunId>, CoordinatorError> {
-    if origin.idempotency_key.is_empty() {
+fn known_run(core: &Core, idempotency_key: &str) -> Result<Option<RunId>, CoordinatorError> {
+    if idempotency_key.is_empty() {
         return Ok(None);
     }
-    let key = start_key(&origin.idempotency_key);
+    let key = start_key(idempotency_key);
     let record = core.store.get(Table::Meta, key.as_bytes())?;
     Ok(record.map(|record| record.json()).transpose()?)
 }

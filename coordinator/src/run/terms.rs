@@ -36,7 +36,7 @@ pub struct Plan<'p> {
 /// although they are under one.
 pub fn terms(
     core: &Core,
-    hold: &Hold<'_>,
+    hold: &Hold,
     id: &RunId,
     origin: &Origin,
     plan: &Plan<'_>,

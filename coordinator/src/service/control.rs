@@ -338,13 +338,8 @@ impl ControlService for Control {
             from_region: String::new(),
             region: region.to_string(),
         };
-        let core = self.0.clone();
-        // a task of its own: a caller that hangs up must not leave the move half done
-        let moving =
-            tokio::spawn(async move { core.fleet.relocate(&core.ledger, &device, region).await });
-        let moved = moving
-            .await
-            .map_err(|error| CoordinatorError::of_task("moving the device", &error))??;
+        let core = &self.0;
+        let moved = core.fleet.relocate(&core.ledger, &device, region).await?;
         Ok(Response::new(MoveDeviceResponse {
             from_region: moved.to_string(),
             ..answer
@@ -424,13 +419,7 @@ impl ControlService for Control {
         &self,
         request: Request<SetPrivacyCapRequest>,
     ) -> Result<Response<SetPrivacyCapResponse>, Status> {
-        let request = request.into_inner();
-        let core = self.0.clone();
-        // a task of its own: a caller that hangs up must not leave the cap set on disk alone
-        let setting = tokio::spawn(async move { terms::set_cap(&core, request).await });
-        let caps = setting
-            .await
-            .map_err(|error| CoordinatorError::of_task("setting the cap", &error))??;
+        let caps = terms::set_cap(&self.0, request.into_inner()).await?;
         Ok(Response::new(SetPrivacyCapResponse {
             caps: caps.into_iter().map(terms::cap).collect(),
         }))

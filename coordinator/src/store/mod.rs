@@ -48,6 +48,7 @@
 //! - `folder`, `format`, `files`: the data folder, and files that are private and synced
 //! - `check`, `repair`, `migrate`, `upgrade`: what an operator does, and folders of format 1
 //! - `build`: a database that is made beside the one in use
+//! - `whole`: a commit together with what it changes in memory
 
 mod anchor;
 mod batch;
@@ -75,6 +76,7 @@ mod staging;
 mod table;
 mod upgrade;
 mod view;
+mod whole;
 mod writer;
 
 use std::future::Future;
@@ -96,6 +98,7 @@ pub use self::redb_disk::RedbDisk;
 pub use self::repair::{REPAIR_KEY, Repair, RepairNote, repair};
 pub use self::schema::SCHEMA_VERSION;
 pub use self::table::Table;
+pub(crate) use self::whole::commit_then;
 
 /// One row of a scan: a key and its record.
 pub type Row = (Vec<u8>, Versioned);
