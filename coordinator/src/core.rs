@@ -131,11 +131,11 @@ impl Core {
     ) -> Result<Arc<Self>, CoordinatorError> {
         let (build_key, new) = build_key(&*store).await?;
         crate::service_time::resume(&*store, &*clock).await?;
-        let quarantine = Arc::new(Quarantine::default());
         let now_ms = clock.now_ms();
         let epoch = Epoch::open(&*store, build_key.as_bytes(), new, now_ms).await?;
         let halt = Halt::open(&*store)?;
         let telemetry = Arc::<Telemetry>::default();
+        let quarantine = telemetry.health.set_aside().clone();
         if let Some(reason) = halt.reason() {
             tracing::error!("{reason}");
             telemetry.set_halted(reason);

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::http::StatusCode;
+
+use crate::quarantine::Quarantine;
 
 /// Most characters of a reason on the page.
 const MAX_REASON: usize = 300;
@@ -18,9 +20,16 @@ pub struct Health {
     stopped: OnceLock<String>,
     /// By what is amiss (`run quickstart-1`): why. All else works.
     amiss: Mutex<BTreeMap<String, String>>,
+    /// What is damaged. It is named, and is no reason for anything else to be less well.
+    set_aside: Arc<Quarantine>,
 }
 
 impl Health {
+    /// Where what is damaged is set aside.
+    pub fn set_aside(&self) -> &Arc<Quarantine> {
+        &self.set_aside
+    }
+
     /// Says whether the coordinator serves.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::SeqCst);
@@ -50,8 +59,8 @@ impl Health {
         amiss.remove(what);
     }
 
-    /// Status and text of `/readyz`: `ok`; `degraded` and a line for each thing that is amiss; or why
-    /// nothing is served.
+    /// Status and text of `/readyz`: `ok`, or `degraded` and a line for each thing that is amiss; then a
+    /// line for each that is set aside. Or why nothing is served.
     pub fn page(&self) -> (StatusCode, String) {
         if let Some(reason) = self.stopped.get() {
             let text = format!("not ready: {reason}\n");
@@ -62,14 +71,13 @@ impl Health {
             return (StatusCode::SERVICE_UNAVAILABLE, text);
         }
         let amiss = self.amiss.lock().unwrap_or_else(PoisonError::into_inner);
-        if amiss.is_empty() {
-            return (StatusCode::OK, "ok\n".to_owned());
-        }
-        let mut text = "degraded\n".to_owned();
+        let word = if amiss.is_empty() { "ok" } else { "degraded" };
+        let mut text = format!("{word}\n");
         for (what, reason) in amiss.iter() {
             // writing to a String can't fail
             let _ = writeln!(text, "{what}: {}", reason.replace('\n', " "));
         }
+        text.push_str(&self.set_aside.page());
         (StatusCode::OK, text)
     }
 }
@@ -96,5 +104,20 @@ mod tests {
         let text = "not ready: the metadata store stopped\n";
         let page = (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
         assert_eq!((health.page(), health.is_ready()), (page, false));
+    }
+
+    #[test]
+    fn what_is_set_aside_is_on_the_same_page_whether_something_is_amiss_or_not() {
+        let health = Health::default();
+        health.set_ready(true);
+        let error = crate::CoordinatorError::Crashed("the task of a run");
+        let cause = health.set_aside().add("run", "tiny-1", &error).shown();
+        let named = format!("quarantined run tiny-1: {cause}\n");
+        assert_eq!(health.page(), (StatusCode::OK, format!("ok\n{named}")));
+        health.is_amiss("run a", "waiting for space");
+        let text = format!("degraded\nrun a: waiting for space\n{named}");
+        assert_eq!(health.page(), (StatusCode::OK, text));
+        health.stopped("halted".to_owned());
+        assert_eq!(health.page().1, "not ready: halted\n");
     }
 }

@@ -198,10 +198,7 @@ impl Server {
             .map_err(open)?;
         core.set_limits(&config.limits);
         // the first to come is the only one
-        let _ = pages.set(crate::telemetry::admin(
-            core.telemetry.clone(),
-            core.quarantine.clone(),
-        ));
+        let _ = pages.set(crate::telemetry::admin(core.telemetry.clone()));
         crate::run::recover_runs(&core).await.map_err(open)?;
         crate::monitor::recover(&core).await.map_err(open)?;
         let mut server = Self {

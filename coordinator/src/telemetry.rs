@@ -13,7 +13,6 @@ use tributary_model::Digest;
 use tributary_proto::v1::RejectReason;
 
 use crate::health::Health;
-use crate::quarantine::Quarantine;
 
 /// Counters of one coordinator.
 #[derive(Default)]
@@ -151,22 +150,13 @@ impl Telemetry {
     }
 }
 
-/// The admin page's routes. `/readyz` names what is set aside; everything else serves, so it says ok.
-pub fn admin(telemetry: Arc<Telemetry>, quarantine: Arc<Quarantine>) -> Router {
+/// The admin page's routes.
+pub fn admin(telemetry: Arc<Telemetry>) -> Router {
     let ready = telemetry.clone();
     Router::new()
         .route("/metrics", get(move || async move { telemetry.render() }))
         .route("/livez", get(|| async { "ok\n" }))
-        .route(
-            "/readyz",
-            get(move || async move {
-                let (status, mut text) = ready.health.page();
-                if status.is_success() {
-                    text.push_str(&quarantine.page());
-                }
-                (status, text)
-            }),
-        )
+        .route("/readyz", get(move || async move { ready.health.page() }))
 }
 
 #[cfg(test)]
