@@ -114,12 +114,12 @@ impl Core {
             let subject = owned.subject.clone();
             work(owned, Arc::clone(&record)).map_err(|error| {
                 let last = record.load(&subject).ok().flatten();
-                (error, last.map(|last| last.ticket(&subject)))
+                Box::new((error, last.map(|last| last.ticket(&subject))))
             })
         };
         let (error, newest) = match tokio::task::spawn_blocking(with_newest).await {
             Ok(Ok(done)) => return Ok(done),
-            Ok(Err(refused)) => refused,
+            Ok(Err(refused)) => *refused,
             Err(_) => return Err(failed("crashed")),
         };
         Err(match error {

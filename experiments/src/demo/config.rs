@@ -161,8 +161,8 @@ fn join_more_often(rounds: &mut RoundSpec, privacy: &mut PrivacySpec, devices: u
     let shrunk = f64::from(RECIPE_DEVICES) / f64::from(devices);
     // `scale` has made it that much smaller
     let grown = |value: u32| (f64::from(value) * shrunk * shrunk) as u32;
-    rounds.cohort = grown(rounds.cohort);
     rounds.minimum = rounds.minimum.map(grown);
+    rounds.cohort = grown(rounds.cohort);
     let asked = f64::from(rounds.cohort) * rounds.over_selection * f64::from(rounds.count);
     let before = f64::from(rounds.max_participations);
     let each = (asked / f64::from(devices) + LEFT).ceil();
