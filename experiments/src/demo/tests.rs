@@ -112,7 +112,15 @@ async fn a_small_fleet_trains_drifts_is_noticed_retrained_and_gets_builds_that_f
 async fn the_printed_json_has_the_promised_keys_and_a_seed_repeats_it() {
     let folder = tempfile::tempdir().unwrap();
     let (first, _) = play(6, folder.path()).await;
-    let (again, _) = play(6, folder.path()).await;
+    let (again, _) = play(6, &folder.path().join("again")).await;
+    let tables = |outcome: &DemoOutcome| {
+        let tables = [
+            "accuracy", "builds", "drift", "epsilon", "events", "ledger", "wire",
+        ];
+        let report = std::path::Path::new(&outcome.summary.report).to_owned();
+        tables.map(|name| std::fs::read(report.with_file_name(format!("{name}.csv"))).unwrap())
+    };
+    assert!(tables(&first) == tables(&again), "to the byte");
     assert_eq!(first.summary.model_digest, again.summary.model_digest);
     assert_eq!(first.summary.accuracy, again.summary.accuracy);
     assert_eq!(first.summary.drift, again.summary.drift);

@@ -1,5 +1,6 @@
 //! From what was seen to the report.
 
+use tributary_aggregator::{Rho, epsilon_cks20};
 use tributary_proto::v1::{DriftWindow, PrivacyAccount};
 
 use super::act::{BuildResult, Story};
@@ -130,20 +131,17 @@ fn accuracy(story: &Story, trained: u64) -> Vec<RoundSeries> {
     REGIONS.iter().enumerate().map(series).collect()
 }
 
+/// What devices had spent at most after each round, from what rounds and windows say of themselves, so that
+/// it does not depend on when they were looked at. In the drifting region the retraining comes on top of the
+/// training and of the windows up to the one that started it.
 fn epsilon(story: &Story, trained: u64) -> Vec<RoundSeries> {
-    let spent = |results: &[RoundResult], before: u64, region: &str| {
-        let point = |result: &RoundResult| {
-            let spend = result.epsilon.iter().find(|(name, _)| name == region);
-            let value = spend.map_or(f64::NAN, |(_, epsilon)| *epsilon);
-            RoundPoint::new(before + u64::from(result.round.round), value)
-        };
-        results.iter().map(point).collect::<Vec<_>>()
-    };
+    let (training, retraining) = (&story.training.rounds, &story.watch.retraining.rounds);
     let series = |(region, _): &(&str, _)| {
         let mut points = vec![RoundPoint::new(0, 0.0)];
-        points.extend(spent(&story.training.rounds, 0, region));
+        points.extend(spent(training, 0, 0.0));
         if *region == DRIFTING {
-            points.extend(spent(&story.watch.retraining.rounds, trained, region));
+            let earlier = training.last().map_or(0.0, rho) + watched(&story.watch.windows);
+            points.extend(spent(retraining, trained, earlier));
         }
         RoundSeries {
             variant: String::new(),
@@ -152,6 +150,42 @@ fn epsilon(story: &Story, trained: u64) -> Vec<RoundSeries> {
         }
     };
     REGIONS.iter().map(series).collect()
+}
+
+/// The loss of the device that has lost most in a run so far.
+fn rho(result: &RoundResult) -> f64 {
+    let spend = result.round.privacy.as_ref();
+    spend.map_or(0.0, |spend| spend.rho)
+}
+
+/// What the windows of the drifting region cost a device until the retraining began.
+fn watched(windows: &[DriftWindow]) -> f64 {
+    let here = windows.iter().filter(|window| window.region == DRIFTING);
+    let mut total = 0.0;
+    for window in here {
+        total += window.rho;
+        if !window.playbook.is_empty() {
+            break;
+        }
+    }
+    total
+}
+
+/// Epsilon after each of these rounds, of a device that had lost `earlier` before them.
+fn spent(
+    results: &[RoundResult],
+    before: u64,
+    earlier: f64,
+) -> impl Iterator<Item = RoundPoint> + use<'_> {
+    results.iter().map(move |result| {
+        let delta = result.round.privacy.as_ref().map_or(f64::NAN, |s| s.delta);
+        let total = Rho::from_f64(earlier + rho(result));
+        let epsilon = total.and_then(|total| epsilon_cks20(total, delta));
+        RoundPoint::new(
+            before + u64::from(result.round.round),
+            epsilon.unwrap_or(f64::NAN),
+        )
+    })
 }
 
 fn drift_points(window: &DriftWindow) -> Vec<DriftPoint> {

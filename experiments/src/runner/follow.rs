@@ -19,9 +19,6 @@ pub struct RoundResult {
     pub round: v1::Round,
     /// What its version scores.
     pub score: Score,
-    /// Epsilon of the device of each region that spent most on anything so far, as the ledger
-    /// stood when the round was seen.
-    pub epsilon: Vec<(String, f64)>,
 }
 
 /// A run that completed.
@@ -105,13 +102,6 @@ async fn score_round(
     progress: &dyn Progress,
 ) -> Result<RoundResult, RunnerError> {
     let score = held_out.score(&operator.model_file(&round.model_digest).await?)?;
-    let regions = operator.privacy().await?.regions;
-    let epsilon = |region: v1::RegionSpend| {
-        (
-            region.region,
-            region.spend.map_or(0.0, |spend| spend.epsilon),
-        )
-    };
     let spent = round.privacy.clone().unwrap_or_default();
     progress.round(&RoundNews {
         run_id: run.run_id.clone(),
@@ -124,11 +114,7 @@ async fn score_round(
         adjacency: spent.adjacency,
         mechanism: spent.mechanism,
     });
-    Ok(RoundResult {
-        round,
-        score,
-        epsilon: regions.into_iter().map(epsilon).collect(),
-    })
+    Ok(RoundResult { round, score })
 }
 
 async fn finish(
