@@ -200,6 +200,7 @@ fn window_table(windows: &[WindowView], colours: Palette) -> String {
         ("limit", Align::Right),
         ("psi", Align::Right),
         ("playbook", Align::Left),
+        ("", Align::Left),
     ]);
     for window in windows {
         let worst = window.worst();
@@ -216,6 +217,10 @@ fn window_table(windows: &[WindowView], colours: Palette) -> String {
             number(worst.map(|reading| reading.ewma_threshold)),
             number(worst.map(|reading| reading.psi)),
             window.playbook.as_str().into(),
+            match window.is_private() {
+                true => "".into(),
+                false => Cell::toned(Tone::Bad, "NOT PRIVATE"),
+            },
         ]);
     }
     table.render(colours, "no windows yet")

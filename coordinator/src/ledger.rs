@@ -212,11 +212,26 @@ impl Ledger {
         &self,
         charge: Charge,
         devices: &[DeviceCharge],
-        mut batch: Batch,
+        batch: Batch,
+    ) -> Result<(), CoordinatorError> {
+        self.charge_with(charge, devices, |_| Ok(batch)).await
+    }
+
+    /// The same with a batch that depends on what the charge may say of its release: with a device whose
+    /// spending was lost in it, it is not private.
+    ///
+    /// # Errors
+    /// As [`Ledger::charge`], or of `batch`.
+    pub async fn charge_with(
+        &self,
+        charge: Charge,
+        devices: &[DeviceCharge],
+        batch: impl FnOnce(Mechanism) -> Result<Batch, CoordinatorError>,
     ) -> Result<(), CoordinatorError> {
         let turn = self.charging.clone().lock_owned().await;
         let account = (charge.account.clone(), charge.kind);
         let (charge, postings) = self.weigh(charge, &account, devices)?;
+        let mut batch = batch(charge.mechanism)?;
         let key = Key::new().text(&charge.account).text(charge.kind.name());
         let key = key.number(charge.number).number(charge.part);
         batch.put_json(Table::Ledger, key.into_bytes(), &charge, Expect::Absent)?;

@@ -21,7 +21,9 @@ pub fn statement(spend: &Spend, colours: Palette) -> String {
         return colours.paint(Tone::Bad, "no noise: NOT PRIVATE");
     }
     if spend.not_private {
-        return colours.paint(Tone::Bad, "NOT PRIVATE: the noise was seeded");
+        let why = spend.mechanism.strip_suffix(": NOT PRIVATE");
+        let why = why.unwrap_or("the noise was seeded");
+        return colours.paint(Tone::Bad, &format!("NOT PRIVATE: {}", printable(why)));
     }
     if spend.is_nothing() {
         return colours.paint(Tone::Dim, "nothing spent");

@@ -105,6 +105,11 @@ impl ReadingView {
 }
 
 impl WindowView {
+    /// Whether noise that nobody knows protects the votes, and the account of every voter is known.
+    pub fn is_private(&self) -> bool {
+        !self.mechanism.contains("NOT PRIVATE")
+    }
+
     /// The quantity that moved most.
     pub fn worst(&self) -> Option<&ReadingView> {
         self.streams

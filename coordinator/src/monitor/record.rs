@@ -37,6 +37,9 @@ pub struct Header {
     /// What it could not do, as a sentence; empty when all is well.
     #[serde(default)]
     pub note: String,
+    /// Whether a window was released with a device in it whose spending was lost by a restore.
+    #[serde(default)]
+    pub after_restore: bool,
     /// How it ended; none while it is at work.
     #[serde(default)]
     pub end: Option<End>,
@@ -182,6 +185,7 @@ impl MonitorRecord {
             windows: 0,
             asked_window: 0,
             note: String::new(),
+            after_restore: false,
             end: None,
         };
         let record = Self { header, regions };

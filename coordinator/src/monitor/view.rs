@@ -7,6 +7,11 @@ use tributary_proto::v1::{self, DriftWindow, MonitorState, RegionVerdict, Stream
 
 use super::record::{MonitorRecord, RegionRecord, Shortage, WindowRecord};
 
+/// What is said of a monitor whose windows hold devices that a restore has marked.
+const AFTER_RESTORE: &str = "NOT PRIVATE: windows since the data folder was restored hold devices whose \
+                             spending was lost; for a promise again, watch with other devices, or under \
+                             a cap";
+
 impl MonitorRecord {
     /// The monitor without its windows.
     pub fn view(&self) -> v1::Monitor {
@@ -30,17 +35,22 @@ impl MonitorRecord {
         }
     }
 
+    /// What is amiss, and what its windows do not promise.
     fn reason(&self) -> String {
-        if self.header.end.is_some() || !self.header.note.is_empty() {
-            return self.header.note.clone();
+        let mut sentences = Vec::new();
+        if !self.header.note.is_empty() {
+            sentences.push(self.header.note.clone());
         }
         let waits =
             !self.regions.is_empty() && self.regions.iter().all(|region| region.shortage.is_some());
-        if waits {
-            "no region has enough devices for a window: see what each needs".to_owned()
-        } else {
-            String::new()
+        if waits && sentences.is_empty() && self.header.end.is_none() {
+            let sentence = "no region has enough devices for a window: see what each needs";
+            sentences.push(sentence.to_owned());
         }
+        if self.header.after_restore {
+            sentences.push(AFTER_RESTORE.to_owned());
+        }
+        sentences.join("; ")
     }
 
     /// Where each region stands.

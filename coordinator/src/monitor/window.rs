@@ -174,11 +174,14 @@ impl Actor {
             mechanism,
             marks,
         };
-        if let Err(error) = self.keep(index, &record, payers, region).await {
-            // nothing was released: the window is asked again
-            self.record.regions[index] = before;
-            return Err(error);
-        }
+        let record = match self.keep(index, record, payers, region).await {
+            Ok(kept) => kept,
+            Err(error) => {
+                // nothing was released: the window is asked again
+                self.record.regions[index] = before;
+                return Err(error);
+            }
+        };
         let wire = record.wire(self.handle.id.as_str());
         self.core().tell(watch_response::Event::Window(wire));
         self.launch_if_due(index);
@@ -232,30 +235,28 @@ impl Actor {
         }
     }
 
-    /// Charges the voters and keeps window and region, in one commit.
+    /// Charges the voters and keeps window and region, in one commit. Gives the window as it was kept: with
+    /// a voter whose spending was lost it is not private.
     async fn keep(
-        &self,
+        &mut self,
         index: usize,
-        window: &WindowRecord,
+        mut window: WindowRecord,
         payers: Vec<DeviceId>,
         region: RegionId,
-    ) -> Result<(), CoordinatorError> {
+    ) -> Result<WindowRecord, CoordinatorError> {
         let mut batch = Batch::new();
         self.record.put_region(index, &mut batch)?;
-        self.record.put_window(index, window, &mut batch)?;
         if window.pico_rho == 0 || payers.is_empty() {
+            self.record.put_window(index, &window, &mut batch)?;
             self.core().store.commit(batch).await?;
-            return Ok(());
+            return Ok(window);
         }
+        let number = window.report.window;
         let charge = Charge {
             part: index as u64,
-            mechanism: mechanism(&self.record.header.spec),
+            mechanism: window.mechanism,
             unix_ms: self.core().clock.now_ms(),
-            ..Charge::new(
-                self.handle.id.as_str(),
-                ChargeKind::Drift,
-                window.report.window,
-            )
+            ..Charge::new(self.handle.id.as_str(), ChargeKind::Drift, number)
         };
         let pays = |device| DeviceCharge {
             device,
@@ -263,6 +264,17 @@ impl Actor {
             pico_rho: window.pico_rho,
         };
         let devices: Vec<DeviceCharge> = payers.into_iter().map(pays).collect();
-        self.core().ledger.charge(charge, &devices, batch).await
+        let record = &self.record;
+        let with_window = |mechanism| {
+            window.mechanism = mechanism;
+            record.put_window(index, &window, &mut batch)?;
+            Ok(batch)
+        };
+        let ledger = &self.core().ledger;
+        ledger.charge_with(charge, &devices, with_window).await?;
+        if window.mechanism == Mechanism::RestoredNotPrivate {
+            self.record.header.after_restore = true;
+        }
+        Ok(window)
     }
 }
