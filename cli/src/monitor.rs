@@ -103,6 +103,7 @@ fn table(monitors: &[MonitorView], colours: Palette) -> String {
     for monitor in monitors {
         let tone = match monitor.state {
             "running" => Tone::Good,
+            "quarantined" => Tone::Bad,
             _ => Tone::Dim,
         };
         let regions: Vec<String> = monitor

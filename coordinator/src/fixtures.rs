@@ -126,6 +126,8 @@ pub async fn core_on(store: Arc<dyn Store>) -> Arc<Core> {
 #[derive(Default)]
 pub struct Flaky {
     fails: AtomicBool,
+    /// True while there is no room.
+    pub is_full: AtomicBool,
     /// Commits that were asked for while it failed.
     pub refused: AtomicU32,
 }
@@ -146,6 +148,11 @@ impl Flaky {
 
 impl Gate for Flaky {
     fn check(&self) -> Result<(), StoreError> {
+        if self.is_full.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            let during = "a commit of a test";
+            return Err(StoreError::Full { during });
+        }
         if !self.fails.load(Ordering::SeqCst) {
             return Ok(());
         }

@@ -11,12 +11,15 @@
 //! - `claim`: what may be said about a sum
 //! - `accounts`: the statements
 //! - `caps`: the most that a device may lose; `decide`: who may change that, and how
+//! - `relocation`: a device that moves to another region
 //! - `reservation`: what was set aside for charges to come
 //! - `terms`: caps, reservations and decisions on disk
+//! - `total`: older entries of a monitor's windows, added up
 //!
 //! | table | key | value |
 //! |---|---|---|
 //! | `Ledger` | account, kind, number, part | the entry |
+//! | `Ledger` | account, kind | the sum of its older entries |
 //! | `DeviceAccounts` | account, kind, device | the device's spend there |
 //! | `DeviceAccounts` | device | its region once it has moved, and those that it left; its spend of before spends were kept by account |
 
@@ -27,8 +30,10 @@ mod charge;
 mod claim;
 mod decide;
 mod forfeit;
+mod relocation;
 mod reservation;
 mod terms;
+mod total;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,7 +52,7 @@ pub use self::reservation::{Part, Reservation};
 pub use self::terms::{Change, Decision, DecisionKind, Headroom, Hold};
 use crate::CoordinatorError;
 use crate::store::key::{Key, KeyReader};
-use crate::store::{Batch, Expect, Store, Table, commit_then};
+use crate::store::{Batch, Expect, Store, StoreError, Table};
 
 /// What a device spent in an account, or before spends were kept by account; and its region.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,8 +81,12 @@ impl Ledger {
     pub fn open(store: Arc<dyn Store>) -> Result<Self, CoordinatorError> {
         let mut books = Books::default();
         for row in store.records(Table::Ledger, b"") {
-            let stored: charge::StoredCharge = row?.1.json()?;
-            books.enter(&stored.into());
+            let (key, record) = row?;
+            if total::is_total(&key) {
+                books.enter_total(&record.json()?);
+                continue;
+            }
+            books.enter(&record.json::<charge::StoredCharge>()?.into());
         }
         for row in store.records(Table::DeviceAccounts, b"") {
             let (key, record) = row?;
@@ -233,8 +242,9 @@ impl Ledger {
         let (charge, postings) = self.weigh(charge, &account, devices)?;
         let mut batch = batch(charge.mechanism)?;
         let key = Key::new().text(&charge.account).text(charge.kind.name());
-        let key = key.number(charge.number).number(charge.part);
-        batch.put_json(Table::Ledger, key.into_bytes(), &charge, Expect::Absent)?;
+        let key = key.number(charge.number).number(charge.part).into_bytes();
+        self.check_new(&charge, &key)?;
+        batch.put_json(Table::Ledger, key, &charge, Expect::Absent)?;
         for posting in &postings {
             let spend = Spend {
                 pico_rho: posting.spent,
@@ -244,16 +254,43 @@ impl Ledger {
             let key = spend_key(&account, &posting.device);
             batch.put_json(Table::DeviceAccounts, key, &spend, Expect::Any)?;
         }
-        let books = self.books.clone();
-        let enter = move || {
+        let (commit, books) = (self.store.commit(batch), self.books.clone());
+        let store = self.store.clone();
+        // a task of its own: whoever goes away meanwhile must not leave out of the books what is on disk
+        let charging = tokio::spawn(async move {
             let _one_at_a_time = turn;
-            let mut books = lock(&books);
-            books.enter(&charge);
-            for posting in postings {
-                books.post(&account, posting);
+            commit.await?;
+            {
+                let mut books = lock(&books);
+                books.enter(&charge);
+                for posting in postings {
+                    books.post(&account, posting);
+                }
             }
-        };
-        commit_then("a charge", self.store.commit(batch), enter).await
+            // the charge is made, whatever becomes of this; the next one tries again
+            if let Err(error) = total::add_up(&*store, &books, &account, charge.number).await {
+                tracing::warn!(account = account.0, %error, "older entries stay one by one");
+            }
+            Ok(())
+        });
+        charging
+            .await
+            .map_err(|error| CoordinatorError::of_task("a charge", &error))?
+    }
+
+    /// Refuses an entry like that of one which was added up: it is not there any more, but it was charged.
+    fn check_new(&self, charge: &Charge, key: &[u8]) -> Result<(), StoreError> {
+        let books = self.lock();
+        let book = books.account(&charge.account, charge.kind);
+        match book.is_some_and(|book| charge.number <= book.added_to) {
+            false => Ok(()),
+            true => Err(StoreError::Conflict {
+                table: Table::Ledger,
+                key: key.to_vec(),
+                expected: Expect::Absent,
+                found: None,
+            }),
+        }
     }
 
     /// The entry with what depends on the devices, and what it does to each of them.
@@ -304,39 +341,6 @@ impl Ledger {
             charge.mechanism = Mechanism::RestoredNotPrivate;
         }
         Ok((charge, postings))
-    }
-
-    /// Takes a device's account, and the caps that it was under, along from one region to another,
-    /// committing `batch` in the same transaction. `then` takes into memory what else is durable then.
-    ///
-    /// # Errors
-    /// When the store refuses; then nothing has moved.
-    pub async fn relocate(
-        &self,
-        device: &DeviceId,
-        (from, to): (&RegionId, &RegionId),
-        mut batch: Batch,
-        then: impl FnOnce() + Send + 'static,
-    ) -> Result<(), CoordinatorError> {
-        let turn = self.charging.clone().lock_owned().await;
-        let (before, past) = {
-            let books = self.lock();
-            let before = books.devices.get(device).map_or(0, |book| book.before);
-            (before, books.leaving(device, from))
-        };
-        let spend = Spend {
-            pico_rho: before,
-            region: to.clone(),
-            past,
-        };
-        batch.put_json(Table::DeviceAccounts, device.as_str(), &spend, Expect::Any)?;
-        let (books, device, to) = (self.books.clone(), device.clone(), to.clone());
-        let settle = move || {
-            let _one_at_a_time = turn;
-            lock(&books).settle(device, &to, before, &spend.past);
-            then();
-        };
-        commit_then("moving a device", self.store.commit(batch), settle).await
     }
 }
 

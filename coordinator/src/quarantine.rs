@@ -63,6 +63,24 @@ impl Quarantine {
         cause
     }
 
+    /// Why something is set aside, if it is.
+    pub fn cause(&self, kind: &'static str, name: &str) -> Option<Cause> {
+        self.lock().get(&(kind, name.to_owned())).cloned()
+    }
+
+    /// The names of what is set aside of a kind, with the causes.
+    pub fn of_kind(&self, kind: &'static str) -> Vec<(String, Cause)> {
+        let causes = self.lock();
+        let mine = causes.iter().filter(|((known, _), _)| *known == kind);
+        mine.map(|((_, name), cause)| (name.clone(), cause.clone()))
+            .collect()
+    }
+
+    /// Nothing is set aside under this name any more: it was given up, or works again.
+    pub fn remove(&self, kind: &'static str, name: &str) {
+        self.lock().remove(&(kind, name.to_owned()));
+    }
+
     /// True when nothing is set aside.
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()

@@ -21,7 +21,7 @@ pub struct MonitorView {
     pub regions: Vec<RegionVerdictView>,
     /// The windows that are kept, oldest first.
     pub windows: Vec<WindowView>,
-    /// `running`, `completed` or `stopped`.
+    /// `running`, `completed`, `stopped` or `quarantined`.
     pub state: &'static str,
     /// Why it waits or what it could not do; empty when all is well.
     pub reason: String,
@@ -164,6 +164,7 @@ impl From<v1::Monitor> for MonitorView {
         let state = match monitor.state() {
             v1::MonitorState::Completed => "completed",
             v1::MonitorState::Stopped => "stopped",
+            v1::MonitorState::Quarantined => "quarantined",
             v1::MonitorState::Running | v1::MonitorState::Unspecified => "running",
         };
         Self {

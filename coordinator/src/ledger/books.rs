@@ -14,6 +14,7 @@ use super::charge::{Charge, ChargeKind, DeviceCharge};
 use super::claim::Claim;
 use super::reservation::Reservation;
 use super::terms::Decision;
+use super::total::{Total, is_added_up};
 
 /// What tells accounts apart.
 pub(super) type AccountKey = (String, ChargeKind);
@@ -82,6 +83,10 @@ pub(super) struct AccountBook {
     pub(super) claim: Claim,
     /// When the first charge was made.
     pub(super) first_ms: u64,
+    /// Entries that are there one by one and may be added up.
+    pub(super) entries: u64,
+    /// The newest number that was added up.
+    pub(super) added_to: u64,
 }
 
 /// A region that a device left, and the cap that bound it there, in units of 1e-12 of zCDP.
@@ -167,6 +172,7 @@ impl Books {
             return;
         };
         book.charges += 1;
+        book.entries += u64::from(is_added_up(charge));
         book.charged = book.charged.saturating_add(charge.pico_rho);
         book.worst = book.worst.max(charge.worst_pico_rho);
         if charge.is_without_spends() {
@@ -183,6 +189,36 @@ impl Books {
         book.claim
             .add(charge.mechanism, charge.adjacency, charge.has_votes);
         book.first_ms = book.first_ms.min(charge.unix_ms);
+    }
+
+    /// Takes the sum of an account's older entries in.
+    pub(super) fn enter_total(&mut self, total: &Total) {
+        let index = self.account_index((total.account.clone(), total.kind));
+        let Some(book) = self.accounts.get_mut(index as usize) else {
+            return;
+        };
+        book.charges += total.charges;
+        book.charged = book.charged.saturating_add(total.pico_rho);
+        book.worst = book.worst.max(total.worst_pico_rho);
+        for region in &total.regions {
+            let worst = book.worst_by_region.entry(region.region.clone());
+            let worst = worst.or_default();
+            *worst = (*worst).max(region.worst_pico_rho);
+        }
+        for (mechanism, adjacency, has_votes) in &total.said {
+            book.claim.add(*mechanism, *adjacency, *has_votes);
+        }
+        book.first_ms = book.first_ms.min(total.first_ms);
+        book.added_to = book.added_to.max(total.last);
+    }
+
+    /// Notes that so many entries of an account, up to this number, were added up.
+    pub(super) fn added_up(&mut self, key: &AccountKey, entries: u64, to: u64) {
+        let index = self.account_index(key.clone());
+        if let Some(book) = self.accounts.get_mut(index as usize) {
+            book.entries = book.entries.saturating_sub(entries);
+            book.added_to = book.added_to.max(to);
+        }
     }
 
     /// Sets what a device spent in an account.
@@ -282,6 +318,8 @@ impl Books {
             worst_by_region: BTreeMap::new(),
             claim: Claim::default(),
             first_ms: u64::MAX,
+            entries: 0,
+            added_to: 0,
         });
         self.by_key.insert(key, index);
         index

@@ -159,9 +159,10 @@ impl Books {
         let Some(cap) = cap else {
             return total.is_none().then_some(Refusal::Cap);
         };
-        // what has no end takes only what nobody else has reserved
+        // what has no end, and what nobody reserved anything for, takes only what nobody else has reserved;
+        // but what was lost was spent, whatever anybody has planned
         let others = match part {
-            Some(Part { pico_rho: None, .. }) => {
+            None | Some(Part { pico_rho: None, .. }) if account.1 != ChargeKind::Restore => {
                 let at = book.and_then(|book| self.region_of(book)).unwrap_or(region);
                 match self.outstanding(book, at, true) {
                     Outstanding::AtMost(pico) => pico,
@@ -184,4 +185,46 @@ pub(super) enum Refusal {
     Cap,
     /// It would pass what was reserved.
     Reservation,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{cap, open, pay};
+    use super::super::{Change, Charge};
+    use super::*;
+    use crate::fixtures::{device, region};
+    use crate::store::{Batch, MemoryStore};
+
+    #[tokio::test]
+    async fn an_account_that_nobody_reserved_for_takes_nothing_of_what_others_have() {
+        let ledger = open(&MemoryStore::new());
+        cap(&ledger, 100).await;
+        let part = Part::new("training", Some(80), "run-1", ChargeKind::Training);
+        let reserved = Reservation {
+            id: "run-1".to_owned(),
+            regions: vec![region("eu")],
+            parts: vec![part],
+        };
+        let hold = ledger.hold().await;
+        let changes = vec![Change::Reserve(reserved)];
+        hold.commit(changes, Batch::new()).await.unwrap();
+        let can = |account, kind, pico_rho| {
+            ledger.can_pay(&device(0), &region("eu"), (account, kind), pico_rho)
+        };
+        let training = ChargeKind::Training;
+        assert!(can("run-2", training, 20) && !can("run-2", training, 21));
+        assert!(can("run-1", training, 80) && !can("run-1", training, 81));
+        // what was lost was spent, whatever was planned
+        assert!(can("restore", ChargeKind::Restore, 100));
+        for (account, pico_rho, fits) in [
+            ("run-2", 21, false),
+            ("run-2", 20, true),
+            ("run-1", 80, true),
+        ] {
+            let charge = Charge::new(account, training, 1);
+            let payers = pay(pico_rho, 0..1);
+            let charged = ledger.charge(charge, &payers, Batch::new());
+            assert_eq!(charged.await.is_ok(), fits, "{account} {pico_rho}");
+        }
+    }
 }

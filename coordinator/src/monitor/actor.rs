@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tributary_drift::{Calibrator, DriftId, Verdict};
-use tributary_proto::RunId;
+use tributary_drift::Calibrator;
 
 use super::Monitor;
 use super::first_builds::first_builds;
 use super::history;
 use super::judge::VoteNoise;
-use super::mitigation::{Failure, Mitigation, Outcome, start_key};
+use super::mitigation::Outcome;
 use super::record::{End, MonitorRecord};
 use crate::CoordinatorError;
 use crate::core::Core;
-use crate::run::started_with;
 use crate::spec::DriftSpec;
 use crate::store::Batch;
 
@@ -33,7 +31,7 @@ pub struct Actor {
     pub(super) drift: Option<DriftSpec>,
     pub(super) noise: VoteNoise,
     pub(super) calibrator: Calibrator,
-    mitigations: JoinSet<Outcome>,
+    pub(super) mitigations: JoinSet<Outcome>,
 }
 
 /// What came of a window.
@@ -186,17 +184,12 @@ impl Actor {
             stopped,
             unix_ms: self.core().clock.now_ms(),
         });
-        let mut pause = AFTER_FAILURE.0;
-        while let Err(error) = self.keep_all().await {
-            tracing::error!(monitor = %self.handle.id, %error, "the end can't be kept");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(AFTER_FAILURE.1);
-        }
-        // it charges no more
+        self.until_kept("its end", || self.keep_all()).await;
+        // it charges no more, and no run that it started goes on; after a crash `recover` does this
         let run = self.record.header.run_id.as_str();
-        if let Err(error) = self.core().ledger.release(run, None).await {
-            tracing::error!(monitor = %self.handle.id, %error, "what it reserved can't be given back");
-        }
+        let ledger = &self.core().ledger;
+        self.until_kept("that it charges no more", || ledger.release(run, None))
+            .await;
         self.handle.show(&self.record);
         self.core().remove_monitor(&self.handle.id);
         tracing::info!(monitor = %self.handle.id, stopped, "the monitor has ended");
@@ -204,103 +197,27 @@ impl Actor {
         self.handle.over.send_replace(true);
     }
 
+    /// Does what has to be on disk before the end is told, however long that takes: over a full disk, and
+    /// what else may pass.
+    async fn until_kept<F>(&self, what: &str, mut keep: impl FnMut() -> F)
+    where
+        F: Future<Output = Result<(), CoordinatorError>>,
+    {
+        let mut pause = AFTER_FAILURE.0;
+        while let Err(error) = keep().await {
+            tracing::error!(monitor = %self.handle.id, %error, "{what} can't be kept");
+            self.handle
+                .waits_for(format!("{what} can't be kept: {error}"));
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(AFTER_FAILURE.1);
+        }
+        self.handle.waits_for(String::new());
+    }
+
     async fn keep_all(&self) -> Result<(), CoordinatorError> {
         let mut batch = Batch::new();
         self.record.put(&mut batch)?;
         self.core().store.commit(batch).await?;
         Ok(())
-    }
-
-    async fn end_mitigations(&mut self) {
-        self.mitigations.shutdown().await;
-        for index in 0..self.record.regions.len() {
-            if !self.record.is_mitigating(index) {
-                continue;
-            }
-            let started = self.mitigation_started(index).await;
-            let region = &mut self.record.regions[index];
-            let shown = started
-                .or(self.handle.mitigation_run(index))
-                .or(region.mitigation.take());
-            region.mitigation = shown.clone();
-            if let Some(run) = shown.and_then(|id| self.handle.core.run(&id).ok()) {
-                // one that is over already needs no end
-                let _ = run.stop().await;
-            }
-            if let Some(drift) = region.monitor.drift().cloned()
-                && let Err(error) = region.monitor.mitigation_failed(&drift)
-            {
-                tracing::error!(monitor = %self.handle.id, %error, "the mitigation stays open");
-            }
-        }
-    }
-
-    /// The run that the open drift of a region has started, also when that was not noted any more.
-    async fn mitigation_started(&self, index: usize) -> Option<RunId> {
-        let region = &self.record.regions[index];
-        let drift = region.monitor.drift()?;
-        let key = start_key(&self.record.header.run_id, drift, region.failed);
-        let started = started_with(self.core(), &key).await;
-        started
-            .inspect_err(|error| tracing::error!(monitor = %self.handle.id, %error, "its run can't be found"))
-            .ok()?
-    }
-
-    pub(super) fn launch(&mut self, index: usize, drift: DriftId) {
-        let region = &self.record.regions[index];
-        let mitigation = Mitigation {
-            handle: self.handle.clone(),
-            spec: self.record.header.spec.clone(),
-            run_id: self.record.header.run_id.clone(),
-            index,
-            drift,
-            model: region.model,
-            failed: region.failed,
-        };
-        self.mitigations.spawn(mitigation.run());
-    }
-
-    /// Takes the outcome of a playbook into the region's record.
-    async fn mitigated(&mut self, outcome: Outcome) {
-        let region = &mut self.record.regions[outcome.index];
-        region.since_mitigation = 0;
-        region.mitigation = outcome.run.or(region.mitigation.take());
-        let stepped = match outcome.result {
-            Ok(model) => {
-                region.model = model;
-                region.builds_failed = 0;
-                region.monitor.mitigated(&outcome.drift)
-            }
-            Err(failure) => {
-                tracing::error!(monitor = %self.handle.id, error = %failure, "mitigation failed");
-                match failure {
-                    Failure::Run(_) => region.failed += 1,
-                    Failure::Builds(_) => region.builds_failed += 1,
-                }
-                region.monitor.mitigation_failed(&outcome.drift)
-            }
-        };
-        let mut batch = Batch::new();
-        let kept = match self.record.put_region(outcome.index, &mut batch) {
-            Ok(()) => {
-                let committed = self.core().store.commit(batch).await;
-                committed.map(drop).map_err(CoordinatorError::from)
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = stepped.map_err(CoordinatorError::from).and(kept) {
-            tracing::error!(monitor = %self.handle.id, %error, "the outcome can't be kept");
-        }
-        self.handle.show(&self.record);
-    }
-
-    /// Whether a region's verdict calls for a launch.
-    pub(super) fn launch_if_due(&mut self, index: usize) {
-        let region = &self.record.regions[index];
-        if region.monitor.state() == Verdict::Mitigating
-            && let Some(drift) = region.monitor.drift().cloned()
-        {
-            self.launch(index, drift);
-        }
     }
 }

@@ -55,7 +55,8 @@ pub async fn build_for_region(
         match choose(&variants, &profile) {
             Ok((variant, decision)) => {
                 let bytes = variant.model.to_bytes();
-                let digest = core.blobs.put(bytes).await?;
+                let put = || async { Ok(core.blobs.put(bytes.clone()).await?) };
+                let digest = handle.with_room(put).await?;
                 let record = BuildRecord {
                     digest,
                     model,
@@ -71,7 +72,9 @@ pub async fn build_for_region(
                     failed_on: 0,
                     marks,
                 };
-                core.registry.put_build(&record).await?;
+                handle
+                    .with_room(|| core.registry.put_build(&record))
+                    .await?;
                 offers.push((record, devices));
             }
             Err(why) => tracing::warn!(%region, profile = profile.name, why, "no build fits"),
@@ -174,7 +177,9 @@ async fn roll_out(
         let tally = handle.installs.wait(&key(&record), patience).await;
         record.installed_on = tally.installed;
         record.failed_on = tally.failed;
-        core.registry.put_build(&record).await?;
+        handle
+            .with_room(|| core.registry.put_build(&record))
+            .await?;
         let build = Some(record.into());
         core.tell(watch_response::Event::Build(BuildChanged { build }));
     }

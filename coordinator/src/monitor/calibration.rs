@@ -91,7 +91,8 @@ pub async fn calibrate(
     let devices = devices.map_err(|there| too_few(region, there, needed))?;
     // durable before anybody is asked: each calibration is a release of its own, and devices answer
     // none that is not newer than the last
-    let number = MonitorRecord::next_calibration(core, &handle.id).await?;
+    let next = || MonitorRecord::next_calibration(core, &handle.id);
+    let number = handle.with_room(next).await?;
     let deadline = Duration::from_millis(builds.deadline_ms);
     let seed = spec.seed.map(|seed| seeded_bytes(seed, &[b"device"]));
     let (id, digest) = (handle.id.as_str(), model.to_string());
@@ -116,7 +117,7 @@ pub async fn calibrate(
     let mut batch = Batch::new();
     batch.put_json(Table::Monitors, key, &largest, Expect::Absent)?;
     if pico_rho == 0 {
-        core.store.commit(batch).await?;
+        handle.commit(&batch).await?;
         return Ok(ranges(graph, &largest)?);
     }
     let charge = Charge {
@@ -131,7 +132,11 @@ pub async fn calibrate(
         pico_rho,
     };
     let devices: Vec<DeviceCharge> = voters.into_iter().map(pays).collect();
-    core.ledger.charge(charge, &devices, batch).await?;
+    let charged = || {
+        let (charge, batch) = (charge.clone(), batch.clone());
+        core.ledger.charge(charge, &devices, batch)
+    };
+    handle.with_room(charged).await?;
     Ok(ranges(graph, &largest)?)
 }
 

@@ -5,21 +5,15 @@ use super::Monitor;
 use super::builds::build_for_region;
 use super::record::MonitorRecord;
 use crate::CoordinatorError;
-use crate::spec::RunSpec;
 use crate::store::Batch;
 
 /// Attempts for each region; each waits for devices until `builds.deadline_ms`.
 const ATTEMPTS: u32 = 3;
 
-/// Whether the run's own model gets builds.
-pub fn are_wanted(spec: &RunSpec) -> bool {
-    spec.builds.is_some() && spec.playbook.is_none()
-}
-
 /// Builds for every region that has none yet; what failed, as a sentence. Stopping ends the wait.
 pub async fn first_builds(handle: &Monitor, record: &mut MonitorRecord) -> String {
     let spec = record.header.spec.clone();
-    let Some(builds) = spec.builds.as_ref().filter(|_| are_wanted(&spec)) else {
+    let Some(builds) = spec.builds.as_ref().filter(|_| spec.has_first_builds()) else {
         return String::new();
     };
     let mut failed = Vec::new();
@@ -58,6 +52,5 @@ async fn keep(
     record.regions[index].built = true;
     let mut batch = Batch::new();
     record.put_region(index, &mut batch)?;
-    handle.core.store.commit(batch).await?;
-    Ok(())
+    handle.commit(&batch).await
 }

@@ -9,7 +9,7 @@ use super::Monitor;
 use super::builds::build_for_region;
 use super::record::RegionRecord;
 use crate::CoordinatorError;
-use crate::run::{Origin, RunView, start_run};
+use crate::run::{Origin, RunView, StartedRun, start_run};
 use crate::spec::{AggregationSpec, ModelSource, PrivacySpec, RunSpec, VersionSource};
 
 /// Mitigations of one drift before it is left to the operator.
@@ -96,36 +96,66 @@ pub enum Failure {
     /// The run completed; the builds of its model were not made.
     #[error("builds: {0}")]
     Builds(CoordinatorError),
+    /// The monitor was stopped. The run may be there, and go on.
+    #[error("the monitor was stopped")]
+    Stopped,
+}
+
+/// The key with which the run of an attempt at a drift is started: whoever comes again finds the same run.
+pub fn start_key(run: &RunId, drift: &DriftId, failed: u32) -> String {
+    format!("{run}/{drift}/{failed}")
 }
 
 impl Mitigation {
     /// Does it. Started again after a crash, it goes on with the same run.
     pub async fn run(self) -> Outcome {
-        let mut run = None;
-        let result = self.mitigate(&mut run).await;
+        let (index, drift) = (self.index, self.drift.clone());
+        // a task of its own, so that a crash ends this attempt alone
+        let work = tokio::spawn(async move {
+            let mut run = None;
+            let result = self.mitigate(&mut run).await;
+            (run, result)
+        });
+        let (run, result) = work.await.unwrap_or_else(|error| {
+            let crashed = CoordinatorError::of_task("a playbook", &error);
+            (None, Err(Failure::Run(crashed)))
+        });
         Outcome {
-            index: self.index,
-            drift: self.drift,
+            index,
+            drift,
             run,
             result,
         }
     }
 
     async fn mitigate(&self, run: &mut Option<RunId>) -> Result<Digest, Failure> {
-        let model = self.retrain(run).await.map_err(Failure::Run)?;
-        if let Some(builds) = &self.spec.builds {
-            let region = &self.spec.regions[self.index];
-            build_for_region(&self.handle, &self.spec, builds, region, model)
-                .await
-                .map_err(Failure::Builds)?;
+        let stop = &self.handle.stop;
+        if stop.is_cancelled() {
+            return Err(Failure::Stopped);
+        }
+        // not cut off: whether the run is there must be known
+        let child = self.start().await.map_err(Failure::Run)?;
+        *run = Some(child.id.clone());
+        let model = tokio::select! {
+            model = completed(&child) => model.map_err(Failure::Run)?,
+            () = stop.cancelled() => return Err(Failure::Stopped),
+        };
+        let Some(builds) = &self.spec.builds else {
+            return Ok(model);
+        };
+        let region = &self.spec.regions[self.index];
+        let building = build_for_region(&self.handle, &self.spec, builds, region, model);
+        tokio::select! {
+            built = building => built.map_err(Failure::Builds)?,
+            () = stop.cancelled() => return Err(Failure::Stopped),
         }
         Ok(model)
     }
 
-    /// Starts the region's run and waits for its end.
-    async fn retrain(&self, run: &mut Option<RunId>) -> Result<Digest, CoordinatorError> {
+    /// Starts the region's run, or finds the one that was started before.
+    async fn start(&self) -> Result<StartedRun, CoordinatorError> {
         let core = &self.handle.core;
-        let drift_id = start_key(&self.run_id, &self.drift, self.failed);
+        let key = start_key(&self.run_id, &self.drift, self.failed);
         let region = &self.spec.regions[self.index];
         let model = self.model.to_string();
         let Some(recipe) = playbook_recipe(&self.spec, region, &model) else {
@@ -136,38 +166,38 @@ impl Mitigation {
             ));
         };
         let origin = Origin {
-            idempotency_key: drift_id.clone(),
-            drift_id: Some(drift_id),
+            idempotency_key: key.clone(),
+            drift_id: Some(key),
             playbook_of: Some(self.run_id.clone()),
             ..Origin::default()
         };
-        let child = start_run(core, recipe, origin).await?;
-        *run = Some(child.id.clone());
+        let start = || start_run(core, recipe.clone(), origin.clone());
+        let child = self.handle.with_room(start).await?;
         let (id, index) = (child.id.to_string(), self.index);
         self.handle
             .edit(|view| view.regions[index].mitigation_run_id = id);
-        let mut follow = child.follow();
-        follow
-            .wait_for(RunView::is_over)
-            .await
-            .map_err(|_| CoordinatorError::Stopping)?;
-        let ended = follow.borrow().run.clone();
-        if ended.state() != RunState::Completed {
-            return Err(CoordinatorError::Budget(format!(
-                "run {} did not complete: {}",
-                ended.run_id, ended.reason
-            )));
-        }
-        ended
-            .model_digest
-            .parse()
-            .map_err(|_| CoordinatorError::Crashed("reading the version of a completed run"))
+        Ok(child)
     }
 }
 
-/// The key with which a playbook's run is started, once for each attempt at a drift.
-pub(super) fn start_key(run: &RunId, drift: &DriftId, failed: u32) -> String {
-    format!("{run}/{drift}/{failed}")
+/// The version that a run ends with.
+async fn completed(run: &StartedRun) -> Result<Digest, CoordinatorError> {
+    let mut follow = run.follow();
+    follow
+        .wait_for(RunView::is_over)
+        .await
+        .map_err(|_| CoordinatorError::Stopping)?;
+    let ended = follow.borrow().run.clone();
+    if ended.state() != RunState::Completed {
+        return Err(CoordinatorError::Budget(format!(
+            "run {} did not complete: {}",
+            ended.run_id, ended.reason
+        )));
+    }
+    ended
+        .model_digest
+        .parse()
+        .map_err(|_| CoordinatorError::Crashed("reading the version of a completed run"))
 }
 
 /// The recipe of the run that a playbook starts in one region, from the version that drifted; none

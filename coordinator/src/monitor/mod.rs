@@ -18,9 +18,10 @@
 //! - `poll`: asking devices and summing their votes
 //! - `quantities`: from recipes to bins and back
 //! - `judge`: noise and price of votes; `charging`: who pays
-//! - `mitigation`: the playbook
+//! - `mitigation`: the playbook; `playbooks`: those that are under way
 //! - `calibration`, `builds`, `installs`: int8 builds for each profile, and who runs them
 //! - `first_builds`: builds of the run's own model, where no playbook makes them
+//! - `space`: a disk without room; `unstarted`: monitors that are set aside
 //! - `record`: what is kept on disk; `history`: the windows of it; `view`: what operators see
 
 mod actor;
@@ -32,11 +33,17 @@ mod history;
 mod installs;
 mod judge;
 mod mitigation;
+mod playbooks;
 mod poll;
 mod quantities;
 mod record;
+mod space;
+mod unstarted;
 mod view;
 mod window;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,13 +55,14 @@ use tributary_proto::{DeviceId, MonitorId, RunId};
 
 use self::actor::Actor;
 pub use self::calibration::calibration_pico_rho;
-pub use self::first_builds::are_wanted;
 use self::history::Page;
 use self::installs::Installs;
 pub use self::judge::window_pico_rho;
 pub use self::mitigation::playbook_recipe;
 use self::poll::Polls;
 pub(crate) use self::record::MonitorRecord;
+pub use self::unstarted::problem_of;
+use self::unstarted::{all_set_aside, give_up, set_aside};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{RunState, RunStatus};
@@ -92,6 +100,8 @@ impl std::ops::Deref for Monitor {
 struct Shown {
     monitor: v1::Monitor,
     next_window: u64,
+    /// What it waits for; empty when it goes on.
+    waits: String,
 }
 
 impl Shown {
@@ -99,7 +109,17 @@ impl Shown {
         Self {
             monitor: record.view(),
             next_window: record.header.next_window,
+            waits: String::new(),
         }
+    }
+
+    /// The monitor without its windows.
+    fn monitor(&self) -> v1::Monitor {
+        let mut monitor = self.monitor.clone();
+        if !self.waits.is_empty() {
+            monitor.reason.clone_from(&self.waits);
+        }
+        monitor
     }
 
     fn with_windows(self, core: &Core, page: Page) -> Result<v1::Monitor, CoordinatorError> {
@@ -108,7 +128,7 @@ impl Shown {
         Ok(v1::Monitor {
             windows,
             earlier_windows,
-            ..self.monitor
+            ..self.monitor()
         })
     }
 }
@@ -132,8 +152,7 @@ pub fn run_of(monitor_id: &str) -> &str {
 /// When the recipe's quantities are wrong or the store refuses.
 pub async fn start(core: &Arc<Core>, run: &RunState) -> Result<(), CoordinatorError> {
     let id: MonitorId = id_of(run.id.as_str()).parse()?;
-    let has_work = run.spec.drift.is_some() || first_builds::are_wanted(&run.spec);
-    let wanted = has_work && run.status == RunStatus::Completed;
+    let wanted = run.spec.is_monitored() && run.status == RunStatus::Completed;
     // one that is on disk is started by `recover`, with the windows that it has judged
     if !wanted || MonitorRecord::exists(core, &id)? {
         return Ok(());
@@ -189,19 +208,20 @@ fn launch(core: &Arc<Core>, record: MonitorRecord) -> Result<(), CoordinatorErro
         stop: CancellationToken::new(),
         over: watch::Sender::new(false),
     };
-    if core.add_monitor(handle.id.clone(), handle.clone()) {
-        let monitor = Monitor {
-            core: core.clone(),
-            handle,
-        };
-        let actor = Actor::new(monitor, record)?;
+    let monitor = Monitor {
+        core: core.clone(),
+        handle: handle.clone(),
+    };
+    // first: what can't be begun must not be known as one that is at work
+    let actor = Actor::new(monitor, record)?;
+    if core.add_monitor(handle.id.clone(), handle) {
         tokio::spawn(actor.run());
     }
     Ok(())
 }
 
-/// Monitors as operators see them, in the order of their ids: that of a run, or all that are at work
-/// and those that ended last.
+/// Monitors as operators see them, in the order of their ids: that of a run, or all that are at work or set
+/// aside, and those that ended last.
 ///
 /// # Errors
 /// When the store can't be read.
@@ -211,15 +231,21 @@ pub fn list(
     rows: Option<u32>,
     before: u64,
 ) -> Result<Vec<v1::Monitor>, CoordinatorError> {
-    let shown = match only_run {
-        Some(run) => find(core, &id_of(run.as_str()).parse()?)?
-            .into_iter()
-            .collect(),
-        None => all_shown(core)?,
-    };
     let page = Page::of(rows, before);
     let with_windows = |shown: Shown| shown.with_windows(core, page);
-    shown.into_iter().map(with_windows).collect()
+    let Some(run) = only_run else {
+        let mut monitors = all_set_aside(core);
+        for shown in all_shown(core)? {
+            monitors.push(with_windows(shown)?);
+        }
+        monitors.sort_by(|a, b| a.monitor_id.cmp(&b.monitor_id));
+        return Ok(monitors);
+    };
+    let id: MonitorId = id_of(run.as_str()).parse()?;
+    if let Some(monitor) = set_aside(core, &id) {
+        return Ok(vec![monitor]);
+    }
+    find(core, &id)?.into_iter().map(with_windows).collect()
 }
 
 fn find(core: &Core, id: &MonitorId) -> Result<Option<Shown>, CoordinatorError> {
@@ -232,7 +258,7 @@ fn find(core: &Core, id: &MonitorId) -> Result<Option<Shown>, CoordinatorError> 
 fn all_shown(core: &Core) -> Result<Vec<Shown>, CoordinatorError> {
     let mut ended: Vec<MonitorRecord> = MonitorRecord::all(core, b"")?
         .into_iter()
-        // damaged ones are named on `/readyz`
+        // damaged ones are set aside
         .filter_map(|(_, record)| record.ok())
         .filter(|record| record.header.end.is_some())
         .collect();
@@ -248,7 +274,6 @@ fn all_shown(core: &Core) -> Result<Vec<Shown>, CoordinatorError> {
             shown.push(monitor.shown());
         }
     }
-    shown.sort_by(|a, b| a.monitor.monitor_id.cmp(&b.monitor.monitor_id));
     Ok(shown)
 }
 
@@ -263,8 +288,9 @@ pub async fn stop(core: &Core, name: &str) -> Result<v1::Monitor, CoordinatorErr
         if let Some(monitor) = core.monitor(id) {
             monitor.end().await?;
         }
+        give_up(core, id).await?;
         if let Some(shown) = find(core, id)? {
-            return Ok(shown.monitor);
+            return Ok(shown.monitor());
         }
     }
     Err(CoordinatorError::unknown(
@@ -292,18 +318,16 @@ impl MonitorHandle {
             .iter()
             .map(|region| region.mitigation_run_id.clone())
             .collect();
-        *view = Shown::of(record);
+        let waits = std::mem::take(&mut view.waits);
+        *view = Shown {
+            waits,
+            ..Shown::of(record)
+        };
         for (index, run) in started.into_iter().enumerate() {
             if record.is_mitigating(index) {
                 view.monitor.regions[index].mitigation_run_id = run;
             }
         }
-    }
-
-    /// The run that mitigates a region, as far as it is known.
-    fn mitigation_run(&self, index: usize) -> Option<RunId> {
-        let regions = self.shown().monitor.regions;
-        regions.get(index)?.mitigation_run_id.parse().ok()
     }
 
     fn edit(&self, change: impl FnOnce(&mut v1::Monitor)) {
@@ -314,6 +338,12 @@ impl MonitorHandle {
                 .unwrap_or_else(PoisonError::into_inner)
                 .monitor,
         );
+    }
+
+    /// Shows what it waits for; nothing for an empty sentence.
+    fn waits_for(&self, reason: String) {
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        view.waits = reason;
     }
 
     /// Asks the monitor to end and waits until its end is on disk.

@@ -1,6 +1,6 @@
-//! From recipes to bins, and from bins to the wire.
+//! From recipes to bins and settings, and from bins to the wire.
 
-use tributary_drift::{Binning, Quantity, Role};
+use tributary_drift::{Binning, MonitorConfig, Quantity, Role};
 use tributary_proto::v1::QuantitySpec;
 
 use crate::CoordinatorError;
@@ -55,5 +55,26 @@ pub fn wire(quantity: &Quantity) -> QuantitySpec {
         source: quantity.name().to_owned(),
         edges,
         bins: quantity.bins() as u32,
+    }
+}
+
+/// The settings of a region's statistics, in a monitor of so many regions.
+pub fn settings(drift: Option<&DriftSpec>, regions: usize) -> MonitorConfig {
+    let default = MonitorConfig {
+        regions: regions as u32,
+        ..MonitorConfig::default()
+    };
+    let Some(drift) = drift else {
+        return default; // builds alone: no window is asked
+    };
+    let interval = drift.mean_windows_between_false_alarms as u32;
+    MonitorConfig {
+        warm_up_windows: drift.warm_up,
+        min_devices: drift.minimum_devices.into(),
+        max_invisible_psi: drift.max_invisible_psi,
+        drift_interval: interval,
+        warning_interval: default.warning_interval.min(interval),
+        exit_interval: default.exit_interval.min(interval),
+        ..default
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tributary_aggregator::Mechanism;
-use tributary_drift::{MonitorConfig, RegionMonitor, Verdict, WindowReport};
+use tributary_drift::{RegionMonitor, Verdict, WindowReport};
 use tributary_model::{Digest, Marks};
 use tributary_proto::{MonitorId, RunId};
 
@@ -11,7 +11,7 @@ use super::quantities;
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::RunState;
-use crate::spec::{DriftSpec, RunSpec};
+use crate::spec::RunSpec;
 use crate::store::key::{Key, KeyReader};
 use crate::store::{Batch, Expect, StoreError, Table};
 
@@ -43,6 +43,23 @@ pub struct Header {
     /// How it ended; none while it is at work.
     #[serde(default)]
     pub end: Option<End>,
+}
+
+impl Header {
+    /// Before the first window.
+    pub fn new(id: MonitorId, run_id: RunId, spec: RunSpec) -> Self {
+        Self {
+            id,
+            run_id,
+            spec,
+            next_window: 1,
+            windows: 0,
+            asked_window: 0,
+            note: String::new(),
+            after_restore: false,
+            end: None,
+        }
+    }
 }
 
 /// How a monitor ended.
@@ -172,22 +189,12 @@ impl MonitorRecord {
             let monitor = RegionMonitor::new(
                 region.as_str(),
                 quantities::of_run(spec.drift.as_ref(), classes)?,
-                config(spec.drift.as_ref(), spec.regions.len()),
+                quantities::settings(spec.drift.as_ref(), spec.regions.len()),
             )?;
             let model = regional.get(index).copied().unwrap_or(model);
             regions.push(RegionRecord::new(model, monitor));
         }
-        let header = Header {
-            id,
-            run_id: run.id.clone(),
-            spec,
-            next_window: 1,
-            windows: 0,
-            asked_window: 0,
-            note: String::new(),
-            after_restore: false,
-            end: None,
-        };
+        let header = Header::new(id, run.id.clone(), spec);
         let record = Self { header, regions };
         let mut batch = Batch::new();
         record.put(&mut batch)?;
@@ -319,7 +326,12 @@ impl MonitorRecord {
             }
         }
         for (_, monitor) in &mut monitors {
-            let complete = |whole: &Self| whole.regions.len() == whole.header.spec.regions.len();
+            let complete = |whole: &Self| {
+                let regions = whole.regions.len();
+                // one that was given up before its start has none
+                let none = regions == 0 && whole.header.end.is_some();
+                none || regions == whole.header.spec.regions.len()
+            };
             if monitor.as_ref().is_ok_and(|whole| !complete(whole)) {
                 *monitor = Err(CoordinatorError::Inconsistent(
                     "a region's record is missing",
@@ -379,24 +391,4 @@ impl MonitorRecord {
 
 fn calibrations_key(id: &MonitorId) -> Vec<u8> {
     format!("calibrations/{id}").into_bytes()
-}
-
-fn config(drift: Option<&DriftSpec>, regions: usize) -> MonitorConfig {
-    let default = MonitorConfig {
-        regions: regions as u32,
-        ..MonitorConfig::default()
-    };
-    let Some(drift) = drift else {
-        return default; // builds alone: no window is asked
-    };
-    let interval = drift.mean_windows_between_false_alarms as u32;
-    MonitorConfig {
-        warm_up_windows: drift.warm_up,
-        min_devices: drift.minimum_devices.into(),
-        max_invisible_psi: drift.max_invisible_psi,
-        drift_interval: interval,
-        warning_interval: default.warning_interval.min(interval),
-        exit_interval: default.exit_interval.min(interval),
-        ..default
-    }
 }

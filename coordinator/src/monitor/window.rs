@@ -6,7 +6,6 @@ use tributary_aggregator::Mechanism;
 use tributary_drift::{Quantity, Verdict, WindowReport};
 use tributary_model::Marks;
 use tributary_proto::v1::watch_response;
-use tributary_proto::{DeviceId, RegionId};
 
 use super::actor::{Actor, Asked};
 use super::charging::{mechanism, patience, payers};
@@ -53,7 +52,7 @@ impl Actor {
         self.record.header.asked_window = window;
         let mut batch = Batch::new();
         self.record.put_header(&mut batch)?;
-        self.core().store.commit(batch).await?;
+        self.handle.commit(&batch).await?;
         let patience = patience(&self.record.header.spec, drift.deadline_ms);
         let handle = self.handle.clone();
         let votes = tokio::select! {
@@ -69,7 +68,7 @@ impl Actor {
         self.record.put_header(&mut batch)?;
         let (id, regions) = (&self.record.header.id, self.record.regions.len());
         history::push_out(id, window, regions, &mut batch);
-        self.core().store.commit(batch).await?;
+        self.handle.commit(&batch).await?;
         self.handle.show(&self.record);
         Ok(Asked::Some)
     }
@@ -174,13 +173,27 @@ impl Actor {
             mechanism,
             marks,
         };
-        let record = match self.keep(index, record, payers, region).await {
-            Ok(kept) => kept,
+        let pays = |device| DeviceCharge {
+            device,
+            region: region.clone(),
+            pico_rho: record.pico_rho,
+        };
+        let devices: Vec<DeviceCharge> = payers.into_iter().map(pays).collect();
+        // the same noise each time: what is not on the disk yet was seen by nobody
+        let keep = || self.keep(index, &record, &devices);
+        let kept = self.handle.with_room(keep).await;
+        let mechanism = match kept {
+            Ok(mechanism) => mechanism,
             Err(error) => {
                 // nothing was released: the window is asked again
                 self.record.regions[index] = before;
                 return Err(error);
             }
+        };
+        self.record.header.after_restore |= mechanism == Mechanism::RestoredNotPrivate;
+        let record = WindowRecord {
+            mechanism,
+            ..record
         };
         let wire = record.wire(self.handle.id.as_str());
         self.core().tell(watch_response::Event::Window(wire));
@@ -235,21 +248,20 @@ impl Actor {
         }
     }
 
-    /// Charges the voters and keeps window and region, in one commit. Gives the window as it was kept: with
-    /// a voter whose spending was lost it is not private.
+    /// Charges the voters and keeps window and region, in one commit. Gives what may be said of the window:
+    /// with a voter whose spending was lost it is not private.
     async fn keep(
-        &mut self,
+        &self,
         index: usize,
-        mut window: WindowRecord,
-        payers: Vec<DeviceId>,
-        region: RegionId,
-    ) -> Result<WindowRecord, CoordinatorError> {
+        window: &WindowRecord,
+        devices: &[DeviceCharge],
+    ) -> Result<Mechanism, CoordinatorError> {
         let mut batch = Batch::new();
         self.record.put_region(index, &mut batch)?;
-        if window.pico_rho == 0 || payers.is_empty() {
-            self.record.put_window(index, &window, &mut batch)?;
+        if window.pico_rho == 0 || devices.is_empty() {
+            self.record.put_window(index, window, &mut batch)?;
             self.core().store.commit(batch).await?;
-            return Ok(window);
+            return Ok(window.mechanism);
         }
         let number = window.report.window;
         let charge = Charge {
@@ -258,23 +270,18 @@ impl Actor {
             unix_ms: self.core().clock.now_ms(),
             ..Charge::new(self.handle.id.as_str(), ChargeKind::Drift, number)
         };
-        let pays = |device| DeviceCharge {
-            device,
-            region: region.clone(),
-            pico_rho: window.pico_rho,
-        };
-        let devices: Vec<DeviceCharge> = payers.into_iter().map(pays).collect();
-        let record = &self.record;
+        let mut kept = window.mechanism;
         let with_window = |mechanism| {
-            window.mechanism = mechanism;
-            record.put_window(index, &window, &mut batch)?;
+            kept = mechanism;
+            let window = WindowRecord {
+                mechanism,
+                ..window.clone()
+            };
+            self.record.put_window(index, &window, &mut batch)?;
             Ok(batch)
         };
         let ledger = &self.core().ledger;
-        ledger.charge_with(charge, &devices, with_window).await?;
-        if window.mechanism == Mechanism::RestoredNotPrivate {
-            self.record.header.after_restore = true;
-        }
-        Ok(window)
+        ledger.charge_with(charge, devices, with_window).await?;
+        Ok(kept)
     }
 }

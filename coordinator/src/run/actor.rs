@@ -44,7 +44,7 @@ use crate::failpoint::Place;
 use crate::store::{Batch, StoreError, Table};
 
 /// How the reason of a run begins that has no room on the disk.
-const NO_SPACE: &str = "waiting for space";
+pub const NO_SPACE: &str = "waiting for space";
 /// How often deadlines and seals are looked at.
 const TICK: Duration = Duration::from_millis(20);
 /// Shortest time between two seals.

@@ -12,6 +12,7 @@ use super::{RunHandle, RunView};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::Reject;
+use crate::monitor::problem_of;
 use crate::quarantine::Cause;
 
 /// What is kept in memory of one run.
@@ -158,7 +159,11 @@ impl Core {
     pub async fn run_view(&self, id: &RunId) -> Result<RunView, CoordinatorError> {
         match self.catalogue.handle(id) {
             Ok(handle) => Ok(handle.view()),
-            Err(CoordinatorError::Reject(Reject::RunOver)) => self.over_view(id).await,
+            Err(CoordinatorError::Reject(Reject::RunOver)) => {
+                let mut view = self.over_view(id).await?;
+                view.run.warnings.extend(problem_of(self, id));
+                Ok(view)
+            }
             Err(CoordinatorError::SetAside { cause, code, .. }) => {
                 let cause = Cause {
                     code,

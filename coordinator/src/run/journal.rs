@@ -79,7 +79,7 @@ impl OverRun {
         Self {
             started_ms: state.started_ms,
             delta: state.spec.privacy.delta,
-            wants_monitor: state.status == RunStatus::Completed && state.spec.drift.is_some(),
+            wants_monitor: state.status == RunStatus::Completed && state.spec.is_monitored(),
             control: state.control,
             message: String::new(),
         }

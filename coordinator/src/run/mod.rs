@@ -15,6 +15,7 @@
 //! - `collect`: open partials and sealing
 //! - `controls`: the server's control variates, shared by runs with equal ones
 //! - `health`: what releases say of a run
+//! - `afterwards`: what is left to do when a run is over
 //! - `ending`: ending a run that no task owns
 //! - `format`: how updates are checked and counted
 //! - `payload`: what an update is made of
@@ -33,6 +34,7 @@
 //! - `wire_plan`: the plan as devices are sent it
 
 mod actor;
+mod afterwards;
 mod catalogue;
 mod collect;
 mod controls;
@@ -69,6 +71,9 @@ use tributary_model::Digest;
 use tributary_proto::v1::{self, RejectReason};
 use tributary_proto::{DeviceId, RunId};
 
+pub use self::actor::NO_SPACE;
+#[cfg(test)]
+pub use self::afterwards::start_monitor;
 pub use self::catalogue::Catalogue;
 pub use self::collect::Refusal;
 use self::collect::Waiting;
@@ -81,7 +86,7 @@ pub use self::journal::run_ids;
 pub(crate) use self::named::{named_blobs, stored_runs};
 use self::notices::{Kind, Notices};
 use self::payload::Payload;
-pub use self::recover::recover_runs;
+pub use self::recover::{recover_runs, stored_state};
 pub use self::start::{Origin, StartedRun, start_run, started_with};
 pub use self::view::RunView;
 use crate::CoordinatorError;

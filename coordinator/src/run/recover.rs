@@ -7,11 +7,12 @@ use tributary_model::{Digest, ModelFile};
 use tributary_proto::RunId;
 
 use super::actor::after_start;
+use super::afterwards::start_monitor;
 use super::collect::{Collection, without_owner};
 use super::format::format;
 use super::journal::{Journal, OverRun, RunRecord, run_ids};
 use super::server_state::ServerState;
-use super::start::{Parts, of_each_model, shape, spawn, start_monitor};
+use super::start::{Parts, of_each_model, shape, spawn};
 use super::terms::{adopt, is_adopted, set_adopted};
 use crate::CoordinatorError;
 use crate::core::Core;
@@ -44,7 +45,8 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
                 if !adopted && let Err(error) = adopt_over(core, &id).await {
                     tracing::error!(run = %id, %error, "its caps can't be kept");
                 }
-                if !over.wants_monitor {
+                // records of before builds alone counted don't say that they want one
+                if !over.wants_monitor && !crate::monitor::exists(core, &id)? {
                     core.ledger.release(id.as_str(), None).await?;
                 }
                 if over.wants_monitor {
@@ -133,16 +135,25 @@ async fn load(
     ))
 }
 
-/// A run that completed just before the coordinator ended has no monitor yet.
+/// A run that completed just before the coordinator ended, or whose monitor could not start, has none yet.
 async fn start_missing_monitor(core: &Arc<Core>, id: &RunId) {
     let exists = crate::monitor::exists(core, id);
     if exists.is_ok_and(|exists| exists) {
         return;
     }
-    match Journal::recover(core, id).await {
-        Ok((_, state)) => start_monitor(core, &state).await,
+    match stored_state(core, id).await {
+        Ok(state) => start_monitor(core, state).await,
         Err(error) => set_aside(core, id, &error),
     }
+}
+
+/// The state of a run as the disk has it.
+///
+/// # Errors
+/// When it is not known, or its records are damaged.
+pub async fn stored_state(core: &Core, id: &RunId) -> Result<RunState, CoordinatorError> {
+    let (_, state) = Journal::recover(core, id).await?;
+    Ok(state)
 }
 
 /// Notes that a run's records are damaged.

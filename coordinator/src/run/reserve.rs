@@ -54,7 +54,7 @@ impl WorstCase {
             Some(builds) => monitor::calibration_pico_rho(builds, &base.spec.graph()?)?,
             None => 0,
         };
-        if monitor::are_wanted(spec) {
+        if spec.has_first_builds() {
             worst.calibrations = calibration;
         }
         let Some(drift) = &spec.drift else {

@@ -16,12 +16,12 @@ use super::notices::{Notices, forward};
 use super::reserve::WorstCase;
 use super::server_state::{NoiseShape, ServerState, Shape};
 use super::supervise::supervise;
-use super::terms::{Plan, release_after, terms};
+use super::terms::{Plan, terms};
 use super::view::RunView;
 use super::{Format, RunHandle};
 use crate::CoordinatorError;
 use crate::core::{Core, random_bytes, seeded_bytes};
-use crate::engine::{Reject, RunState, RunStatus};
+use crate::engine::{Reject, RunState};
 use crate::epoch::RollCall;
 use crate::spec::{ModelSource, RunSpec, check_features};
 use crate::store::{Batch, Expect, StoreError, Table};
@@ -226,21 +226,6 @@ pub(super) fn spawn(
     let actor = Actor::new(core.clone(), state, journal, parts, ends.clone());
     tokio::spawn(supervise(core.clone(), actor, ends));
     handle
-}
-
-/// Starts the monitor of a run that is over, if its recipe wants one.
-pub(super) async fn start_monitor(core: &Arc<Core>, state: &RunState) {
-    let (id, spec) = (&state.id, &state.spec);
-    let completed = state.status == RunStatus::Completed;
-    if let Err(error) = release_after(core, id, spec, completed).await {
-        tracing::error!(run = %id, %error, "what it reserved can't be given back");
-    }
-    if let Err(error) = crate::monitor::start(core, state).await {
-        tracing::error!(run = %id, %error, "the monitor can't start");
-        if let Err(error) = core.ledger.release(id.as_str(), None).await {
-            tracing::error!(run = %id, %error, "what it reserved can't be given back");
-        }
-    }
 }
 
 /// A run that the same key started before: it may be over.

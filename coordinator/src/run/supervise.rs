@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use tributary_proto::{DeviceId, RunId};
 
 use super::actor::{Actor, End, Ends};
+use super::afterwards::start_monitor;
 use super::journal::Journal;
 use super::recover::{assemble, set_aside};
-use super::start::start_monitor;
 use crate::CoordinatorError;
 use crate::backoff::Backoff;
 use crate::core::Core;
@@ -49,7 +49,7 @@ pub async fn supervise(core: Arc<Core>, mut actor: Actor, ends: Ends) {
                 ends.release_all(&core);
                 let delta = state.spec.privacy.delta;
                 core.catalogue.over(id, state.started_ms, delta);
-                return start_monitor(&core, &state).await;
+                return start_monitor(&core, *state).await;
             }
             Ok(End::Stopping) => return,
             Ok(End::Reload { error, suspects }) => (error, suspects),

@@ -43,17 +43,19 @@ pub fn terms(
 ) -> Result<Vec<Change>, CoordinatorError> {
     let spec = plan.spec;
     let now_ms = core.clock.now_ms();
+    // what a person has decided for the run holds for what its playbook does
+    let permission = match inherited(core, id, origin, spec) {
+        Some(inherited) => Some(inherited),
+        None => exposed(core, id, origin, spec)?,
+    };
     if let Some(parent) = &origin.playbook_of
         && let Some(reserved) = core.ledger.reservation(parent.as_str())
     {
-        let mut changes = Vec::new();
+        let mut changes = Vec::from_iter(permission);
         if reserved.parts.iter().any(|part| part.name == PLAYBOOKS) {
             let account = (id.to_string(), ChargeKind::Training);
             let part = PLAYBOOKS.to_owned();
             changes.push(Change::Draw(reserved.id, part, account));
-        }
-        if let Some(reason) = core.ledger.permission(parent.as_str()) {
-            changes.push(permit(id.as_str(), &reason, now_ms));
         }
         return Ok(changes);
     }
@@ -72,7 +74,7 @@ pub fn terms(
         is_new: bare.left.is_none() || bare.cap > headroom.cap,
         headroom: &headroom,
     };
-    changes.extend(exposed(core, id, origin, spec)?);
+    changes.extend(permission);
     let fixed = &plan.format.fixed;
     check_budget(spec, plan.costs, fixed, plan.worst, &room)?;
     changes.extend(plan.worst.reservation(id, spec).map(Change::Reserve));
@@ -96,6 +98,18 @@ fn recipe_cap(spec: &RunSpec) -> Result<Option<Cap>, CoordinatorError> {
         }
     }
     Ok(least)
+}
+
+/// The permission that a playbook's run has from the run whose playbook it is, noted again for it; none if
+/// it needs none, or nobody gave one.
+fn inherited(core: &Core, id: &RunId, origin: &Origin, spec: &RunSpec) -> Option<Change> {
+    let parent = origin.playbook_of.as_ref()?;
+    if Exposure::of(spec, spec.privacy.mode.has_noise()) == Exposure::Noised {
+        return None;
+    }
+    let reason = core.ledger.permission(parent.as_str())?;
+    let reason = format!("{reason} (by playbook of run {parent})");
+    Some(permit(id.as_str(), &reason, core.clock.now_ms()))
 }
 
 /// Refuses a run without privacy on devices under a cap, unless somebody says why; notes that.
@@ -146,14 +160,9 @@ pub async fn release_after(
     spec: &RunSpec,
     completed: bool,
 ) -> Result<(), CoordinatorError> {
-    let goes_on = completed && is_monitored(spec);
+    let goes_on = completed && spec.is_monitored();
     let part = goes_on.then_some(TRAINING);
     core.ledger.release(run.as_str(), part).await
-}
-
-/// True when the run leaves a monitor behind.
-fn is_monitored(spec: &RunSpec) -> bool {
-    spec.drift.is_some() || crate::monitor::are_wanted(spec)
 }
 
 /// True when every run on disk was started under caps and reservations, or was given them.
@@ -201,7 +210,7 @@ pub async fn adopt(
         };
         changes.extend(hold.lower(&spec.regions, &cap));
     }
-    let goes_on = state.status == RunStatus::Completed && is_monitored(spec);
+    let goes_on = state.status == RunStatus::Completed && spec.is_monitored();
     if state.is_running() || goes_on {
         let worst = WorstCase::of(spec, costs, base)?;
         changes.extend(worst.reservation(&state.id, spec).map(Change::Reserve));

@@ -102,3 +102,44 @@ async fn a_run_that_was_started_before_with_the_same_key_is_found_when_it_is_ove
         .clone();
     assert_eq!(over.state(), RunState::Stopped);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_playbooks_run_has_the_permission_of_the_run_whose_playbook_it_is() {
+    let core = core_on(Arc::new(MemoryStore::new())).await;
+    let hold = core.ledger.hold().await;
+    let cap = crate::ledger::Cap::new(8.0, 1e-5).unwrap();
+    let changes = vec![crate::ledger::Change::Cap(None, cap)];
+    hold.commit(changes, crate::store::Batch::new())
+        .await
+        .unwrap();
+    drop(hold);
+    let mut spec = plain_spec();
+    spec.builds = None;
+    spec.drift.as_mut().unwrap().noise_votes = 0.0;
+    let allowed = Origin {
+        allow_no_privacy: "laboratory data".to_owned(),
+        ..Origin::default()
+    };
+    let parent = start_run(&core, spec.clone(), allowed).await.unwrap();
+    let nothing = core.ledger.reservation(parent.id.as_str());
+    assert!(nothing.is_none(), "it charges nothing");
+    let version = core.run(&parent.id).unwrap().view().run.model_digest;
+    let child = |of: &RunId| {
+        let region = &spec.regions[0];
+        let recipe = crate::monitor::playbook_recipe(&spec, region, &version).unwrap();
+        let origin = Origin {
+            playbook_of: Some(of.clone()),
+            ..Origin::default()
+        };
+        start_run(&core, recipe, origin)
+    };
+    let retraining = child(&parent.id).await.unwrap();
+    let reason = core.ledger.permission(retraining.id.as_str()).unwrap();
+    assert_eq!(reason, "laboratory data (by playbook of run tiny-1)");
+    let decided = core.ledger.decisions(1).remove(0);
+    assert_eq!(decided.run, retraining.id.as_str());
+    // nobody has said so of another run
+    let other = "other-1".parse().unwrap();
+    let refused = child(&other).await.map(drop).unwrap_err();
+    assert_eq!(refused.code(), "TRB-0130", "{refused}");
+}

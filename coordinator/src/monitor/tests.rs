@@ -1,0 +1,398 @@
+//! A monitor as a whole, with devices that vote: over a full disk, after a restore, when it is stopped in the
+//! middle of a playbook, and when it can't be started.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tributary_model::{Marks, ModelFile, initialise};
+use tributary_proto::v1::{
+    DeviceProfile, DriftWindow, MonitorState, SummaryReport, SummaryRequest, Vote, directive,
+};
+
+use super::*;
+use crate::fixtures::{Flaky, core_on, device, region, spec, state};
+use crate::ledger::{Change, ChargeKind, Part, Reservation};
+use crate::registry::ModelRecord;
+use crate::run::create_journal;
+use crate::spec::{ModelSource, RunSpec};
+use crate::store::{
+    Batch, CommitFuture, Expect, MemoryStore, Operation, Row, Store, StoreError, Table, Versioned,
+};
+
+const DEVICES: usize = 40;
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// Windows of one region that its devices can judge, 50 a second.
+fn watched() -> RunSpec {
+    let mut spec = spec();
+    spec.regions = vec![region("eu")];
+    (spec.playbook, spec.builds) = (None, None);
+    spec.privacy.epsilon = None;
+    let drift = spec.drift.as_mut().unwrap();
+    drift.interval_ms = 20;
+    drift.noise_votes = 0.5;
+    drift.minimum_devices = 10;
+    drift.max_invisible_psi = 1_000.0;
+    drift.warm_up = 2;
+    spec
+}
+
+/// A run of this recipe that has completed, and its model.
+async fn completed(core: &Arc<Core>, spec: RunSpec) -> RunState {
+    let mut run = state(spec);
+    let mut batch = Batch::new();
+    run.model = register(core, &run.spec, &mut batch).await;
+    core.store.commit(batch).await.unwrap();
+    run.status = RunStatus::Completed;
+    create_journal(core, &mut run).await.unwrap();
+    core.catalogue.over(run.id.clone(), 1, 1e-5);
+    run
+}
+
+async fn register(core: &Core, spec: &RunSpec, batch: &mut Batch) -> Digest {
+    let ModelSource::Architecture(architecture) = &spec.model else {
+        panic!("{:?}", spec.model)
+    };
+    let file = ModelFile {
+        weights: initialise(&architecture.graph().unwrap(), [1; 32]),
+        spec: architecture.clone(),
+    };
+    let describe = |digest, parameters| ModelRecord {
+        digest,
+        name: "mlp".to_owned(),
+        parent: None,
+        run_id: "tiny-1".to_owned(),
+        round: 1,
+        parameters,
+        created_ms: 1,
+        regions: Vec::new(),
+        marks: Marks::default(),
+        pinned: false,
+    };
+    let marks = Marks::default();
+    let registry = &core.registry;
+    registry
+        .add_model(&file, marks, describe, batch)
+        .await
+        .unwrap()
+}
+
+async fn enrol(core: &Core) {
+    for number in 0..DEVICES {
+        let profile = DeviceProfile {
+            name: "watch".to_owned(),
+            ..DeviceProfile::default()
+        };
+        let tasks = vec!["watch".to_owned()];
+        let (id, home) = (device(number), region("eu"));
+        let enrolled = core.fleet.enrol(id, &[7; 32], home, profile, tasks, 1);
+        enrolled.await.unwrap();
+    }
+}
+
+/// Connects all devices. What each is asked goes to `before` first; then it votes for the bin that `bin`
+/// holds.
+fn connect(core: &Arc<Core>, bin: &Arc<AtomicU32>, before: fn(&Core, &SummaryRequest)) {
+    for number in 0..DEVICES {
+        let (_, mut messages) = core.fleet.connect(&device(number));
+        let (core, bin) = (core.clone(), bin.clone());
+        tokio::spawn(async move {
+            while let Some(message) = messages.recv().await {
+                if let Some(directive::Directive::SummaryRequest(request)) = message.directive {
+                    before(&core, &request);
+                    let monitor = core.monitor(&request.monitor_id.parse().unwrap());
+                    let report = report(&request, bin.load(Ordering::SeqCst));
+                    monitor.unwrap().vote(&core, &device(number), &report);
+                }
+            }
+        });
+    }
+}
+
+fn report(request: &SummaryRequest, bin: u32) -> SummaryReport {
+    let vote = |quantity: &v1::QuantitySpec| Vote {
+        quantity_id: quantity.quantity_id.clone(),
+        bin: 0,
+        ballot: bin + 1,
+    };
+    SummaryReport {
+        monitor_id: request.monitor_id.clone(),
+        window: request.window,
+        votes: request.quantities.iter().map(vote).collect(),
+        ..SummaryReport::default()
+    }
+}
+
+fn shown(core: &Core, run: &RunState) -> v1::Monitor {
+    list(core, Some(&run.id), None, 0).unwrap().remove(0)
+}
+
+/// Waits until the monitor of a run is as wanted.
+async fn until(
+    core: &Core,
+    run: &RunState,
+    what: &str,
+    wanted: impl Fn(&v1::Monitor) -> bool,
+) -> v1::Monitor {
+    for _ in 0..3_000 {
+        if let Some(monitor) = list(core, Some(&run.id), None, 0).unwrap().pop()
+            && wanted(&monitor)
+        {
+            return monitor;
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+    panic!("waited in vain for {what}: {:?}", shown(core, run));
+}
+
+fn numbers(windows: &[DriftWindow]) -> Vec<u64> {
+    windows.iter().map(|window| window.window).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_whose_commit_meets_a_full_disk_waits_for_space_and_loses_no_vote() {
+    static STORE: std::sync::OnceLock<Arc<Flaky>> = std::sync::OnceLock::new();
+    let (held, flaky) = Flaky::store();
+    let store = STORE.get_or_init(|| flaky).clone();
+    let core = core_on(held).await;
+    let run = completed(&core, watched()).await;
+    enrol(&core).await;
+    let full_in_the_third = |_: &Core, request: &SummaryRequest| {
+        let full = &STORE.get().unwrap().is_full;
+        full.store(request.window == 3, Ordering::SeqCst);
+    };
+    let bin = Arc::default();
+    connect(&core, &bin, full_in_the_third);
+    start(&core, &run).await.unwrap();
+    let waits = |monitor: &v1::Monitor| monitor.reason.starts_with("waiting for space");
+    let waiting = until(&core, &run, "a monitor that waits", waits).await;
+    assert_eq!(numbers(&waiting.windows), [1, 2], "{waiting:?}");
+    core.telemetry.health.set_ready(true);
+    let named = "degraded\nmonitor tiny-1-drift: waiting for space";
+    let page = core.telemetry.health.page().1;
+    assert!(page.starts_with(named), "{page}");
+    let tries = store.refused.load(Ordering::SeqCst);
+    while store.refused.load(Ordering::SeqCst) < tries + 2 {
+        tokio::time::sleep(GLANCE).await;
+    }
+    assert_eq!(shown(&core, &run).windows, waiting.windows);
+    store.is_full.store(false, Ordering::SeqCst);
+    let on = until(&core, &run, "more windows", |one| one.windows_asked >= 5).await;
+    assert_eq!(
+        numbers(&on.windows)[..5],
+        [1, 2, 3, 4, 5],
+        "no vote was lost"
+    );
+    let all = |window: &DriftWindow| window.devices == DEVICES as u64;
+    assert!(on.windows.iter().all(all), "{on:?}");
+    let account = core.ledger.accounts(None, |_| 1e-5).remove(0);
+    assert_eq!(account.charges, on.windows_asked, "each is charged once");
+    assert_eq!(
+        (on.reason.as_str(), core.telemetry.health.page().1.as_str()),
+        ("", "ok\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_with_a_device_whose_spending_was_lost_says_that_it_is_not_private() {
+    let core = core_on(Arc::new(MemoryStore::new())).await;
+    let run = completed(&core, watched()).await;
+    enrol(&core).await;
+    connect(&core, &Arc::default(), |_, _| {});
+    start(&core, &run).await.unwrap();
+    let before = until(&core, &run, "windows", |one| one.windows_asked >= 2).await;
+    let private = |window: &DriftWindow| !window.mechanism.contains("NOT PRIVATE");
+    assert!(before.windows.iter().all(private) && before.reason.is_empty());
+    // one of them was in an earlier epoch and has come back
+    let marked = [(device(3), region("eu"))];
+    core.ledger.forfeit(&marked, 7, 1).await.unwrap();
+    let wanted = before.windows_asked + 3;
+    let after = until(&core, &run, "later windows", |one| {
+        one.windows_asked >= wanted
+    })
+    .await;
+    let last = after.windows.last().unwrap();
+    assert!(last.mechanism.contains("NOT PRIVATE"), "{last:?}");
+    assert!(
+        last.mechanism.contains("lost with a data folder"),
+        "{last:?}"
+    );
+    assert!(private(&after.windows[0]), "what was released before");
+    assert!(after.reason.contains("NOT PRIVATE"), "{}", after.reason);
+    let accounts = core.ledger.accounts(None, |_| 1e-5);
+    let drift = accounts.iter().find(|account| account.kind == "drift");
+    assert!(drift.unwrap().spend.as_ref().unwrap().not_private);
+    let stopped = stop(&core, "tiny-1").await.unwrap();
+    assert!(stopped.reason.contains("NOT PRIVATE"), "{stopped:?}");
+}
+
+/// A store that does what begins a run, and then keeps the answer back while it is told to.
+struct Gate {
+    store: MemoryStore,
+    closed: watch::Sender<bool>,
+    kept_back: Arc<AtomicU32>,
+}
+
+impl Store for Gate {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
+        self.store.get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.store.scan(table, prefix, after, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> CommitFuture {
+        let begins = batch.operations().iter().any(|one| match one {
+            Operation::Put { table, expect, .. } => {
+                *table == Table::Runs && *expect == Expect::Absent
+            }
+            _ => false,
+        });
+        let (committed, mut closed) = (self.store.commit(batch), self.closed.subscribe());
+        let kept_back = self.kept_back.clone();
+        Box::pin(async move {
+            let outcome = committed.await;
+            if begins && *closed.borrow() {
+                kept_back.fetch_add(1, Ordering::SeqCst);
+                let _ = closed.wait_for(|closed| !closed).await;
+            }
+            outcome
+        })
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
+}
+
+/// What the run and its monitor have set aside, with something for the playbook.
+async fn reserve(core: &Core, run: &RunState) {
+    let mut playbooks = Part::new("playbooks", Some(1_000), "", ChargeKind::Training);
+    playbooks.accounts.clear();
+    let reserved = Reservation {
+        id: run.id.to_string(),
+        regions: run.spec.regions.clone(),
+        parts: vec![playbooks],
+    };
+    let hold = core.ledger.hold().await;
+    let changes = vec![Change::Reserve(reserved)];
+    hold.commit(changes, Batch::new()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_monitor_that_is_stopped_while_its_playbook_starts_a_run_leaves_none_behind() {
+    let gate = Arc::new(Gate {
+        store: MemoryStore::new(),
+        closed: watch::Sender::new(false),
+        kept_back: Arc::default(),
+    });
+    let core = core_on(gate.clone()).await;
+    let mut recipe = watched();
+    recipe.playbook = spec().playbook;
+    let run = completed(&core, recipe).await;
+    reserve(&core, &run).await;
+    enrol(&core).await;
+    let bin = Arc::new(AtomicU32::new(0));
+    connect(&core, &bin, |_, _| {});
+    start(&core, &run).await.unwrap();
+    until(&core, &run, "a reference", |one| one.windows_asked >= 4).await;
+    gate.closed.send_replace(true);
+    bin.store(2, Ordering::SeqCst);
+    let begun = async {
+        while gate.kept_back.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), begun)
+        .await
+        .unwrap();
+    let (with, name) = (core.clone(), run.id.to_string());
+    let stopping = tokio::spawn(async move { stop(&with, &name).await });
+    tokio::time::sleep(GLANCE * 30).await;
+    assert!(
+        !stopping.is_finished(),
+        "it is not known yet whether there is a run"
+    );
+    assert!(core.ledger.reservation("tiny-1").is_some());
+    gate.closed.send_replace(false);
+    let stopped = stopping.await.unwrap().unwrap();
+    assert_eq!(stopped.state(), MonitorState::Stopped);
+    let child = stopped.regions[0].mitigation_run_id.clone();
+    assert_eq!(child, "tiny-eu-1", "{stopped:?}");
+    assert!(core.ledger.reservation("tiny-1").is_none());
+    let child: RunId = child.parse().unwrap();
+    let view = core.run_view(&child).await.unwrap();
+    assert_eq!(view.run.state(), v1::RunState::Stopped);
+    for id in crate::run::run_ids(&core).unwrap() {
+        assert!(
+            core.catalogue.is_known(&id),
+            "{id} is on disk, and nobody goes on with it"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_monitor_that_can_not_start_is_seen_keeps_what_is_reserved_and_can_be_given_up() {
+    let store = Arc::new(MemoryStore::new());
+    let core = core_on(store.clone()).await;
+    let mut run = completed(&core, watched()).await;
+    run.model = Digest::of(b"a blob that is gone");
+    reserve(&core, &run).await;
+    crate::run::start_monitor(&core, run.clone()).await;
+    let monitor = shown(&core, &run);
+    assert_eq!(monitor.state(), MonitorState::Quarantined);
+    let words = ["next start of the coordinator", "tributary monitor stop"];
+    for word in words {
+        assert!(monitor.reason.contains(word), "{}", monitor.reason);
+    }
+    assert_eq!(list(&core, None, None, 0).unwrap(), [monitor]);
+    let view = core.run_view(&run.id).await.unwrap();
+    let [warning] = &view.run.warnings[..] else {
+        panic!("{view:?}")
+    };
+    assert!(warning.contains("its monitor does not work"), "{warning}");
+    assert!(core.ledger.reservation("tiny-1").is_some());
+    let stopped = stop(&core, "tiny-1").await.unwrap();
+    assert_eq!(stopped.state(), MonitorState::Stopped);
+    assert!(
+        stopped.reason.contains("could not be started"),
+        "{stopped:?}"
+    );
+    assert!(core.ledger.reservation("tiny-1").is_none());
+    assert!(core.quarantine.is_empty());
+    // for good
+    let core = core_on(store).await;
+    recover(&core).await.unwrap();
+    assert_eq!(shown(&core, &run), stopped);
+    assert!(core.quarantine.is_empty() && core.monitors().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_monitor_that_meets_a_full_disk_before_it_begins_starts_once_there_is_room() {
+    let (held, store) = Flaky::store();
+    let core = core_on(held).await;
+    let run = completed(&core, watched()).await;
+    store.is_full.store(true, Ordering::SeqCst);
+    core.telemetry.health.set_ready(true);
+    crate::run::start_monitor(&core, run.clone()).await;
+    tokio::time::sleep(GLANCE * 30).await;
+    let page = core.telemetry.health.page().1;
+    assert!(
+        page.contains("monitor tiny-1-drift: waiting for space"),
+        "{page}"
+    );
+    assert!(list(&core, Some(&run.id), None, 0).unwrap().is_empty());
+    store.is_full.store(false, Ordering::SeqCst);
+    let on = |one: &v1::Monitor| one.state() == MonitorState::Running;
+    until(&core, &run, "its start", on).await;
+    assert_eq!(core.telemetry.health.page().1, "ok\n");
+}
