@@ -89,6 +89,19 @@ impl Ledger {
         })
     }
 
+    /// True when a device was charged in an account for one of these kinds.
+    pub fn was_charged(&self, device: &DeviceId, account: &str, kinds: &[ChargeKind]) -> bool {
+        let books = self.lock();
+        let Some(book) = books.devices.get(device) else {
+            return false;
+        };
+        let mut kinds = kinds.iter();
+        kinds.any(|kind| {
+            let place = books.account_place(&(account.to_owned(), *kind));
+            place.is_some_and(|place| is_in(book, place))
+        })
+    }
+
     /// True when a device of one of the regions is marked.
     pub fn has_marked(&self, regions: &[RegionId]) -> bool {
         let books = self.lock();

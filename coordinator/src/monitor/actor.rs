@@ -68,8 +68,11 @@ impl Actor {
 
     /// Runs until the planned windows are over or an operator ends it; then the monitor leaves memory.
     pub async fn run(mut self) {
-        self.go_on().await;
-        self.record.header.note = first_builds(&self.handle, &mut self.record).await;
+        self.listen().await;
+        if !self.handle.stop.is_cancelled() {
+            self.go_on().await;
+            self.record.header.note = first_builds(&self.handle, &mut self.record).await;
+        }
         let mut next = Instant::now();
         let mut failure: Option<(Duration, String)> = None;
         while !self.is_over() {

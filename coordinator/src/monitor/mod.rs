@@ -16,6 +16,7 @@
 //!
 //! - `actor`: the life of a monitor; `window`: one window of it
 //! - `poll`: asking devices and summing their votes
+//! - `listening`: what is heard after a start, before anything is asked, charged or released
 //! - `quantities`: from recipes to bins and back
 //! - `judge`: noise and price of votes; `charging`: who pays
 //! - `mitigation`: the playbook; `playbooks`: those that are under way
@@ -32,6 +33,7 @@ mod first_builds;
 mod history;
 mod installs;
 mod judge;
+mod listening;
 mod mitigation;
 mod playbooks;
 mod poll;
@@ -66,6 +68,8 @@ use self::unstarted::{all_set_aside, give_up, set_aside};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{RunState, RunStatus};
+use crate::epoch::{RollCall, Witness};
+use crate::spec::RunSpec;
 
 /// A way to talk to a monitor. Cheap to clone.
 #[derive(Clone)]
@@ -77,6 +81,7 @@ pub struct MonitorHandle {
     view: Arc<Mutex<Shown>>,
     stop: CancellationToken,
     over: watch::Sender<bool>,
+    listening: Arc<Mutex<Option<(RunSpec, RollCall)>>>,
 }
 
 /// A monitor at work: its handle with the core. The core keeps handles alone, so that it does not keep
@@ -200,6 +205,8 @@ pub async fn recover(core: &Arc<Core>) -> Result<(), CoordinatorError> {
 }
 
 fn launch(core: &Arc<Core>, record: MonitorRecord) -> Result<(), CoordinatorError> {
+    let roll_call = listening::after_start(core, &record);
+    let roll_call = roll_call.map(|call| (record.header.spec.clone(), call));
     let handle = MonitorHandle {
         id: record.header.id.clone(),
         polls: Arc::default(),
@@ -207,6 +214,7 @@ fn launch(core: &Arc<Core>, record: MonitorRecord) -> Result<(), CoordinatorErro
         view: Arc::new(Mutex::new(Shown::of(&record))),
         stop: CancellationToken::new(),
         over: watch::Sender::new(false),
+        listening: Arc::new(Mutex::new(roll_call)),
     };
     let monitor = Monitor {
         core: core.clone(),
@@ -372,8 +380,9 @@ impl MonitorHandle {
         self.installs.report(device, report);
     }
 
-    /// A device is back: what it has not answered is asked again.
-    pub fn connected(&self, core: &Core, device: &DeviceId) {
+    /// A device is back and shows its tickets of the present epoch: what it has not answered is asked again.
+    pub fn connected(&self, core: &Core, device: &DeviceId, witnesses: &[Witness]) {
+        self.hear(core, device, witnesses);
         self.polls.ask_again(core, device);
         self.installs.offer_again(core, device);
     }

@@ -184,7 +184,7 @@ fn announce(core: &Core, id: &DeviceId, witnesses: &[Witness]) {
         run.connected(id.clone(), witnesses);
     }
     for monitor in core.monitors() {
-        monitor.connected(core, id);
+        monitor.connected(core, id, witnesses);
     }
 }
 

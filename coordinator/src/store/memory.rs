@@ -11,7 +11,7 @@ use super::{
 
 type Rows = BTreeMap<Vec<u8>, Versioned>;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tables {
     rows: [Rows; Table::ALL.len()],
     last_commit: u64,
@@ -28,6 +28,16 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Two stores of their own with what is in this one, as of one moment.
+    #[cfg(test)]
+    pub(crate) fn copies(&self) -> (Self, Self) {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        let copy = || Self {
+            tables: Arc::new(RwLock::new(tables.clone())),
+        };
+        (copy(), copy())
     }
 }
 

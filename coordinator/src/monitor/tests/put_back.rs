@@ -1,0 +1,59 @@
+//! A monitor of a folder that was put back from a copy.
+
+use super::*;
+
+/// Takes a folder back up: nobody has been heard, and nobody can come yet.
+async fn taken_up(store: &MemoryStore) -> Arc<Core> {
+    let core = core_on(Arc::new(store.clone())).await;
+    recover(&core).await.unwrap();
+    connect(&core, &Arc::default(), |_, _| {});
+    core.telemetry.health.set_ready(true);
+    core
+}
+
+/// What a device does when it comes back: it shows the ticket of a window.
+async fn shows(core: &Core, number: usize, window: u64) {
+    let place = crate::epoch::Place::of_window(window);
+    let ticket = core.epoch.order(&device(number), "tiny-1-drift", place);
+    let witnesses = core.witness(&device(number), &[ticket]).await.unwrap();
+    for monitor in core.monitors() {
+        monitor.connected(core, &device(number), &witnesses);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_monitor_of_a_folder_that_was_put_back_asks_and_charges_nothing_before_its_devices_are_heard()
+ {
+    let store = MemoryStore::new();
+    let core = core_on(Arc::new(store.clone())).await;
+    let run = completed(&core, watched()).await;
+    enrol(&core).await;
+    connect(&core, &Arc::default(), |_, _| {});
+    start(&core, &run).await.unwrap();
+    until(&core, &run, "windows", |one| one.windows_asked >= 3).await;
+    let (copy, whole) = store.copies();
+    drop(core);
+    // all devices are within reach, but none of them has shown anything
+    let core = taken_up(&copy).await;
+    let charges = |core: &Core| core.ledger.accounts(None, |_| 1e-5)[0].charges;
+    let (before, known) = (charges(&core), shown(&core, &run).windows_asked);
+    let waits = |one: &v1::Monitor| one.reason.contains("after the start: 0 of 10 are heard");
+    until(&core, &run, "a monitor that waits", waits).await;
+    for number in 0..DEVICES - 1 {
+        shows(&core, number, known).await;
+    }
+    tokio::time::sleep(GLANCE * 30).await;
+    assert_eq!(charges(&core), before, "ten seconds have not passed");
+    // one that was there later
+    shows(&core, DEVICES - 1, known + 50).await;
+    let halted = |one: &v1::Monitor| one.reason.contains("tributary restore");
+    until(&core, &run, "a halted coordinator", halted).await;
+    assert_eq!(charges(&core), before);
+    // a restart that is none of a copy goes on as soon as all of them were heard
+    let core = taken_up(&whole).await;
+    for number in 0..DEVICES {
+        shows(&core, number, known).await;
+    }
+    let on = |one: &v1::Monitor| one.windows_asked > known && one.reason.is_empty();
+    until(&core, &run, "more windows", on).await;
+}
