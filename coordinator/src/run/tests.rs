@@ -112,7 +112,6 @@ async fn a_playbooks_run_has_the_permission_of_the_run_whose_playbook_it_is() {
     hold.commit(changes, crate::store::Batch::new())
         .await
         .unwrap();
-    drop(hold);
     let mut spec = plain_spec();
     spec.builds = None;
     spec.drift.as_mut().unwrap().noise_votes = 0.0;
