@@ -7,14 +7,19 @@
 //! - `charging`: what the round costs its devices
 //! - `publication`: the release
 //! - `listening`: what is heard after a start, before anything is charged or released
-//! - `retry`: what happens when it can't go on for now
+//! - `sealing`: contributions become durable
+//! - `commits`: events, durable, applied, and their effects
+//! - `mishaps`: what can't go on for now, and what a crash or a restart has cut off
 
 mod arrival;
 mod charging;
 mod closing;
+mod commits;
 mod ends;
 mod listening;
+mod mishaps;
 mod publication;
+mod sealing;
 mod selection;
 
 use std::collections::BTreeMap;
@@ -23,36 +28,29 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tributary_model::{Digest, ModelFile};
-use tributary_proto::v1::{self, directive, watch_response};
 use tributary_proto::{DeviceId, RunId};
 
 pub use self::ends::{End, Ends};
+pub use self::mishaps::NO_SPACE;
 pub(super) use self::listening::after_start;
-use super::collect::{Collection, Waiting, segment_id};
+use super::collect::Collection;
 use super::costs::RunCosts;
 use super::journal::Journal;
 use super::release::Released;
 use super::server_state::ServerState;
 use super::start::Parts;
-use super::supervise::{MOST_RELEASES, Mishap};
-use super::{Command, Counted, Format};
+use super::supervise::Mishap;
+use super::{Command, Format};
 use crate::CoordinatorError;
 use crate::backoff::Backoff;
 use crate::core::Core;
-use crate::engine::{AssignmentState, DropReason, Effect, Event, Phase, RunState, Segment};
+use crate::engine::{AssignmentState, DropReason, Event, Phase, RunState};
 use crate::failpoint::Place;
-use crate::store::{Batch, StoreError, Table};
 
-/// How the reason of a run begins that has no room on the disk.
-pub const NO_SPACE: &str = "waiting for space";
 /// How often deadlines and seals are looked at.
 const TICK: Duration = Duration::from_millis(20);
-/// Shortest time between two seals.
-const SEAL_EVERY: Duration = Duration::from_millis(25);
 /// Commands that are handled together.
 const TOGETHER: usize = 64;
-/// Longest time that a contribution waits for its receipt.
-const SEAL_AT_MOST: Duration = Duration::from_secs(2);
 
 /// The actor of one run.
 pub struct Actor {
@@ -88,20 +86,6 @@ pub struct Actor {
     suspects: Vec<DeviceId>,
     /// Blobs of rounds that are over, deleted once a snapshot is written.
     discarded: Vec<Digest>,
-}
-
-/// True when what is in memory can't be relied on after this error.
-fn needs_reload(error: &CoordinatorError) -> bool {
-    match error {
-        CoordinatorError::Crashed(_)
-        | CoordinatorError::Inconsistent(_)
-        | CoordinatorError::Misfit { .. } => true,
-        // the journal on disk is longer than the one in memory
-        CoordinatorError::Store(StoreError::Conflict { table, .. }) => {
-            matches!(table, Table::RunEvents | Table::Runs)
-        }
-        _ => false,
-    }
 }
 
 impl Actor {
@@ -183,104 +167,10 @@ impl Actor {
         }
     }
 
-    /// Says why the run can't go on now; it tries again, ever more seldom. Gives the actor's end when
-    /// trying again would build on sand.
-    fn stumble(&mut self, error: CoordinatorError) -> Option<End> {
-        if needs_reload(&error) {
-            let suspects = std::mem::take(&mut self.suspects);
-            return Some(End::Reload { error, suspects });
-        }
-        if self.backoff.failed(Instant::now()) {
-            let (code, failures) = (error.code(), self.backoff.failures());
-            tracing::error!(run = %self.state.id, %error, code, failures, "run can't go on");
-        }
-        self.lacks_space = error.is_disk_full();
-        self.reason = if self.lacks_space {
-            format!("{NO_SPACE}: {error}")
-        } else {
-            error.to_string()
-        };
-        let telemetry = &self.core.telemetry;
-        let is_new = telemetry.health.is_amiss(&self.name(), &self.reason);
-        if self.lacks_space && is_new {
-            let waits = &telemetry.space_waits;
-            waits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
-        self.show();
-        None
-    }
-
-    /// Notes that the stores work.
-    fn recovered(&mut self) {
-        let failures = self.backoff.succeeded();
-        self.lacks_space = false;
-        if failures > 0 {
-            self.reason.clear();
-            self.is_well();
-            tracing::info!(run = %self.state.id, failures, "run goes on");
-        }
-    }
-
-    /// Takes the run off the list of what is amiss.
-    fn is_well(&self) {
-        self.core.telemetry.health.is_well(&self.name());
-    }
-
-    fn name(&self) -> String {
-        format!("run {}", self.state.id)
-    }
-
     fn show(&self) {
         self.ends
             .view
             .send_modify(|view| view.update(&self.state, &self.reason));
-    }
-
-    /// Re-issues what a crash or a failure may have cut off; every part of it is idempotent.
-    async fn resume(&mut self) -> Result<(), CoordinatorError> {
-        self.show();
-        if !self.state.is_running() {
-            return Ok(()); // the phase is that of the last round, whose work is done
-        }
-        let waits = self.must_wait();
-        if self.core.halt.is_halted() {
-            return Ok(());
-        }
-        match (self.state.round.phase, self.mishap.take()) {
-            // what is left out here is done by the first look at the clock after it has waited
-            (_, None) if waits => Ok(()),
-            (Phase::Selecting | Phase::Collecting, None) => Ok(()),
-            (Phase::Sealing, None) => self.charge().await,
-            (Phase::Releasing, None) => self.release().await,
-            // charged: it can't be given up, but nothing of a release has left the process
-            (Phase::Releasing, Some(mishap)) if mishap.crashes < MOST_RELEASES => match waits {
-                true => Ok(()),
-                false => self.release().await,
-            },
-            (Phase::Releasing, Some(mishap)) => {
-                let reason = mishap.reason;
-                self.commit(vec![Event::Failed { reason }]).await
-            }
-            (_, Some(mishap)) => self.give_up_attempt(mishap).await,
-        }
-    }
-
-    /// Gives the open attempt up after a crash.
-    async fn give_up_attempt(&mut self, mishap: Mishap) -> Result<(), CoordinatorError> {
-        let round = self.state.round.number;
-        let waits = |device: &DeviceId| {
-            let lease = self.state.round.leases.get(device);
-            lease.is_some_and(|lease| lease.state == AssignmentState::Waiting)
-        };
-        let mut events = Vec::new();
-        if self.state.round.phase == Phase::Collecting {
-            let suspects = mishap.suspects.into_iter().filter(waits);
-            let refused = suspects.map(|device| (device, DropReason::Refused));
-            events = self.dropped(refused.collect());
-        }
-        let reason = mishap.reason;
-        events.push(Event::Aborted { round, reason });
-        self.commit(events).await
     }
 
     async fn handle(&mut self, command: Command) -> Result<(), CoordinatorError> {
@@ -331,23 +221,6 @@ impl Actor {
         }
     }
 
-    /// True when contributions have waited long enough, fill a record, or are the last.
-    fn must_seal(&self) -> bool {
-        if self.backoff.waits(Instant::now()) {
-            return false; // more contributions come in meanwhile, and are sealed with these
-        }
-        let waited = self
-            .open_since
-            .is_some_and(|since| since.elapsed() >= self.seal_every)
-            || self.core.stopping.is_cancelled();
-        let waiting = self.state.round.in_state(AssignmentState::Waiting);
-        let last = self.collection.pending() + self.abandoned.len() >= waiting;
-        let coming = self.state.round.counted() + self.collection.pending();
-        let goal = coming >= self.state.spec.rounds.cohort as usize;
-        self.collection.pending() > 0 && (waited || last || self.collection.is_full())
-            || goal && self.collection.pending() > 0 && !self.state.spec.is_seeded()
-    }
-
     async fn tick(&mut self) -> Result<(), CoordinatorError> {
         // only a failpoint of a test has something to say here, by a panic
         let _ = self.core.failpoint.reach(Place::Tick, &self.state.id);
@@ -375,231 +248,6 @@ impl Actor {
             // only after a failure: try the interrupted step again
             Phase::Sealing => self.charge().await,
             Phase::Releasing => self.release().await,
-        }
-    }
-
-    /// Seals what is open and notes who gave up, in one commit; then closes if that was all.
-    async fn collect(&mut self) -> Result<(), CoordinatorError> {
-        let begun = Instant::now();
-        let round = self.state.round.number;
-        let sealings = self.collection.write(&self.core, &self.state.id).await?;
-        let mut events = Vec::new();
-        for sealing in &sealings {
-            events.push(Event::Sealed {
-                round,
-                segment: sealing.segment.clone(),
-            });
-        }
-        let noted: Vec<(DeviceId, DropReason)> = self.abandoned.clone().into_iter().collect();
-        events.extend(self.dropped(noted.clone()));
-        if let Err(error) = self.persist(&events).await {
-            // otherwise receipts are dropped with `sealings`, so the devices send again
-            if error.is_disk_full() {
-                self.collection.put_back(sealings)?;
-            }
-            return Err(error);
-        }
-        self.open_since = None;
-        self.applied(&events).await?;
-        for (device, _) in &noted {
-            self.abandoned.remove(device);
-        }
-        for sealing in sealings {
-            self.collection.sealed(&sealing.segment, &sealing.content)?;
-            let count = sealing.segment.contributors.len() as u64;
-            let counters = &self.core.telemetry;
-            counters
-                .contributions
-                .fetch_add(count, std::sync::atomic::Ordering::Relaxed);
-            let segment_id = segment_id(&self.state.key, &sealing.segment.digest);
-            self.give_receipts(&segment_id, &sealing.segment, sealing.receipts);
-        }
-        // sealing may cost at most a tenth of the traffic: large models seal less often
-        self.seal_every = (begun.elapsed() * 10).clamp(SEAL_EVERY, SEAL_AT_MOST);
-        self.close_if_due().await
-    }
-
-    /// Tells the contributors of a durable segment that they are counted, and with which update.
-    fn give_receipts(&self, segment_id: &str, segment: &Segment, waiting: Vec<Vec<Waiting>>) {
-        let updates = segment.contributors.iter().zip(&segment.updates);
-        for ((device, digest), waiting) in updates.zip(waiting) {
-            let Some(lease) = self.state.round.leases.get(device) else {
-                continue; // they are told by the closed channel
-            };
-            let counted = Counted {
-                segment_id: segment_id.to_owned(),
-                digest: *digest,
-                ticket: self.receipt(device, lease, *digest),
-            };
-            for waiting in waiting {
-                waiting.counted(counted.clone());
-            }
-        }
-    }
-
-    /// Persists events, applies them, and runs their effects.
-    async fn commit(&mut self, events: Vec<Event>) -> Result<(), CoordinatorError> {
-        self.persist(&events).await?;
-        self.applied(&events).await
-    }
-
-    /// Persists events; they must be applied next.
-    async fn persist(&mut self, events: &[Event]) -> Result<(), CoordinatorError> {
-        let mut batch = Batch::new();
-        self.journal.put(events, &mut batch)?;
-        self.state.check_all(events)?;
-        self.core.store.commit(batch).await?;
-        self.journal.committed(events);
-        self.recovered();
-        Ok(())
-    }
-
-    /// Applies durable events and runs their effects.
-    async fn applied(&mut self, events: &[Event]) -> Result<(), CoordinatorError> {
-        let mut effects = Vec::new();
-        for event in events {
-            let held: Vec<DeviceId> = if event.ends_round() {
-                self.state.round.leases.keys().cloned().collect()
-            } else {
-                Vec::new()
-            };
-            let fits = self.core.failpoint.reach(Place::Applying, &self.state.id);
-            let applied = fits.and_then(|()| self.state.apply(event));
-            effects.extend(applied.map_err(|reject| self.misfit(reject))?);
-            if event.ends_round() {
-                let goes_on = |device: &&DeviceId| {
-                    self.state.is_running() && self.state.round.leases.contains_key(*device)
-                };
-                let free = held.iter().filter(|device| !goes_on(device));
-                self.ends.release(&self.core, free);
-                // here and not in an effect: no failure may carry sums into the next round
-                self.round_over();
-                self.show();
-                self.tell_round();
-            }
-        }
-        self.show();
-        let mut outcome = Ok(());
-        for effect in effects {
-            // boxed: a release ends in a commit, which has effects of its own
-            let done = Box::pin(self.effect(effect)).await;
-            outcome = self.first_of(outcome, done);
-        }
-        outcome
-    }
-
-    /// The first of two outcomes that is a failure. The second failure is in the log.
-    fn first_of(
-        &self,
-        first: Result<(), CoordinatorError>,
-        second: Result<(), CoordinatorError>,
-    ) -> Result<(), CoordinatorError> {
-        if let (Err(_), Err(error)) = (&first, &second) {
-            tracing::warn!(run = %self.state.id, %error, "another failure beside the first");
-        }
-        first.and(second)
-    }
-
-    /// A durable event does not fit: the disk is not what memory says.
-    fn misfit(&self, reject: crate::engine::Reject) -> CoordinatorError {
-        CoordinatorError::Misfit {
-            run: self.state.id.to_string(),
-            why: reject.to_string(),
-        }
-    }
-
-    async fn effect(&mut self, effect: Effect) -> Result<(), CoordinatorError> {
-        match effect {
-            Effect::Select => {
-                self.waiting_since_ms = self.core.clock.service_ms();
-                self.next_selection = Instant::now();
-                Ok(())
-            }
-            Effect::Offer(devices) => {
-                self.offer(&devices);
-                Ok(())
-            }
-            // given with the segment id by `collect`, which knows who waits
-            Effect::GiveReceipts { .. } => Ok(()),
-            Effect::Charge => self.charge().await,
-            Effect::Release => self.release().await,
-            Effect::Announce(_) => {
-                let rounds = &self.core.telemetry.rounds;
-                rounds.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                Ok(())
-            }
-            Effect::Discard(digests) => {
-                self.discarded.extend(digests);
-                self.journal.snapshot(&self.core, &mut self.state).await?;
-                while let Some(digest) = self.discarded.last() {
-                    self.core.vault.delete(digest).await?;
-                    self.discarded.pop();
-                }
-                Ok(())
-            }
-            Effect::Finish => {
-                self.finish();
-                Ok(())
-            }
-        }
-    }
-
-    /// Forgets the round's sums. Whoever still waits for a receipt is told by the closed channel.
-    fn round_over(&mut self) {
-        let regions = self.state.spec.regions.len();
-        self.collection = Collection::new(self.format.clone(), regions);
-        let leases = &self.state.round.leases;
-        self.abandoned
-            .retain(|device, _| leases.contains_key(device));
-        self.open_since = None;
-    }
-
-    fn tell_round(&self) {
-        let view = self.ends.view.borrow();
-        self.core.tell(watch_response::Event::Run(view.run.clone()));
-        if let Some(round) = view.history.last().cloned() {
-            let run_id = self.state.id.to_string();
-            let round = Some(round);
-            self.core
-                .tell(watch_response::Event::Round(v1::RoundChanged {
-                    run_id,
-                    round,
-                }));
-        }
-    }
-
-    fn finish(&self) {
-        self.core.tell(watch_response::Event::Run(
-            self.ends.view.borrow().run.clone(),
-        ));
-        let most = self.state.spec.rounds.needed_participations();
-        tracing::info!(run = %self.state.id, status = ?self.state.status, most, "run is over");
-        if self
-            .state
-            .history
-            .iter()
-            .all(|record| record.model.is_none())
-        {
-            return;
-        }
-        let round = self.state.round.number;
-        for (index, region) in self.state.spec.regions.iter().enumerate() {
-            let model = self.state.models_of(round, index).first();
-            let model = model.unwrap_or(&self.state.model).to_string();
-            for device in self.core.fleet.reachable(region, &self.state.spec.task) {
-                let published = v1::ModelPublished {
-                    run_id: self.state.id.to_string(),
-                    round,
-                    model_digest: model.clone(),
-                };
-                let directive = directive::Directive::ModelPublished(published);
-                self.core.fleet.send(
-                    &device,
-                    v1::Directive {
-                        directive: Some(directive),
-                    },
-                );
-            }
         }
     }
 }
