@@ -310,7 +310,7 @@ impl Actor {
                 let asked = lease.is_some_and(|lease| lease.round == round);
                 let here = asked && !self.collection.is_pending(&device);
                 // between buffers it is noted for the next
-                if waiting && here {
+                if waiting && here && self.hears(reason) {
                     self.abandoned.entry(device).or_insert(reason);
                 }
                 Ok(())
