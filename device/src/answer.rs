@@ -1,8 +1,9 @@
 //! The answer to an accepted assignment of a run with privacy: there is one, whatever the data are.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::agent::Core;
 use crate::assignment::{Abandoned, failed};
@@ -72,22 +73,32 @@ impl Core {
             round: job.round,
         };
         let look = self.look().await;
-        let held = look.clone();
-        let examples = self.examples(&job.plan.task, purpose, look).await?;
-        let pause = self.decide(&job, examples.len(), deadline);
-        let pause = pause.map_err(|abandoned| abandoned.because)?;
-        if !slot.pause(pause).await {
-            return Err("late");
-        }
         let core = Arc::clone(&self);
+        // one piece of work: a device that finds nothing waits in no other queue than one that trains
         let work = move |bench: &mut Workbench| {
-            let _held = held;
-            slot.begin(pause);
-            job.run(examples, bench, Some(&slot))
+            let _held = look;
+            slot.begin();
+            let look = || {
+                let examples = core.read(&job.plan.task, &purpose)?;
+                let pause = core.decide(&job, examples.len(), deadline);
+                let pause = pause.map_err(|abandoned| abandoned.because)?;
+                Ok((examples, pause))
+            };
+            let (examples, pause) = match look() {
+                Ok(found) => found,
+                Err(because) => return (Err(because), Duration::ZERO),
+            };
+            if !slot.spend(pause) {
+                return (Err("late"), Duration::ZERO);
+            }
+            let trained = job.run(examples, bench, Some(&slot));
+            let trained = trained.map_err(|error| core.not_trained(&error).because);
+            (trained, slot.owed(pause))
         };
-        let trained = core.environment.compute.run(work).await;
-        let trained = trained.map_err(|_| "crashed")?;
-        trained.map_err(|error| self.not_trained(&error).because)
+        let worked = self.environment.compute.run(work).await;
+        let (trained, owed) = worked.map_err(|_| "crashed")?;
+        sleep(owed).await;
+        trained
     }
 }
 

@@ -12,7 +12,7 @@ use crate::agent::Core;
 use crate::compute::Workbench;
 use crate::conduct::{Decision, Workload};
 use crate::data::Purpose;
-use crate::drop_reason::drop_reason;
+use crate::drop_reason::{drop_reason, is_private};
 use crate::fit::Misfit;
 use crate::job::{Finished, TrainingJob};
 use crate::library::LoadedModel;
@@ -234,7 +234,7 @@ impl Core {
         self.tell(Event::AssignmentAbandoned(AssignmentAbandoned {
             run_id: order.run_id.clone(),
             round: order.round,
-            kind: drop_reason(&abandoned).into(),
+            kind: drop_reason(&abandoned, is_private(order)).into(),
             reason: abandoned.reason.to_owned(),
             detail: abandoned.detail.unwrap_or_default(),
         }));

@@ -5,18 +5,19 @@
 //! its data, and whatever is not done by then is not in the answer. Nothing is sent earlier.
 //!
 //! A real device counts from when it accepted the work. Simulated devices share processors: each counts
-//! from when it has one, less the pause that stands for its slowness, so that waiting in a queue for others
-//! makes an answer later but never empty. In a seeded simulation time is virtual, and nothing is waited
-//! for: such a run is not private anyway.
+//! from when it has one, before it looks at its data, and keeps it until it has trained, so that waiting in
+//! a queue for others makes an answer later but never empty, and as late for a device that finds nothing.
+//! The pause that stands for a device's slowness shortens the time that is left to it. In a seeded
+//! simulation time is virtual, and nothing is waited for: such a run is not private anyway.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedMutexGuard, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tributary_model::{Batch, Engine, FastEngine, Graph, ModelError};
 use tributary_proto::v1::AnswerWindow;
 
@@ -36,54 +37,61 @@ pub(crate) enum Moment {
 /// The one look at the data that a device has at a time. Work that is overdue goes on to the end of its
 /// step, and data may keep it longer than that; the next look waits, and is answered in constant form when
 /// it comes to nothing by then. Data that never come back hold one thread, not one in each round.
-#[derive(Clone)]
-pub(crate) struct Look(#[expect(dead_code, reason = "held, not used")] Arc<OwnedMutexGuard<()>>);
+pub(crate) struct Look(#[expect(dead_code, reason = "held, not used")] OwnedMutexGuard<()>);
 
 /// Work under way that looks at the data.
 #[derive(Clone)]
 pub(crate) struct Slot {
     moment: Moment,
     stop: Arc<AtomicBool>,
-    begun: Arc<Mutex<Option<oneshot::Sender<Begun>>>>,
-}
-
-/// When the device's own time began to run, and how much of it was used before.
-struct Begun {
-    at: Instant,
-    used: Duration,
+    begun: Arc<Mutex<Option<oneshot::Sender<Instant>>>>,
+    /// When a slow device would not be done any more.
+    limit: Arc<OnceLock<Instant>>,
 }
 
 impl Slot {
-    /// Says that the device has its processor now, after a `used` pause of its own.
-    pub(crate) fn begin(&self, used: Duration) {
+    /// Says that the device has its processor now. Comes before it looks at its data.
+    pub(crate) fn begin(&self) {
         let begun = self.begun.lock();
         let sender = begun.unwrap_or_else(PoisonError::into_inner).take();
         if let Some(sender) = sender {
-            let at = Instant::now();
             // whoever counts from the acceptance does not listen
-            let _ = sender.send(Begun { at, used });
+            let _ = sender.send(Instant::now());
         }
     }
 
-    /// Waits as a slow device does; false, at once, when the answer is due before that is over.
-    pub(crate) async fn pause(&self, pause: Duration) -> bool {
-        if matches!(self.moment, Moment::After(wait) if wait <= pause) {
-            return false;
+    /// Takes the pause of a slow device off the time that is left; false when nothing is. Nothing
+    /// happens where the answer comes as trained: that waits itself.
+    pub(crate) fn spend(&self, pause: Duration) -> bool {
+        let Moment::After(wait) = self.moment else {
+            return true;
+        };
+        let left = wait.saturating_sub(pause);
+        if !pause.is_zero() {
+            let _ = self.limit.set(Instant::now() + left);
         }
-        sleep(pause).await;
-        true
+        !left.is_zero()
+    }
+
+    /// The pause to wait for after the training, where the answer comes as trained.
+    pub(crate) fn owed(&self, pause: Duration) -> Duration {
+        match self.moment {
+            Moment::AsTrained => pause,
+            Moment::After(_) => Duration::ZERO,
+        }
     }
 
     /// True when the answer is gone: whatever goes on is for nothing.
     pub(crate) fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        let limit = self.limit.get();
+        self.stop.load(Ordering::Relaxed) || limit.is_some_and(|limit| Instant::now() >= *limit)
     }
 }
 
 impl Core {
     /// Waits until no earlier work looks at the data any more.
     pub(crate) async fn look(&self) -> Look {
-        Look(Arc::new(Arc::clone(&self.looking).lock_owned().await))
+        Look(Arc::clone(&self.looking).lock_owned().await)
     }
 
     /// Whether time is virtual under a plan with this seed: then an answer can be made again to the bit.
@@ -121,6 +129,7 @@ impl Core {
             moment,
             stop: Arc::default(),
             begun: Arc::new(Mutex::new(Some(begin))),
+            limit: Arc::default(),
         };
         let stop = Arc::clone(&slot.stop);
         // ends with this call, also when the agent stops in the middle
@@ -134,10 +143,7 @@ impl Core {
             true => begun.await.ok(),
             false => None,
         };
-        let due = match begun {
-            Some(begun) => begun.at + wait.saturating_sub(begun.used),
-            None => accepted + wait,
-        };
+        let due = begun.unwrap_or(accepted) + wait;
         let done = timeout_at(due, task.join_next()).await;
         stop.store(true, Ordering::Relaxed);
         task.abort_all();

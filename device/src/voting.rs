@@ -162,18 +162,19 @@ impl Core {
             window: job.request.window,
         };
         let look = self.look().await;
-        let held = look.clone();
-        let examples = self.examples(&job.request.task, purpose, look).await?;
+        let core = Arc::clone(&self);
+        // one piece of work, whatever is found
         let work = move |bench: &mut Workbench| {
-            let _held = held;
-            slot.begin(std::time::Duration::ZERO);
-            job.run(&examples, bench)
+            let _held = look;
+            slot.begin();
+            let examples = core.read(&job.request.task, &purpose)?;
+            job.run(&examples, bench).map_err(|error| {
+                tracing::debug!(device = core.identity.hashed_id(), %error, "no vote");
+                error.reason()
+            })
         };
         let voted = self.environment.compute.run(work).await;
-        voted.map_err(|_| "crashed")?.map_err(|error| {
-            tracing::debug!(device = self.identity.hashed_id(), %error, "no vote");
-            error.reason()
-        })
+        voted.map_err(|_| "crashed")?
     }
 }
 

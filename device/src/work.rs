@@ -59,29 +59,33 @@ impl Core {
 
     /// Reads the data; `look` is held until its thread has come back, also when nobody waits for it any more.
     pub(crate) async fn examples(
-        &self,
+        self: &Arc<Self>,
         task: &str,
         purpose: Purpose,
         look: Look,
     ) -> Result<Examples, &'static str> {
-        let data = Arc::clone(&self.data);
+        let core = Arc::clone(self);
         let asked = task.to_owned();
         let read = self
             .environment
             .compute
             .run(move |_| {
                 let _held = look;
-                data.examples(&asked, &purpose)
+                core.read(&asked, &purpose)
             })
             .await;
-        match read {
-            Ok(Ok(examples)) if examples.is_empty() => Err("no_examples"),
-            Ok(Ok(examples)) => Ok(examples),
-            Ok(Err(error)) => {
+        read.map_err(|_| "crashed")?
+    }
+
+    /// Reads the data, on a thread of the pool.
+    pub(crate) fn read(&self, task: &str, purpose: &Purpose) -> Result<Examples, &'static str> {
+        match self.data.examples(task, purpose) {
+            Ok(examples) if examples.is_empty() => Err("no_examples"),
+            Ok(examples) => Ok(examples),
+            Err(error) => {
                 tracing::debug!(device = self.identity.hashed_id(), %error, "no data");
                 Err("no_data")
             }
-            Err(_) => Err("crashed"),
         }
     }
 

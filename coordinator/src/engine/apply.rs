@@ -181,7 +181,7 @@ impl RunState {
                 attempt: self.round.attempt,
                 until_ms,
                 state,
-                update: None,
+                mark: None,
             };
             self.round
                 .leases
@@ -234,7 +234,7 @@ impl RunState {
         for (index, device) in segment.contributors.iter().enumerate() {
             if let Some(lease) = self.round.leases.get_mut(device) {
                 lease.state = AssignmentState::Counted;
-                lease.update = segment.updates.get(index).copied();
+                lease.mark = segment.marks.get(index).copied();
             }
         }
         self.round.segments.push(segment.clone());
@@ -256,6 +256,7 @@ impl RunState {
             return vec![discard, Effect::Announce(self.model), Effect::Finish];
         }
         let discard = Effect::Discard(self.segment_digests());
+        self.turn_key();
         let old = std::mem::replace(&mut self.round, RoundState::open(number + 1, 1));
         self.round.leases = self.still_at_work(old);
         vec![discard, Effect::Announce(self.model), Effect::Select]
@@ -298,6 +299,7 @@ impl RunState {
             return vec![Effect::Discard(self.last_digests()), Effect::Finish];
         }
         let discard = Effect::Discard(self.segment_digests());
+        self.turn_key();
         let next = RoundState::open(self.round.number, self.round.attempt + 1);
         self.round = RoundState { fruitless, ..next };
         vec![discard, Effect::Select]
@@ -337,10 +339,11 @@ impl RunState {
     }
 
     /// What a run that is over leaves nothing of: the last sums, and the server's state. Correlated
-    /// noise in it would take the noise of the last release back.
+    /// noise in it would take the noise of the last release back. Who sent what is forgotten as well.
     fn last_digests(&mut self) -> Vec<tributary_model::Digest> {
         let mut digests = self.segment_digests();
         digests.extend(self.server.take());
+        self.forget_round();
         digests
     }
 

@@ -36,11 +36,13 @@ pub enum DropReason {
     Refused,
     /// It went away and its lease ended.
     ConnectionLost,
+    /// Something failed before it looked at its data, or it has answered already.
+    Unable,
 }
 
 impl DropReason {
     /// Every reason, in the order of the protocol's list.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NotStated,
         Self::Battery,
         Self::Network,
@@ -54,6 +56,7 @@ impl DropReason {
         Self::Expired,
         Self::Refused,
         Self::ConnectionLost,
+        Self::Unable,
     ];
 
     /// What a device says: the kind, or from one that only knows the word, what the word means.
@@ -64,6 +67,7 @@ impl DropReason {
             (v1::DropReason::Unspecified, "slow") => Self::Slow,
             (v1::DropReason::Unspecified, "limit") => Self::Limit,
             (v1::DropReason::Unspecified, "failed") => Self::TrainingFailed,
+            (v1::DropReason::Unspecified, "stale") => Self::Unable,
             // only the coordinator knows these
             (v1::DropReason::Expired | v1::DropReason::ConnectionLost, _) => Self::NotStated,
             (kind, _) => {
@@ -80,7 +84,7 @@ impl DropReason {
     }
 
     /// True when the device's data may be behind it, the number of its examples included. Under
-    /// privacy such a reason is neither told nor used.
+    /// privacy such a reason is neither told nor used: what a device says of this kind counts as silence.
     pub fn may_tell_of_data(self) -> bool {
         matches!(
             self,
@@ -142,6 +146,8 @@ mod tests {
         };
         use v1::DropReason as Wire;
         assert_eq!(said(Wire::Unspecified, "limit"), DropReason::Limit);
+        assert_eq!(said(Wire::Unspecified, "stale"), DropReason::Unable);
+        assert_eq!(said(Wire::Unable, "failed"), DropReason::Unable);
         assert_eq!(said(Wire::Unspecified, "other"), DropReason::NotStated);
         assert_eq!(
             said(Wire::ModelMismatch, "failed"),

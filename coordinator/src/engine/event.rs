@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tributary_model::Digest;
 use tributary_proto::DeviceId;
 
-use super::{DropReason, Signs};
+use super::{DropReason, Mark, Signs};
 
 /// One device's order in a round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,11 +25,15 @@ pub struct Segment {
     pub cluster: usize,
     /// Digest of the blob: a partial sum, or under a robust rule one device's update.
     pub digest: Digest,
+    /// True when random bytes are behind it, so that its digest confirms no guess of it; not in records
+    /// of before that.
+    #[serde(default)]
+    pub salted: bool,
     /// Who is in it.
     pub contributors: Vec<DeviceId>,
-    /// Digests of their updates, in the same order; empty in records of before digests were kept.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub updates: Vec<Digest>,
+    /// By what their updates are recognised, in the same order; empty where that is not known.
+    #[serde(default, rename = "updates", skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
     /// Bytes of updates that came in for it.
     pub bytes_up: u64,
 }

@@ -19,6 +19,7 @@ mod admit;
 mod apply;
 mod drop_reason;
 mod event;
+mod mark;
 mod participation;
 mod reject;
 mod select;
@@ -27,6 +28,7 @@ mod state;
 
 pub use drop_reason::DropReason;
 pub use event::{Assigned, CloseReason, Effect, Event, Segment, Unheard};
+pub use mark::{Mark, MarkKey};
 pub use participation::{LONGEST_HOLD, Participation, Standing};
 pub use reject::Reject;
 pub use select::{Candidate, select};

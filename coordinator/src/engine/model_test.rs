@@ -247,7 +247,8 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
             let digest = Digest::of(&salt.to_be_bytes());
             let contributors = numbers.into_iter().map(device).collect();
             let segment = Segment {
-                updates: Vec::new(),
+                marks: Vec::new(),
+                salted: false,
                 region,
                 cluster: 0,
                 digest,

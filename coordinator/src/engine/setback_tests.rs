@@ -247,6 +247,19 @@ fn under_privacy_only_what_does_not_depend_on_data_pushes_back() {
 }
 
 #[test]
+fn under_privacy_devices_that_are_unable_or_silent_do_not_starve_a_run() {
+    for fault in [Fault::GivesBack(DropReason::Unable), Fault::Vanishes] {
+        let mut spec = recipe(20, 10, 5, 1.2);
+        (spec.privacy.mode, spec.privacy.noise_multiplier) = (PrivacyMode::Dp, 1.0);
+        let mut run = state(spec);
+        let mut faults = vec![None; 100];
+        faults[..8].fill(Some(fault));
+        to_the_end(&mut run, &faults);
+        assert_eq!(run.status, RunStatus::Completed, "{:?}", run.history.last());
+    }
+}
+
+#[test]
 fn a_device_that_was_only_asked_in_vain_is_bound_by_no_separation() {
     let mut spec = recipe(9, 2, 1, 1.0);
     (spec.rounds.min_separation, spec.rounds.min_interval_ms) = (3, 1_000);

@@ -7,7 +7,7 @@ use tributary_aggregator::ftrl::Strategy;
 use tributary_model::{Digest, Marks, Personalisation};
 use tributary_proto::{DeviceId, RunId};
 
-use super::{DropReason, Participation, Segment, Signs, Unheard};
+use super::{DropReason, Mark, MarkKey, Participation, Segment, Signs, Unheard};
 use crate::spec::RunSpec;
 
 /// Whether a run goes on.
@@ -63,10 +63,10 @@ pub struct Lease {
     pub until_ms: u64,
     /// Where it stands.
     pub state: AssignmentState,
-    /// Digest of the device's update that was counted; none before, and in records of before digests
-    /// were kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub update: Option<Digest>,
+    /// By what the device's update that was counted is recognised; none before, and where it is not
+    /// known.
+    #[serde(default, rename = "update", skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
 }
 
 /// The open round.
@@ -142,6 +142,9 @@ pub struct RunState {
     pub spec: RunSpec,
     /// Random key of the run's selection; derived from the seed in a seeded run.
     pub key: [u8; 32],
+    /// Random key of the open attempt's [`Mark`]s; none before the run is on disk and once it is over.
+    #[serde(default)]
+    pub mark_key: Option<MarkKey>,
     /// Whether it goes on.
     pub status: RunStatus,
     /// The open round; the last one when the run is over.
@@ -242,6 +245,7 @@ impl RunState {
             id,
             spec,
             key,
+            mark_key: None,
             status: RunStatus::Running,
             round: RoundState::open(1, 1),
             model,

@@ -35,7 +35,8 @@ pub(super) fn sealed(round: u32, numbers: &[usize]) -> Event {
     Event::Sealed {
         round,
         segment: Segment {
-            updates: Vec::new(),
+            marks: Vec::new(),
+            salted: false,
             region,
             cluster: 0,
             digest,
@@ -290,7 +291,8 @@ fn a_region_that_the_recipe_does_not_have_is_refused() {
     );
     let mut state = collecting(spec());
     let empty = Segment {
-        updates: Vec::new(),
+        marks: Vec::new(),
+        salted: false,
         cluster: 0,
         region: 2,
         digest: Digest::of(b""),

@@ -6,7 +6,7 @@ use tributary_proto::v1::DeviceProfile;
 
 use super::*;
 use crate::core::Core;
-use crate::engine::{Assigned, Event, RunState, Segment};
+use crate::engine::{Assigned, Event, MarkKey, RunState, Segment};
 use crate::fixtures::{core_on, device, plain_spec, state};
 use crate::store::{MemoryStore, REPAIR_KEY, RepairNote, StoreError};
 
@@ -169,6 +169,7 @@ fn witness(round: u32, attempt: u32, counted: Option<&[u8]>) -> Witness {
 #[test]
 fn a_state_is_contradicted_by_what_it_does_not_know_and_by_nothing_else() {
     let mut state = state(plain_spec());
+    state.adopt_key(MarkKey::new([3; 32]));
     assert!(
         state.contradicts(&device(0), &witness(1, 1, None)),
         "nobody was asked yet"
@@ -207,7 +208,8 @@ fn a_state_is_contradicted_by_what_it_does_not_know_and_by_nothing_else() {
         cluster: 0,
         digest: Digest::of(b"sum"),
         contributors: vec![device(0)],
-        updates: vec![Digest::of(b"a")],
+        marks: state.update_marks(&[device(0)], &[Digest::of(b"a")]),
+        salted: true,
         bytes_up: 1,
     };
     state.apply(&Event::Sealed { round: 1, segment }).unwrap();

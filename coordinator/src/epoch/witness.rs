@@ -124,7 +124,7 @@ impl RunState {
             (Some(_), None) => false,
             (Some(lease), Some(digest)) => {
                 let counted = lease.state == AssignmentState::Counted;
-                !counted || lease.update.is_some_and(|update| update != digest)
+                !counted || self.was_counted(device, &digest) == Some(false)
             }
             (None, _) if witness.place == now => self.is_running(),
             (None, None) => false,

@@ -178,11 +178,12 @@ impl Actor {
             Command::Admit {
                 device,
                 round,
+                digest,
                 reply,
             } => {
                 // a device that has gone away needs no answer
                 let _ = reply.send(
-                    self.admit(&device, round, 0)
+                    self.admit(&device, (round, digest), 0)
                         .map(|admitted| admitted.models),
                 );
                 Ok(())
@@ -199,7 +200,7 @@ impl Actor {
                 let asked = lease.is_some_and(|lease| lease.round == round);
                 let here = asked && !self.collection.is_pending(&device);
                 // between buffers it is noted for the next
-                if waiting && here {
+                if waiting && here && self.hears(reason) {
                     self.abandoned.entry(device).or_insert(reason);
                 }
                 Ok(())

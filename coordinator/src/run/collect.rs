@@ -1,7 +1,11 @@
 //! Open contributions of a round and their sealing: exact sums, or under a robust rule the updates
 //! themselves.
+//!
+//! - `open`: what is not durable yet
+//! - `salt`: blobs whose names say nothing of them
 
 mod open;
+mod salt;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -93,13 +97,29 @@ pub struct Arrival {
     pub receipt: Waiting,
 }
 
+/// The blob of a single update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredUpdate {
+    digest: Digest,
+    salted: bool,
+}
+
+impl StoredUpdate {
+    fn of(segment: &Segment) -> Self {
+        Self {
+            digest: segment.digest,
+            salted: segment.salted,
+        }
+    }
+}
+
 /// What is durable of the open round.
 #[derive(Debug, Clone)]
 pub enum Sealed {
     /// Exact sums, by region and cluster.
     Sums(Vec<Partial>),
     /// Blobs of single updates, by device: a robust rule needs each.
-    Updates(BTreeMap<DeviceId, Digest>),
+    Updates(BTreeMap<DeviceId, StoredUpdate>),
 }
 
 /// The contributions of the open round: what is sealed, and what is not yet.
@@ -109,12 +129,16 @@ pub struct Collection {
     sealed: Arc<Sealed>,
     /// By device: where its contribution waits to be sealed.
     pending: BTreeMap<DeviceId, (usize, usize)>,
+    /// Digests of the updates that were sealed since the process runs; on disk there are only marks.
+    counted: BTreeMap<DeviceId, Digest>,
 }
 
 /// A blob that was written and waits for its record.
 pub struct Sealing {
-    /// The segment to record.
+    /// The segment to record, without the marks.
     pub segment: Segment,
+    /// Digests of the updates, by contributor.
+    pub digests: Vec<Digest>,
     /// What it is made of.
     pub content: Content,
     /// Who waits for it, by contributor.
@@ -135,6 +159,7 @@ impl Collection {
             open: (0..slots).map(|_| Open::new(&format)).collect(),
             sealed: Arc::new(sealed),
             pending: BTreeMap::new(),
+            counted: BTreeMap::new(),
             format,
         }
     }
@@ -157,16 +182,21 @@ impl Collection {
                 Sealed::Sums(sums) => {
                     let bytes = core.vault.get(&segment.digest).await?;
                     let slot = segment.region * clusters + segment.cluster;
-                    sums[slot].merge_bytes(without_owner(run, &bytes))?;
+                    sums[slot].merge_bytes(salt::without(run, &bytes, segment.salted))?;
                 }
                 Sealed::Updates(updates) => {
                     core.vault.size(&segment.digest).await?;
-                    let devices = segment.contributors.iter();
-                    updates.extend(devices.map(|device| (device.clone(), segment.digest)));
+                    let (devices, stored) = (&segment.contributors, StoredUpdate::of(segment));
+                    updates.extend(devices.iter().map(|device| (device.clone(), stored)));
                 }
             }
         }
         Ok(collection)
+    }
+
+    /// Digest of the device's update in a sealed segment, if it was sealed since the process runs.
+    pub fn counted(&self, device: &DeviceId) -> Option<Digest> {
+        self.counted.get(device).copied()
     }
 
     /// Lets another upload of a device wait for what becomes of the first, whether it has the same
@@ -282,14 +312,18 @@ impl Collection {
     ///
     /// # Errors
     /// When a sum would overflow.
-    pub fn sealed(&mut self, segment: &Segment, content: &Content) -> Result<(), CoordinatorError> {
+    pub fn sealed(&mut self, sealing: &Sealing) -> Result<(), CoordinatorError> {
+        let (segment, content) = (&sealing.segment, &sealing.content);
+        let devices = segment.contributors.iter().cloned();
+        self.counted
+            .extend(devices.zip(sealing.digests.iter().copied()));
         let slot = segment.region * self.format.payload.clusters() + segment.cluster;
         match (Arc::make_mut(&mut self.sealed), content) {
             (Sealed::Sums(sums), Content::Sum(sum)) => sums[slot].merge(sum)?,
             (Sealed::Sums(_), Content::Update(..)) => {}
             (Sealed::Updates(updates), _) => {
-                let devices = segment.contributors.iter();
-                updates.extend(devices.map(|device| (device.clone(), segment.digest)));
+                let (devices, stored) = (&segment.contributors, StoredUpdate::of(segment));
+                updates.extend(devices.iter().map(|device| (device.clone(), stored)));
             }
         }
         Ok(())
@@ -338,13 +372,13 @@ pub async fn read_updates(
     core: &Core,
     run: &RunId,
     format: &Arc<Format>,
-    updates: &BTreeMap<DeviceId, Digest>,
+    updates: &BTreeMap<DeviceId, StoredUpdate>,
 ) -> Result<Vec<(DeviceId, Vec<f32>)>, CoordinatorError> {
     let mut read = Vec::with_capacity(updates.len());
-    for (device, digest) in updates {
+    for (device, stored) in updates {
         // one at a time: the encoded bytes are gone before the next ones come
-        let bytes = core.vault.get(digest).await?;
-        let suffix = device.as_str().len() + run.as_str().len();
+        let bytes = core.vault.get(&stored.digest).await?;
+        let suffix = device.as_str().len() + salt::suffix(run, stored.salted);
         let length = bytes.len().saturating_sub(suffix);
         let format = format.clone();
         let decode = move || {
@@ -370,14 +404,6 @@ pub fn owned_by(run: &RunId, mut bytes: Vec<u8>) -> Vec<u8> {
 /// What [`owned_by`] was given. Bytes of another run are left as they are and fail to parse.
 pub fn without_owner<'b>(run: &RunId, bytes: &'b [u8]) -> &'b [u8] {
     bytes.strip_suffix(run.as_str().as_bytes()).unwrap_or(bytes)
-}
-
-/// Marks an update as one device's in one run, for the same reason: two devices may send equal bytes.
-fn update_of(run: &RunId, device: &DeviceId, bytes: &[u8]) -> Vec<u8> {
-    let mut owned = Vec::with_capacity(bytes.len() + 2 * 64);
-    owned.extend_from_slice(bytes);
-    owned.extend_from_slice(device.as_str().as_bytes());
-    owned_by(run, owned)
 }
 
 /// The name of a segment on a receipt: keyed, so that nobody can test guesses of the sum with it.

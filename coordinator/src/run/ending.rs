@@ -14,8 +14,12 @@ use crate::store::Batch;
 /// # Errors
 /// When its records are damaged, or a store refuses.
 pub async fn end_run(core: &Core, id: &RunId, reason: &str) -> Result<bool, CoordinatorError> {
-    let (journal, mut state) = Journal::recover(core, id).await?;
+    let (mut journal, mut state) = Journal::recover(core, id).await?;
+    let store = &*core.unguarded;
     if !state.is_running() {
+        if journal.lags() {
+            journal.snapshot_in(core, store, &mut state).await?;
+        }
         return Ok(false);
     }
     let event = Event::Failed {
@@ -23,8 +27,11 @@ pub async fn end_run(core: &Core, id: &RunId, reason: &str) -> Result<bool, Coor
     };
     let mut batch = Batch::new();
     journal.put(std::slice::from_ref(&event), &mut batch)?;
-    core.unguarded.commit(batch).await?;
-    for effect in state.apply(&event)? {
+    store.commit(batch).await?;
+    journal.committed(std::slice::from_ref(&event));
+    let effects = state.apply(&event)?;
+    journal.snapshot_in(core, store, &mut state).await?;
+    for effect in effects {
         if let Effect::Discard(digests) = effect {
             for digest in digests {
                 core.vault.delete(&digest).await?;

@@ -14,11 +14,11 @@ use tributary_proto::{DeviceId, RunId, v1};
 use self::parts::{Part, PartRecord, with_part};
 use super::view::RunView;
 use crate::CoordinatorError;
-use crate::core::Core;
-use crate::engine::{Event, RunState, RunStatus};
+use crate::core::{Core, random_bytes};
+use crate::engine::{Event, MarkKey, RunState, RunStatus};
 use crate::failpoint::Place;
 use crate::store::key::Key;
-use crate::store::{Batch, Expect, StoreError, Table};
+use crate::store::{Batch, Expect, Store, StoreError, Table};
 
 /// Devices named in one event, so that a record stays well under the store's limit.
 pub const DEVICES_PER_EVENT: usize = 500;
@@ -42,6 +42,10 @@ pub struct RunRecord {
     /// What lists say of a run that is over, so that its state need not be read.
     #[serde(default)]
     pub over: Option<OverRun>,
+    /// True when the snapshot holds digests of updates only as marks, and none of a run that is over; not
+    /// in records of before there were marks.
+    #[serde(default)]
+    pub marked: bool,
 }
 
 /// A run that is over, as lists show it.
@@ -124,6 +128,8 @@ pub struct Journal {
     touched: BTreeSet<DeviceId>,
     /// Rounds that the parts hold.
     recorded: usize,
+    /// True when what is on disk holds more of rounds that are over than it should.
+    lags: bool,
 }
 
 impl Journal {
@@ -144,9 +150,12 @@ impl Journal {
             parts: Vec::new(),
             touched: BTreeSet::new(),
             recorded: 0,
+            lags: false,
         };
+        state.adopt_key(MarkKey::new(random_bytes()?));
+        let store = &*core.store;
         journal
-            .put_snapshot(core, state, batch, Expect::Absent)
+            .put_snapshot(core, store, state, (batch, Expect::Absent))
             .await?;
         Ok(journal)
     }
@@ -166,6 +175,7 @@ impl Journal {
             // of a snapshot of before there were parts, everything goes into the first
             touched: state.participations.keys().cloned().collect(),
             recorded: 0,
+            lags: !record.marked,
             parts: record.parts,
         };
         for part in &journal.parts {
@@ -189,8 +199,17 @@ impl Journal {
             fits.and_then(|()| state.apply(&event).map(drop))
                 .map_err(|reject| misfit(run, reject))?;
             journal.committed(std::slice::from_ref(&event));
+            journal.lags |= event.ends_round();
+        }
+        if !state.is_running() {
+            state.forget_round();
         }
         Ok((journal, state))
+    }
+
+    /// True when a new snapshot is due: one of before there were marks, or a round has ended since.
+    pub fn lags(&self) -> bool {
+        self.lags
     }
 
     /// Blobs that its record names.
@@ -240,6 +259,19 @@ impl Journal {
         core: &Core,
         state: &mut RunState,
     ) -> Result<(), CoordinatorError> {
+        self.snapshot_in(core, &*core.store, state).await
+    }
+
+    /// The same in a store that may be the one behind the guard.
+    ///
+    /// # Errors
+    /// As of [`Journal::snapshot`].
+    pub async fn snapshot_in(
+        &mut self,
+        core: &Core,
+        store: &dyn Store,
+        state: &mut RunState,
+    ) -> Result<(), CoordinatorError> {
         let old = self.snapshot.into_iter();
         let old: Vec<Digest> = old.chain(self.parts.iter().map(|part| part.blob)).collect();
         let mut batch = Batch::new();
@@ -247,7 +279,8 @@ impl Journal {
         for row in core.store.records(Table::RunEvents, &prefix) {
             batch.delete(Table::RunEvents, row?.0, Expect::Any);
         }
-        self.put_snapshot(core, state, batch, Expect::Any).await?;
+        self.put_snapshot(core, store, state, (batch, Expect::Any))
+            .await?;
         let named = |blob: &Digest| {
             self.snapshot == Some(*blob) || self.parts.iter().any(|part| part.blob == *blob)
         };
@@ -262,9 +295,9 @@ impl Journal {
     async fn put_snapshot(
         &mut self,
         core: &Core,
+        store: &dyn Store,
         state: &mut RunState,
-        mut batch: Batch,
-        expect: Expect,
+        (mut batch, expect): (Batch, Expect),
     ) -> Result<(), CoordinatorError> {
         let part = Part::of(state, self.touched.iter(), self.recorded);
         let parts = with_part(core, &self.parts, part).await?;
@@ -274,9 +307,11 @@ impl Journal {
             events: self.events,
             parts: parts.clone(),
             over: OverRun::of(state),
+            marked: state.mark_key.is_some() || !state.is_running(),
         };
         batch.put_json(Table::Runs, self.run.as_str(), &record, expect)?;
-        core.store.commit(batch).await?;
+        store.commit(batch).await?;
+        self.lags = !record.marked;
         self.snapshot = Some(snapshot);
         self.parts = parts;
         self.touched.clear();

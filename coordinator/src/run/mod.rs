@@ -114,6 +114,7 @@ pub(crate) enum Command {
     Admit {
         device: DeviceId,
         round: u32,
+        digest: Option<Digest>,
         reply: oneshot::Sender<Result<Vec<Digest>, Refusal>>,
     },
     /// An update with the announced digest.
@@ -233,15 +234,22 @@ impl RunHandle {
         self.view.clone()
     }
 
-    /// Whether an update would be counted now; the versions that it may have trained from.
+    /// Whether an update with this digest would be counted now; the versions that it may have trained
+    /// from.
     ///
     /// # Errors
     /// Why not.
-    pub async fn admit(&self, device: DeviceId, round: u32) -> Result<Vec<Digest>, Refusal> {
+    pub async fn admit(
+        &self,
+        device: DeviceId,
+        round: u32,
+        digest: Option<Digest>,
+    ) -> Result<Vec<Digest>, Refusal> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Admit {
             device,
             round,
+            digest,
             reply,
         };
         self.put(command).await?;

@@ -15,8 +15,8 @@ use super::server_state::ServerState;
 use super::start::{Parts, of_each_model, shape, spawn};
 use super::terms::{adopt, is_adopted, set_adopted};
 use crate::CoordinatorError;
-use crate::core::Core;
-use crate::engine::RunState;
+use crate::core::{Core, random_bytes};
+use crate::engine::{MarkKey, RunState};
 
 /// Goes on with every run that is on disk. One that is damaged is set aside.
 ///
@@ -114,13 +114,21 @@ async fn load(
     named: &mut HashSet<Digest>,
 ) -> Result<Loaded, CoordinatorError> {
     let record = RunRecord::read(core, id)?;
+    if record.over.is_some() && !record.marked {
+        forget_updates(core, id).await;
+    }
+    let record = RunRecord::read(core, id)?;
     named.extend(record.blobs());
     if let Some(over) = record.over {
         return Ok(Loaded::Over(over));
     }
     let (mut journal, mut state) = Journal::recover(core, id).await?;
-    named.extend(state.server);
     if state.is_running() {
+        if journal.lags() && !core.halt.is_halted() {
+            bring_up_to_date(core, &mut journal, &mut state).await;
+        }
+        named.extend(journal.blobs());
+        named.extend(state.server);
         named.extend(state.round.segments.iter().map(|segment| segment.digest));
         return Ok(Loaded::Running(Box::new(journal), Box::new(state)));
     }
@@ -133,6 +141,35 @@ async fn load(
             .over
             .unwrap_or_else(|| OverRun::without_message(&state)),
     ))
+}
+
+/// Writes the record of a run again that was over before records held marks alone. One that can't be
+/// read or written stays as it is.
+async fn forget_updates(core: &Core, id: &RunId) {
+    let again = async {
+        let (mut journal, mut state) = Journal::recover(core, id).await?;
+        journal.snapshot(core, &mut state).await
+    };
+    if let Err(error) = again.await {
+        tracing::warn!(run = %id, %error, "its record still has digests of updates in it");
+    }
+}
+
+/// Writes a run that goes on anew, when what is on disk holds more of rounds that are over than it
+/// should, or has no key for its marks. When that fails, the run goes on as it is.
+async fn bring_up_to_date(core: &Core, journal: &mut Journal, state: &mut RunState) {
+    let before = state.clone();
+    let again = async {
+        if state.mark_key.is_none() {
+            state.adopt_key(MarkKey::new(random_bytes()?));
+        }
+        journal.snapshot(core, state).await
+    };
+    if let Err(error) = again.await {
+        tracing::warn!(run = %before.id, %error, "its record can't be written anew");
+        // a key that is not on disk must not be used
+        *state = before;
+    }
 }
 
 /// A run that completed just before the coordinator ended, or whose monitor could not start, has none yet.

@@ -100,7 +100,7 @@ impl Uploads {
                 ),
             })?;
         let models = run
-            .admit(device.clone(), header.round)
+            .admit(device.clone(), header.round, header.digest.parse().ok())
             .await
             .map_err(wire_refusal)?;
         let digest: Digest = header.digest.parse().map_err(|_| {

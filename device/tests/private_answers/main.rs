@@ -9,10 +9,10 @@ mod traces;
 
 use std::time::{Duration, Instant};
 
-use fake::setting::model;
+use fake::setting::{Kept, model, start_with_data};
 use fake::world::assignment;
 use prost::Message as _;
-use scene::{FEATURES, RUN, Scene, WINDOW, found};
+use scene::{Chosen, FEATURES, RUN, Scene, WINDOW, filled, found};
 use tributary_aggregator::{Codec, Scheme};
 use tributary_proto::v1::device_event::Event;
 use tributary_proto::v1::{AnswerWindow, ClipReport, TrainingPlan};
@@ -140,4 +140,42 @@ async fn invariant_11_votes_are_blank_where_there_is_nothing_to_look_at_and_as_l
         let length = report.encoded_len();
         assert_eq!(*lengths.get_or_insert(length), length, "{name}");
     }
+}
+
+#[tokio::test]
+async fn invariant_11_a_simulated_device_without_data_waits_for_its_processor_like_others() {
+    let scene = Scene::new("f32").await;
+    let data = Box::new(Chosen::new(filled(0.0, 0)));
+    let agent = start_with_data(&scene.server, "d-1", data, Kept::default());
+    // the processor is busy with others, in turns: after the model, and after the constant form
+    let environment = std::sync::Arc::clone(&agent.environment);
+    let busy = |environment: std::sync::Arc<tributary_device::Environment>| {
+        let (free, wait) = std::sync::mpsc::channel::<()>();
+        let work = async move {
+            let blocked = environment.compute.run(move |_| wait.recv());
+            let _ = blocked.await;
+        };
+        (free, tokio::spawn(work))
+    };
+    let settle = || tokio::time::sleep(Duration::from_millis(100));
+    let mut turns = vec![busy(environment.clone())];
+    let order = assignment(RUN, 1, &scene.plan, &scene.digest);
+    scene.server.world.order("d-1", order).await;
+    for _ in 0..2 {
+        settle().await;
+        turns.push(busy(environment.clone()));
+        settle().await;
+        let (free, turn) = turns.remove(0);
+        free.send(()).unwrap();
+        turn.await.unwrap();
+    }
+    // it has accepted, and its window passes while others have the processor
+    tokio::time::sleep(Duration::from_millis(2 * WINDOW.1)).await;
+    assert!(scene.server.world.with(|memory| memory.headers.is_empty()));
+    let (free, _) = turns.remove(0);
+    free.send(()).unwrap();
+    let begun = Instant::now();
+    scene.server.world.counted(RUN, 1, "d-1").await;
+    assert!(begun.elapsed() >= Duration::from_millis(WINDOW.0));
+    assert_eq!(agent.tally().count("constant_form.no_examples"), 1);
 }

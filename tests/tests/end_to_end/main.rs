@@ -19,6 +19,7 @@ mod clock_steps;
 mod counted_once;
 mod crashes;
 mod drift_loop;
+mod forgotten;
 mod full_disk;
 mod garbage;
 mod hints;

@@ -80,6 +80,49 @@ async fn devices_that_always_give_back_do_not_starve_a_run() {
     assert!(attempts <= 12 + 6, "{attempts} attempts at 12 rounds");
 }
 
+/// Eight devices of a run with privacy that give back for `kind` whatever they are asked; it completes.
+async fn completes_beside_devices_that_give_back(kind: DropReason) -> GetRunResponse {
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    let devices = [fleet::devices("eu", 8), fleet::devices("us", 8)].concat();
+    let fleet = fleet::start(&coordinator.endpoint(), 2, devices);
+    fleet.wait_connected(16).await;
+    for (_, session) in hands(&coordinator.channel().await, 8).await {
+        tokio::spawn(always_gives_back(session, kind));
+    }
+    // more of them than a cohort and what is asked beyond it
+    let recipe = Recipe::private()
+        .rounds(4, 4)
+        .set("rounds.over_selection", 1.2)
+        .set("rounds.deadline_ms", 2_000)
+        .set("rounds.population", 24);
+    let run = operator.start(&recipe).await;
+    let shown = operator.completed(&run).await;
+    let attempts = shown.rounds.len();
+    assert!(attempts <= 4 + 8, "{attempts} attempts at 4 rounds");
+    shown
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn devices_whose_records_cannot_be_written_do_not_starve_a_private_run() {
+    let shown = completes_beside_devices_that_give_back(DropReason::Unable).await;
+    let kinds = counts(&of(&shown).drops);
+    assert!(
+        kinds.iter().all(|(kind, _)| *kind == DropReason::Unable),
+        "{kinds:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_devices_that_give_back_do_not_starve_a_private_run() {
+    let shown = completes_beside_devices_that_give_back(DropReason::TrainingFailed).await;
+    let kinds = counts(&of(&shown).drops);
+    assert!(
+        kinds.iter().all(|(kind, _)| *kind == DropReason::Expired),
+        "{kinds:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pollers_that_went_away_fill_no_cohort_and_living_ones_are_connected() {
     let coordinator = Coordinator::start().await;
@@ -144,11 +187,14 @@ async fn why_devices_gave_up_is_counted_by_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_privacy_no_reason_is_told_that_a_devices_data_may_be_behind() {
+async fn under_privacy_a_reason_that_data_may_be_behind_is_not_heard_and_the_lease_runs_out() {
     let coordinator = Coordinator::start().await;
     let operator = coordinator.operator().await;
     let mut devices = hands(&coordinator.channel().await, 4).await;
-    let run = operator.start(&Recipe::private().rounds(1, 4)).await;
+    let recipe = Recipe::private()
+        .rounds(1, 4)
+        .set("rounds.deadline_ms", 2_000);
+    let run = operator.start(&recipe).await;
     let kinds = [
         (DropReason::NoData, "failed"),
         (DropReason::TrainingFailed, "failed"),
@@ -163,7 +209,7 @@ async fn under_privacy_no_reason_is_told_that_a_devices_data_may_be_behind() {
     let shown = operator
         .until(&run, "the end of the attempt", aborted)
         .await;
-    let told = [(DropReason::Unspecified, 3), (DropReason::UnknownTask, 1)];
+    let told = [(DropReason::UnknownTask, 1), (DropReason::Expired, 3)];
     assert_eq!(counts(&shown.rounds[0].drops), told);
     assert!(
         !shown.rounds[0].reason.contains("data"),

@@ -55,11 +55,11 @@ impl Actor {
         !self.lacks_space && self.backoff.waits(Instant::now())
     }
 
-    /// Whether an update would be counted now, with `ahead` others before it.
+    /// Whether an update with this digest would be counted now, with `ahead` others before it.
     pub(super) fn admit(
         &self,
         device: &DeviceId,
-        round: u32,
+        (round, digest): (u32, Option<Digest>),
         ahead: usize,
     ) -> Result<Admitted, Refusal> {
         if self.core.halt.is_halted() {
@@ -74,7 +74,7 @@ impl Actor {
         let others = others - usize::from(trusted.filter(waits).is_some());
         let now_ms = self.core.clock.service_ms();
         let region = self.state.admit(device, round, others, now_ms);
-        let region = region.map_err(|reject| self.refusal(device, reject))?;
+        let region = region.map_err(|reject| self.refusal(device, digest, reject))?;
         let staleness = self.state.staleness(round);
         Ok(Admitted {
             region,
@@ -149,7 +149,7 @@ impl Actor {
             .weigh(header.weight, header.work, header.cluster)
             .and_then(|weighed| self.count_within(weighed, header.clip))
             .map_err(Refusal::Header);
-        let admitted = self.admit(&device, round, ahead);
+        let admitted = self.admit(&device, (round, Some(reply.digest)), ahead);
         let (admitted, (weight, work)) = match admitted.and_then(|ok| Ok((ok, weighed?))) {
             Ok(wanted) => wanted,
             Err(refusal) => {
@@ -171,10 +171,13 @@ impl Actor {
         })
     }
 
-    /// A refusal as it is told: a duplicate with what was counted.
-    fn refusal(&self, device: &DeviceId, reject: Reject) -> Refusal {
+    /// A refusal as it is told: a duplicate with what was counted. After a restart that is known only
+    /// when it is what was `sent`.
+    fn refusal(&self, device: &DeviceId, sent: Option<Digest>, reject: Reject) -> Refusal {
         let lease = self.state.round.leases.get(device);
-        let counted = lease.and_then(|lease| Some((lease, lease.update?)));
+        let is_counted = |sent: &Digest| self.state.was_counted(device, sent) == Some(true);
+        let known = self.collection.counted(device);
+        let counted = lease.zip(known.or_else(|| sent.filter(is_counted)));
         match (reject, counted) {
             (Reject::Duplicate, Some((lease, digest))) => Refusal::Counted(Box::new(Counted {
                 segment_id: String::new(),

@@ -30,6 +30,17 @@ impl Actor {
         }
     }
 
+    /// Whether what a device says of why it gives back is heard. Under privacy a device that has
+    /// accepted answers whatever it finds, so one that gives back for a reason that its data may be
+    /// behind is none of ours, or lies. It counts as silent, and is asked after others once its lease
+    /// has ended, like any that is silent; when an honest device's answer does not come, nothing else
+    /// happens. A seeded round, which is not private, waits for nobody whose answer will not come.
+    pub(super) fn hears(&self, reason: DropReason) -> bool {
+        let spec = &self.state.spec;
+        let is_private = spec.privacy.mode.has_noise() && !spec.is_seeded();
+        !(is_private && reason.may_tell_of_data())
+    }
+
     /// Events that note who will not answer.
     pub(super) fn dropped(&self, devices: Vec<(DeviceId, DropReason)>) -> Vec<Event> {
         let round = self.state.round.number;

@@ -9,7 +9,7 @@ use super::Actor;
 use crate::CoordinatorError;
 use crate::engine::{AssignmentState, DropReason, Event, Segment};
 use crate::run::Counted;
-use crate::run::collect::{Waiting, segment_id};
+use crate::run::collect::{Sealing, segment_id};
 
 /// Shortest time between two seals.
 const SEAL_EVERY: Duration = Duration::from_millis(25);
@@ -41,10 +41,14 @@ impl Actor {
         let sealings = self.collection.write(&self.core, &self.state.id).await?;
         let mut events = Vec::new();
         for sealing in &sealings {
-            events.push(Event::Sealed {
-                round,
-                segment: sealing.segment.clone(),
-            });
+            let marks = self
+                .state
+                .update_marks(&sealing.segment.contributors, &sealing.digests);
+            let segment = Segment {
+                marks,
+                ..sealing.segment.clone()
+            };
+            events.push(Event::Sealed { round, segment });
         }
         let noted: Vec<(DeviceId, DropReason)> = self.abandoned.clone().into_iter().collect();
         events.extend(self.dropped(noted.clone()));
@@ -61,14 +65,14 @@ impl Actor {
             self.abandoned.remove(device);
         }
         for sealing in sealings {
-            self.collection.sealed(&sealing.segment, &sealing.content)?;
+            self.collection.sealed(&sealing)?;
             let count = sealing.segment.contributors.len() as u64;
             let counters = &self.core.telemetry;
             counters
                 .contributions
                 .fetch_add(count, std::sync::atomic::Ordering::Relaxed);
             let segment_id = segment_id(&self.state.key, &sealing.segment.digest);
-            self.give_receipts(&segment_id, &sealing.segment, sealing.receipts);
+            self.give_receipts(&segment_id, sealing);
         }
         // sealing may cost at most a tenth of the traffic: large models seal less often
         self.seal_every = (begun.elapsed() * 10).clamp(SEAL_EVERY, SEAL_AT_MOST);
@@ -76,14 +80,9 @@ impl Actor {
     }
 
     /// Tells the contributors of a durable segment that they are counted, and with which update.
-    pub(super) fn give_receipts(
-        &self,
-        segment_id: &str,
-        segment: &Segment,
-        waiting: Vec<Vec<Waiting>>,
-    ) {
-        let updates = segment.contributors.iter().zip(&segment.updates);
-        for ((device, digest), waiting) in updates.zip(waiting) {
+    fn give_receipts(&self, segment_id: &str, sealing: Sealing) {
+        let updates = sealing.segment.contributors.iter().zip(&sealing.digests);
+        for ((device, digest), waiting) in updates.zip(sealing.receipts) {
             let Some(lease) = self.state.round.leases.get(device) else {
                 continue; // they are told by the closed channel
             };

@@ -9,10 +9,11 @@ use tributary_aggregator::{EncodedContribution, Faults, Partial, PartialError};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
-use super::{Adding, Arrival, Refusal, Sealing, SumCrash, Waiting, crashed, owned_by, update_of};
+use super::salt::{SALT, salted, salted_update};
+use super::{Adding, Arrival, Refusal, Sealing, SumCrash, Waiting, crashed};
 use crate::CoordinatorError;
 use crate::blob::{BlobError, Sink, Source};
-use crate::core::Core;
+use crate::core::{Core, random_bytes};
 use crate::engine::Segment;
 use crate::failpoint::Place;
 use crate::run::Format;
@@ -155,10 +156,12 @@ impl Open {
                     region,
                     cluster,
                     digest,
+                    salted: true,
                     contributors: written.contributors,
-                    updates: written.digests,
+                    marks: Vec::new(),
                     bytes_up: written.bytes_up,
                 },
+                digests: written.digests,
                 content: Content::Sum(written.partial),
                 receipts: written.receipts,
             });
@@ -166,17 +169,20 @@ impl Open {
         }
         while let Some((bytes, _)) = self.updates.first() {
             let device = &self.contributors[0];
-            let digest = core.vault.put(update_of(run, device, bytes)).await?;
+            let stored = salted_update(run, device, bytes)?;
+            let digest = core.vault.put(stored).await?;
             let (bytes, permit) = self.updates.remove(0);
             sealings.push(Sealing {
                 segment: Segment {
                     region,
                     cluster,
                     digest,
+                    salted: true,
                     contributors: vec![self.contributors.remove(0)],
-                    updates: vec![self.digests.remove(0)],
+                    marks: Vec::new(),
                     bytes_up: bytes.len() as u64,
                 },
+                digests: vec![self.digests.remove(0)],
                 content: Content::Update(bytes, permit),
                 receipts: vec![self.receipts.remove(0)],
             });
@@ -188,10 +194,11 @@ impl Open {
     /// Stores the sum; a large one piece by piece.
     async fn put_sum(&mut self, core: &Core, run: &RunId) -> Result<Digest, CoordinatorError> {
         if self.partial.stored_len() < LARGE {
-            let bytes = owned_by(run, self.partial.to_bytes());
+            let bytes = salted(run, self.partial.to_bytes())?;
             return Ok(core.vault.put(bytes).await?);
         }
         let sum = Arc::new(OwnedSum {
+            salt: random_bytes()?,
             run: run.clone(),
             partial: std::mem::replace(&mut self.partial, Partial::new(0)),
         });
@@ -216,7 +223,7 @@ impl Open {
             Content::Update(bytes, permit) => self.updates.push((bytes, permit)),
         }
         self.contributors.extend(segment.contributors);
-        self.digests.extend(segment.updates);
+        self.digests.extend(sealing.digests);
         self.receipts.extend(sealing.receipts);
         self.bytes_up += segment.bytes_up;
         Ok(())
@@ -233,6 +240,7 @@ pub enum Content {
 
 /// A sum that is stored as one run's.
 struct OwnedSum {
+    salt: [u8; SALT],
     run: RunId,
     partial: Partial,
 }
@@ -240,6 +248,7 @@ struct OwnedSum {
 impl Source for Arc<OwnedSum> {
     fn write_to(&self, sink: &mut Sink<'_>) -> Result<(), BlobError> {
         self.partial.write_to(&mut *sink)?;
+        sink(&self.salt)?;
         sink(self.run.as_str().as_bytes())
     }
 }

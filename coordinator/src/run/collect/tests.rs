@@ -96,9 +96,7 @@ fn run(name: &str) -> RunId {
 async fn seal(collection: &mut Collection, core: &Core) -> Vec<Segment> {
     let sealings = collection.write(core, &run("run-1")).await.unwrap();
     let record = |sealing: Sealing| {
-        collection
-            .sealed(&sealing.segment, &sealing.content)
-            .unwrap();
+        collection.sealed(&sealing).unwrap();
         sealing.segment
     };
     sealings.into_iter().map(record).collect()
@@ -126,7 +124,7 @@ async fn other_uploads_of_a_device_wait_for_the_first_and_only_its_bytes_get_a_r
     let sealings = collection.write(&core, &run("run-1")).await.unwrap();
     assert_eq!(sealings.len(), 1);
     assert_eq!(sealings[0].segment.contributors, [device(1)]);
-    assert_eq!(sealings[0].segment.updates, [counted]);
+    assert_eq!(sealings[0].digests, [counted]);
     assert!(matches!(&sealings[0].content, Content::Sum(sum) if sum.count() == 1));
     assert!(
         first.try_recv().is_err(),
@@ -176,10 +174,8 @@ async fn what_was_written_but_not_recorded_is_sealed_with_what_came_meanwhile() 
         .collect();
     assert_eq!(contributors, [vec![device(1), device(3)], vec![device(2)]]);
     for sealing in sealings {
-        collection
-            .sealed(&sealing.segment, &sealing.content)
-            .unwrap();
-        for (digest, waiting) in sealing.segment.updates.into_iter().zip(sealing.receipts) {
+        collection.sealed(&sealing).unwrap();
+        for (digest, waiting) in sealing.digests.into_iter().zip(sealing.receipts) {
             for waiting in waiting {
                 waiting.counted(Counted {
                     segment_id: "s".to_owned(),
@@ -331,8 +327,36 @@ async fn two_runs_with_equal_sums_do_not_share_a_blob() {
     }
     core.vault.delete(&digests[0]).await.unwrap();
     let bytes = core.vault.get(&digests[1]).await.unwrap();
-    Partial::from_bytes(without_owner(&run("run-2"), &bytes)).unwrap();
-    assert!(Partial::from_bytes(without_owner(&run("run-3"), &bytes)).is_err());
+    Partial::from_bytes(salt::without(&run("run-2"), &bytes, true)).unwrap();
+    assert!(Partial::from_bytes(salt::without(&run("run-3"), &bytes, true)).is_err());
+}
+
+#[tokio::test]
+async fn the_name_of_a_sum_or_an_update_confirms_no_guess_of_it() {
+    let core = core().await;
+    let id = run("run-1");
+    for robust in [None, Some(RobustSpec::against(0))] {
+        let is_sum = robust.is_none();
+        let mut collection = Collection::new(format(robust), 1);
+        let mut names = Vec::new();
+        for number in [1, 2] {
+            let _receipt = add(&mut collection, 0, number, 0.0).await;
+            names.push(seal(&mut collection, &core).await[0].digest);
+        }
+        assert_ne!(names[0], names[1], "two that are equal show it");
+        let guess = match is_sum {
+            true => {
+                let mut one = self::collection(1);
+                let _receipt = add(&mut one, 0, 1, 0.0).await;
+                seal(&mut one, &core).await;
+                total(&one).to_bytes()
+            }
+            false => [&bytes(0.0)[..], device(1).as_str().as_bytes()].concat(),
+        };
+        for guess in [guess.clone(), owned_by(&id, guess)] {
+            assert!(!names.contains(&Digest::of(&guess)));
+        }
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,8 @@ fn events() -> Vec<Event> {
         .collect();
     let contributors: Vec<DeviceId> = (0..3).map(device).collect();
     let segment = Segment {
-        updates: Vec::new(),
+        marks: Vec::new(),
+        salted: false,
         cluster: 0,
         region: 0,
         digest: Digest::of(b"sum"),
