@@ -35,6 +35,7 @@ mod invariant_8;
 mod invariant_9;
 mod limits;
 mod marks;
+mod marks_after_loss;
 mod mechanisms;
 mod methods;
 mod monitors;
