@@ -49,6 +49,7 @@ mod retention;
 mod returning;
 mod selection;
 mod sensitivity;
+mod sensitivity_of_agents;
 mod stopping;
 mod store_commands;
 mod tricklers;
