@@ -45,6 +45,7 @@ mod polling;
 mod quarantine;
 mod regions;
 mod restored;
+mod restored_monitors;
 mod retention;
 mod returning;
 mod selection;
