@@ -44,6 +44,7 @@ mod operators;
 mod polling;
 mod quarantine;
 mod regions;
+mod reservations;
 mod restored;
 mod restored_monitors;
 mod retention;
