@@ -315,3 +315,7 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "moment_tests.rs"]
+mod moment_tests;

@@ -12,6 +12,7 @@ pub const MARKS_KEY: &str = "tributary.marks";
 
 const SEEDED: &str = "SEEDED";
 const NO_NOISE: &str = "NO NOISE";
+const RESTORED: &str = "RESTORED";
 
 /// Why a model, and whatever comes from it, tells more of devices' data than an epsilon says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,10 @@ pub struct Marks {
     /// It was trained, calibrated or counted without noise.
     #[serde(default, skip_serializing_if = "is_unset")]
     pub no_noise: bool,
+    /// What some of its devices had spent before was lost with a data folder: what they lose in all is not
+    /// known.
+    #[serde(default, skip_serializing_if = "is_unset")]
+    pub restored: bool,
 }
 
 fn is_unset(mark: &bool) -> bool {
@@ -40,12 +45,17 @@ impl Marks {
         Self {
             seeded: self.seeded || other.seeded,
             no_noise: self.no_noise || other.no_noise,
+            restored: self.restored || other.restored,
         }
     }
 
     /// The words that are shown.
     pub fn names(self) -> Vec<String> {
-        let names = [(self.seeded, SEEDED), (self.no_noise, NO_NOISE)];
+        let names = [
+            (self.seeded, SEEDED),
+            (self.no_noise, NO_NOISE),
+            (self.restored, RESTORED),
+        ];
         let set = names.iter().filter(|(is_set, _)| *is_set);
         set.map(|(_, name)| (*name).to_owned()).collect()
     }
@@ -64,6 +74,7 @@ impl Marks {
                 "" => {}
                 SEEDED => marks.seeded = true,
                 NO_NOISE => marks.no_noise = true,
+                RESTORED => marks.restored = true,
                 other => {
                     let mark = other.chars().take(40).collect();
                     return Err(ModelError::UnknownMark { mark });

@@ -205,8 +205,13 @@ fn marks_are_in_the_file_are_read_back_and_change_nothing_else() {
     let plain = file.to_bytes().unwrap();
     assert_eq!(ModelFile::marks_of(&plain).unwrap(), Marks::default());
     assert_eq!(file.to_marked_bytes(Marks::default()).unwrap(), plain);
-    for (seeded, no_noise) in [(true, false), (false, true), (true, true)] {
-        let marks = Marks { seeded, no_noise };
+    for set in 1..8_u8 {
+        let [seeded, no_noise, restored] = [1, 2, 4].map(|mark| set & mark != 0);
+        let marks = Marks {
+            seeded,
+            no_noise,
+            restored,
+        };
         let marked = file.to_marked_bytes(marks).unwrap();
         assert_eq!(marked, file.to_marked_bytes(marks).unwrap());
         assert_eq!(ModelFile::marks_of(&marked).unwrap(), marks);

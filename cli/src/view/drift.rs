@@ -71,7 +71,8 @@ pub struct WindowView {
     pub adjacency: String,
     /// The mechanism of that rho.
     pub mechanism: String,
-    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, also in what it comes from.
+    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, `RESTORED` where earlier spending
+    /// was lost with a data folder, also in what it comes from.
     pub marks: Vec<String>,
 }
 

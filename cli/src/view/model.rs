@@ -22,7 +22,8 @@ pub struct ModelView {
     pub created_unix_ms: u64,
     /// Regions that it is meant for; empty for all.
     pub regions: Vec<String>,
-    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, also in what it comes from.
+    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, `RESTORED` where earlier spending
+    /// was lost with a data folder, also in what it comes from.
     pub marks: Vec<String>,
     /// Whether it is kept whatever its age.
     pub pinned: bool,
@@ -58,7 +59,8 @@ pub struct BuildView {
     pub failed_on: u64,
     /// How this variant was chosen.
     pub decision: String,
-    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, also in what it comes from.
+    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, `RESTORED` where earlier spending
+    /// was lost with a data folder, also in what it comes from.
     pub marks: Vec<String>,
 }
 

@@ -83,7 +83,8 @@ pub struct AccountView {
     pub remaining_epsilon: Option<f64>,
     /// By region, those of its devices that were charged here.
     pub regions: Vec<RegionAccountView>,
-    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, also in what it comes from.
+    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, `RESTORED` where earlier spending
+    /// was lost with a data folder, also in what it comes from.
     pub marks: Vec<String>,
 }
 

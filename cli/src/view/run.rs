@@ -42,7 +42,8 @@ pub struct RunSummary {
     pub warnings: Vec<String>,
     /// Assignments that came to nothing, by reason, over all rounds.
     pub drops: Vec<DropView>,
-    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, also in what it comes from.
+    /// `SEEDED` where its noise is known, `NO NOISE` where there was none, `RESTORED` where earlier spending
+    /// was lost with a data folder, also in what it comes from.
     pub marks: Vec<String>,
     /// What the released models and means say of its health, and what its recipe leaves open.
     pub hints: Vec<String>,

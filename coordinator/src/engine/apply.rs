@@ -52,7 +52,9 @@ impl RunState {
                 }
             }
             Event::Charged { round, .. } => self.expects(*round, Phase::Sealing),
-            Event::Published { round, .. } => self.expects(*round, Phase::Releasing),
+            Event::AfterLoss { round } | Event::Published { round, .. } => {
+                self.expects(*round, Phase::Releasing)
+            }
             Event::Aborted { round, .. } => {
                 self.in_round(*round)?;
                 let charged = self.round.phase == Phase::Releasing;
@@ -110,6 +112,10 @@ impl RunState {
                 self.round.worst_pico_rho = *worst_pico_rho;
                 self.round.phase = Phase::Releasing;
                 vec![Effect::Release]
+            }
+            Event::AfterLoss { .. } => {
+                self.after_loss = true;
+                Vec::new()
             }
             Event::Published {
                 model,

@@ -123,6 +123,11 @@ pub enum Event {
         #[serde(default)]
         worst_pico_rho: u64,
     },
+    /// The earlier spending of a device that is counted in the round was lost with a data folder.
+    AfterLoss {
+        /// The round.
+        round: u32,
+    },
     /// The new model version is registered.
     Published {
         /// The round.

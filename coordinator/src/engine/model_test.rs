@@ -99,7 +99,9 @@ impl Expected {
                 at(round, Stage::Collecting) && self.counted.len() >= MINIMUM
             }
             Event::Charged { round, .. } => at(round, Stage::Sealing),
-            Event::Published { round, .. } => at(round, Stage::Releasing),
+            Event::AfterLoss { round } | Event::Published { round, .. } => {
+                at(round, Stage::Releasing)
+            }
             Event::Aborted { round, .. } => *round == self.round && self.stage != Stage::Releasing,
             Event::Unheard { round, .. } => *round == self.round,
             Event::Stopped | Event::Failed { .. } => true,
@@ -161,6 +163,7 @@ impl Expected {
             Event::Sealed { segment, .. } => {
                 self.counted.extend(segment.contributors.iter().map(number));
             }
+            Event::AfterLoss { .. } => {}
             Event::Closed { .. } => self.stage = Stage::Sealing,
             Event::Charged { .. } => {
                 self.charged += 1;

@@ -267,7 +267,11 @@ impl RunState {
 
     /// The marks of the versions that it makes.
     pub fn marks(&self) -> Marks {
-        self.inherited.and(self.spec.marks())
+        let own = Marks {
+            restored: self.after_loss,
+            ..self.spec.marks()
+        };
+        self.inherited.and(own)
     }
 
     /// Devices to ask now: those at work already, from rounds before, count.

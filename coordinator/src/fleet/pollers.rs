@@ -40,6 +40,9 @@ pub struct Pollers {
     /// Answers of a new mailbox are numbered from here on, so that no number is one that its device got
     /// from a mailbox before it.
     first_answer: u64,
+    /// Entries of the queue that were looked at.
+    #[cfg(test)]
+    looks: usize,
 }
 
 impl Pollers {
@@ -49,6 +52,8 @@ impl Pollers {
             pollers: HashMap::new(),
             queue: BinaryHeap::new(),
             first_answer,
+            #[cfg(test)]
+            looks: 0,
         }
     }
 
@@ -129,6 +134,10 @@ impl Pollers {
             let Some(Reverse((due, id))) = self.queue.pop() else {
                 return;
             };
+            #[cfg(test)]
+            {
+                self.looks += 1;
+            }
             let Some(poller) = self.pollers.get_mut(&id) else {
                 continue;
             };
@@ -192,6 +201,41 @@ mod tests {
             pollers.poll(&device(0), 0, now);
         }
         assert!(pollers.queue.len() < 70, "{}", pollers.queue.len());
+    }
+
+    #[test]
+    fn a_poll_looks_at_no_more_devices_in_a_large_fleet_than_in_a_small_one() {
+        const POLLS: usize = 20;
+        for devices in [10, 100, 10_000] {
+            let mut pollers = Pollers::new(7);
+            let mut now = Instant::now();
+            let mut most = 0;
+            for _ in 0..POLLS {
+                for number in 0..devices {
+                    let before = pollers.looks;
+                    pollers.poll(&device(number), 0, now);
+                    most = most.max(pollers.looks - before);
+                }
+                now += pollers.window().1;
+            }
+            // each device is looked at once for several of its polls, whoever's poll that is
+            assert!(
+                pollers.looks <= POLLS * devices / 2,
+                "{} looks of {devices} devices",
+                pollers.looks
+            );
+            assert!(most <= devices, "one poll looked at {most} of {devices}");
+            // without anybody gone a poll that comes at the same moment looks at nobody
+            let before = pollers.looks;
+            for number in 0..devices {
+                pollers.poll(&device(number), 0, now);
+            }
+            let again = pollers.looks - before;
+            for number in 0..devices {
+                pollers.poll(&device(number), 0, now);
+            }
+            assert_eq!(pollers.looks - before, again);
+        }
     }
 
     #[test]

@@ -114,6 +114,11 @@ impl Ledger {
         })
     }
 
+    /// True when one of these devices is marked.
+    pub fn is_any_marked<'d>(&self, devices: impl Iterator<Item = &'d DeviceId>) -> bool {
+        self.lock().is_marked(devices)
+    }
+
     /// Entries that there are of an account in an epoch.
     fn forfeits(&self, account: &str, epoch: u64) -> Result<u64, CoordinatorError> {
         let prefix = Key::new().text(account).text(ChargeKind::Restore.name());

@@ -44,6 +44,7 @@ pub async fn build_for_region(
     let own = Marks {
         seeded: spec.is_seeded(),
         no_noise: builds.calibration_noise_votes == 0.0,
+        restored: core.ledger.has_marked(std::slice::from_ref(region)),
     };
     let marks = core.registry.marks(&model)?.and(own);
     let widths = builds.widths.clone();

@@ -212,6 +212,7 @@ impl Actor {
         let own = Marks {
             seeded: spec.is_seeded(),
             no_noise: !noised,
+            restored: self.core().ledger.has_marked(&spec.regions[index..=index]),
         };
         let model = self.record.regions[index].model;
         Ok((mechanism, self.core().registry.marks(&model)?.and(own)))

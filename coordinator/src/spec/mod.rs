@@ -117,6 +117,7 @@ impl RunSpec {
         Marks {
             seeded: self.is_seeded(),
             no_noise: !self.privacy.mode.has_noise(),
+            restored: false,
         }
     }
 

@@ -15,5 +15,6 @@ mod reference;
 mod restart;
 mod stage;
 mod stale;
+mod stale_votes;
 mod weighted;
 mod with_state;

@@ -52,6 +52,33 @@ fn plain_and_gzip_files_give_one_data_set() {
 }
 
 #[test]
+fn files_without_an_image_or_a_pixel_are_refused_for_what_they_are() {
+    for (part, images, labels) in [
+        ("train", idx(&[0, 2, 2], &[]), idx(&[0], &[])),
+        ("t10k", idx(&[0, 2, 2], &[]), idx(&[0], &[])),
+        ("train", idx(&[2, 0, 2], &[]), idx(&[2], &[0, 4])),
+        ("train", idx(&[2, 2, 0], &[]), idx(&[2], &[0, 4])),
+    ] {
+        let folder = folder();
+        let path = |kind: &str| folder.path().join(format!("{part}-{kind}-ubyte"));
+        for entry in fs::read_dir(folder.path()).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name().to_string_lossy().starts_with(part) {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        fs::write(path("images-idx3"), images).unwrap();
+        fs::write(path("labels-idx1"), labels).unwrap();
+        let text = load(folder.path(), "mnist").unwrap_err().to_string();
+        let named = format!("({part} images)");
+        assert!(
+            text.contains(&named) && text.contains("at least one image of at least one pixel"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_missing_file_is_named_with_the_names_tried() {
     let folder = folder();
     fs::remove_file(folder.path().join("t10k-images.idx3-ubyte")).unwrap();

@@ -26,8 +26,8 @@ pub struct Summary {
     pub builds: Vec<Build>,
     /// Digest of the last model version, 64 hex digits; may be empty.
     pub model_digest: String,
-    /// Its marks: `SEEDED` where noise is known, `NO NOISE` where there was none, also in what it comes
-    /// from.
+    /// Its marks: `SEEDED` where noise is known, `NO NOISE` where there was none, `RESTORED` where earlier
+    /// spending was lost with a data folder, also in what it comes from.
     #[serde(default)]
     pub marks: Vec<String>,
     /// Path of the HTML page; may be empty.

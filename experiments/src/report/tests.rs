@@ -117,6 +117,27 @@ fn an_empty_report_and_empty_series_still_give_every_file() {
 }
 
 #[test]
+fn the_epsilon_plot_of_runs_without_privacy_says_so_and_draws_nothing() {
+    const SENTENCE: &str = "No noise was added: nothing here is private";
+    let mut report = sample();
+    assert!(!page(&report).contains(SENTENCE));
+    report.epsilon.iter_mut().for_each(|series| {
+        let points = series.points.iter_mut();
+        points.for_each(|point| point.value = f64::INFINITY);
+    });
+    for text in [page(&report), key_plots(&report, Appearance::Light)] {
+        has_no_broken_number(&text);
+        assert_eq!(text.matches(SENTENCE).count(), 1);
+        // neither the cap nor a line of a region is drawn over the sentence
+        let begun = text
+            .find("Epsilon spent on the most charged device")
+            .unwrap();
+        let plot = &text[begun..begun + text[begun..].find(SENTENCE).unwrap()];
+        assert!(!plot.contains("<path") && !plot.contains("<line"), "{plot}");
+    }
+}
+
+#[test]
 fn series_of_one_point_are_drawn() {
     let mut report = sample();
     report

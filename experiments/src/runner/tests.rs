@@ -60,6 +60,45 @@ async fn variants_are_compared_in_one_report_and_an_even_split_learns_most() {
     );
 }
 
+/// Two variants, the better one first, and what the report has of them.
+async fn two_variants() -> (ExperimentOutcome, serde_json::Value, [String; 2]) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recipe = digits();
+    recipe.run.rounds.count = 4;
+    recipe.variants.remove(1);
+    let ran = Box::pin(run_experiment(&recipe, folder.path(), &Silent)).await;
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let report = serde_json::from_str(&read("report.json")).unwrap();
+    (
+        ran.unwrap(),
+        report,
+        [read("accuracy.csv"), read("wire.csv")],
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_best_variant_is_the_headline_and_two_runs_of_a_seed_give_the_same_files_by_variant() {
+    let (outcome, report, files) = two_variants().await;
+    let [first, last] = &outcome.variants[..] else {
+        panic!("two variants")
+    };
+    assert!(first.trained > last.trained, "the last is not the best");
+    assert_eq!(report["summary"]["headline"], first.name.as_str());
+    let trained = report["summary"]["accuracy"]["trained"].as_f64().unwrap();
+    assert!((trained - first.trained).abs() < 1e-12, "{trained}");
+    for csv in &files {
+        let mut lines = csv.lines();
+        let header = lines.next().unwrap();
+        assert_eq!(header.split(',').next(), Some("variant"), "{header}");
+        let named: std::collections::BTreeSet<&str> =
+            lines.map(|line| line.split(',').next().unwrap()).collect();
+        let both = [first, last].map(|variant| &*variant.name);
+        assert_eq!(named, both.into(), "{csv}");
+    }
+    let (_, _, again) = two_variants().await;
+    assert_eq!(files, again);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_the_coordinator_refuses_is_told_in_its_words() {
     let mut recipe = digits();

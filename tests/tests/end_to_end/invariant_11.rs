@@ -1,51 +1,20 @@
 //! Under privacy nothing about a device's data decides whether it is seen to answer.
 
+mod observed;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tributary_device::TallySnapshot;
 use tributary_model::ModelFile;
-use tributary_proto::v1::watch_response::Event;
-use tributary_proto::v1::{PrivacyAccount, Round, Run, WatchRequest};
 
-use crate::harness::agent::{Found, RealAgent};
-use crate::harness::operator::of;
+use crate::harness::agent::Found;
 use crate::harness::recipe::PARAMETERS;
-use crate::harness::tap::{message_bytes, tap};
-use crate::harness::{Coordinator, GLANCE, Operator, PATIENCE, Recipe, fleet, within};
+use crate::harness::{Recipe, fleet};
+
+use observed::{Asked, observe};
 
 /// Devices of region `eu`, whose data are as usual. Region `us` has one device, whose data are not.
 const OTHERS: usize = 3;
-/// The probability of class 1 is exactly 1 in `f32` with this much bias.
-const CERTAIN: f32 = 300.0;
-
-/// Everything that anybody sees of a run: whoever runs it, watches it, reads its metrics and its ledger, or
-/// counts the bytes that a device sends.
-#[derive(Debug, PartialEq)]
-struct Observed {
-    run: Run,
-    rounds: Vec<Round>,
-    events: BTreeSet<String>,
-    accounts: Vec<PrivacyAccount>,
-    windows: Vec<(String, u64, u64, u64)>,
-    metrics: Vec<String>,
-    message_bytes: Vec<usize>,
-    sent: u64,
-    received: u64,
-}
-
-/// A model that is certain of class 1, so that a device that holds nothing else has nothing to change.
-async fn certain(operator: &Operator) -> ModelFile {
-    let probe = operator
-        .start(&Recipe::new().set("regions", vec!["nowhere"]))
-        .await;
-    let digest = of(&operator.show(&probe).await).model_digest.clone();
-    operator.stop(&probe).await.unwrap();
-    let mut file = operator.file(&digest).await;
-    let last = file.weights.len() - 1;
-    file.weights[last] = CERTAIN;
-    file
-}
 
 /// One feature, alive in one unit only above the threshold .5, and then beyond all numbers: what a
 /// coordinator sends that wants to read a pixel.
@@ -58,121 +27,6 @@ fn reader(mut file: ModelFile) -> ModelFile {
     first[4 * 6..].fill(-HUGE / 2.0);
     rest[..6 * 2].fill(HUGE);
     file
-}
-
-fn normalised(mut round: Round) -> Round {
-    round.model_digest.clear();
-    // with an adaptive clip it is a released, noised value
-    round.clip = 0.0;
-    round
-}
-
-/// Runs a recipe on a model with one device that finds `found`, and looks at everything.
-async fn observe(
-    recipe: &Recipe,
-    model: impl Fn(ModelFile) -> ModelFile,
-    found: Found,
-    windows: usize,
-) -> (Observed, TallySnapshot) {
-    let coordinator = Coordinator::start().await;
-    let operator = coordinator.operator().await;
-    let file = model(certain(&operator).await);
-    let imported = operator.import(file.to_bytes().unwrap()).await.unwrap();
-    let mut version = toml::Table::new();
-    version.insert("version".to_owned(), imported.digest.into());
-    let recipe = recipe.clone().set("model", version);
-
-    let others = fleet::start(&coordinator.endpoint(), 2, fleet::devices("eu", OTHERS));
-    let address = coordinator.endpoint();
-    let (endpoint, bytes) = tap(address.trim_start_matches("http://").parse().unwrap()).await;
-    let target = RealAgent::start(&endpoint, "us", "us-target", found);
-    others.wait_connected(OTHERS).await;
-    within("the target", target.connected()).await;
-
-    let watched = operator
-        .control
-        .clone()
-        .watch(WatchRequest::default())
-        .await;
-    let mut watched = watched.unwrap().into_inner();
-    let run = operator.start(&recipe).await;
-    let shown = operator.completed(&run).await;
-    let mut events = BTreeSet::new();
-    loop {
-        let event = within("an event", watched.message())
-            .await
-            .unwrap()
-            .unwrap();
-        match event.event.unwrap() {
-            Event::Round(change) => {
-                let round = normalised(change.round.unwrap());
-                events.insert(format!("{round:?}"));
-            }
-            Event::Run(change) if change.run_id == run => {
-                events.insert(format!(
-                    "{:?} {}",
-                    change.state(),
-                    change.contributions_total
-                ));
-                if change.state() != tributary_proto::v1::RunState::Running {
-                    break;
-                }
-            }
-            _ => {}
-        }
-    }
-    let judged = match windows {
-        0 => Vec::new(),
-        windows => judged(&operator, &run, windows).await,
-    };
-    let metrics = coordinator.metrics().await;
-    let metrics = metrics
-        .lines()
-        .filter(|line| line.starts_with("tributary_"))
-        // counted a moment after the run is seen to be over
-        .filter(|line| !line.starts_with("tributary_rounds_published_total"));
-    let metrics = metrics.map(str::to_owned).collect();
-    let tally = target.tally();
-    target.stop().await;
-    others.shutdown().await;
-    let mut shown_run = of(&shown).clone();
-    shown_run.model_digest.clear();
-    shown_run.started_unix_ms = 0;
-    shown_run.hints.clear(); // made of released, noised values
-    let observed = Observed {
-        run: shown_run,
-        rounds: shown.rounds.into_iter().map(normalised).collect(),
-        events,
-        accounts: operator.privacy("").await.accounts,
-        windows: judged,
-        metrics,
-        message_bytes: message_bytes(&bytes.lock().unwrap()),
-        sent: tally.bytes_up,
-        received: tally.bytes_down,
-    };
-    (observed, tally)
-}
-
-/// The windows of a run's monitor: region, number, devices, and charge in 1e-12 of zCDP.
-async fn judged(operator: &Operator, run: &str, windows: usize) -> Vec<(String, u64, u64, u64)> {
-    let begun = std::time::Instant::now();
-    loop {
-        let monitor = operator.monitor(run).await;
-        let all = monitor.map_or_else(Vec::new, |monitor| monitor.windows);
-        if all.len() == 2 * windows {
-            let mut seen: Vec<_> = all
-                .into_iter()
-                .map(|one| (one.region, one.window, one.devices, (one.rho * 1e12) as u64))
-                .collect();
-            seen.sort();
-            return seen;
-        }
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "waited in vain for windows: {all:?}"
-        );
-        tokio::time::sleep(GLANCE).await;
-    }
 }
 
 /// The words under which a device's own counters have a training and a vote that came to nothing.
@@ -231,9 +85,19 @@ fn findings() -> Vec<(&'static str, Found, Nothing)> {
 
 /// All that a device may find looks the same from outside.
 async fn nothing_shows(recipe: Recipe, windows: usize) {
+    let asked = Asked {
+        windows,
+        ..Asked::default()
+    };
+    nothing_shows_among(("eu", OTHERS), recipe, asked).await;
+}
+
+/// The same with so many other devices of a region, and all that is asked of them after the training.
+async fn nothing_shows_among(others: (&str, usize), recipe: Recipe, asked: Asked) {
     let mut first = None;
+    let everybody = others.1 as u64 + 1;
     for (name, found, (trained, voted)) in findings() {
-        let (observed, tally) = observe(&recipe, |file| file, found, windows).await;
+        let (observed, tally) = observe(&recipe, |file| file, found, others, asked).await;
         // in its own counters alone; a panic that prints its trace may also come too late
         let nothing = |kind: &str, because: &str| {
             let events = BTreeSet::from([because, "late"].map(|word| format!("{kind}.{word}")));
@@ -244,11 +108,17 @@ async fn nothing_shows(recipe: Recipe, windows: usize) {
         }
         if let Some(because) = voted {
             let blank = nothing("blank", because);
-            assert_eq!(blank, windows as u64, "{name}: {tally:?}");
+            let questions = asked.windows + asked.calibrations;
+            assert_eq!(blank, questions as u64, "{name}: {tally:?}");
         }
         match &first {
             None => {
-                assert!(observed.rounds.iter().all(|round| round.counted == 4));
+                assert!(
+                    observed
+                        .rounds
+                        .iter()
+                        .all(|round| round.counted == everybody)
+                );
                 assert!(observed.rounds.iter().all(|round| round.dropped == 0));
                 assert!(
                     observed
@@ -258,6 +128,7 @@ async fn nothing_shows(recipe: Recipe, windows: usize) {
                 );
                 assert!(!observed.message_bytes.is_empty());
                 assert!(observed.windows.iter().all(|window| window.3 > 0));
+                assert_eq!(observed.builds.len(), asked.calibrations);
                 first = Some(observed);
             }
             Some(first) => assert_eq!(&observed, first, "{name}"),
@@ -321,6 +192,23 @@ async fn invariant_11_in_drift_windows_nothing_shows_what_a_device_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_11_in_a_calibration_nothing_shows_what_a_device_found() {
+    // half a vote of noise needs six devices in the region: the one whose data are not as usual is one of them
+    const OTHERS: usize = 5;
+    let built = Recipe::private()
+        .rounds(1, 1 + OTHERS as i64)
+        .set("regions", vec!["us"])
+        .set("privacy.clip", 0.5)
+        .set("builds.widths", vec![1.0])
+        .set("builds.calibration_noise_votes", 0.5);
+    let asked = Asked {
+        calibrations: 1,
+        ..Asked::default()
+    };
+    nothing_shows_among(("us", OTHERS), built, asked).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invariant_11_a_crafted_model_reads_no_pixel() {
     // a unit is alive only where the pixel is above .5, and then training leaves the finite numbers;
     // otherwise there is nothing to change: both used to show, exactly
@@ -333,7 +221,8 @@ async fn invariant_11_a_crafted_model_reads_no_pixel() {
         let mut seen = Vec::new();
         for pixel in [0.1, 0.49, 0.51, 0.9] {
             let found = Found::copies(8, [pixel, 0.0, 0.0, 0.0], 1);
-            let (observed, tally) = observe(&recipe, reader, found, 0).await;
+            let nothing = Asked::default();
+            let (observed, tally) = observe(&recipe, reader, found, ("eu", OTHERS), nothing).await;
             let failed = tally.count("constant_form.model") > 0;
             assert_eq!(failed, pixel > 0.5, "the model reads the pixel: {tally:?}");
             seen.push(observed);

@@ -8,7 +8,7 @@ use crate::harness::operator::of;
 use crate::harness::{Coordinator, Operator, Recipe};
 
 /// Plays a run of one round to its end; the digest of the version that it made.
-async fn play(
+pub async fn play(
     operator: &Operator,
     devices: &mut [(Hand, Session)],
     recipe: &Recipe,
@@ -25,12 +25,12 @@ async fn play(
     (of(&shown).model_digest.clone(), marks)
 }
 
-async fn version(operator: &Operator, digest: &str) -> Model {
+pub async fn version(operator: &Operator, digest: &str) -> Model {
     operator.try_model(digest).await.unwrap().model.unwrap()
 }
 
 /// The recipe, starting from a version.
-fn from(recipe: Recipe, version: &str) -> Recipe {
+pub fn from(recipe: Recipe, version: &str) -> Recipe {
     let mut model = toml::Table::new();
     model.insert("version".to_owned(), version.into());
     recipe.set("model", model)
@@ -104,6 +104,7 @@ async fn a_version_that_is_registered_again_keeps_its_marks() {
     let marks = Marks {
         seeded: false,
         no_noise: true,
+        ..Marks::default()
     };
     assert_eq!(file.to_marked_bytes(marks).unwrap(), bytes);
 }

@@ -15,7 +15,7 @@ use crate::harness::process::Process;
 use crate::harness::{Coordinator, Operator, Recipe, Session, channel, fleet};
 
 /// Opens the metadata of a coordinator that is down.
-async fn store(folder: &TempDir) -> EmbeddedStore {
+pub async fn store(folder: &TempDir) -> EmbeddedStore {
     let meta = folder.path().join("data/meta");
     for _ in 0..200 {
         match EmbeddedStore::open(&meta, None) {

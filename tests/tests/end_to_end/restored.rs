@@ -49,7 +49,7 @@ pub fn copy(from: &Path, to: &Path) {
 }
 
 /// Runs `tributary restore` on a folder; what it prints.
-fn restore(data: &Path) -> serde_json::Value {
+pub fn restore(data: &Path) -> serde_json::Value {
     let mut command = tributary();
     command
         .args(["--format", "json", "restore", "--data"])
@@ -70,7 +70,7 @@ async fn in_round(operator: &Operator, run: &str, round: u32) -> GetRunResponse 
     operator.until(run, "a later round", there).await
 }
 
-async fn halted(operator: &Operator) -> String {
+pub async fn halted(operator: &Operator) -> String {
     let mut control = operator.control.clone();
     let listed = control.list_runs(ListRunsRequest::default()).await;
     listed.unwrap().into_inner().halted

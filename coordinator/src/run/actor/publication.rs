@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tributary_model::Digest;
+use tributary_model::{Digest, Marks};
 
 use super::Actor;
 use crate::CoordinatorError;
@@ -165,10 +165,16 @@ impl Actor {
         let all: Vec<String> = all.collect();
         let name = &released.main.spec.name;
         let heads = self.format.payload.heads().is_some();
+        let after_loss = self.is_after_loss();
+        let own = Marks {
+            restored: after_loss,
+            ..Marks::default()
+        };
+        let own = self.state.marks().and(own);
         let marks = if self.state.is_estimating() {
             registry.marks(&self.state.model)? // the versions stay what they are
         } else {
-            self.state.marks()
+            own
         };
         let mut variants: Vec<Digest> = Vec::with_capacity(released.variants.len());
         // models that nobody changed are one version, and one record
@@ -185,7 +191,7 @@ impl Actor {
             let digest = registry.put_model(file, marks).await?;
             if recorded.insert(digest) {
                 let parameters = file.weights.len() as u64;
-                let record = self.describe(digest, parameters, name, regions);
+                let record = self.describe(digest, parameters, name, regions, own);
                 registry.record(&record, &mut batch)?;
             }
             variants.push(digest);
@@ -196,7 +202,7 @@ impl Actor {
         };
         if recorded.insert(model) {
             let parameters = released.main.weights.len() as u64;
-            let record = self.describe(model, parameters, name.clone(), all);
+            let record = self.describe(model, parameters, name.clone(), all, own);
             registry.record(&record, &mut batch)?;
         }
         let control = match &released.control {
@@ -207,8 +213,13 @@ impl Actor {
             }
             None => None,
         };
-        let events = vec![Event::Published {
-            round: self.state.round.number,
+        let round = self.state.round.number;
+        let mut events = Vec::new();
+        if after_loss && !self.state.after_loss {
+            events.push(Event::AfterLoss { round });
+        }
+        events.push(Event::Published {
+            round,
             model,
             variants,
             control,
@@ -220,12 +231,19 @@ impl Actor {
                 .iter()
                 .map(|digest| self.core.telemetry.downloads(digest))
                 .sum(),
-        }];
+        });
         self.state.check_all(&events)?;
         self.journal.put(&events, &mut batch)?;
         self.core.store.commit(batch).await?;
         self.journal.committed(&events);
         Ok((events, server))
+    }
+
+    /// Whether what a device of the run had spent before was lost, the devices of this round included: some
+    /// are found out, or come from another region, only after the start.
+    fn is_after_loss(&self) -> bool {
+        let counted = self.state.round.contributors();
+        self.state.after_loss || self.core.ledger.is_any_marked(counted)
     }
 
     fn describe(
@@ -234,6 +252,7 @@ impl Actor {
         parameters: u64,
         name: String,
         regions: Vec<String>,
+        marks: Marks,
     ) -> ModelRecord {
         ModelRecord {
             digest,
@@ -244,7 +263,7 @@ impl Actor {
             parameters,
             created_ms: self.core.clock.now_ms(),
             regions,
-            marks: self.state.marks(),
+            marks,
             pinned: false,
         }
     }

@@ -83,6 +83,15 @@ pub struct RealAgent {
 impl RealAgent {
     /// Starts a device that is not simulated.
     pub fn start(endpoint: &str, region: &str, id: &str, found: Found) -> Self {
+        Self::launch(endpoint, region, id, found, false)
+    }
+
+    /// Starts a device that follows a seeded plan to the letter, its own noise included.
+    pub fn simulated(endpoint: &str, region: &str, id: &str, found: Found) -> Self {
+        Self::launch(endpoint, region, id, found, true)
+    }
+
+    fn launch(endpoint: &str, region: &str, id: &str, found: Found, simulated: bool) -> Self {
         let mut environment = Environment::new(Connections::new(endpoint, 1).unwrap(), 2);
         environment.timing = timing();
         let environment = Arc::new(environment);
@@ -99,7 +108,7 @@ impl RealAgent {
             memory: Arc::new(VolatileMemory::default()),
             record: Arc::new(VolatileRecord::default()),
             tickets: Arc::new(VolatileTickets::default()),
-            simulated: false,
+            simulated,
             conduct: Arc::new(Obedient),
             mode: SessionMode::Stream,
             jitter_seed: None,

@@ -1,6 +1,7 @@
 //! Places where a test makes the coordinator fail.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
 
 use tributary_coordinator::engine::Reject;
 use tributary_coordinator::failpoint::{Failpoint, Place};
@@ -41,5 +42,46 @@ impl Failpoint for Failing {
             "a test makes {run} fail at {place:?}"
         );
         Err(Reject::WrongPhase)
+    }
+}
+
+/// Keeps one place of one run busy from when it is armed until it is let go.
+#[derive(Default)]
+pub struct Busy {
+    held: Mutex<Option<(Place, String)>>,
+    changed: Condvar,
+    reached: AtomicBool,
+}
+
+impl Busy {
+    /// From now on, the run does not come past the place.
+    pub fn arm(&self, place: Place, run: &str) {
+        *self.held.lock().unwrap() = Some((place, run.to_owned()));
+    }
+
+    /// True once the run is at the place.
+    pub fn is_reached(&self) -> bool {
+        self.reached.load(Ordering::SeqCst)
+    }
+
+    /// The run goes on.
+    pub fn let_go(&self) {
+        *self.held.lock().unwrap() = None;
+        self.changed.notify_all();
+    }
+}
+
+impl Failpoint for Busy {
+    fn reach(&self, place: Place, run: &RunId) -> Result<(), Reject> {
+        let here = |held: &mut Option<(Place, String)>| {
+            let held = held.as_ref();
+            held.is_some_and(|(at, of)| *at == place && of == run.as_str())
+        };
+        let mut held = self.held.lock().unwrap();
+        if here(&mut held) {
+            self.reached.store(true, Ordering::SeqCst);
+            drop(self.changed.wait_while(held, here));
+        }
+        Ok(())
     }
 }
