@@ -31,8 +31,8 @@ use tributary_model::{Digest, ModelFile};
 use tributary_proto::{DeviceId, RunId};
 
 pub use self::ends::{End, Ends};
-pub use self::mishaps::NO_SPACE;
 pub(super) use self::listening::after_start;
+pub use self::mishaps::NO_SPACE;
 use super::collect::Collection;
 use super::costs::RunCosts;
 use super::journal::Journal;

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tonic::Code;
+use tonic::transport::Endpoint;
 use tributary_proto::v1::ImportModelRequest;
 use tributary_proto::v1::control_service_client::ControlServiceClient;
 use tributary_tests::measured::{Fleet, Served, cpu_seconds, recipe, status};
@@ -138,7 +139,8 @@ fn hostile_imports(endpoint: &str, file: &bytes::Bytes) -> Vec<String> {
         .unwrap();
     runtime.block_on(async {
         let import = || async {
-            let client = ControlServiceClient::connect(endpoint.to_owned()).await;
+            let endpoint = Endpoint::from_shared(endpoint.to_owned()).unwrap();
+            let client = endpoint.connect().await.map(ControlServiceClient::new);
             let request = ImportModelRequest {
                 safetensors: file.clone(),
             };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tributary_coordinator::failpoint::Place;
 use tributary_proto::v1::device_event::Event;
-use tributary_proto::v1::{AssignmentAbandoned, RunState};
+use tributary_proto::v1::{AssignmentAbandoned, DropReason, RunState};
 
 use crate::harness::failing::Busy;
 use crate::harness::hand::{hands, update};
@@ -25,6 +25,7 @@ fn abandoned(run: &str, round: u32, attempt: u32) -> Event {
         round,
         reason: "battery".to_owned(),
         detail: format!("word {attempt}"),
+        kind: DropReason::Battery.into(),
     })
 }
 
