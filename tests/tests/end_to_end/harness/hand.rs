@@ -86,11 +86,6 @@ impl Hand {
         }
     }
 
-    /// What it shows of a run.
-    pub fn ticket(&self, run: &str) -> Option<Ticket> {
-        self.tickets.lock().unwrap().get(run).cloned()
-    }
-
     /// The same device over another connection.
     pub fn over(&self, channel: &Channel) -> Self {
         Self {
