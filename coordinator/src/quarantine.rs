@@ -48,9 +48,14 @@ impl Quarantine {
         self.causes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets something aside: a `run`, a `monitor`, a `device`, a `record`.
+    /// Sets something aside: a `run`, a `monitor`, a `device`, a `build`. It is logged once, however
+    /// often it is met; the first cause stays.
     pub fn add(&self, kind: &'static str, name: &str, error: &CoordinatorError) -> Cause {
-        let cause = Cause::from(error);
+        use std::collections::btree_map::Entry;
+        let cause = match self.lock().entry((kind, name.to_owned())) {
+            Entry::Occupied(known) => return known.get().clone(),
+            Entry::Vacant(vacant) => vacant.insert(Cause::from(error)).clone(),
+        };
         tracing::error!(
             kind,
             name,
@@ -58,8 +63,6 @@ impl Quarantine {
             cause = cause.sentence,
             "set aside as damaged; everything else goes on"
         );
-        let key = (kind, name.to_owned());
-        self.lock().insert(key, cause.clone());
         cause
     }
 

@@ -208,8 +208,7 @@ async fn invariant_12_a_monitor_whose_record_is_damaged_is_set_aside_and_its_run
     let data = folder.path().join("data");
     let process = Process::serve(&data, "127.0.0.1:0");
     let operator = Operator::new(channel(&process.endpoint()).await);
-    let in_eu = || fleet::start(&process.endpoint(), 2, fleet::devices("eu", 3));
-    let devices = in_eu();
+    let devices = fleet::start(&process.endpoint(), 2, fleet::devices("eu", 3));
     devices.wait_connected(3).await;
     let plain = || {
         let recipe = Recipe::private().rounds(1, 3);
@@ -221,23 +220,32 @@ async fn invariant_12_a_monitor_whose_record_is_damaged_is_set_aside_and_its_run
         .set("drift.warm_up", 4)
         .set("drift.noise_votes", 0.5)
         .set("drift.minimum_devices", 2)
+        .set("drift.max_invisible_psi", 1000.0)
         .set("drift.quantities", prediction());
     let run = operator.start(&recipe).await;
     operator.completed(&run).await;
-    while operator.monitor(&run).await.is_none() {
+    // devices that were asked keep what proves it, and show it when they come back
+    let begun = std::time::Instant::now();
+    while operator
+        .monitor(&run)
+        .await
+        .is_none_or(|m| m.windows_asked < 2)
+    {
+        assert!(
+            begun.elapsed() < crate::harness::PATIENCE,
+            "nobody is asked"
+        );
         tokio::time::sleep(crate::harness::GLANCE).await;
     }
-    drop(devices);
-    process.kill();
+    let address = process.kill();
     assert!(damage_records(&folder, Table::Monitors, b"").await > 0);
-    let process = Process::serve(&data, "127.0.0.1:0");
+    let process = Process::serve(&data, &address);
     let operator = Operator::new(channel(&process.endpoint()).await);
     let (status, page) = process.page("/readyz").unwrap();
     assert_eq!(status, 200, "{page}");
     let named = format!("quarantined monitor {run}-drift: ");
     assert!(page.contains(&named), "{page}");
     assert_eq!(of(&operator.show(&run).await).state(), RunState::Completed);
-    let devices = fleet::start(&process.endpoint(), 2, fleet::devices("eu", 3));
     devices.wait_connected(3).await;
     let next = operator.start(&plain()).await;
     operator.completed(&next).await;
