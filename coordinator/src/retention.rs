@@ -158,7 +158,7 @@ fn needed(core: &Core, models: &[ModelRecord]) -> Result<HashSet<Digest>, Coordi
             needed.extend(model.parent);
         }
     }
-    needed.extend(core.registry.installed()?);
+    needed.extend(core.registry.installed(&core.quarantine)?);
     let pinned = models.iter().filter(|model| model.pinned);
     needed.extend(pinned.map(|model| model.digest));
     Ok(needed)
@@ -176,7 +176,8 @@ mod tests {
     use super::*;
     use crate::fixtures::core;
     use crate::registry::BuildRecord;
-    use crate::store::Batch;
+    use crate::store::key::Key;
+    use crate::store::{Batch, Expect, Table};
 
     async fn version(core: &Core, run: &str, round: u32, pinned: bool) -> Digest {
         let bytes = format!("{run} {round}").into_bytes();
@@ -215,6 +216,46 @@ mod tests {
             failed_on: 0,
             marks: tributary_model::Marks::default(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_build_record_keeps_its_own_version_and_stops_no_other_pruning() {
+        let core = core().await;
+        let mut versions = Vec::new();
+        for round in 1..=5 {
+            versions.push(version(&core, "a-1", round, false).await);
+        }
+        let shared = core.blobs.put(b"shared".to_vec()).await.unwrap();
+        for version in &versions[..2] {
+            let built = build(*version, shared, 0);
+            core.registry.put_build(&built).await.unwrap();
+        }
+        let prefix = Key::new().text(&versions[0].to_string()).into_bytes();
+        let [(key, _)] = &core.store.scan(Table::Builds, &prefix, None, 2).unwrap()[..] else {
+            panic!("one build");
+        };
+        let mut batch = Batch::new();
+        let damaged = b"{ not a build".to_vec();
+        batch.put(Table::Builds, key.clone(), damaged, Expect::Any);
+        core.store.commit(batch).await.unwrap();
+        for _ in 0..2 {
+            // twice: what is left must not stand in the way of the next pruning
+            prune(&core, 1, None, true).await.unwrap();
+        }
+        let left = core.registry.models(usize::MAX).unwrap();
+        let left: Vec<Digest> = left.iter().map(|model| model.digest).collect();
+        assert_eq!(
+            left,
+            [versions[4], versions[0]],
+            "the newest, and the one in doubt"
+        );
+        assert!(
+            core.blobs.exists(&shared).await.unwrap(),
+            "the damaged record may name it"
+        );
+        let page = core.quarantine.page();
+        assert!(page.starts_with("quarantined build "), "{page}");
+        assert_eq!(page.lines().count(), 1, "{page}");
     }
 
     #[tokio::test]
