@@ -1,19 +1,23 @@
 //! The playbook: train the region on, build for its devices, offer the builds.
 
+use std::time::Duration;
+
 use tributary_drift::{Circumstances, DriftId, Evidence, Playbook, choose_playbook};
 use tributary_model::Digest;
-use tributary_proto::v1::RunState;
+use tributary_proto::v1::{self, RunState};
 use tributary_proto::{RegionId, RunId};
 
 use super::Monitor;
 use super::builds::build_for_region;
 use super::record::RegionRecord;
 use crate::CoordinatorError;
-use crate::run::{Origin, RunView, start_run};
+use crate::run::{Origin, RunView, StartedRun, start_run};
 use crate::spec::{AggregationSpec, ModelSource, PrivacySpec, RunSpec, VersionSource};
 
 /// Mitigations of one drift before it is left to the operator.
 const MAX_FAILED: u32 = 2;
+/// How long a stop of the coordinator may take to be heard of.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Longest name of a run that a playbook starts.
 const NAME: usize = 40;
 
@@ -146,14 +150,9 @@ impl Mitigation {
         let (id, index) = (child.id.to_string(), self.index);
         self.handle
             .edit(|view| view.regions[index].mitigation_run_id = id);
-        let mut follow = child.follow();
-        follow
-            .wait_for(RunView::is_over)
-            .await
-            .map_err(|_| CoordinatorError::Stopping)?;
-        let ended = follow.borrow().run.clone();
+        let ended = self.ended(child).await?;
         if ended.state() != RunState::Completed {
-            return Err(CoordinatorError::Budget(format!(
+            return Err(CoordinatorError::Over(format!(
                 "run {} did not complete: {}",
                 ended.run_id, ended.reason
             )));
@@ -162,6 +161,24 @@ impl Mitigation {
             .model_digest
             .parse()
             .map_err(|_| CoordinatorError::Crashed("reading the version of a completed run"))
+    }
+
+    /// The run that was started, once it is over or set aside. A coordinator that stops decides nothing:
+    /// the mitigation goes on after its next start.
+    async fn ended(&self, child: StartedRun) -> Result<v1::Run, CoordinatorError> {
+        let mut follow = child.follow();
+        if follow.wait_for(RunView::is_over).await.is_ok() {
+            return Ok(follow.borrow().run.clone());
+        }
+        let stopping = &self.handle.core.stopping;
+        // a task that is cancelled with the runtime has no time to say so
+        if tokio::time::timeout(FAREWELL, stopping.cancelled())
+            .await
+            .is_ok()
+        {
+            return std::future::pending().await;
+        }
+        Err(CoordinatorError::Crashed("the run of a playbook"))
     }
 }
 

@@ -325,9 +325,14 @@ impl Actor {
                 Ok(())
             }
             Command::Stop { reply } => {
-                let outcome = self.commit(vec![Event::Stopped]).await;
-                let _ = reply.send(outcome);
-                Ok(())
+                match self.commit(vec![Event::Stopped]).await {
+                    // the caller is told by the closed channel
+                    Err(error) if needs_reload(&error) => Err(error),
+                    outcome => {
+                        let _ = reply.send(outcome);
+                        Ok(())
+                    }
+                }
             }
         }
     }

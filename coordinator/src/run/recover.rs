@@ -16,6 +16,7 @@ use super::terms::{adopt, is_adopted, set_adopted};
 use crate::CoordinatorError;
 use crate::core::{Core, random_bytes};
 use crate::engine::{MarkKey, RunState};
+use crate::quarantine::Cause;
 
 /// Goes on with every run that is on disk. One that is damaged is set aside.
 ///
@@ -51,7 +52,7 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
                     start_missing_monitor(core, &id).await;
                 }
             }
-            Err(error) => set_aside(core, &id, &error),
+            Err(error) => drop(set_aside(core, &id, &error)),
         }
     }
     sweep(core, &named, controls).await?;
@@ -178,14 +179,15 @@ async fn start_missing_monitor(core: &Arc<Core>, id: &RunId) {
     }
     match Journal::recover(core, id).await {
         Ok((_, state)) => start_monitor(core, &state).await,
-        Err(error) => set_aside(core, id, &error),
+        Err(error) => drop(set_aside(core, id, &error)),
     }
 }
 
 /// Notes that a run's records are damaged.
-pub(super) fn set_aside(core: &Core, id: &RunId, error: &CoordinatorError) {
+pub(super) fn set_aside(core: &Core, id: &RunId, error: &CoordinatorError) -> Cause {
     let cause = core.quarantine.add("run", id.as_str(), error);
-    core.catalogue.set_aside(id.clone(), cause);
+    core.catalogue.set_aside(id.clone(), cause.clone());
+    cause
 }
 
 /// Everything that the actor of a run needs beside its state, from the blobs that the state names.
