@@ -119,8 +119,16 @@ pub async fn core_on(store: Arc<dyn Store>) -> Arc<Core> {
 
 /// The same with places where it fails.
 pub async fn core_failing(store: Arc<dyn Store>, failpoint: SharedFailpoint) -> Arc<Core> {
-    let clock = Arc::new(ManualClock::default());
-    let (blobs, vault) = (BlobStore::in_memory(), BlobStore::in_memory());
+    opened(store, BlobStore::in_memory(), failpoint).await
+}
+
+/// A coordinator on given stores.
+pub async fn core_with(store: Arc<dyn Store>, blobs: BlobStore) -> Arc<Core> {
+    opened(store, blobs, Arc::new(NoFailpoint)).await
+}
+
+async fn opened(store: Arc<dyn Store>, blobs: BlobStore, failpoint: SharedFailpoint) -> Arc<Core> {
+    let (clock, vault) = (Arc::new(ManualClock::default()), BlobStore::in_memory());
     let one = std::num::NonZeroUsize::MIN;
     let core = Core::with_stores(store, blobs, vault, clock, one, failpoint).await;
     core.unwrap()

@@ -66,6 +66,24 @@ impl Quarantine {
         cause
     }
 
+    /// Takes something off the list that was put back in order.
+    pub fn remove(&self, kind: &'static str, name: &str) {
+        let mut causes = self.lock();
+        // most of the time there is nothing to look for
+        if !causes.is_empty() && causes.remove(&(kind, name.to_owned())).is_some() {
+            tracing::info!(kind, name, "it is whole again");
+        }
+    }
+
+    /// Why something is set aside; none when it is not.
+    pub fn cause(&self, kind: &'static str, name: &str) -> Option<Cause> {
+        let causes = self.lock();
+        if causes.is_empty() {
+            return None;
+        }
+        causes.get(&(kind, name.to_owned())).cloned()
+    }
+
     /// True when nothing is set aside.
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()

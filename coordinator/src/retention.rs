@@ -19,7 +19,6 @@ use tributary_proto::v1::{RunState, watch_response};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::registry::ModelRecord;
-use crate::run::RunView;
 
 /// Versions that go at a time; a caller comes back for more.
 pub const AT_A_TIME: usize = 1_000;
@@ -143,8 +142,9 @@ fn surplus(models: Vec<ModelRecord>, keep: usize, only: Option<&str>) -> Vec<Mod
 fn needed(core: &Core, models: &[ModelRecord]) -> Result<HashSet<Digest>, CoordinatorError> {
     let mut needed: HashSet<Digest> = HashSet::new();
     for run in core.runs() {
-        needed.extend(current(&run.view()));
-        let view = run.view().run;
+        let view = run.view();
+        needed.extend(view.versions());
+        let view = view.run;
         if view.state() != RunState::Running {
             continue;
         }
@@ -162,13 +162,6 @@ fn needed(core: &Core, models: &[ModelRecord]) -> Result<HashSet<Digest>, Coordi
     let pinned = models.iter().filter(|model| model.pinned);
     needed.extend(pinned.map(|model| model.digest));
     Ok(needed)
-}
-
-/// The newest versions of a run.
-fn current(view: &RunView) -> Vec<Digest> {
-    let run = &view.run;
-    let digests = std::iter::once(&run.model_digest).chain(&run.variant_digests);
-    digests.filter_map(|digest| digest.parse().ok()).collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod closing;
 mod ends;
 mod listening;
 mod publication;
+mod retry;
 mod selection;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use tributary_proto::{DeviceId, RunId};
 
 pub use self::ends::{End, Ends};
 pub(super) use self::listening::after_start;
+use self::retry::needs_reload;
 use super::collect::{Collection, Sealing, segment_id};
 use super::costs::RunCosts;
 use super::journal::Journal;
@@ -41,10 +43,8 @@ use crate::backoff::Backoff;
 use crate::core::Core;
 use crate::engine::{AssignmentState, DropReason, Effect, Event, Phase, RunState, Segment};
 use crate::failpoint::Place;
-use crate::store::{Batch, StoreError, Table};
+use crate::store::Batch;
 
-/// How the reason of a run begins that has no room on the disk.
-const NO_SPACE: &str = "waiting for space";
 /// How often deadlines and seals are looked at.
 const TICK: Duration = Duration::from_millis(20);
 /// Shortest time between two seals.
@@ -88,20 +88,6 @@ pub struct Actor {
     suspects: Vec<DeviceId>,
     /// Blobs of rounds that are over, deleted once a snapshot is written.
     discarded: Vec<Digest>,
-}
-
-/// True when what is in memory can't be relied on after this error.
-fn needs_reload(error: &CoordinatorError) -> bool {
-    match error {
-        CoordinatorError::Crashed(_)
-        | CoordinatorError::Inconsistent(_)
-        | CoordinatorError::Misfit { .. } => true,
-        // the journal on disk is longer than the one in memory
-        CoordinatorError::Store(StoreError::Conflict { table, .. }) => {
-            matches!(table, Table::RunEvents | Table::Runs)
-        }
-        _ => false,
-    }
 }
 
 impl Actor {
@@ -183,53 +169,6 @@ impl Actor {
         }
     }
 
-    /// Says why the run can't go on now; it tries again, ever more seldom. Gives the actor's end when
-    /// trying again would build on sand.
-    fn stumble(&mut self, error: CoordinatorError) -> Option<End> {
-        if needs_reload(&error) {
-            let suspects = std::mem::take(&mut self.suspects);
-            return Some(End::Reload { error, suspects });
-        }
-        if self.backoff.failed(Instant::now()) {
-            let (code, failures) = (error.code(), self.backoff.failures());
-            tracing::error!(run = %self.state.id, %error, code, failures, "run can't go on");
-        }
-        self.lacks_space = error.is_disk_full();
-        self.reason = if self.lacks_space {
-            format!("{NO_SPACE}: {error}")
-        } else {
-            error.to_string()
-        };
-        let telemetry = &self.core.telemetry;
-        let is_new = telemetry.health.is_amiss(&self.name(), &self.reason);
-        if self.lacks_space && is_new {
-            let waits = &telemetry.space_waits;
-            waits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
-        self.show();
-        None
-    }
-
-    /// Notes that the stores work.
-    fn recovered(&mut self) {
-        let failures = self.backoff.succeeded();
-        self.lacks_space = false;
-        if failures > 0 {
-            self.reason.clear();
-            self.is_well();
-            tracing::info!(run = %self.state.id, failures, "run goes on");
-        }
-    }
-
-    /// Takes the run off the list of what is amiss.
-    fn is_well(&self) {
-        self.core.telemetry.health.is_well(&self.name());
-    }
-
-    fn name(&self) -> String {
-        format!("run {}", self.state.id)
-    }
-
     fn show(&self) {
         self.ends
             .view
@@ -305,6 +244,9 @@ impl Actor {
                 round,
                 reason,
             } => {
+                if reason == DropReason::Network {
+                    self.core.objects.doubt(self.state.offered());
+                }
                 let lease = self.state.round.leases.get(&device);
                 let waiting = lease.is_some_and(|lease| lease.state == AssignmentState::Waiting);
                 let asked = lease.is_some_and(|lease| lease.round == round);
@@ -323,6 +265,13 @@ impl Actor {
             Command::Showed { device, witnesses } => {
                 self.hear(&device, &witnesses).await;
                 Ok(())
+            }
+            // whether that stops the run is seen when its blobs are read again
+            Command::Damaged { digest, error } => {
+                match self.state.offered().any(|offered| offered == digest) {
+                    true => Err(error.into()),
+                    false => Ok(()),
+                }
             }
             Command::Stop { reply } => {
                 match self.commit(vec![Event::Stopped]).await {

@@ -145,12 +145,21 @@ impl Core {
                 Entry::Live(handle) => handle.view().run,
                 Entry::SetAside(cause) => damaged_run(&id, &cause),
                 Entry::Over { .. } => match self.over_run(&id).await {
-                    Ok(run) => run,
+                    Ok(run) => self.with_damage(run),
                     Err(error) => damaged_run(&id, &Cause::from(&error)),
                 },
             });
         }
         Ok(runs)
+    }
+
+    /// Says of a finished run that its version is damaged, where that is known.
+    fn with_damage(&self, mut run: v1::Run) -> v1::Run {
+        if let Some(cause) = self.quarantine.cause("object", &run.model_digest) {
+            let before = if run.reason.is_empty() { "" } else { "; " };
+            run.reason = format!("{}{before}{}", run.reason, cause.shown());
+        }
+        run
     }
 
     async fn over_run(&self, id: &RunId) -> Result<v1::Run, CoordinatorError> {

@@ -13,6 +13,7 @@ use super::collect::Waiting;
 use super::notices::{Kind, Notices};
 use super::{Announced, Command, Contribute, Counted, Format, Refusal, RunView};
 use crate::CoordinatorError;
+use crate::blob::BlobError;
 use crate::engine::{DropReason, Reject};
 use crate::epoch::Witness;
 
@@ -137,6 +138,15 @@ impl RunHandle {
         if !self.commands.is_closed() {
             self.notices.leave(device, kind, command);
         }
+    }
+
+    /// Notes that an object is damaged that devices may have to fetch. Never waits.
+    pub fn damaged(&self, digest: Digest, error: &BlobError) {
+        let (commands, error) = (self.commands.clone(), error.clone());
+        tokio::spawn(async move {
+            // a run that is over needs it no more
+            let _ = commands.send(Command::Damaged { digest, error }).await;
+        });
     }
 
     /// Stops the run.

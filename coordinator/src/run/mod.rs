@@ -84,6 +84,7 @@ pub use self::recover::recover_runs;
 pub use self::start::{Origin, StartedRun, start_run, started_with};
 pub use self::view::RunView;
 use crate::CoordinatorError;
+use crate::blob::BlobError;
 use crate::engine::{DropReason, Reject};
 use crate::epoch::Witness;
 
@@ -125,6 +126,13 @@ pub(crate) enum Command {
     Showed {
         device: DeviceId,
         witnesses: Vec<Witness>,
+    },
+    /// An object is damaged on the disk.
+    Damaged {
+        /// Its digest.
+        digest: Digest,
+        /// What was found.
+        error: BlobError,
     },
     /// Stop the run.
     Stop {

@@ -210,6 +210,10 @@ pub(super) async fn assemble(core: &Core, state: &RunState) -> Result<Parts, Coo
         }
         None => ServerState::new(&shape)?,
     };
+    if let Some(control) = &state.control {
+        // devices fetch it, and the next release goes on from it
+        core.blobs.check(control).await?;
+    }
     let format = Arc::new(format);
     let segments = &state.round.segments;
     let collection =

@@ -171,7 +171,10 @@ async fn a_run_that_is_set_aside_says_so_to_devices_operators_and_watchers() {
     let told = run.stop().await.unwrap_err();
     assert_eq!(told.code(), "TRB-0530", "{told}");
     let device = crate::fixtures::device(1);
-    assert_eq!(run.admit(device, 1, None).await.unwrap_err(), Refusal::SetAside);
+    assert_eq!(
+        run.admit(device, 1, None).await.unwrap_err(),
+        Refusal::SetAside
+    );
     let mut told = Vec::new();
     while let Ok(event) = events.try_recv() {
         told.push(event.event);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tributary_aggregator::Mechanism;
+use tributary_model::Digest;
 use tributary_proto::{RunId, v1};
 
 use super::catalogue::damaged_run;
@@ -34,6 +35,12 @@ impl RunView {
     /// True when the run is over.
     pub fn is_over(&self) -> bool {
         self.run.state() != v1::RunState::Running
+    }
+
+    /// The newest versions of the run.
+    pub fn versions(&self) -> impl Iterator<Item = Digest> {
+        let digests = std::iter::once(&self.run.model_digest).chain(&self.run.variant_digests);
+        digests.filter_map(|digest| digest.parse().ok())
     }
 
     /// The open round and its attempt; the last ones when the run is over.

@@ -187,6 +187,32 @@ async fn invariant_12_a_run_whose_snapshot_or_sums_are_damaged_is_set_aside_alon
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_12_a_run_whose_model_is_damaged_is_set_aside_alone() {
+    only_the_damaged_run_is_set_aside("[TRB-0510]", |folder| async move {
+        let records = store(&folder).await.scan(Table::Models, b"", None, 64);
+        let models = records.unwrap().into_iter().map(|(_, record)| {
+            let model = record.json::<serde_json::Value>().unwrap();
+            [&model["run_id"], &model["digest"]].map(|text| text.as_str().unwrap().to_owned())
+        });
+        let of_run: Vec<String> = models
+            .filter(|[run, _]| run == "tiny-1")
+            .map(|[_, digest]| digest)
+            .collect();
+        assert_eq!(of_run.len(), 1, "{of_run:?}");
+        let (shard, rest) = of_run[0].split_at(2);
+        let file = folder
+            .path()
+            .join("data/blobs/blobs")
+            .join(shard)
+            .join(rest);
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes.truncate(100);
+        std::fs::write(&file, bytes).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invariant_12_a_run_whose_sum_is_gone_is_set_aside_alone() {
     only_the_damaged_run_is_set_aside("[TRB-0510]", |folder| async move {
         let vault = folder.path().join("data/vault");
