@@ -2,8 +2,8 @@
 
 use tonic::Status;
 use tributary_proto::v1::{
-    GetFleetRequest, GetFleetResponse, GetRunRequest, GetRunResponse, ListModelsRequest,
-    ListRunsRequest, Model, Run,
+    GetFleetRequest, GetFleetResponse, GetPrivacyRequest, GetPrivacyResponse, GetRunRequest,
+    GetRunResponse, ListModelsRequest, ListRunsRequest, Model, Run,
 };
 
 use crate::client::Coordinator;
@@ -78,6 +78,28 @@ pub async fn fleet(coordinator: &Coordinator) -> Result<GetFleetResponse, Status
             return Ok(whole);
         }
     }
+}
+
+/// The ledger with all its accounts, or those of one run.
+pub async fn privacy(
+    coordinator: &Coordinator,
+    run_id: &str,
+) -> Result<GetPrivacyResponse, Status> {
+    let request = |page_token| GetPrivacyRequest {
+        run_id: run_id.to_owned(),
+        page_token,
+        ..GetPrivacyRequest::default()
+    };
+    let mut control = coordinator.control();
+    let first = control.get_privacy(request(String::new())).await?;
+    let mut whole = first.into_inner();
+    while !whole.next_page_token.is_empty() {
+        let token = std::mem::take(&mut whole.next_page_token);
+        let page = control.get_privacy(request(token)).await?.into_inner();
+        whole.accounts.extend(page.accounts);
+        whole.next_page_token = page.next_page_token;
+    }
+    Ok(whole)
 }
 
 /// Entries that are still wanted; never 0, which would ask for the default.

@@ -7,13 +7,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tributary_model::Digest;
 use tributary_proto::v1::{WatchResponse, watch_response};
 use tributary_proto::{MonitorId, RunId};
 
@@ -26,6 +24,7 @@ use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::monitor::MonitorHandle;
+use crate::object::Objects;
 use crate::quarantine::Quarantine;
 use crate::registry::Registry;
 use crate::run::{Catalogue, Controls, RunHandle};
@@ -34,10 +33,6 @@ use crate::telemetry::Telemetry;
 
 /// Events that a slow watcher may fall behind before it loses some.
 const WATCH_BACKLOG: usize = 4_096;
-/// Objects kept in memory for download.
-const HOT_OBJECTS: usize = 16;
-/// Largest object kept in memory.
-const HOT_BYTES: usize = 8 * 1024 * 1024;
 
 /// The shared parts of one coordinator.
 pub struct Core {
@@ -71,6 +66,8 @@ pub struct Core {
     pub sum_threads: NonZeroUsize,
     /// The runs.
     pub catalogue: Catalogue,
+    /// What is known of blobs that are given out.
+    pub(crate) objects: Objects,
     /// What is set aside as damaged.
     pub quarantine: Arc<Quarantine>,
     /// Where a test can make the coordinator fail.
@@ -85,11 +82,8 @@ pub struct Core {
     upload_bytes: AtomicUsize,
     /// How long a stream may take to say hello, in milliseconds.
     hello_ms: AtomicU64,
-    /// Held while an object is read for download, so that a fleet that asks for it reads it once.
-    reading: tokio::sync::Mutex<()>,
     monitors: Mutex<BTreeMap<MonitorId, MonitorHandle>>,
     watchers: broadcast::Sender<WatchResponse>,
-    hot: Mutex<Vec<(Digest, Bytes)>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -156,16 +150,15 @@ impl Core {
             sum_threads,
             starting: Arc::default(),
             catalogue: Catalogue::default(),
+            objects: Objects::default(),
             quarantine,
             failpoint,
             stopping: CancellationToken::new(),
             counting: TaskTracker::new(),
             upload_bytes: AtomicUsize::new(limits.upload_bytes),
             hello_ms: AtomicU64::new(limits.hello.as_millis() as u64),
-            reading: tokio::sync::Mutex::default(),
             monitors: Mutex::default(),
             watchers: broadcast::channel(WATCH_BACKLOG).0,
-            hot: Mutex::default(),
             store,
             blobs,
             vault,
@@ -244,105 +237,6 @@ impl Core {
     /// Follows events from now on.
     pub fn watch(&self) -> broadcast::Receiver<WatchResponse> {
         self.watchers.subscribe()
-    }
-
-    /// A blob to download.
-    ///
-    /// # Errors
-    /// When it is not known or damaged.
-    pub async fn open_object(&self, digest: &Digest) -> Result<OpenObject, CoordinatorError> {
-        if let Some(bytes) = self.hot(digest) {
-            return Ok(OpenObject::Whole(bytes));
-        }
-        let size = self.blobs.size(digest).await?;
-        if size > HOT_BYTES as u64 {
-            return Ok(OpenObject::Stored {
-                digest: *digest,
-                size,
-            });
-        }
-        Ok(OpenObject::Whole(self.object(digest).await?))
-    }
-
-    fn hot(&self, digest: &Digest) -> Option<Bytes> {
-        let hot = lock(&self.hot);
-        let hit = hot.iter().find(|(known, _)| known == digest);
-        hit.map(|(_, bytes)| bytes.clone())
-    }
-
-    /// Forgets what was kept in memory of an object that is deleted.
-    pub fn forget(&self, digest: &Digest) {
-        lock(&self.hot).retain(|(known, _)| known != digest);
-        self.telemetry.take_downloads(digest);
-    }
-
-    /// A piece of a blob that is within its length.
-    ///
-    /// # Errors
-    /// When it can't be read any more.
-    pub async fn read_object(
-        &self,
-        object: &OpenObject,
-        offset: u64,
-        length: u64,
-    ) -> Result<Bytes, CoordinatorError> {
-        match object {
-            OpenObject::Whole(bytes) => {
-                Ok(bytes.slice(offset as usize..(offset + length) as usize))
-            }
-            OpenObject::Stored { digest, .. } => {
-                Ok(self.blobs.get_range(digest, offset, length).await?)
-            }
-        }
-    }
-
-    /// A blob, from memory when it was asked for lately.
-    ///
-    /// # Errors
-    /// When it is not known or damaged.
-    pub async fn object(&self, digest: &Digest) -> Result<Bytes, CoordinatorError> {
-        if let Some(bytes) = self.hot(digest) {
-            return Ok(bytes);
-        }
-        let _turn = self.reading.lock().await;
-        // another download of the same object may have been faster
-        if let Some(bytes) = self.hot(digest) {
-            return Ok(bytes);
-        }
-        let bytes = self.blobs.get(digest).await?;
-        if bytes.len() <= HOT_BYTES {
-            let mut hot = lock(&self.hot);
-            if hot.len() >= HOT_OBJECTS {
-                hot.remove(0);
-            }
-            hot.push((*digest, bytes.clone()));
-        }
-        Ok(bytes)
-    }
-}
-
-/// An object that is being downloaded.
-#[derive(Debug, Clone)]
-pub enum OpenObject {
-    /// Small: in memory.
-    Whole(Bytes),
-    /// Large: read piece by piece, so that a download holds one piece of it. Whoever downloads
-    /// checks the whole against the digest.
-    Stored {
-        /// Its digest.
-        digest: Digest,
-        /// Its length in bytes.
-        size: u64,
-    },
-}
-
-impl OpenObject {
-    /// Length in bytes.
-    pub fn size(&self) -> u64 {
-        match self {
-            Self::Whole(bytes) => bytes.len() as u64,
-            Self::Stored { size, .. } => *size,
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::clock::ManualClock;
 use crate::core::Core;
 use crate::engine::RunState;
 use crate::epoch::{Gate, GuardedStore};
-use crate::failpoint::NoFailpoint;
+use crate::failpoint::{NoFailpoint, SharedFailpoint};
 use crate::spec::RunSpec;
 use crate::store::{MemoryStore, Store, StoreError};
 
@@ -114,11 +114,23 @@ pub async fn core() -> Arc<Core> {
 
 /// A coordinator on a given store, with new blobs.
 pub async fn core_on(store: Arc<dyn Store>) -> Arc<Core> {
-    let clock = Arc::new(ManualClock::default());
-    let (blobs, vault) = (BlobStore::in_memory(), BlobStore::in_memory());
+    core_failing(store, Arc::new(NoFailpoint)).await
+}
+
+/// The same with places where it fails.
+pub async fn core_failing(store: Arc<dyn Store>, failpoint: SharedFailpoint) -> Arc<Core> {
+    opened(store, BlobStore::in_memory(), failpoint).await
+}
+
+/// A coordinator on given stores.
+pub async fn core_with(store: Arc<dyn Store>, blobs: BlobStore) -> Arc<Core> {
+    opened(store, blobs, Arc::new(NoFailpoint)).await
+}
+
+async fn opened(store: Arc<dyn Store>, blobs: BlobStore, failpoint: SharedFailpoint) -> Arc<Core> {
+    let (clock, vault) = (Arc::new(ManualClock::default()), BlobStore::in_memory());
     let one = std::num::NonZeroUsize::MIN;
-    let nothing = Arc::new(NoFailpoint);
-    let core = Core::with_stores(store, blobs, vault, clock, one, nothing).await;
+    let core = Core::with_stores(store, blobs, vault, clock, one, failpoint).await;
     core.unwrap()
 }
 

@@ -46,6 +46,7 @@ pub mod health;
 pub mod ledger;
 pub mod limits;
 pub mod monitor;
+mod object;
 pub mod quarantine;
 pub mod registry;
 pub mod retention;

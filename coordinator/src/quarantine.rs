@@ -48,9 +48,14 @@ impl Quarantine {
         self.causes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets something aside: a `run`, a `monitor`, a `device`, a `record`.
+    /// Sets something aside: a `run`, a `monitor`, a `device`, a `build`. It is logged once, however
+    /// often it is met; the first cause stays.
     pub fn add(&self, kind: &'static str, name: &str, error: &CoordinatorError) -> Cause {
-        let cause = Cause::from(error);
+        use std::collections::btree_map::Entry;
+        let cause = match self.lock().entry((kind, name.to_owned())) {
+            Entry::Occupied(known) => return known.get().clone(),
+            Entry::Vacant(vacant) => vacant.insert(Cause::from(error)).clone(),
+        };
         tracing::error!(
             kind,
             name,
@@ -58,14 +63,7 @@ impl Quarantine {
             cause = cause.sentence,
             "set aside as damaged; everything else goes on"
         );
-        let key = (kind, name.to_owned());
-        self.lock().insert(key, cause.clone());
         cause
-    }
-
-    /// Why something is set aside, if it is.
-    pub fn cause(&self, kind: &'static str, name: &str) -> Option<Cause> {
-        self.lock().get(&(kind, name.to_owned())).cloned()
     }
 
     /// The names of what is set aside of a kind, with the causes.
@@ -76,9 +74,22 @@ impl Quarantine {
             .collect()
     }
 
-    /// Nothing is set aside under this name any more: it was given up, or works again.
+    /// Takes something off the list that was put back in order, or given up.
     pub fn remove(&self, kind: &'static str, name: &str) {
-        self.lock().remove(&(kind, name.to_owned()));
+        let mut causes = self.lock();
+        // most of the time there is nothing to look for
+        if !causes.is_empty() && causes.remove(&(kind, name.to_owned())).is_some() {
+            tracing::info!(kind, name, "no longer set aside");
+        }
+    }
+
+    /// Why something is set aside; none when it is not.
+    pub fn cause(&self, kind: &'static str, name: &str) -> Option<Cause> {
+        let causes = self.lock();
+        if causes.is_empty() {
+            return None;
+        }
+        causes.get(&(kind, name.to_owned())).cloned()
     }
 
     /// True when nothing is set aside.

@@ -1,4 +1,8 @@
 //! The registry: model versions and builds. Bytes are blobs, written before the record names them.
+//!
+//! - `builds`: the records of builds, and deleting a version with them
+
+mod builds;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,12 +10,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tributary_model::{Digest, Marks, ModelFile};
-use tributary_proto::v1::{Build, Model};
+use tributary_proto::v1::Model;
 
+pub use self::builds::BuildRecord;
 use crate::CoordinatorError;
-use crate::blob::{BlobError, BlobStore};
+use crate::blob::BlobStore;
 use crate::quarantine::Quarantine;
-use crate::store::key::Key;
 use crate::store::{Batch, Expect, Row, Store, StoreError, Table};
 
 /// Parameters from which on a model is read and written beside the threads that answer calls.
@@ -43,38 +47,6 @@ pub struct ModelRecord {
     /// Whether it is kept whatever its age.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
-}
-
-/// What is kept of a build.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BuildRecord {
-    /// Digest of its bytes.
-    pub digest: Digest,
-    /// The model version.
-    pub model: Digest,
-    /// The region that it is offered to.
-    pub region: String,
-    /// The device profile.
-    pub profile: String,
-    /// Its format.
-    pub format: String,
-    /// The variant.
-    pub variant: String,
-    /// Its length in bytes.
-    pub bytes: u64,
-    /// RAM that it needs, in bytes.
-    pub arena_bytes: u64,
-    /// How this variant was chosen.
-    pub decision: String,
-    /// Devices that it was offered to.
-    pub offered_to: u64,
-    /// Devices that run it.
-    pub installed_on: u64,
-    /// Devices that refused it.
-    pub failed_on: u64,
-    /// Those of its model, and of its own calibration.
-    #[serde(default)]
-    pub marks: Marks,
 }
 
 /// Models and builds of one coordinator.
@@ -245,25 +217,6 @@ impl Registry {
         Ok(read.map_err(|error| CoordinatorError::of_task("reading a model file", &error))??)
     }
 
-    /// Keeps a build's record.
-    ///
-    /// # Errors
-    /// When the store refuses.
-    pub async fn put_build(&self, build: &BuildRecord) -> Result<(), CoordinatorError> {
-        let key = Key::new()
-            .text(&build.model.to_string())
-            .text(&build.region);
-        let mut batch = Batch::new();
-        batch.put_json(
-            Table::Builds,
-            key.text(&build.profile).into_bytes(),
-            build,
-            Expect::Any,
-        )?;
-        self.store.commit(batch).await?;
-        Ok(())
-    }
-
     /// Deletes the blobs that neither a record nor `others` names: versions and builds that were
     /// never published. Damaged records are set aside; while anything is, nothing is deleted.
     ///
@@ -322,77 +275,6 @@ impl Registry {
         self.store.commit(batch).await?;
         Ok(record)
     }
-
-    /// Versions of which a build runs somewhere.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub fn installed(&self) -> Result<HashSet<Digest>, CoordinatorError> {
-        let mut installed = HashSet::new();
-        for row in self.store.records(Table::Builds, b"") {
-            let build = row?.1.json::<BuildRecord>()?;
-            if build.installed_on > 0 {
-                installed.insert(build.model);
-            }
-        }
-        Ok(installed)
-    }
-
-    /// Bytes of a version's file and builds.
-    ///
-    /// # Errors
-    /// When a store can't be read.
-    pub async fn stored_bytes(&self, model: &ModelRecord) -> Result<u64, CoordinatorError> {
-        let builds = self.builds(&model.digest)?;
-        let digests = builds.iter().map(|build| build.digest);
-        let mut bytes = 0;
-        for digest in digests.chain([model.digest]) {
-            bytes += match self.blobs.size(&digest).await {
-                Ok(size) => size,
-                Err(BlobError::NotFound { .. }) => 0,
-                Err(error) => return Err(error.into()),
-            };
-        }
-        Ok(bytes)
-    }
-
-    /// Deletes a version with its builds, the records first; the bytes that are free then.
-    ///
-    /// # Errors
-    /// When a store refuses. A record that is gone stays gone; its bytes go at the next start.
-    pub async fn remove(&self, model: &ModelRecord) -> Result<u64, CoordinatorError> {
-        let bytes = self.stored_bytes(model).await?;
-        let mut batch = Batch::new();
-        batch.delete(Table::Models, model.digest.to_string(), Expect::Any);
-        let prefix = Key::new().text(&model.digest.to_string()).into_bytes();
-        let mut digests = HashSet::from([model.digest]);
-        for row in self.store.records(Table::Builds, &prefix) {
-            let (key, record) = row?;
-            digests.insert(record.json::<BuildRecord>()?.digest);
-            batch.delete(Table::Builds, key, Expect::Any);
-        }
-        let builds = batch.len() > 1;
-        self.store.commit(batch).await?;
-        // two versions may have the same build
-        let others = if builds { b"".as_slice() } else { &prefix };
-        for row in self.store.records(Table::Builds, others) {
-            digests.remove(&row?.1.json::<BuildRecord>()?.digest);
-        }
-        for digest in digests {
-            self.blobs.delete(&digest).await?;
-        }
-        Ok(bytes)
-    }
-
-    /// The builds of a version.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub fn builds(&self, model: &Digest) -> Result<Vec<BuildRecord>, CoordinatorError> {
-        let prefix = Key::new().text(&model.to_string()).into_bytes();
-        let rows = self.store.records(Table::Builds, &prefix);
-        rows.map(|row| Ok(row?.1.json()?)).collect()
-    }
 }
 
 impl From<ModelRecord> for Model {
@@ -410,26 +292,6 @@ impl From<ModelRecord> for Model {
             regions: record.regions,
             marks: record.marks.names(),
             pinned: record.pinned,
-        }
-    }
-}
-
-impl From<BuildRecord> for Build {
-    fn from(record: BuildRecord) -> Self {
-        Self {
-            digest: record.digest.to_string(),
-            model_digest: record.model.to_string(),
-            region: record.region,
-            profile: record.profile,
-            format: record.format,
-            bytes: record.bytes,
-            arena_bytes: record.arena_bytes,
-            installed_on: record.installed_on,
-            failed_on: record.failed_on,
-            decision: record.decision,
-            offered_to: record.offered_to,
-            variant: record.variant,
-            marks: record.marks.names(),
         }
     }
 }

@@ -19,7 +19,6 @@ use tributary_proto::v1::{RunState, watch_response};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::registry::ModelRecord;
-use crate::run::RunView;
 
 /// Versions that go at a time; a caller comes back for more.
 pub const AT_A_TIME: usize = 1_000;
@@ -143,8 +142,9 @@ fn surplus(models: Vec<ModelRecord>, keep: usize, only: Option<&str>) -> Vec<Mod
 fn needed(core: &Core, models: &[ModelRecord]) -> Result<HashSet<Digest>, CoordinatorError> {
     let mut needed: HashSet<Digest> = HashSet::new();
     for run in core.runs() {
-        needed.extend(current(&run.view()));
-        let view = run.view().run;
+        let view = run.view();
+        needed.extend(view.versions());
+        let view = view.run;
         if view.state() != RunState::Running {
             continue;
         }
@@ -158,17 +158,10 @@ fn needed(core: &Core, models: &[ModelRecord]) -> Result<HashSet<Digest>, Coordi
             needed.extend(model.parent);
         }
     }
-    needed.extend(core.registry.installed()?);
+    needed.extend(core.registry.installed(&core.quarantine)?);
     let pinned = models.iter().filter(|model| model.pinned);
     needed.extend(pinned.map(|model| model.digest));
     Ok(needed)
-}
-
-/// The newest versions of a run.
-fn current(view: &RunView) -> Vec<Digest> {
-    let run = &view.run;
-    let digests = std::iter::once(&run.model_digest).chain(&run.variant_digests);
-    digests.filter_map(|digest| digest.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -176,7 +169,8 @@ mod tests {
     use super::*;
     use crate::fixtures::core;
     use crate::registry::BuildRecord;
-    use crate::store::Batch;
+    use crate::store::key::Key;
+    use crate::store::{Batch, Expect, Table};
 
     async fn version(core: &Core, run: &str, round: u32, pinned: bool) -> Digest {
         let bytes = format!("{run} {round}").into_bytes();
@@ -215,6 +209,46 @@ mod tests {
             failed_on: 0,
             marks: tributary_model::Marks::default(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_build_record_keeps_its_own_version_and_stops_no_other_pruning() {
+        let core = core().await;
+        let mut versions = Vec::new();
+        for round in 1..=5 {
+            versions.push(version(&core, "a-1", round, false).await);
+        }
+        let shared = core.blobs.put(b"shared".to_vec()).await.unwrap();
+        for version in &versions[..2] {
+            let built = build(*version, shared, 0);
+            core.registry.put_build(&built).await.unwrap();
+        }
+        let prefix = Key::new().text(&versions[0].to_string()).into_bytes();
+        let [(key, _)] = &core.store.scan(Table::Builds, &prefix, None, 2).unwrap()[..] else {
+            panic!("one build");
+        };
+        let mut batch = Batch::new();
+        let damaged = b"{ not a build".to_vec();
+        batch.put(Table::Builds, key.clone(), damaged, Expect::Any);
+        core.store.commit(batch).await.unwrap();
+        for _ in 0..2 {
+            // twice: what is left must not stand in the way of the next pruning
+            prune(&core, 1, None, true).await.unwrap();
+        }
+        let left = core.registry.models(usize::MAX).unwrap();
+        let left: Vec<Digest> = left.iter().map(|model| model.digest).collect();
+        assert_eq!(
+            left,
+            [versions[4], versions[0]],
+            "the newest, and the one in doubt"
+        );
+        assert!(
+            core.blobs.exists(&shared).await.unwrap(),
+            "the damaged record may name it"
+        );
+        let page = core.quarantine.page();
+        assert!(page.starts_with("quarantined build "), "{page}");
+        assert_eq!(page.lines().count(), 1, "{page}");
     }
 
     #[tokio::test]

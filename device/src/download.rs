@@ -98,7 +98,11 @@ impl Core {
             let code = status.code();
             if matches!(
                 code,
-                Code::NotFound | Code::InvalidArgument | Code::PermissionDenied
+                Code::NotFound
+                    | Code::InvalidArgument
+                    | Code::PermissionDenied
+                    // it is damaged at the coordinator, and set aside there
+                    | Code::FailedPrecondition
             ) {
                 return Err(FetchError::Refused { digest, code });
             }

@@ -14,7 +14,7 @@ mod terms;
 
 use anyhow::Result;
 use clap::Subcommand;
-use tributary_proto::v1::{GetPrivacyRequest, SetPrivacyCapRequest};
+use tributary_proto::v1::SetPrivacyCapRequest;
 
 use self::plan::{PlanFlags, positive, probability};
 pub use self::statement::{conditions, epsilon_cell, epsilon_in_full, statement, words};
@@ -22,6 +22,7 @@ use crate::arguments::Global;
 use crate::client::Coordinator;
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::pages;
 use crate::view::{CapsView, PrivacyView};
 
 const AFTER_SHOW: &str = "\
@@ -164,13 +165,9 @@ pub async fn dispatch(verb: PrivacyVerb, global: &Global, output: Output) -> Res
         }
     };
     let coordinator = Coordinator::at(&global.coordinator)?;
-    let answer = coordinator
-        .control()
-        .get_privacy(GetPrivacyRequest { run_id: run })
-        .await;
-    let ledger = answer
-        .map_err(|status| coordinator.failure(&status))?
-        .into_inner();
+    let ledger = pages::privacy(&coordinator, &run)
+        .await
+        .map_err(|status| coordinator.failure(&status))?;
     output.answer(&PrivacyView::from(ledger), show::text)?;
     Ok(Exit::Done)
 }

@@ -231,6 +231,39 @@ impl BlobStore {
         Ok(bytes)
     }
 
+    /// Checks the bytes of `digest` piece by piece, without holding all of them.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`], [`BlobError::Corrupt`], [`BlobError::Io`].
+    pub async fn check(&self, digest: &Digest) -> Result<(), BlobError> {
+        let size = self.size(digest).await?;
+        let mut hash = DigestBuilder::new();
+        let mut offset = 0;
+        while offset < size {
+            let length = (size - offset).min(PART_BYTES as u64);
+            let part = self.get_range(digest, offset, length).await?;
+            offset += length;
+            let hashing = move || {
+                hash.update(&part);
+                hash
+            };
+            // fails only while the runtime shuts down
+            let hashed = Handle::current().spawn_blocking(hashing).await;
+            hash = hashed.map_err(|error| BlobError::Io {
+                during: "reading a blob",
+                message: error.to_string(),
+            })?;
+        }
+        match hash.finish() {
+            found if found == *digest => Ok(()),
+            found => Err(BlobError::Corrupt {
+                digest: *digest,
+                found,
+                size,
+            }),
+        }
+    }
+
     /// `len` bytes from `offset`. A part can't be checked against the digest: whoever asks checks
     /// the whole.
     ///

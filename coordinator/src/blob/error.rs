@@ -16,7 +16,8 @@ pub enum BlobError {
     },
     /// The stored bytes have another digest.
     #[error(
-        "blob {digest} is damaged: {size} bytes with digest {found}; delete it and upload it again"
+        "blob {digest} is damaged on the disk: its {size} bytes have the digest {found}; put its file \
+         back from a backup"
     )]
     Corrupt {
         /// The digest asked for.

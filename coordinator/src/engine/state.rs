@@ -310,6 +310,12 @@ impl RunState {
         self.round.number.saturating_sub(round)
     }
 
+    /// What devices fetch for the open round: its versions, and the server's control variate.
+    pub fn offered(&self) -> impl Iterator<Item = Digest> {
+        let versions = std::iter::once(self.model).chain(self.variants.iter().copied());
+        versions.chain(self.control)
+    }
+
     /// True while rounds go on.
     pub fn is_running(&self) -> bool {
         self.status == RunStatus::Running

@@ -157,6 +157,46 @@ async fn once_halted_nothing_is_committed_and_a_restart_changes_nothing() {
     assert!(core.store.get(Table::Meta, b"x").unwrap().is_none());
 }
 
+#[tokio::test]
+async fn a_ticket_about_a_monitor_whose_record_is_damaged_proves_nothing_and_keeps_no_device_out() {
+    use crate::store::key::Key;
+    let core = core_on(Arc::new(MemoryStore::new())).await;
+    let mut batch = Batch::new();
+    let header = Key::new().text("m-drift").into_bytes();
+    batch.put(
+        Table::Monitors,
+        header,
+        b"{ no header".to_vec(),
+        Expect::Absent,
+    );
+    let calibrations = "calibrations/m-drift";
+    batch.put(
+        Table::Meta,
+        calibrations,
+        b"no number".to_vec(),
+        Expect::Absent,
+    );
+    core.store.commit(batch).await.unwrap();
+    let window = core.epoch.order(&device(1), "m-drift", Place::of_window(3));
+    let subject = calibrations_of("m-drift");
+    let calibration = core.epoch.order(&device(1), &subject, Place::of_window(9));
+    for _ in 0..2 {
+        let shown = [window.clone(), calibration.clone()];
+        let genuine = core.witness(&device(1), &shown).await.unwrap();
+        assert_eq!(genuine.len(), 2);
+    }
+    assert!(!core.halt.is_halted());
+    let page = core.quarantine.page();
+    assert_eq!(page.lines().count(), 1, "named once: {page}");
+    assert!(page.starts_with("quarantined monitor m-drift: "), "{page}");
+    // what is proved of others still counts
+    let other = core
+        .epoch
+        .order(&device(1), "other-1", Place::of_round(2, 1));
+    core.witness(&device(1), &[window, other]).await.unwrap();
+    assert!(core.halt.is_halted());
+}
+
 fn witness(round: u32, attempt: u32, counted: Option<&[u8]>) -> Witness {
     Witness {
         epoch: 1,

@@ -15,10 +15,11 @@ const LOOKED_AT: usize = 8;
 
 impl Core {
     /// Looks at the tickets that a device shows, and halts when one is newer than anything known here.
-    /// Returns those of this epoch, whose runs can tell more.
+    /// Returns those of this epoch, whose runs can tell more. What can't be compared, because a record
+    /// is damaged, proves nothing: that record is set aside, so nothing is charged or released by it.
     ///
     /// # Errors
-    /// When the store can't be read, or a device of an earlier epoch can't be charged.
+    /// When the store as a whole can't be read, or a device of an earlier epoch can't be charged.
     pub async fn witness(
         &self,
         device: &DeviceId,
@@ -30,7 +31,14 @@ impl Core {
                 tracing::debug!("a ticket that was not made here is ignored");
                 continue;
             };
-            if witness.epoch > self.epoch.number() || self.is_unknown(&witness)? {
+            let proves_more = match self.is_unknown(&witness) {
+                Err(CoordinatorError::Store(error)) if error.is_damage() => {
+                    self.set_aside_subject(&witness, &error.into());
+                    false
+                }
+                compared => compared?,
+            };
+            if witness.epoch > self.epoch.number() || proves_more {
                 self.halt_for(&witness).await;
             } else if witness.epoch == self.epoch.number() {
                 genuine.push(witness);
@@ -64,6 +72,17 @@ impl Core {
         let (epoch, now_ms) = (self.epoch.number(), self.clock.now_ms());
         self.ledger.forfeit(&devices, epoch, now_ms).await?;
         Ok(())
+    }
+
+    /// Names what a witness is about and can't be compared with.
+    fn set_aside_subject(&self, witness: &Witness, error: &CoordinatorError) {
+        match witness.subject() {
+            Some(Subject::Run(run)) => self.quarantine.add("run", run.as_str(), error),
+            Some(Subject::Windows(monitor) | Subject::Calibrations(monitor)) => {
+                self.quarantine.add("monitor", monitor.as_str(), error)
+            }
+            None => return,
+        };
     }
 
     /// Whether a witness of this epoch proves more than is known of its run or monitor.

@@ -1,8 +1,10 @@
 //! The playbook: train the region on, build for its devices, offer the builds.
 
+use std::time::Duration;
+
 use tributary_drift::{Circumstances, DriftId, Evidence, Playbook, choose_playbook};
 use tributary_model::Digest;
-use tributary_proto::v1::RunState;
+use tributary_proto::v1::{self, RunState};
 use tributary_proto::{RegionId, RunId};
 
 use super::Monitor;
@@ -14,6 +16,8 @@ use crate::spec::{AggregationSpec, ModelSource, PrivacySpec, RunSpec, VersionSou
 
 /// Mitigations of one drift before it is left to the operator.
 const MAX_FAILED: u32 = 2;
+/// How long a stop of the coordinator may take to be heard of.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Longest name of a run that a playbook starts.
 const NAME: usize = 40;
 
@@ -137,7 +141,7 @@ impl Mitigation {
         let child = self.start().await.map_err(Failure::Run)?;
         *run = Some(child.id.clone());
         let model = tokio::select! {
-            model = completed(&child) => model.map_err(Failure::Run)?,
+            model = self.completed(&child) => model.map_err(Failure::Run)?,
             () = stop.cancelled() => return Err(Failure::Stopped),
         };
         let Some(builds) = &self.spec.builds else {
@@ -178,26 +182,39 @@ impl Mitigation {
             .edit(|view| view.regions[index].mitigation_run_id = id);
         Ok(child)
     }
-}
 
-/// The version that a run ends with.
-async fn completed(run: &StartedRun) -> Result<Digest, CoordinatorError> {
-    let mut follow = run.follow();
-    follow
-        .wait_for(RunView::is_over)
-        .await
-        .map_err(|_| CoordinatorError::Stopping)?;
-    let ended = follow.borrow().run.clone();
-    if ended.state() != RunState::Completed {
-        return Err(CoordinatorError::Budget(format!(
-            "run {} did not complete: {}",
-            ended.run_id, ended.reason
-        )));
+    /// The version that the run ends with.
+    async fn completed(&self, child: &StartedRun) -> Result<Digest, CoordinatorError> {
+        let ended = self.ended(child).await?;
+        if ended.state() != RunState::Completed {
+            return Err(CoordinatorError::Over(format!(
+                "run {} did not complete: {}",
+                ended.run_id, ended.reason
+            )));
+        }
+        ended
+            .model_digest
+            .parse()
+            .map_err(|_| CoordinatorError::Crashed("reading the version of a completed run"))
     }
-    ended
-        .model_digest
-        .parse()
-        .map_err(|_| CoordinatorError::Crashed("reading the version of a completed run"))
+
+    /// The run that was started, once it is over or set aside. A coordinator that stops decides nothing:
+    /// the mitigation goes on after its next start.
+    async fn ended(&self, child: &StartedRun) -> Result<v1::Run, CoordinatorError> {
+        let mut follow = child.follow();
+        if follow.wait_for(RunView::is_over).await.is_ok() {
+            return Ok(follow.borrow().run.clone());
+        }
+        let stopping = &self.handle.core.stopping;
+        // a task that is cancelled with the runtime has no time to say so
+        if tokio::time::timeout(FAREWELL, stopping.cancelled())
+            .await
+            .is_ok()
+        {
+            return std::future::pending().await;
+        }
+        Err(CoordinatorError::Crashed("the run of a playbook"))
+    }
 }
 
 /// The recipe of the run that a playbook starts in one region, from the version that drifted; none

@@ -19,6 +19,7 @@ mod ends;
 mod listening;
 mod mishaps;
 mod publication;
+mod retry;
 mod sealing;
 mod selection;
 
@@ -32,7 +33,8 @@ use tributary_proto::{DeviceId, RunId};
 
 pub use self::ends::{End, Ends};
 pub(super) use self::listening::after_start;
-pub use self::mishaps::NO_SPACE;
+pub use self::retry::NO_SPACE;
+use self::retry::needs_reload;
 use super::collect::Collection;
 use super::costs::RunCosts;
 use super::journal::Journal;
@@ -195,6 +197,9 @@ impl Actor {
                 round,
                 reason,
             } => {
+                if reason == DropReason::Network {
+                    self.core.objects.doubt(self.state.offered());
+                }
                 let lease = self.state.round.leases.get(&device);
                 let waiting = lease.is_some_and(|lease| lease.state == AssignmentState::Waiting);
                 let asked = lease.is_some_and(|lease| lease.round == round);
@@ -214,10 +219,22 @@ impl Actor {
                 self.hear(&device, &witnesses).await;
                 Ok(())
             }
+            // whether that stops the run is seen when its blobs are read again
+            Command::Damaged { digest, error } => {
+                match self.state.offered().any(|offered| offered == digest) {
+                    true => Err(error.into()),
+                    false => Ok(()),
+                }
+            }
             Command::Stop { reply } => {
-                let outcome = self.commit(vec![Event::Stopped]).await;
-                let _ = reply.send(outcome);
-                Ok(())
+                match self.commit(vec![Event::Stopped]).await {
+                    // the caller is told by the closed channel
+                    Err(error) if needs_reload(&error) => Err(error),
+                    outcome => {
+                        let _ = reply.send(outcome);
+                        Ok(())
+                    }
+                }
             }
         }
     }

@@ -23,6 +23,13 @@ enum Entry {
     SetAside(Cause),
 }
 
+/// A run of a list, with what is in memory of it.
+pub struct Listed {
+    /// The run.
+    pub id: RunId,
+    entry: Entry,
+}
+
 /// The runs by id.
 #[derive(Default)]
 pub struct Catalogue {
@@ -55,6 +62,17 @@ impl Catalogue {
         self.lock().contains_key(id)
     }
 
+    /// Checks an id.
+    ///
+    /// # Errors
+    /// When there is no such run.
+    pub fn must_know(&self, id: &RunId) -> Result<(), CoordinatorError> {
+        match self.is_known(id) {
+            true => Ok(()),
+            false => Err(unknown(id)),
+        }
+    }
+
     /// A run that goes on.
     ///
     /// # Errors
@@ -64,10 +82,7 @@ impl Catalogue {
             Some(Entry::Live(handle)) => Ok(handle.as_ref().clone()),
             Some(Entry::Over { .. }) => Err(Reject::RunOver.into()),
             Some(Entry::SetAside(cause)) => Err(set_aside(id, cause)),
-            None => {
-                let remedy = "see `tributary run ls` for the ids";
-                Err(CoordinatorError::unknown("run", id.as_str(), remedy))
-            }
+            None => Err(unknown(id)),
         }
     }
 
@@ -100,8 +115,8 @@ impl Catalogue {
         runs.iter().filter_map(delta).collect()
     }
 
-    /// The ids of the newest runs; those that are set aside come first, whenever they were started.
-    fn newest(&self, limit: usize) -> Vec<(RunId, Entry)> {
+    /// The runs, newest first; before them those that are set aside, whenever they were started.
+    pub fn newest(&self) -> Vec<Listed> {
         let runs = self.lock();
         let started = |entry: &Entry| match entry {
             Entry::Live(handle) => handle.view().run.started_unix_ms,
@@ -111,31 +126,41 @@ impl Catalogue {
         let dated = runs.iter().map(|(id, entry)| (started(entry), id, entry));
         let mut dated: Vec<_> = dated.collect();
         dated.sort_by(|one, other| (other.0, one.1).cmp(&(one.0, other.1)));
-        dated.truncate(limit);
-        let rows = dated.into_iter();
-        rows.map(|(_, id, entry)| (id.clone(), entry.clone()))
-            .collect()
+        let rows = dated.into_iter().map(|(_, id, entry)| Listed {
+            id: id.clone(),
+            entry: entry.clone(),
+        });
+        rows.collect()
     }
 }
 
 impl Core {
-    /// The newest runs as lists show them, and before them those that are set aside.
+    /// Runs of the catalogue as lists show them. Reads a record of each that is over.
     ///
     /// # Errors
     /// When the store can't be read. A run whose own record is damaged is shown as such.
-    pub async fn list_runs(&self, limit: usize) -> Result<Vec<v1::Run>, CoordinatorError> {
+    pub async fn list_runs(&self, listed: Vec<Listed>) -> Result<Vec<v1::Run>, CoordinatorError> {
         let mut runs = Vec::new();
-        for (id, entry) in self.catalogue.newest(limit) {
+        for Listed { id, entry } in listed {
             runs.push(match entry {
                 Entry::Live(handle) => handle.view().run,
                 Entry::SetAside(cause) => damaged_run(&id, &cause),
                 Entry::Over { .. } => match self.over_run(&id).await {
-                    Ok(run) => run,
+                    Ok(run) => self.with_damage(run),
                     Err(error) => damaged_run(&id, &Cause::from(&error)),
                 },
             });
         }
         Ok(runs)
+    }
+
+    /// Says of a finished run that its version is damaged, where that is known.
+    fn with_damage(&self, mut run: v1::Run) -> v1::Run {
+        if let Some(cause) = self.quarantine.cause("object", &run.model_digest) {
+            let before = if run.reason.is_empty() { "" } else { "; " };
+            run.reason = format!("{}{before}{}", run.reason, cause.shown());
+        }
+        run
     }
 
     async fn over_run(&self, id: &RunId) -> Result<v1::Run, CoordinatorError> {
@@ -150,6 +175,18 @@ impl Core {
         let mut view = RunView::default();
         view.update(&state, "");
         Ok(view)
+    }
+
+    /// The marks of a run. Of one that is over its short record is read, not the run.
+    ///
+    /// # Errors
+    /// When it is not known, set aside, or can't be read.
+    pub async fn run_marks(&self, id: &RunId) -> Result<Vec<String>, CoordinatorError> {
+        match self.catalogue.handle(id) {
+            Ok(handle) => Ok(handle.view().run.marks),
+            Err(CoordinatorError::Reject(Reject::RunOver)) => Ok(self.over_run(id).await?.marks),
+            Err(error) => Err(error),
+        }
     }
 
     /// What a run looks like: of one that goes on, now; of one that is over, as the store has it.
@@ -179,7 +216,13 @@ impl Core {
     }
 }
 
-fn set_aside(id: &RunId, cause: &Cause) -> CoordinatorError {
+fn unknown(id: &RunId) -> CoordinatorError {
+    let remedy = "see `tributary run ls` for the ids";
+    CoordinatorError::unknown("run", id.as_str(), remedy)
+}
+
+/// The refusal of a run that is set aside.
+pub(super) fn set_aside(id: &RunId, cause: &Cause) -> CoordinatorError {
     CoordinatorError::SetAside {
         what: "run",
         name: id.to_string(),
@@ -189,7 +232,7 @@ fn set_aside(id: &RunId, cause: &Cause) -> CoordinatorError {
 }
 
 /// What can be said of a run whose records can't be read.
-fn damaged_run(id: &RunId, cause: &Cause) -> v1::Run {
+pub(super) fn damaged_run(id: &RunId, cause: &Cause) -> v1::Run {
     v1::Run {
         run_id: id.to_string(),
         state: v1::RunState::Quarantined.into(),

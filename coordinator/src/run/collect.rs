@@ -37,6 +37,8 @@ pub enum Refusal {
     Header(&'static str),
     /// The device was counted in this round already.
     Counted(Box<Counted>),
+    /// The run is set aside as damaged.
+    SetAside,
     /// The sum can't take it, for example because it would overflow.
     Sum(PartialError),
 }

@@ -80,7 +80,12 @@ pub(super) async fn first_model(
     match &spec.model {
         ModelSource::Version(source) => {
             let record = core.registry.find(&source.version)?;
-            Ok((record.digest, core.registry.file(&record.digest).await?))
+            let file = match core.registry.file(&record.digest).await {
+                // named, so that whoever reads `/readyz` knows too
+                Err(CoordinatorError::Blob(error)) => core.judged(&record.digest, Err(error)),
+                file => file,
+            };
+            Ok((record.digest, file?))
         }
         ModelSource::Architecture(architecture) => {
             let graph = architecture.graph()?;

@@ -14,6 +14,7 @@
 //! - `actor`: commands, timers, and the order of things
 //! - `collect`: open partials and sealing
 //! - `controls`: the server's control variates, shared by runs with equal ones
+//! - `handle`: a way to talk to a run
 //! - `health`: what releases say of a run
 //! - `afterwards`: what is left to do when a run is over
 //! - `ending`: ending a run that no task owns
@@ -42,6 +43,7 @@ mod costs;
 mod ending;
 mod first_models;
 mod format;
+mod handle;
 mod health;
 mod journal;
 mod named;
@@ -61,20 +63,17 @@ mod wire_plan;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tributary_aggregator::{Codec, FixedPoint, RobustSpec};
 use tributary_model::Digest;
+use tributary_proto::DeviceId;
 use tributary_proto::v1::{self, RejectReason};
-use tributary_proto::{DeviceId, RunId};
 
 pub use self::actor::NO_SPACE;
 #[cfg(test)]
 pub use self::afterwards::start_monitor;
-pub use self::catalogue::Catalogue;
+pub use self::catalogue::{Catalogue, Listed};
 pub use self::collect::Refusal;
 use self::collect::Waiting;
 pub use self::controls::Controls;
@@ -82,19 +81,17 @@ pub use self::costs::{MAX_CORRELATED, RunCosts};
 #[cfg(test)]
 pub use self::ending::create_journal;
 pub use self::ending::end_run;
+pub use self::handle::RunHandle;
 pub use self::journal::run_ids;
 pub(crate) use self::named::{named_blobs, stored_runs};
-use self::notices::{Kind, Notices};
 use self::payload::Payload;
 pub use self::recover::{recover_runs, stored_state};
 pub use self::start::{Origin, StartedRun, start_run, started_with};
 pub use self::view::RunView;
 use crate::CoordinatorError;
+use crate::blob::BlobError;
 use crate::engine::{DropReason, Reject};
 use crate::epoch::Witness;
-
-/// How long an upload waits for a run whose mailbox is full, before it is told to come back.
-const MAILBOX_WAIT: Duration = Duration::from_secs(10);
 
 /// What a contribution that was counted gets.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,6 +131,13 @@ pub(crate) enum Command {
     Showed {
         device: DeviceId,
         witnesses: Vec<Witness>,
+    },
+    /// An object is damaged on the disk.
+    Damaged {
+        /// Its digest.
+        digest: Digest,
+        /// What was found.
+        error: BlobError,
     },
     /// Stop the run.
     Stop {
@@ -209,143 +213,6 @@ pub struct Format {
     pub staleness_cap: u32,
     /// True when there is noise: what is found inside an update is then told to nobody.
     pub is_private: bool,
-}
-
-/// A way to talk to a run. Cheap to clone.
-#[derive(Clone)]
-pub struct RunHandle {
-    /// The run.
-    pub id: RunId,
-    /// How its updates are checked.
-    pub format: Arc<Format>,
-    commands: mpsc::Sender<Command>,
-    notices: Arc<Notices>,
-    view: watch::Receiver<RunView>,
-}
-
-impl RunHandle {
-    /// What the run looks like now.
-    pub fn view(&self) -> RunView {
-        self.view.borrow().clone()
-    }
-
-    /// Follows the run.
-    pub fn follow(&self) -> watch::Receiver<RunView> {
-        self.view.clone()
-    }
-
-    /// Whether an update with this digest would be counted now; the versions that it may have trained
-    /// from.
-    ///
-    /// # Errors
-    /// Why not.
-    pub async fn admit(
-        &self,
-        device: DeviceId,
-        round: u32,
-        digest: Option<Digest>,
-    ) -> Result<Vec<Digest>, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Admit {
-            device,
-            round,
-            digest,
-            reply,
-        };
-        self.put(command).await?;
-        answer.await.unwrap_or(Err(Reject::RunOver.into()))
-    }
-
-    /// Leaves a command of an upload in the mailbox; a run that is busy for long is no reason to keep
-    /// a device waiting.
-    async fn put(&self, command: Command) -> Result<(), Reject> {
-        match tokio::time::timeout(MAILBOX_WAIT, self.commands.send(command)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Reject::RunOver),
-            Err(_) => Err(Reject::Interrupted),
-        }
-    }
-
-    /// Counts an update whose bytes have this digest; resolves when it is durable.
-    ///
-    /// # Errors
-    /// Why it is not counted.
-    pub async fn contribute(
-        &self,
-        device: DeviceId,
-        round: u32,
-        header: Announced,
-        (digest, bytes): (Digest, Bytes),
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Result<Counted, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        let contribute = Contribute {
-            device,
-            round,
-            header,
-            bytes,
-            permit,
-            reply: Waiting::new(digest, reply),
-        };
-        self.put(Command::Contribute(contribute)).await?;
-        answer
-            .await
-            .unwrap_or(Err(Refusal::Engine(Reject::Interrupted)))
-    }
-
-    /// Notes that a device gives up. Never waits.
-    pub fn abandon(&self, device: DeviceId, round: u32, reason: DropReason) {
-        let command = Command::Abandon {
-            device: device.clone(),
-            round,
-            reason,
-        };
-        self.notice(device, Kind::Abandon, command);
-    }
-
-    /// Notes that a device opened a session, and its tickets of the present epoch. Never waits.
-    pub fn connected(&self, device: DeviceId, witnesses: &[Witness]) {
-        let command = Command::Connected {
-            device: device.clone(),
-            witnesses: witnesses.to_vec(),
-        };
-        self.notice(device, Kind::Connected, command);
-    }
-
-    /// Notes what a device that refuses an order has answered, as far as it is of this run. Never waits.
-    pub fn showed(&self, device: &DeviceId, witnesses: &[Witness]) {
-        let mine = |witness: &&Witness| witness.subject == self.id.as_str();
-        let witnesses: Vec<Witness> = witnesses.iter().filter(mine).cloned().collect();
-        if witnesses.is_empty() {
-            return;
-        }
-        let command = Command::Showed {
-            device: device.clone(),
-            witnesses,
-        };
-        self.notice(device.clone(), Kind::Showed, command);
-    }
-
-    fn notice(&self, device: DeviceId, kind: Kind, command: Command) {
-        // a run that is over takes no notice
-        if !self.commands.is_closed() {
-            self.notices.leave(device, kind, command);
-        }
-    }
-
-    /// Stops the run.
-    ///
-    /// # Errors
-    /// When it is over already.
-    pub async fn stop(&self) -> Result<(), CoordinatorError> {
-        let (reply, answer) = oneshot::channel();
-        let over = || CoordinatorError::Reject(Reject::RunOver);
-        self.commands
-            .send(Command::Stop { reply })
-            .await
-            .map_err(|_| over())?;
-        answer.await.map_err(|_| over())?
-    }
 }
 
 /// The reason on the wire of an engine's refusal.

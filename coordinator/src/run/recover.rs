@@ -17,6 +17,7 @@ use super::terms::{adopt, is_adopted, set_adopted};
 use crate::CoordinatorError;
 use crate::core::{Core, random_bytes};
 use crate::engine::{MarkKey, RunState};
+use crate::quarantine::Cause;
 
 /// Goes on with every run that is on disk. One that is damaged is set aside.
 ///
@@ -53,7 +54,7 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
                     start_missing_monitor(core, &id).await;
                 }
             }
-            Err(error) => set_aside(core, &id, &error),
+            Err(error) => drop(set_aside(core, &id, &error)),
         }
     }
     sweep(core, &named, controls).await?;
@@ -180,7 +181,7 @@ async fn start_missing_monitor(core: &Arc<Core>, id: &RunId) {
     }
     match stored_state(core, id).await {
         Ok(state) => start_monitor(core, state).await,
-        Err(error) => set_aside(core, id, &error),
+        Err(error) => drop(set_aside(core, id, &error)),
     }
 }
 
@@ -194,9 +195,10 @@ pub async fn stored_state(core: &Core, id: &RunId) -> Result<RunState, Coordinat
 }
 
 /// Notes that a run's records are damaged.
-pub(super) fn set_aside(core: &Core, id: &RunId, error: &CoordinatorError) {
+pub(super) fn set_aside(core: &Core, id: &RunId, error: &CoordinatorError) -> Cause {
     let cause = core.quarantine.add("run", id.as_str(), error);
-    core.catalogue.set_aside(id.clone(), cause);
+    core.catalogue.set_aside(id.clone(), cause.clone());
+    cause
 }
 
 /// Everything that the actor of a run needs beside its state, from the blobs that the state names.
@@ -219,6 +221,10 @@ pub(super) async fn assemble(core: &Core, state: &RunState) -> Result<Parts, Coo
         }
         None => ServerState::new(&shape)?,
     };
+    if let Some(control) = &state.control {
+        // devices fetch it, and the next release goes on from it
+        core.blobs.check(control).await?;
+    }
     let format = Arc::new(format);
     let segments = &state.round.segments;
     let collection =

@@ -13,6 +13,7 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tributary_proto::v1::watch_response;
 use tributary_proto::{DeviceId, RunId};
 
 use super::actor::{Actor, End, Ends};
@@ -99,5 +100,7 @@ async fn reload(
 /// Sets the run aside: it does not go on before somebody has looked at it.
 fn give_up(core: &Core, id: &RunId, ends: &Ends, error: &CoordinatorError) {
     ends.release_all(core);
-    set_aside(core, id, error);
+    let cause = set_aside(core, id, error);
+    ends.view.send_modify(|view| view.set_aside(id, cause));
+    core.tell(watch_response::Event::Run(ends.view.borrow().run.clone()));
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tributary_proto::RunId;
 use tributary_proto::v1::RunState;
 
 use super::*;
@@ -70,15 +71,21 @@ async fn a_run_that_is_over_leaves_memory_and_its_view_comes_from_the_store() {
     assert!(core.run(&id).is_err() && core.catalogue.is_known(&id));
     let view = core.run_view(&id).await.unwrap();
     assert_eq!((view.run.clone(), view.history), (last.run, last.history));
-    assert_eq!(core.list_runs(10).await.unwrap(), [view.run]);
+    assert_eq!(
+        core.list_runs(core.catalogue.newest()).await.unwrap(),
+        [view.run]
+    );
     let again = core.run(&id).map(drop).unwrap_err();
     assert_eq!(again.code(), "TRB-0300", "{again}");
     // the same after a restart, which reads no state of it
-    let listed = core.list_runs(10).await.unwrap();
+    let listed = core.list_runs(core.catalogue.newest()).await.unwrap();
     core.catalogue
         .set_aside(id.clone(), crate::quarantine::Cause::from(&again));
     recover_runs(&core).await.unwrap();
-    assert_eq!(core.list_runs(10).await.unwrap(), listed);
+    assert_eq!(
+        core.list_runs(core.catalogue.newest()).await.unwrap(),
+        listed
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -141,4 +148,76 @@ async fn a_playbooks_run_has_the_permission_of_the_run_whose_playbook_it_is() {
     let other = "other-1".parse().unwrap();
     let refused = child(&other).await.map(drop).unwrap_err();
     assert_eq!(refused.code(), "TRB-0130", "{refused}");
+}
+
+/// Events do not fit so many times.
+struct Misfits(std::sync::atomic::AtomicU32);
+
+impl crate::failpoint::Failpoint for Misfits {
+    fn reach(&self, place: crate::failpoint::Place, _: &RunId) -> Result<(), Reject> {
+        use std::sync::atomic::Ordering::SeqCst;
+        let left = |left: u32| left.checked_sub(1);
+        let fails = place == crate::failpoint::Place::Applying
+            && self.0.fetch_update(SeqCst, SeqCst, left).is_ok();
+        if fails {
+            Err(Reject::WrongPhase)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A run, on a coordinator whose events do not fit so many times.
+async fn misfitting(times: u32) -> (Arc<Core>, RunHandle) {
+    let failpoint = Arc::new(Misfits(times.into()));
+    let core = crate::fixtures::core_failing(Arc::new(MemoryStore::new()), failpoint).await;
+    let run = started(&core).await;
+    (core, run)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_meets_a_crash_says_so_and_the_run_is_stopped_once_it_is_read_back() {
+    let (core, run) = misfitting(1).await;
+    let told = run.stop().await.unwrap_err();
+    assert_eq!(
+        (told.code(), told.retry_after_ms()),
+        ("TRB-0220", 1_000),
+        "{told}"
+    );
+    let mut follow = run.follow();
+    let over = follow.wait_for(RunView::is_over).await.unwrap().run.state();
+    assert_eq!(over, RunState::Stopped, "its event was on disk");
+    until("the run leaves memory", || core.runs().is_empty()).await;
+    let told = run.stop().await.unwrap_err();
+    assert!(
+        matches!(told, CoordinatorError::Reject(Reject::RunOver)),
+        "{told}"
+    );
+    let device = crate::fixtures::device(1);
+    let refused = run.admit(device, 1, None).await.unwrap_err();
+    assert_eq!(refused, Refusal::Engine(Reject::RunOver));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_set_aside_says_so_to_devices_operators_and_watchers() {
+    let (core, run) = misfitting(u32::MAX).await;
+    let mut events = core.watch();
+    drop(run.stop().await);
+    let mut follow = run.follow();
+    let aside = follow.wait_for(RunView::is_over).await.unwrap().run.clone();
+    assert_eq!(aside.state(), RunState::Quarantined);
+    assert!(aside.reason.contains("[TRB-0531]"), "{aside:?}");
+    until("its task is gone", || run.commands.is_closed()).await;
+    let told = run.stop().await.unwrap_err();
+    assert_eq!(told.code(), "TRB-0530", "{told}");
+    let device = crate::fixtures::device(1);
+    assert_eq!(
+        run.admit(device, 1, None).await.unwrap_err(),
+        Refusal::SetAside
+    );
+    let mut told = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        told.push(event.event);
+    }
+    assert!(told.contains(&Some(v1::watch_response::Event::Run(aside))));
 }

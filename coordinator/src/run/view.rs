@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tributary_aggregator::Mechanism;
-use tributary_proto::v1;
+use tributary_model::Digest;
+use tributary_proto::{RunId, v1};
 
+use super::catalogue::damaged_run;
 use super::health::hints;
 use crate::engine::{
     AssignmentState, DropReason, Phase, RoundRecord, RunState, RunStatus, Unheard,
 };
 use crate::epoch::Place;
 use crate::ledger::spend;
+use crate::quarantine::Cause;
 use crate::spec::{NoiseMechanism, PrivacyMode, PrivacySpec, RunSpec};
 
 /// A run as the control service shows it.
@@ -24,6 +27,8 @@ pub struct RunView {
     /// The open round; absent when the run is over.
     pub open: Option<v1::Round>,
     pub(super) place: Option<Place>,
+    /// Why it is set aside; none while it is not.
+    pub(super) aside: Option<Cause>,
 }
 
 impl RunView {
@@ -32,9 +37,22 @@ impl RunView {
         self.run.state() != v1::RunState::Running
     }
 
+    /// The newest versions of the run.
+    pub fn versions(&self) -> impl Iterator<Item = Digest> {
+        let digests = std::iter::once(&self.run.model_digest).chain(&self.run.variant_digests);
+        digests.filter_map(|digest| digest.parse().ok())
+    }
+
     /// The open round and its attempt; the last ones when the run is over.
     pub fn place(&self) -> Place {
         self.place.unwrap_or(Place::of_round(0, 0))
+    }
+
+    /// Shows that the run is set aside.
+    pub(super) fn set_aside(&mut self, id: &RunId, cause: Cause) {
+        self.run = damaged_run(id, &cause);
+        self.open = None;
+        self.aside = Some(cause);
     }
 
     /// Brings the view up to date.

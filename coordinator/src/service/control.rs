@@ -1,10 +1,8 @@
 //! What operators do.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use tokio::sync::Semaphore;
 use tokio_stream::wrappers::BroadcastStream;
 use tonic::{Request, Response, Status};
 use tributary_proto::v1::control_service_server::ControlService;
@@ -13,25 +11,22 @@ use tributary_proto::v1::{
     GetModelRequest, GetModelResponse, GetPrivacyRequest, GetPrivacyResponse, GetRunRequest,
     GetRunResponse, ImportModelRequest, ImportModelResponse, ListModelsRequest, ListModelsResponse,
     ListRunsRequest, ListRunsResponse, MoveDeviceRequest, MoveDeviceResponse, PinModelRequest,
-    PinModelResponse, PrivacyAccount, PruneModelsRequest, PruneModelsResponse, Run,
-    SetPrivacyCapRequest, SetPrivacyCapResponse, StartRunRequest, StartRunResponse,
-    StopMonitorRequest, StopMonitorResponse, StopRunRequest, StopRunResponse, WatchRequest,
-    WatchResponse, watch_response,
+    PinModelResponse, PruneModelsRequest, PruneModelsResponse, Run, SetPrivacyCapRequest,
+    SetPrivacyCapResponse, StartRunRequest, StartRunResponse, StopMonitorRequest,
+    StopMonitorResponse, StopRunRequest, StopRunResponse, WatchRequest, WatchResponse,
+    watch_response,
 };
 use tributary_proto::{DeviceId, RegionId, RunId};
 
-use super::{Answers, pages, terms, until_stopped};
+use super::turns::{CHANGES, READS, on_a_thread_of_its_own};
+use super::{Answers, pages, privacy, terms, until_stopped};
 use crate::core::Core;
 use crate::error::CoordinatorError;
 use crate::registry::ModelRecord;
 use crate::retention;
-use crate::run::{Origin, RunView, start_run};
+use crate::run::{Listed, Origin, RunView, start_run};
 use crate::spec::RunSpec;
 
-/// Delta of statements that belong to no run.
-const DELTA: f64 = 1e-5;
-/// Decisions about caps that are shown.
-const DECISIONS: usize = 1_000;
 /// Rows listed when no limit is asked for.
 const ROWS: usize = 100;
 /// Most bytes of an idempotency key.
@@ -41,64 +36,22 @@ const MAX_KEY: usize = 128;
 pub struct Control(pub Arc<Core>);
 
 impl Control {
-    async fn view(&self, id: &str) -> Result<RunView, CoordinatorError> {
-        self.0.run_view(&id.parse()?).await
-    }
-}
-
-impl Control {
-    /// What to say of a run that is not known: a monitor has a verb of its own.
-    fn monitor_instead(&self, name: &str, error: CoordinatorError) -> CoordinatorError {
-        let known = name.parse().ok().and_then(|id| self.0.monitor(&id));
-        if known.is_none() {
-            return error;
+    /// What a run looks like. One that is over is read from disk.
+    pub(super) async fn view(&self, id: &str) -> Result<RunView, CoordinatorError> {
+        let (core, id) = (self.0.clone(), id.parse::<RunId>()?);
+        if let Ok(live) = core.run(&id) {
+            return Ok(live.view());
         }
-        CoordinatorError::Over(format!(
-            "{name} is a monitor, not a run: end it with `tributary monitor stop {name}`"
-        ))
+        let reading = async move { core.run_view(&id).await };
+        on_a_thread_of_its_own((&READS, "reading a run"), reading).await
     }
 
-    /// What to say to an operator who stops a run that can't be stopped. That of one that has ended may
-    /// still have a monitor at work.
-    async fn why_not_stopped(&self, run: &RunId, error: CoordinatorError) -> CoordinatorError {
-        if !matches!(
-            error,
-            CoordinatorError::Reject(crate::engine::Reject::RunOver)
-        ) {
-            return self.monitor_instead(run.as_str(), error);
-        }
-        let view = match self.0.run_view(run).await {
-            Ok(view) => view,
-            Err(error) => return error,
-        };
-        let state = match view.run.state() {
-            v1::RunState::Completed => "completed",
-            v1::RunState::Failed => "failed",
-            _ => "stopped",
-        };
-        let name = run.to_string();
-        let monitor = crate::monitor::id_of(&name).parse().ok();
-        let watched = monitor.is_some_and(|id| self.0.monitor(&id).is_some());
-        let remedy = if watched {
-            format!("its monitor is at work; end it with `tributary monitor stop {name}`")
-        } else {
-            "there is nothing left to stop".to_owned()
-        };
-        CoordinatorError::Over(format!("the run is over ({state}): {remedy}"))
-    }
-
-    /// The accounts with the marks of their runs.
-    async fn marked(&self, mut accounts: Vec<PrivacyAccount>) -> Vec<PrivacyAccount> {
-        for account in &mut accounts {
-            for id in [&*account.id, crate::monitor::run_of(&account.id)] {
-                let Ok(id) = id.parse() else { continue };
-                if let Ok(view) = self.0.run_view(&id).await {
-                    account.marks = view.run.marks;
-                    break;
-                }
-            }
-        }
-        accounts
+    /// # Errors
+    /// When there is no such run.
+    fn must_know(&self, id: &str) -> Result<RunId, CoordinatorError> {
+        let id = id.parse()?;
+        self.0.catalogue.must_know(&id)?;
+        Ok(id)
     }
 }
 
@@ -142,10 +95,13 @@ impl ControlService for Control {
         request: Request<ListRunsRequest>,
     ) -> Result<Response<ListRunsResponse>, Status> {
         let request = request.into_inner();
-        let runs = self.0.list_runs(usize::MAX).await?;
         let size = pages::size(request.limit, ROWS);
-        let id = |run: &Run| run.run_id.clone();
-        let (runs, next_page_token) = pages::after(runs, &request.page_token, size, id)?;
+        let id = |run: &Listed| run.id.to_string();
+        let listed = self.0.catalogue.newest();
+        let (listed, next_page_token) = pages::after(listed, &request.page_token, size, id)?;
+        let core = self.0.clone();
+        let reading = async move { core.list_runs(listed).await };
+        let runs = on_a_thread_of_its_own((&READS, "listing the runs"), reading).await?;
         Ok(Response::new(ListRunsResponse {
             runs,
             next_page_token,
@@ -197,7 +153,7 @@ impl ControlService for Control {
             return Err(self.why_not_stopped(&run, error).await.into());
         }
         Ok(Response::new(StopRunResponse {
-            run: Some(self.0.run_view(&run).await?.run),
+            run: Some(self.view(run.as_str()).await?.run),
         }))
     }
 
@@ -253,7 +209,7 @@ impl ControlService for Control {
     ) -> Result<Response<PruneModelsResponse>, Status> {
         let (core, request) = (self.0.clone(), request.into_inner());
         if !request.run_id.is_empty() {
-            self.view(&request.run_id).await?;
+            self.must_know(&request.run_id)?;
         }
         let pruned = on_a_thread_of_its_own((&CHANGES, "pruning models"), async move {
             let only = (!request.run_id.is_empty()).then_some(request.run_id.as_str());
@@ -353,14 +309,7 @@ impl ControlService for Control {
         let request = request.into_inner();
         let only = match request.run_id.as_str() {
             "" => None,
-            run => Some(
-                self.view(run)
-                    .await?
-                    .run
-                    .run_id
-                    .parse()
-                    .map_err(CoordinatorError::from)?,
-            ),
+            run => Some(self.must_know(run)?),
         };
         let (rows, before) = (request.windows, request.before_window);
         let monitors = crate::monitor::list(&self.0, only.as_ref(), rows, before)?;
@@ -381,38 +330,10 @@ impl ControlService for Control {
         &self,
         request: Request<GetPrivacyRequest>,
     ) -> Result<Response<GetPrivacyResponse>, Status> {
-        let only = request.into_inner().run_id;
-        let deltas = self.0.catalogue.deltas().into_iter();
-        let deltas: HashMap<String, f64> = deltas
-            .map(|(run, delta)| (run.to_string(), delta))
-            .collect();
-        if !only.is_empty() {
-            self.view(&only).await?;
-        }
-        let delta = deltas.get(&only).copied().unwrap_or(DELTA);
-        let delta_of_account = |run: &str| deltas.get(run).copied().unwrap_or(DELTA);
-        let ledger = &self.0.ledger;
-        let (worst_device, worst_region) = ledger.worst(delta);
-        Ok(Response::new(GetPrivacyResponse {
-            accounts: self
-                .marked(ledger.accounts((!only.is_empty()).then_some(&only), delta_of_account))
-                .await,
-            worst_device: Some(worst_device),
-            worst_region,
-            regions: ledger.worst_by_region(delta),
-            caps: ledger.caps().into_iter().map(terms::cap).collect(),
-            reservations: ledger
-                .reservations()
-                .into_iter()
-                .filter(|held| only.is_empty() || held.id == only)
-                .map(terms::reservation)
-                .collect(),
-            decisions: ledger
-                .decisions(DECISIONS)
-                .into_iter()
-                .map(terms::decision)
-                .collect(),
-        }))
+        let (core, request) = (self.0.clone(), request.into_inner());
+        let answer = async move { privacy::show(&core, &request).await };
+        let answer = on_a_thread_of_its_own((&READS, "reading the ledger"), answer);
+        Ok(Response::new(answer.await?))
     }
 
     async fn set_privacy_cap(
@@ -424,27 +345,6 @@ impl ControlService for Control {
             caps: caps.into_iter().map(terms::cap).collect(),
         }))
     }
-}
-
-/// Calls that start, import or delete: one after the other.
-static CHANGES: Semaphore = Semaphore::const_new(1);
-/// Calls that read much: they share the processor with the rounds.
-static READS: Semaphore = Semaphore::const_new(2);
-
-/// Does what reads, parses or computes much beside the threads that answer calls, when it is its
-/// turn. A caller that hangs up does not leave it half done.
-async fn on_a_thread_of_its_own<T: Send + 'static>(
-    (turns, what): (&'static Semaphore, &'static str),
-    work: impl Future<Output = Result<T, CoordinatorError>> + Send + 'static,
-) -> Result<T, CoordinatorError> {
-    let turn = turns.acquire().await;
-    let runtime = tokio::runtime::Handle::current();
-    let done = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        runtime.block_on(work)
-    });
-    done.await
-        .map_err(|error| CoordinatorError::of_task(what, &error))?
 }
 
 /// Whether an event is about the run that a watcher asked for.

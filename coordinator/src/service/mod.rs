@@ -3,15 +3,19 @@
 //! - `enrolment`: how a device becomes known
 //! - `orchestration`: sessions and polls
 //! - `transfer`: downloads and uploads; `upload` checks the bytes, `budget` shares out the memory
-//! - `control`: what operators do, `terms`: what they decide about caps; `pages` keeps answers bounded
+//! - `control`: what operators do, `terms`: what they decide about caps, `privacy`: what was spent;
+//!   `pages` keeps answers bounded, `turns` long work off the threads that answer
 
 mod budget;
 mod control;
 mod enrolment;
 mod orchestration;
 mod pages;
+mod privacy;
+mod stopping;
 mod terms;
 mod transfer;
+mod turns;
 mod upload;
 
 use std::pin::Pin;

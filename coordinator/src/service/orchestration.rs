@@ -243,8 +243,8 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
                     let reason = DropReason::stated(&abandoned);
                     run.abandon(id.clone(), abandoned.round, reason);
                 }
-                // a run that is over needs no notice
-                Err(CoordinatorError::Reject(_)) => {}
+                // a run that is over or set aside needs no notice
+                Err(CoordinatorError::Reject(_) | CoordinatorError::SetAside { .. }) => {}
                 Err(_) => refuse(
                     core,
                     id,

@@ -91,9 +91,7 @@ impl Uploads {
             .and_then(|id| core.run(&id))
             .map_err(|error| match error {
                 CoordinatorError::Reject(over) => wire_reject(over),
-                CoordinatorError::SetAside { .. } => {
-                    reject(RejectReason::UnknownRun, error.to_string())
-                }
+                CoordinatorError::SetAside { .. } => aside(),
                 _ => reject(
                     RejectReason::UnknownRun,
                     "run_id is not known here: wait for an assignment",
@@ -303,12 +301,21 @@ pub fn busy() -> Reject {
     }
 }
 
+/// The refusal of an update for a run that is set aside.
+pub fn aside() -> Reject {
+    reject(
+        RejectReason::UnknownRun,
+        "the run is set aside as damaged: drop the update and wait for the next assignment",
+    )
+}
+
 /// Why an update is not counted, as a message.
 pub fn wire_refusal(refusal: Refusal) -> Reject {
     match refusal {
         Refusal::Engine(engine) => wire_reject(engine),
         Refusal::Update(error) => reject(update_reason(&error), error.to_string()),
         Refusal::Header(wrong) => reject(RejectReason::Protocol, wrong),
+        Refusal::SetAside => aside(),
         Refusal::Sum(error) => reject(RejectReason::Busy, error.to_string()),
         Refusal::Counted(counted) => Reject {
             digest: counted.digest.to_string(),

@@ -202,6 +202,12 @@ impl StoreError {
         matches!(self, Self::Conflict { .. })
     }
 
+    /// Whether the one record that was asked for is damaged; other records may be well.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Encoding { .. } | Self::Corrupt { .. })
+    }
+
     /// Names what was being done when the operating system refused.
     pub(super) fn from_io(during: &'static str, error: &io::Error) -> Self {
         match error.kind() {

@@ -102,13 +102,22 @@ impl Operator {
     /// # Errors
     /// [`RunnerError::Call`].
     pub async fn privacy(&mut self) -> Result<GetPrivacyResponse, RunnerError> {
-        let request = GetPrivacyRequest::default();
-        Ok(self
-            .control
-            .get_privacy(request)
-            .await
-            .map_err(refused("GetPrivacy"))?
-            .into_inner())
+        let mut whole = GetPrivacyResponse::default();
+        loop {
+            let request = GetPrivacyRequest {
+                page_token: whole.next_page_token,
+                ..GetPrivacyRequest::default()
+            };
+            let answer = self.control.get_privacy(request).await;
+            let page = answer.map_err(refused("GetPrivacy"))?.into_inner();
+            whole = GetPrivacyResponse {
+                accounts: [whole.accounts, page.accounts].concat(),
+                ..page
+            };
+            if whole.next_page_token.is_empty() {
+                return Ok(whole);
+            }
+        }
     }
 
     /// A model version with its builds.

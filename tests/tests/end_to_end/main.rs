@@ -19,6 +19,7 @@ mod caps;
 mod clock_steps;
 mod counted_once;
 mod crashes;
+mod damaged_objects;
 mod drift_loop;
 mod forgotten;
 mod full_disk;

@@ -108,3 +108,45 @@ async fn a_version_that_is_registered_again_keeps_its_marks() {
     };
     assert_eq!(file.to_marked_bytes(marks).unwrap(), bytes);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ledger_is_read_page_by_page_and_reads_no_finished_run_back() {
+    use tributary_proto::v1::GetPrivacyRequest;
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    let mut devices = hands(&coordinator.channel().await, 2).await;
+    for seed in 1..=3 {
+        let recipe = Recipe::private().rounds(1, 2).seeded(seed);
+        play(&operator, &mut devices, &recipe).await;
+    }
+    let whole = operator.privacy("").await;
+    assert_eq!(whole.accounts.len(), 3);
+    // the runs' states are gone; what lists say of them is in their short records
+    std::fs::remove_dir_all(coordinator.data().join("vault")).unwrap();
+    let page = async |page_token: String| {
+        let request = GetPrivacyRequest {
+            page_size: 2,
+            page_token,
+            ..GetPrivacyRequest::default()
+        };
+        let answer = operator.control.clone().get_privacy(request).await;
+        answer.map(|answer| answer.into_inner())
+    };
+    let first = page(String::new()).await.unwrap();
+    assert_eq!(first.accounts, whole.accounts[..2]);
+    assert_eq!(first.accounts[0].marks, ["SEEDED"]);
+    let second = page(first.next_page_token).await.unwrap();
+    assert_eq!(second.accounts, whole.accounts[2..]);
+    assert_eq!(second.next_page_token, "");
+    assert_eq!(second.worst_device, whole.worst_device);
+    let one = operator.privacy("tiny-2").await;
+    assert_eq!(one.accounts, whole.accounts[1..2]);
+    let wrong = page("nobody".to_owned()).await.unwrap_err();
+    assert!(wrong.message().starts_with("page_token"), "{wrong}");
+    let unknown = GetPrivacyRequest {
+        run_id: "tiny-9".to_owned(),
+        ..GetPrivacyRequest::default()
+    };
+    let unknown = operator.control.clone().get_privacy(unknown).await;
+    assert_eq!(unknown.unwrap_err().code(), tonic::Code::NotFound);
+}

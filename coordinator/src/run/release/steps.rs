@@ -11,6 +11,11 @@ use super::noise::RoundNoise;
 use crate::CoordinatorError;
 use crate::run::payload::UNIT;
 
+/// Single updates are kept for a rule alone.
+const NO_RULE: &str = "a round of single updates has no rule";
+/// There is a sum for each region, if only an empty one.
+const NO_SUMS: &str = "a round has no sums";
+
 /// What a round changes.
 pub(super) struct Steps {
     /// The mean delta of each model; none where nobody trained it.
@@ -159,7 +164,7 @@ impl Release {
         mut updates: Vec<(DeviceId, Vec<f32>)>,
     ) -> Result<Steps, CoordinatorError> {
         let Some(robust) = &self.format.robust else {
-            return Err(CoordinatorError::Stopping);
+            return Err(CoordinatorError::Inconsistent(NO_RULE));
         };
         let is_trusted = |device: &DeviceId| self.trusted.as_ref() == Some(device);
         let trusted = updates.iter().position(|(device, _)| is_trusted(device));
@@ -175,7 +180,7 @@ impl Release {
 fn merged<'p>(
     mut sums: impl Iterator<Item = &'p Partial>,
 ) -> Result<Cow<'p, Partial>, CoordinatorError> {
-    let first = sums.next().ok_or(CoordinatorError::Stopping)?;
+    let first = sums.next().ok_or(CoordinatorError::Inconsistent(NO_SUMS))?;
     let mut total = Cow::Borrowed(first);
     for sum in sums {
         total.to_mut().merge(sum)?;

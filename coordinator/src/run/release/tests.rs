@@ -237,3 +237,19 @@ fn a_refused_release_gives_the_models_back() {
     assert!(matches!(error, CoordinatorError::Robust(_)), "{error}");
     assert_eq!(release.bases[0].weights, [1.0; PARAMETERS]);
 }
+
+#[test]
+fn a_round_without_its_rule_or_its_sums_is_a_contradiction_and_not_a_stop() {
+    let code = |collected| {
+        let release = Release {
+            collected,
+            ..release(&spec(|_| {}), 1)
+        };
+        let refused = release.run().map(drop).map_err(|refused| refused.0.code());
+        refused.unwrap_err()
+    };
+    let update = (device(1), vec![0.0; PARAMETERS]);
+    assert_eq!(code(Collected::Updates(vec![update])), "TRB-0611");
+    let nothing = Arc::new(Sealed::Sums(Vec::new()));
+    assert_eq!(code(Collected::Sums(nothing)), "TRB-0611");
+}

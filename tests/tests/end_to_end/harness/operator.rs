@@ -140,6 +140,7 @@ impl Operator {
     pub async fn privacy(&self, run: &str) -> GetPrivacyResponse {
         let request = GetPrivacyRequest {
             run_id: run.to_owned(),
+            ..GetPrivacyRequest::default()
         };
         self.control
             .clone()
