@@ -200,7 +200,7 @@ async fn a_caller_that_goes_away_leaves_no_run_on_disk_that_nobody_runs() {
     for times in 0..ENOUGH {
         let store = Slow::default();
         let core = core_on(store.shared()).await;
-        let ended = dropped_after(times, start(&core)).await;
+        let ended = Box::pin(dropped_after(times, start(&core))).await;
         // whoever starts the next waits for the end of this one
         drop(core.starting.lock().await);
         let live: Vec<_> = core.runs().into_iter().map(|run| run.id).collect();
