@@ -17,14 +17,19 @@ pub enum Place {
     Releasing,
     /// A durable event is applied to the state, live or after a restart.
     Applying,
+    /// A monitor of the run is about to look whom to ask.
+    Watching,
+    /// A playbook of the run begins, or goes on after a restart.
+    Mitigating,
 }
 
 /// What happens at a place. In production nothing does.
 pub trait Failpoint: Send + Sync {
-    /// A run has reached a place; may panic.
+    /// A run, or its monitor, has reached a place; may panic.
     ///
     /// # Errors
-    /// At [`Place::Applying`], that the event does not fit. Elsewhere an error is passed over.
+    /// At [`Place::Applying`], that the event does not fit; at [`Place::Watching`], which fails the window.
+    /// Elsewhere an error is passed over.
     fn reach(&self, place: Place, run: &RunId) -> Result<(), Reject>;
 }
 

@@ -15,6 +15,7 @@ use super::mitigation::Outcome;
 use super::record::{End, MonitorRecord};
 use crate::CoordinatorError;
 use crate::core::Core;
+use crate::failpoint::Place;
 use crate::spec::DriftSpec;
 use crate::store::Batch;
 
@@ -81,15 +82,17 @@ impl Actor {
                 biased;
                 () = stop.cancelled() => break,
                 Some(outcome) = self.mitigations.join_next() => {
+                    // a playbook that crashed says so itself: this is a task that was ended
                     if let Ok(outcome) = outcome { self.mitigated(outcome).await; }
                     continue;
                 }
                 () = tokio::time::sleep_until(next) => {}
             }
             let begun = Instant::now();
-            next = match self.window().await {
+            next = match self.reach_window().await {
                 Ok(asked) => {
                     failure = None;
+                    self.handle.goes_on();
                     begun + self.pause(&asked)
                 }
                 Err(error) => Instant::now() + self.back_off(&mut failure, &error),
@@ -100,6 +103,13 @@ impl Actor {
             }
         }
         self.finish().await;
+    }
+
+    /// Asks a window, unless a test lets it fail first.
+    async fn reach_window(&mut self) -> Result<Asked, CoordinatorError> {
+        let run = &self.record.header.run_id;
+        self.core().failpoint.reach(Place::Watching, run)?;
+        self.window().await
     }
 
     /// Waits for every mitigation, or for the end.
@@ -174,6 +184,7 @@ impl Actor {
             tracing::error!(monitor = %self.handle.id, %error, "window failed; it is tried again");
         }
         *failure = Some((pause, text));
+        self.handle.fails(error);
         pause
     }
 
@@ -214,7 +225,7 @@ impl Actor {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(AFTER_FAILURE.1);
         }
-        self.handle.waits_for(String::new());
+        self.handle.goes_on();
     }
 
     async fn keep_all(&self) -> Result<(), CoordinatorError> {

@@ -144,13 +144,23 @@ fn rows_between(
             if number_of(key).is_none_or(|number| number >= end) {
                 return Ok(windows);
             }
-            windows.push(record.json::<WindowRecord>()?.wire(id.as_str()));
+            match record.json::<WindowRecord>() {
+                Ok(window) => windows.push(window.wire(id.as_str())),
+                // the others, and other monitors, are shown
+                Err(error) => note_damaged(core, id, key, error.into()),
+            }
         }
         match rows.into_iter().last() {
             Some((key, _)) => after = key,
             None => return Ok(windows),
         }
     }
+}
+
+/// Names a window whose record can't be read.
+fn note_damaged(core: &Core, id: &MonitorId, key: &[u8], error: CoordinatorError) {
+    let window = number_of(key).unwrap_or(0);
+    core.quarantine.add("window", &format!("{id}/{window}"), &error);
 }
 
 /// The key of one region's window.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio_util::task::AbortOnDropHandle;
 use tributary_drift::{Circumstances, DriftId, Evidence, Playbook, choose_playbook};
 use tributary_model::Digest;
 use tributary_proto::v1::{self, RunState};
@@ -11,6 +12,7 @@ use super::Monitor;
 use super::builds::build_for_region;
 use super::record::RegionRecord;
 use crate::CoordinatorError;
+use crate::failpoint::Place;
 use crate::run::{Origin, RunView, StartedRun, start_run};
 use crate::spec::{AggregationSpec, ModelSource, PrivacySpec, RunSpec, VersionSource};
 
@@ -115,11 +117,13 @@ impl Mitigation {
     pub async fn run(self) -> Outcome {
         let (index, drift) = (self.index, self.drift.clone());
         // a task of its own, so that a crash ends this attempt alone
-        let work = tokio::spawn(async move {
+        let work = AbortOnDropHandle::new(tokio::spawn(async move {
+            // only a failpoint of a test has something to say here, by a panic
+            let _ = self.handle.core.failpoint.reach(Place::Mitigating, &self.run_id);
             let mut run = None;
             let result = self.mitigate(&mut run).await;
             (run, result)
-        });
+        }));
         let (run, result) = work.await.unwrap_or_else(|error| {
             let crashed = CoordinatorError::of_task("a playbook", &error);
             (None, Err(Failure::Run(crashed)))

@@ -22,7 +22,8 @@
 //! - `mitigation`: the playbook; `playbooks`: those that are under way
 //! - `calibration`, `builds`, `installs`: int8 builds for each profile, and who runs them
 //! - `first_builds`: builds of the run's own model, where no playbook makes them
-//! - `space`: a disk without room; `unstarted`: monitors that are set aside
+//! - `space`: a disk without room; `supervise`: a crash stays in its monitor;
+//!   `unstarted`: monitors that are set aside
 //! - `record`: what is kept on disk; `history`: the windows of it; `view`: what operators see
 
 mod actor;
@@ -40,6 +41,7 @@ mod poll;
 mod quantities;
 mod record;
 mod space;
+mod supervise;
 mod unstarted;
 mod view;
 mod window;
@@ -62,6 +64,7 @@ use self::installs::Installs;
 pub use self::judge::window_pico_rho;
 pub use self::mitigation::playbook_recipe;
 use self::poll::Polls;
+use self::supervise::supervise;
 pub(crate) use self::record::MonitorRecord;
 pub use self::unstarted::problem_of;
 use self::unstarted::{all_set_aside, give_up, set_aside};
@@ -221,9 +224,9 @@ fn launch(core: &Arc<Core>, record: MonitorRecord) -> Result<(), CoordinatorErro
         handle: handle.clone(),
     };
     // first: what can't be begun must not be known as one that is at work
-    let actor = Actor::new(monitor, record)?;
+    let actor = Actor::new(monitor.clone(), record)?;
     if core.add_monitor(handle.id.clone(), handle) {
-        tokio::spawn(actor.run());
+        tokio::spawn(supervise(monitor, actor));
     }
     Ok(())
 }
@@ -296,7 +299,9 @@ pub async fn stop(core: &Core, name: &str) -> Result<v1::Monitor, CoordinatorErr
         if let Some(monitor) = core.monitor(id) {
             monitor.end().await?;
         }
-        give_up(core, id).await?;
+        if let Some(set_aside) = give_up(core, id).await? {
+            return Ok(set_aside);
+        }
         if let Some(shown) = find(core, id)? {
             return Ok(shown.monitor());
         }
@@ -358,11 +363,9 @@ impl MonitorHandle {
     async fn end(&self) -> Result<(), CoordinatorError> {
         self.stop.cancel();
         let mut over = self.over.subscribe();
-        // an actor that is gone without its end has crashed
+        // true as well once it is set aside; the sender is this handle's, so nothing else ends the wait
         let ended = over.wait_for(|over| *over).await;
-        ended
-            .map(drop)
-            .map_err(|_| CoordinatorError::Crashed("the monitor"))
+        ended.map(drop).map_err(|_| CoordinatorError::Stopping)
     }
 
     /// Takes a device's votes.

@@ -74,9 +74,21 @@ impl Monitor {
 
     /// Says that it goes on.
     pub(super) fn has_room(&self) {
+        self.goes_on();
+        tracing::info!(monitor = %self.id, "monitor goes on");
+    }
+
+    /// Shows why it can't go on for now, in lists and on `/readyz`.
+    pub(super) fn fails(&self, error: &CoordinatorError) {
+        let reason = format!("it can't go on, and tries again: {error} [{}]", error.code());
+        self.core.telemetry.health.is_amiss(&self.name(), &reason);
+        self.waits_for(reason);
+    }
+
+    /// Shows that nothing is amiss with it any more.
+    pub(super) fn goes_on(&self) {
         self.waits_for(String::new());
         self.core.telemetry.health.is_well(&self.name());
-        tracing::info!(monitor = %self.id, "monitor goes on");
     }
 
     fn name(&self) -> String {

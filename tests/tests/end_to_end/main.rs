@@ -41,6 +41,7 @@ mod marks;
 mod marks_after_loss;
 mod mechanisms;
 mod methods;
+mod monitor_crashes;
 mod monitors;
 mod moves;
 mod operators;

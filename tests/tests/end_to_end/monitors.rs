@@ -9,7 +9,7 @@ use crate::harness::operator::{assert_refusal, of};
 use crate::harness::{Coordinator, GLANCE, Operator, PATIENCE, Recipe, fleet};
 
 /// Noised votes of few devices: windows that 20 devices of a region can judge.
-fn recipe() -> Recipe {
+pub fn recipe() -> Recipe {
     Recipe::private()
         .rounds(2, 4)
         .set("drift.interval_ms", 1)
@@ -20,7 +20,7 @@ fn recipe() -> Recipe {
         .set("drift.quantities", crate::invariant_7::quantities())
 }
 
-async fn stop(operator: &Operator, name: &str) -> Result<Monitor, tonic::Status> {
+pub async fn stop(operator: &Operator, name: &str) -> Result<Monitor, tonic::Status> {
     let request = StopMonitorRequest {
         monitor_id: name.to_owned(),
     };
@@ -39,7 +39,7 @@ async fn page(operator: &Operator, run: &str, rows: u32, before: u64) -> Monitor
 }
 
 /// Waits until a run's monitor is as wanted.
-async fn until(
+pub async fn until(
     operator: &Operator,
     run: &str,
     what: &str,
