@@ -140,7 +140,7 @@ async fn a_private_run_that_learns_does_not_say_that_it_stands_still() {
         .rounds(4, DEVICES as i64)
         .seeded(3)
         .set("privacy.noise_multiplier", 0.01)
-        .set("privacy.clip", 2.0);
+        .set("training.learning_rate", 0.02);
     let hints = hints(&wide(recipe, 600)).await;
     assert!(hints.iter().all(|hint| !hint.contains(STILL)), "{hints:?}");
 }

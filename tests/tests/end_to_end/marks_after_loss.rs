@@ -1,5 +1,8 @@
 //! Marks follow whatever devices take part in whose spending was lost with a data folder.
 
+use std::sync::Arc;
+
+use tempfile::TempDir;
 use tributary_model::ModelFile;
 use tributary_proto::v1::MoveDeviceRequest;
 
@@ -14,6 +17,16 @@ const EACH: usize = 6;
 fn both_regions(coordinator: &Coordinator) -> tributary_device_sim::FleetHandle {
     let devices = ["eu", "us"].map(|region| fleet::devices(region, EACH));
     fleet::start(&coordinator.endpoint(), 2, devices.concat())
+}
+
+/// Crashes a coordinator and runs `tributary restore` on its folder, as after it was put back from a copy;
+/// the folder, and what the command prints.
+async fn restored(coordinator: Coordinator) -> (Arc<TempDir>, serde_json::Value) {
+    let folder = coordinator.crash();
+    // the coordinator lets go of it in a moment
+    drop(crate::quarantine::store(&folder).await);
+    let answer = crate::restored::restore(&folder.path().join("data"));
+    (folder, answer)
 }
 
 /// One round of everybody, two windows in each region, and builds.
@@ -50,14 +63,13 @@ async fn windows_and_builds(operator: &Operator, run: &str, version: &str) -> Ve
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_devices_with_lost_spending_take_part_in_is_marked_wherever_it_goes() {
-    let mut coordinator = Coordinator::start().await;
+    let coordinator = Coordinator::start().await;
     let devices = both_regions(&coordinator);
     devices.wait_connected(2 * EACH).await;
     devices.shutdown().await;
-    coordinator.stop().await;
-    let answer = crate::restored::restore(&coordinator.data());
+    let (folder, answer) = restored(coordinator).await;
     assert_eq!(answer["devices_not_private"], 2 * EACH, "{answer}");
-    let coordinator = coordinator.crash_and_restart().await;
+    let coordinator = Coordinator::open(folder, 2).await;
     let operator = coordinator.operator().await;
     let devices = both_regions(&coordinator);
     devices.wait_connected(2 * EACH).await;
@@ -103,11 +115,10 @@ async fn what_devices_with_lost_spending_take_part_in_is_marked_wherever_it_goes
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_marked_device_that_comes_into_a_run_later_marks_it_from_then_on() {
-    let mut coordinator = Coordinator::start().await;
+    let coordinator = Coordinator::start().await;
     Hand::enrol(&coordinator.channel().await, "lost", "far").await;
-    coordinator.stop().await;
-    crate::restored::restore(&coordinator.data());
-    let coordinator = coordinator.crash_and_restart().await;
+    let (folder, _) = restored(coordinator).await;
+    let coordinator = Coordinator::open(folder, 2).await;
     let operator = coordinator.operator().await;
     let channel = coordinator.channel().await;
     let mut devices = hands(&channel, 2).await;

@@ -14,18 +14,21 @@ const WINDOWS: i64 = 12;
 /// Rounding of rho to a number of 64 bits.
 const ROUNDING: f64 = 1e-9;
 
-/// Under a cap, with noise that nobody knows. Everybody is in every round, so nobody is charged less than
-/// the worst case.
+/// Under a cap, with noise that nobody knows, and a model that learns, so that a drift of its predictions is
+/// one to retrain for. Everybody is in every round, so nobody is charged less than the worst case.
 fn recipe() -> Recipe {
-    let z = |recipe: Recipe| recipe.set("privacy.noise_multiplier", 1.0);
+    let z = |recipe: Recipe| {
+        let recipe = recipe.set("privacy.noise_multiplier", 0.5);
+        recipe.set("training.epochs", 4)
+    };
     let retraining = z(Recipe::private().rounds(2, DEVICES as i64));
     let playbook: toml::Table = toml::from_str(&retraining.text()).unwrap();
-    let mut recipe = z(Recipe::private().rounds(2, 2 * DEVICES as i64))
-        .set("privacy.epsilon", 30.0)
+    let mut recipe = z(Recipe::private().rounds(6, 2 * DEVICES as i64))
+        .set("privacy.epsilon", 80.0)
         .set("drift.interval_ms", 1)
         .set("drift.windows", WINDOWS)
         .set("drift.warm_up", 4)
-        .set("drift.noise_votes", 2.0)
+        .set("drift.noise_votes", 1.0)
         .set("drift.minimum_devices", 20)
         .set("drift.max_invisible_psi", 1e6)
         .set("drift.mean_windows_between_false_alarms", 1e5)

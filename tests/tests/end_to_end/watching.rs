@@ -100,38 +100,3 @@ async fn a_watcher_whose_reader_goes_away_in_mid_run_does_not_say_that_all_is_we
         "the run goes on, and its end was not seen"
     );
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_whose_reader_goes_away_in_mid_run_does_not_say_that_all_is_well() {
-    let coordinator = Coordinator::start().await;
-    let operator = coordinator.operator().await;
-    let mut devices = hands(&coordinator.channel().await, 2).await;
-    let run = operator.start(&Recipe::new().rounds(3, 2)).await;
-    let mut watching = watch(&coordinator, &run);
-    let mut output = watching.stdout.take().map(BufReader::new);
-    for round in 1..=2 {
-        for (number, (hand, session)) in devices.iter_mut().enumerate() {
-            let order = session.assignment().await;
-            assert_eq!(order.round, round);
-            hand.counted(&order, &update(number as u64)).await;
-        }
-        if let Some(mut output) = output.take() {
-            // as `head` does once it has its line
-            let read = tokio::task::spawn_blocking(move || {
-                let mut line = String::new();
-                output.read_line(&mut line).unwrap();
-                line
-            });
-            let line = read.await.unwrap();
-            let line: Value = serde_json::from_str(&line).unwrap();
-            assert!(line["event"].is_string(), "{line}");
-        }
-    }
-    let ended = tokio::task::spawn_blocking(move || watching.wait().unwrap());
-    assert_eq!(ended.await.unwrap().code(), Some(141), "128 + SIGPIPE");
-    let shown = operator.show(&run).await;
-    assert_eq!(
-        crate::harness::operator::of(&shown).state(),
-        tributary_proto::v1::RunState::Running
-    );
-}
