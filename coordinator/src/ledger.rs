@@ -282,7 +282,7 @@ impl Ledger {
     fn check_new(&self, charge: &Charge, key: &[u8]) -> Result<(), StoreError> {
         let books = self.lock();
         let book = books.account(&charge.account, charge.kind);
-        match book.is_some_and(|book| charge.number <= book.added_to) {
+        match book.is_some_and(|book| Some(charge.number) <= book.added_to) {
             false => Ok(()),
             true => Err(StoreError::Conflict {
                 table: Table::Ledger,

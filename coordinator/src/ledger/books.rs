@@ -86,7 +86,7 @@ pub(super) struct AccountBook {
     /// Entries that are there one by one and may be added up.
     pub(super) entries: u64,
     /// The newest number that was added up.
-    pub(super) added_to: u64,
+    pub(super) added_to: Option<u64>,
 }
 
 /// A region that a device left, and the cap that bound it there, in units of 1e-12 of zCDP.
@@ -209,7 +209,7 @@ impl Books {
             book.claim.add(*mechanism, *adjacency, *has_votes);
         }
         book.first_ms = book.first_ms.min(total.first_ms);
-        book.added_to = book.added_to.max(total.last);
+        book.added_to = book.added_to.max(Some(total.last));
     }
 
     /// Notes that so many entries of an account, up to this number, were added up.
@@ -217,7 +217,7 @@ impl Books {
         let index = self.account_index(key.clone());
         if let Some(book) = self.accounts.get_mut(index as usize) {
             book.entries = book.entries.saturating_sub(entries);
-            book.added_to = book.added_to.max(to);
+            book.added_to = book.added_to.max(Some(to));
         }
     }
 
@@ -319,7 +319,7 @@ impl Books {
             claim: Claim::default(),
             first_ms: u64::MAX,
             entries: 0,
-            added_to: 0,
+            added_to: None,
         });
         self.by_key.insert(key, index);
         index

@@ -135,7 +135,8 @@ impl Model {
             }
             Some((_, (_, Some(_)))) => {}
             Some((_, (_, None))) => others = self.reserved(known, at),
-            None => {}
+            // what nobody reserved anything for takes only what nobody else has reserved
+            None => others = self.reserved(known, at),
         }
         let cap = self.cap(known, at);
         cap.is_none_or(|cap| self.total(device) + pico + others <= cap)

@@ -160,7 +160,8 @@ fn rows_between(
 /// Names a window whose record can't be read.
 fn note_damaged(core: &Core, id: &MonitorId, key: &[u8], error: CoordinatorError) {
     let window = number_of(key).unwrap_or(0);
-    core.quarantine.add("window", &format!("{id}/{window}"), &error);
+    core.quarantine
+        .add("window", &format!("{id}/{window}"), &error);
 }
 
 /// The key of one region's window.

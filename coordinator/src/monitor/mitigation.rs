@@ -119,7 +119,11 @@ impl Mitigation {
         // a task of its own, so that a crash ends this attempt alone
         let work = AbortOnDropHandle::new(tokio::spawn(async move {
             // only a failpoint of a test has something to say here, by a panic
-            let _ = self.handle.core.failpoint.reach(Place::Mitigating, &self.run_id);
+            let _ = self
+                .handle
+                .core
+                .failpoint
+                .reach(Place::Mitigating, &self.run_id);
             let mut run = None;
             let result = self.mitigate(&mut run).await;
             (run, result)

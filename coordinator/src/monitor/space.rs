@@ -80,7 +80,10 @@ impl Monitor {
 
     /// Shows why it can't go on for now, in lists and on `/readyz`.
     pub(super) fn fails(&self, error: &CoordinatorError) {
-        let reason = format!("it can't go on, and tries again: {error} [{}]", error.code());
+        let reason = format!(
+            "it can't go on, and tries again: {error} [{}]",
+            error.code()
+        );
         self.core.telemetry.health.is_amiss(&self.name(), &reason);
         self.waits_for(reason);
     }

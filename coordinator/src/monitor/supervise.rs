@@ -61,7 +61,10 @@ fn reload(monitor: &Monitor) -> Result<Actor, CoordinatorError> {
 /// Sets the monitor aside: it does not go on before somebody has looked at it.
 fn give_up(monitor: &Monitor, error: &CoordinatorError) {
     monitor.goes_on();
-    monitor.core.quarantine.add(KIND, monitor.id.as_str(), error);
+    monitor
+        .core
+        .quarantine
+        .add(KIND, monitor.id.as_str(), error);
     monitor.core.remove_monitor(&monitor.id);
     // whoever waits for its end finds it set aside
     monitor.over.send_replace(true);

@@ -57,10 +57,7 @@ fn sentence(cause: &Cause) -> String {
 ///
 /// # Errors
 /// When the store refuses; then it can be repeated.
-pub async fn give_up(
-    core: &Core,
-    id: &MonitorId,
-) -> Result<Option<v1::Monitor>, CoordinatorError> {
+pub async fn give_up(core: &Core, id: &MonitorId) -> Result<Option<v1::Monitor>, CoordinatorError> {
     let Some(cause) = core.quarantine.cause(KIND, id.as_str()) else {
         return Ok(None);
     };

@@ -92,7 +92,12 @@ fn run(state: &RunState, reason: &str, privacy: v1::PrivacySpend) -> v1::Run {
         contributions_total: counts.iter().sum(),
         regions: regions(state, &counts),
         privacy: Some(privacy),
-        reason: failure.unwrap_or_else(|| reason.to_owned()),
+        // what it waited for is no matter once it is over
+        reason: match failure {
+            Some(failure) => failure,
+            None if state.is_running() => reason.to_owned(),
+            None => String::new(),
+        },
         task: state.spec.task.clone(),
         phase: if state.is_running() {
             phase(state).to_owned()

@@ -225,7 +225,8 @@ mod tests {
         assert!(rho <= 0.5);
         for devices in DEVICES.step_by(17).chain([*DEVICES.end()]) {
             let (own, spent) = of(devices);
-            assert!(own > 0.98 * signal, "{devices}: {own} against {signal}");
+            // a whole participation more costs 7 % of noise at once, which the cohort makes up for by and by
+            assert!(own > 0.965 * signal, "{devices}: {own} against {signal}");
             assert!(spent <= 0.5, "{devices}: {spent}");
         }
     }

@@ -145,7 +145,15 @@ async fn invariant_5_logs_and_metrics_name_no_device_and_no_norm() {
     other.counted(&order, &hidden).await;
     operator.completed(&run).await;
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    // that it is over is logged once it is on disk
+    let kept = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for _ in 0..300 {
+        if kept().contains("run is over") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let text = kept();
     assert!(text.contains("run is over"), "the log was not kept: {text}");
     let metrics = coordinator.metrics().await;
     assert!(!metrics.contains("tributary_rejects_total{"), "{metrics}");

@@ -35,10 +35,20 @@ async fn a_panic_in_a_monitors_task_stays_in_it_and_it_goes_on_from_what_is_on_d
         tokio::time::sleep(GLANCE).await;
     }
     let asked = operator.monitor(&run).await.unwrap().windows_asked;
-    let later = until(&operator, &run, "more windows", |m| m.windows_asked >= asked + 3).await;
-    assert_eq!((later.state(), later.reason.as_str()), (MonitorState::Running, ""));
+    let later = until(&operator, &run, "more windows", |m| {
+        m.windows_asked >= asked + 3
+    })
+    .await;
+    assert_eq!(
+        (later.state(), later.reason.as_str()),
+        (MonitorState::Running, "")
+    );
     // no number is given twice, and none is charged twice
-    let mut numbers: Vec<_> = later.windows.iter().map(|at| (at.window, &at.region)).collect();
+    let mut numbers: Vec<_> = later
+        .windows
+        .iter()
+        .map(|at| (at.window, &at.region))
+        .collect();
     let all = numbers.len();
     numbers.dedup();
     assert_eq!(numbers.len(), all);
@@ -81,7 +91,9 @@ async fn a_monitor_that_crashes_again_and_again_is_shown_set_aside_and_can_be_st
 async fn a_monitor_that_crashes_is_stopped_at_once_when_an_operator_asks_for_it() {
     let (_coordinator, failing, operator, _devices, run) = at_work().await;
     failing.arm(Place::Watching, &run, u32::MAX);
-    let crashed = until(&operator, &run, "a crash", |m| m.reason.contains("[TRB-0610]"));
+    let crashed = until(&operator, &run, "a crash", |m| {
+        m.reason.contains("[TRB-0610]")
+    });
     crashed.await;
     let stopped = stop(&operator, &run).await.unwrap();
     assert_eq!(stopped.state(), MonitorState::Stopped);
@@ -112,8 +124,22 @@ async fn a_panic_in_a_playbook_fails_its_mitigation_and_the_region_is_watched_on
     let ended = ended.await;
     let us = ended.windows.iter().filter(|window| window.region == "us");
     let playbooks: Vec<&str> = us.map(|window| window.playbook.as_str()).collect();
-    assert!(playbooks.iter().any(|name| name.ends_with("-region") && !name.starts_with("advice")), "{playbooks:?}");
-    assert!(ended.regions.iter().all(|region| region.verdict != "mitigating"), "{ended:?}");
+    assert!(
+        playbooks
+            .iter()
+            .any(|name| name.ends_with("-region") && !name.starts_with("advice")),
+        "{playbooks:?}"
+    );
+    assert!(
+        ended
+            .regions
+            .iter()
+            .all(|region| region.verdict != "mitigating"),
+        "{ended:?}"
+    );
     let runs = operator.runs().await;
-    assert!(runs.iter().all(|run| run.drift_id.is_empty()), "none was started: {runs:?}");
+    assert!(
+        runs.iter().all(|run| run.drift_id.is_empty()),
+        "none was started: {runs:?}"
+    );
 }
