@@ -125,7 +125,6 @@ fn report(request: &SummaryRequest, bin: u32) -> SummaryReport {
         monitor_id: request.monitor_id.clone(),
         window: request.window,
         votes: request.quantities.iter().map(vote).collect(),
-        ..SummaryReport::default()
     }
 }
 

@@ -40,7 +40,7 @@ pub type DemoError = RunnerError;
 /// missed, or the report can't be written.
 pub async fn run(config: DemoConfig, progress: &dyn Progress) -> Result<DemoOutcome, DemoError> {
     let spec = config.run_spec()?;
-    play_recipe(config, spec, progress).await
+    Box::pin(play_recipe(config, spec, progress)).await
 }
 
 /// Plays the demo with a recipe of its own.
