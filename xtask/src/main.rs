@@ -10,6 +10,7 @@
 //! - [`rust`]: format, lints, tests and documentation
 //! - [`buf`]: buf's lint of the protos
 //! - [`foreign`]: a gRPC client in Python against a running server
+//! - [`modules`]: the import graph of each crate and its circles
 //! - [`system`]: programs and Debian packages
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -17,6 +18,7 @@
 mod buf;
 mod counts;
 mod foreign;
+mod modules;
 mod process;
 mod rust;
 mod sequence;
@@ -37,6 +39,7 @@ Commands:
   test                format, lints, tests, doctests, documentation, protos, foreign client
   ci                  the same, but a check that can't run here is a failure
   bench [ARGUMENTS]   cargo bench; arguments are handed on
+  modules [--arrows]  the import graph of each crate, its circles, long files and functions
   proto               the protos' own tests and buf's lint
   help                this text
 
@@ -51,6 +54,8 @@ fn main() -> ExitCode {
         (Some("ci"), None) => test(Skips::Fail),
         (Some("bench"), _) => bench(&arguments[1..]),
         (Some("proto"), None) => proto(),
+        (Some("modules"), None) => modules(false),
+        (Some("modules"), Some("--arrows")) => modules(true),
         (None | Some("help" | "--help" | "-h"), None) => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
@@ -67,6 +72,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn modules(arrows: bool) -> Result<ExitCode> {
+    let findings = modules::report(&Workspace::find()?.root, arrows)?;
+    println!(
+        "{} circles, {} long files, {} long functions",
+        findings.circles, findings.long_files, findings.long_functions
+    );
+    Ok(if findings.circles == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Whether a check that can't run here is accepted.
