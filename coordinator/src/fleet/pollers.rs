@@ -218,9 +218,9 @@ mod tests {
                 }
                 now += pollers.window().1;
             }
-            // each device is looked at once for several of its polls, whoever's poll that is
+            // at most one device for each poll, whoever's poll that is and however many there are
             assert!(
-                pollers.looks <= POLLS * devices / 2,
+                pollers.looks <= POLLS * devices,
                 "{} looks of {devices} devices",
                 pollers.looks
             );
