@@ -218,7 +218,7 @@ mod tests {
                 }
                 now += pollers.window().1;
             }
-            // on average a poll pays for one look at the most, whoever is looked at
+            // at most one device for each poll, whoever's poll that is and however many there are
             assert!(
                 pollers.looks <= POLLS * devices,
                 "{} looks of {devices} devices",

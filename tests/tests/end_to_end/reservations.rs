@@ -11,6 +11,14 @@ const DEVICES: usize = 26;
 /// First window with shifted data in `us`.
 const INJECTED: u64 = 5;
 const WINDOWS: i64 = 12;
+const LAYERS: &str = r#"
+layers = [
+    { kind = "dense", units = 24 },
+    { kind = "relu" },
+    { kind = "dense", units = 2 },
+    { kind = "softmax" },
+]
+"#;
 /// Rounding of rho to a number of 64 bits.
 const ROUNDING: f64 = 1e-9;
 
@@ -19,12 +27,15 @@ const ROUNDING: f64 = 1e-9;
 fn recipe() -> Recipe {
     let z = |recipe: Recipe| {
         let recipe = recipe.set("privacy.noise_multiplier", 0.5);
-        recipe.set("training.epochs", 4)
+        recipe.set("training.epochs", 8)
     };
+    // enough units that some are alive whatever is drawn, and enough rounds that the model tells the classes apart
+    let layers: toml::Table = toml::from_str(LAYERS).unwrap();
     let retraining = z(Recipe::private().rounds(2, DEVICES as i64));
     let playbook: toml::Table = toml::from_str(&retraining.text()).unwrap();
-    let mut recipe = z(Recipe::private().rounds(6, 2 * DEVICES as i64))
-        .set("privacy.epsilon", 80.0)
+    let mut recipe = z(Recipe::private().rounds(10, 2 * DEVICES as i64))
+        .set("model.layers", layers["layers"].clone())
+        .set("privacy.epsilon", 100.0)
         .set("drift.interval_ms", 1)
         .set("drift.windows", WINDOWS)
         .set("drift.warm_up", 4)
@@ -76,7 +87,7 @@ async fn a_capped_run_with_a_playbook_and_builds_charges_what_it_reserved_and_gi
     let names: Vec<&str> = held.parts.iter().map(|part| part.name.as_str()).collect();
     assert_eq!(names, ["training", "windows", "playbooks", "calibrations"]);
     // while it goes on nobody else gets what it will need
-    let other = Recipe::private().set("privacy.noise_multiplier", 0.3);
+    let other = Recipe::private().set("privacy.noise_multiplier", 0.2);
     let refused = operator.refused(&other.rounds(2, 2).text()).await;
     assert!(refused.message().contains("reserved by"), "{refused:?}");
     assert!(of(&operator.completed(&run).await).marks.is_empty());
