@@ -1,5 +1,7 @@
 //! From zCDP to (epsilon, delta) and back.
 
+use std::sync::{Mutex, PoisonError};
+
 use opendp::combinators::make_zCDP_to_approxDP;
 use opendp::core::{Function, Measurement, PrivacyMap};
 use opendp::domains::AtomDomain;
@@ -60,6 +62,10 @@ pub fn epsilon_bun_steinke(rho: Rho, delta: f64) -> Result<f64, AccountingError>
     Ok(rho + 2.0 * (-rho * delta.ln()).sqrt())
 }
 
+/// opendp takes the process's panic hook, sets one that says nothing, and puts the old one back. Two
+/// threads that do so at once may put the silent one back for good.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// The same conversion by opendp, which rounds conservatively; some milliseconds a call.
 ///
 /// # Errors
@@ -79,7 +85,10 @@ pub fn epsilon_opendp(rho: Rho, delta: f64) -> Result<f64, AccountingError> {
         )?;
         make_zCDP_to_approxDP(charge)?.map(&1)?.epsilon(delta)
     };
-    convert().map_err(|error: opendp::error::Error| AccountingError::OpenDp {
+    let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let converted = convert();
+    drop(turn);
+    converted.map_err(|error: opendp::error::Error| AccountingError::OpenDp {
         rho,
         reason: error.to_string(),
     })
