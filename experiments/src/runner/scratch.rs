@@ -3,6 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long the removal of one folder is tried.
+const LONGEST: Duration = Duration::from_secs(1);
+/// Time between two tries.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Folders that are in use.
 static OPEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -14,9 +20,11 @@ pub(crate) struct Scratch(PathBuf);
 impl Scratch {
     /// A new, empty folder whose name begins with `tributary-`.
     pub(crate) fn new() -> std::io::Result<Self> {
+        // held meanwhile: a folder that is there is on the list
+        let mut open = open();
         let folder = tempfile::Builder::new().prefix("tributary-").tempdir()?;
         let path = folder.keep();
-        open().insert(path.clone());
+        open.insert(path.clone());
         Ok(Self(path))
     }
 
@@ -39,11 +47,21 @@ fn open() -> std::sync::MutexGuard<'static, BTreeSet<PathBuf>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes the temporary folders that are left: for the end of a process, when nothing runs any more.
+/// Removes the temporary folders that are left, and lets nobody make another: for the end of a process.
 pub fn remove_leftovers() {
-    for folder in std::mem::take(&mut *open()) {
-        // there is nobody to tell, and nothing else to try
-        let _ = std::fs::remove_dir_all(folder);
+    let mut open = open();
+    for folder in std::mem::take(&mut *open) {
+        remove_in_spite_of_writers(&folder);
+    }
+    // who asks for a folder now waits for the end of the process
+    std::mem::forget(open);
+}
+
+/// Removes a folder into which threads may still write. There is nobody to tell when it stays.
+fn remove_in_spite_of_writers(folder: &Path) {
+    let until = Instant::now() + LONGEST;
+    while std::fs::remove_dir_all(folder).is_err() && folder.exists() && Instant::now() < until {
+        std::thread::sleep(PAUSE);
     }
 }
 
