@@ -10,7 +10,7 @@
 //! - [`rust`]: format, lints, tests and documentation
 //! - [`buf`]: buf's lint of the protos
 //! - [`foreign`]: a gRPC client in Python against a running server
-//! - [`modules`]: the import graph of each crate and its circles
+//! - [`mod@modules`]: the import graph of each crate and its circles
 //! - [`system`]: programs and Debian packages
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
