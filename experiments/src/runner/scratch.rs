@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 const LONGEST: Duration = Duration::from_secs(1);
 /// Time between two tries.
 const PAUSE: Duration = Duration::from_millis(5);
+/// So many times in a row it must not be there.
+const QUIET: u32 = 5;
 
 /// Folders that are in use.
 static OPEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -57,11 +59,15 @@ pub fn remove_leftovers() {
     std::mem::forget(open);
 }
 
-/// Removes a folder into which threads may still write. There is nobody to tell when it stays.
+/// Removes a folder into which threads may still write, or which they may make again, until it has been
+/// gone for a while. There is nobody to tell when it stays.
 fn remove_in_spite_of_writers(folder: &Path) {
     let until = Instant::now() + LONGEST;
-    while std::fs::remove_dir_all(folder).is_err() && folder.exists() && Instant::now() < until {
+    let mut gone = 0;
+    while gone < QUIET && Instant::now() < until {
+        let _ = std::fs::remove_dir_all(folder);
         std::thread::sleep(PAUSE);
+        gone = if folder.exists() { 0 } else { gone + 1 };
     }
 }
 
