@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::agent::Core;
 use crate::assignment::{Abandoned, failed};
@@ -11,6 +11,7 @@ use crate::compute::Workbench;
 use crate::data::Purpose;
 use crate::in_time::{Moment, Slot};
 use crate::job::{Finished, TrainingJob};
+use crate::work::Lease;
 
 impl Core {
     /// Trains, and answers at a moment that was drawn before: with the update when there is one by then,
@@ -22,10 +23,10 @@ impl Core {
     pub(crate) async fn answer_whatever_comes(
         self: &Arc<Self>,
         job: TrainingJob,
-        deadline: Instant,
+        lease: Lease,
     ) -> Result<Finished, Abandoned> {
         // who drops out of a simulation does so whatever its data are
-        self.decide(&job, 0, deadline)?;
+        self.decide(&job, 0, lease)?;
         let job = Arc::new(job);
         let moment = self.draw_moment(job.plan.privacy.answer_window, &job.plan.seed);
         let ready = match moment {
@@ -36,7 +37,7 @@ impl Core {
         self.step('[');
         let (core, looking) = (Arc::clone(self), Arc::clone(&job));
         let trained = self
-            .in_time(moment, |slot| core.look_and_train(looking, slot, deadline))
+            .in_time(moment, |slot| core.look_and_train(looking, slot, lease))
             .await;
         let because = match trained {
             Some(Ok(finished)) => {
@@ -66,7 +67,7 @@ impl Core {
         self: Arc<Self>,
         job: Arc<TrainingJob>,
         slot: Slot,
-        deadline: Instant,
+        lease: Lease,
     ) -> Result<Finished, &'static str> {
         let purpose = Purpose::Training {
             run_id: job.run_id.clone(),
@@ -80,7 +81,7 @@ impl Core {
             slot.begin();
             let look = || {
                 let examples = core.read(&job.plan.task, &purpose)?;
-                let pause = core.decide(&job, examples.len(), deadline);
+                let pause = core.decide(&job, examples.len(), lease);
                 let pause = pause.map_err(|abandoned| abandoned.because)?;
                 Ok((examples, pause))
             };

@@ -23,7 +23,7 @@ use crate::ticket::{self, Place};
 use crate::training::{EncodedUpdate, TrainingError};
 use crate::turns::Pass;
 use crate::upload::Delivery;
-use crate::work::deadline;
+use crate::work::Lease;
 
 /// What a device remembers from one order to the next.
 #[derive(Default)]
@@ -105,7 +105,8 @@ impl Core {
     ) {
         self.step('v');
         self.environment.tally.count("assignment", "received");
-        let deadline = deadline(received, order.lease_ms);
+        let seed = order.plan.as_ref().map(|plan| &plan.simulation_seed[..]);
+        let lease = self.lease(received, order.lease_ms, seed.unwrap_or_default());
         // sent again after a reconnect that the receipt overtook; another attempt is another order
         if memory
             .counted
@@ -134,7 +135,7 @@ impl Core {
                 again.pass.renew(order.attempt);
                 Some(again)
             }
-            None => match self.train(&order, standing, deadline, memory).await {
+            None => match self.train(&order, standing, lease, memory).await {
                 Ok(mut finished) => {
                     self.conduct.alter_update(&mut finished.update);
                     Some(finished)
@@ -147,8 +148,7 @@ impl Core {
         };
         if let Some(finished) = finished {
             let answer = (origin, finished);
-            self.answer(&order, &ordered, answer, deadline, memory)
-                .await;
+            self.answer(&order, &ordered, answer, lease, memory).await;
         }
         self.finish_shape();
     }
@@ -160,7 +160,7 @@ impl Core {
         order: &Assignment,
         ordered: &ticket::Order,
         (origin, mut finished): (Origin, Finished),
-        deadline: Instant,
+        lease: Lease,
         memory: &mut Memory,
     ) {
         let digest = finished.update.digest;
@@ -169,7 +169,7 @@ impl Core {
             return;
         }
         let delivery = self
-            .report(&finished.update, &mut finished.pass, deadline)
+            .report(&finished.update, &mut finished.pass, lease)
             .await;
         let counted = Counted {
             run_id: origin.run_id.clone(),
@@ -200,12 +200,11 @@ impl Core {
     }
 
     /// Sends an update; how the best of its deliveries ended.
-    async fn report(&self, update: &EncodedUpdate, pass: &mut Pass, deadline: Instant) -> Delivery {
-        let lease_left = deadline.saturating_duration_since(Instant::now());
-        let hold = self.conduct.hold(lease_left);
+    async fn report(&self, update: &EncodedUpdate, pass: &mut Pass, lease: Lease) -> Delivery {
+        let hold = self.conduct.hold(lease.left());
         sleep(hold).await;
         self.step(']');
-        let deadline = deadline.max(Instant::now() + hold);
+        let deadline = lease.until.max(Instant::now() + hold);
         let mut outcome = self.deliver(update, pass, deadline).await;
         for _ in 1..self.conduct.copies() {
             let copy = self.deliver(update, pass, deadline).await;
@@ -259,7 +258,7 @@ impl Core {
         self: &Arc<Self>,
         order: &Assignment,
         standing: Standing,
-        deadline: Instant,
+        lease: Lease,
         memory: &mut Memory,
     ) -> Result<Finished, Abandoned> {
         let plan = LocalPlan::read(order).map_err(|error| self.not_made_for(&error))?;
@@ -271,8 +270,8 @@ impl Core {
         let pass = Pass::new(order, &plan, self.simulated);
         self.check_limits(&pass).await?;
         if plan.is_private() {
-            let job = self.accept(order, plan, pass, deadline, memory).await?;
-            return self.answer_whatever_comes(job, deadline).await;
+            let job = self.accept(order, plan, pass, lease.until, memory).await?;
+            return self.answer_whatever_comes(job, lease).await;
         }
         let misfit = |error: Misfit| unfit(error.reason(), error.to_string());
         let form = self.data.form(&plan.task);
@@ -283,9 +282,9 @@ impl Core {
         };
         let examples = self.examples(&plan.task, purpose, self.look().await);
         let examples = examples.await.map_err(failed)?;
-        let job = self.accept(order, plan, pass, deadline, memory).await?;
-        let wait = self.decide(&job, examples.len(), deadline)?;
-        sleep_until((Instant::now() + wait).min(deadline)).await;
+        let job = self.accept(order, plan, pass, lease.until, memory).await?;
+        let wait = self.decide(&job, examples.len(), lease)?;
+        sleep_until((Instant::now() + wait).min(lease.until)).await;
         self.step('[');
         let trained = self
             .environment
@@ -302,14 +301,14 @@ impl Core {
         &self,
         job: &TrainingJob,
         examples: usize,
-        deadline: Instant,
+        lease: Lease,
     ) -> Result<Duration, Abandoned> {
         let workload = Workload {
             run_id: &job.run_id,
             round: job.round,
             examples,
             steps: job.plan.steps(examples),
-            lease: deadline.saturating_duration_since(Instant::now()),
+            lease: lease.left(),
         };
         match self.conduct.decide(&workload) {
             Decision::Train => Ok(Duration::ZERO),

@@ -16,7 +16,7 @@ use crate::fit::{Misfit, check_model, check_quantities};
 use crate::in_time::Slot;
 use crate::summary::SummaryJob;
 use crate::ticket::{self, Place};
-use crate::work::{FILE_OVERHEAD, deadline};
+use crate::work::FILE_OVERHEAD;
 
 impl Core {
     pub(crate) async fn summary(
@@ -103,7 +103,8 @@ impl Core {
         received: Instant,
         memory: &mut Memory,
     ) -> Result<Vec<Vote>, Abandoned> {
-        let deadline = deadline(received, request.deadline_ms);
+        let lease = self.lease(received, request.deadline_ms, &request.simulation_seed);
+        let deadline = lease.until;
         let window = request.answer_window;
         let job = Arc::new(self.summary_job(request, deadline, memory).await?);
         let moment = self.draw_moment(window, &job.request.simulation_seed);

@@ -147,9 +147,24 @@ async fn an_update_whose_lease_ends_first_is_given_back_as_slow() {
     scene.order(1, |_| {}).await;
     scene.until("upload.counted", 1).await;
     scene.refuse(RejectReason::Busy, 60_000);
-    scene.order(2, |order| order.lease_ms = 300).await;
+    let short = |order: &mut Assignment| {
+        order.lease_ms = 300;
+        // without a seed: in a seeded plan time is virtual
+        order.plan.as_mut().unwrap().simulation_seed.clear();
+    };
+    scene.order(2, short).await;
     assert_eq!(scene.given_back().await, (2, "slow".to_owned()));
     assert_eq!(scene.agent.tally().count("upload.expired"), 1);
+}
+
+#[tokio::test]
+async fn a_busy_machine_does_not_make_a_seeded_device_late() {
+    let scene = Scene::new().await;
+    // the lease is over before the model is fetched, and the coordinator is busy for longer
+    scene.refuse(RejectReason::Busy, 300);
+    scene.order(1, |order| order.lease_ms = 1).await;
+    scene.until("upload.counted", 1).await;
+    assert_eq!(scene.agent.tally().count("upload.expired"), 0);
 }
 
 #[tokio::test]

@@ -147,6 +147,17 @@ async fn a_window_asked_for_twice_gets_the_same_votes_even_without_a_seed() {
 }
 
 #[tokio::test]
+async fn a_busy_machine_does_not_make_seeded_votes_late() {
+    let (server, model, digest, agent) = with_model().await;
+    let mut short = request(1, &digest, &SEED);
+    short.deadline_ms = 1; // over before the model is fetched
+    let report = report(&server, short).await;
+    let bins: Vec<u32> = report.votes.iter().map(|vote| vote.ballot - 1).collect();
+    assert_eq!(bins, expected(&model, 1));
+    assert_eq!(agent.tally().count("summary.late"), 0);
+}
+
+#[tokio::test]
 async fn a_request_with_foreign_bins_is_declined_by_name_and_counted() {
     let (server, _, digest, agent) = with_model().await;
     let mut foreign = request(1, &digest, &SEED);

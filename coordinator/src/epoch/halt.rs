@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::Witness;
+use super::{CALIBRATION, FIRST_CALIBRATION, Witness};
 use crate::CoordinatorError;
 use crate::store::{Batch, Expect, REPAIR_KEY, RepairNote, Store, Table, commit_then};
 
@@ -43,18 +43,31 @@ impl HaltRecord {
 
     /// The state as a sentence with the remedy.
     pub fn sentence(&self) -> String {
-        let what = match (self.attempt, self.counted) {
-            (0, _) => format!("was asked in number {}", self.number),
-            (attempt, true) => format!("was counted in round {}, attempt {attempt}", self.number),
-            (attempt, false) => format!("answered round {}, attempt {attempt}", self.number),
-        };
         format!(
             "stopped: this data folder is older than what devices have seen (a device proves that it \
-             {what}, of {}, which the folder does not know): nothing is assigned, charged or released; \
+             {}, which the folder does not know): nothing is assigned, charged or released; \
              stop the coordinator and run `tributary restore --data DIR`, or put the newest copy of \
              the folder in its place",
-            self.subject
+            self.proof()
         )
+    }
+
+    /// What the device did, in words.
+    fn proof(&self) -> String {
+        let (subject, number) = (&self.subject, self.number);
+        if let Some(monitor) = subject.strip_suffix(CALIBRATION) {
+            let number = number.saturating_sub(FIRST_CALIBRATION);
+            return format!("was asked in calibration {number} of monitor {monitor}");
+        }
+        match (self.attempt, self.counted) {
+            (0, _) => format!("was asked in window {number} of monitor {subject}"),
+            (attempt, true) => {
+                format!("was counted in round {number}, attempt {attempt}, of run {subject}")
+            }
+            (attempt, false) => {
+                format!("answered round {number}, attempt {attempt}, of run {subject}")
+            }
+        }
     }
 }
 

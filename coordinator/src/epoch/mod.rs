@@ -51,6 +51,8 @@ use crate::store::{Batch, Expect, Store, Table};
 const KEY: &[u8] = b"epoch";
 /// Ends the subject of a monitor's calibrations.
 const CALIBRATION: &str = "/calibration";
+/// Numbers of calibrations are above this, so that they never meet a monitor's windows.
+pub const FIRST_CALIBRATION: u64 = 1 << 48;
 /// Epoch of folders that were made before there were epochs: the same for every copy of them.
 const BEFORE_EPOCHS: u64 = 1;
 /// Low bits of an epoch that are random, so that two restores of one copy at one time differ.

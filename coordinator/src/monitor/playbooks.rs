@@ -51,10 +51,12 @@ impl Actor {
             Ok(model) => {
                 region.model = model;
                 region.builds_failed = 0;
+                region.failure.clear();
                 region.monitor.mitigated(&outcome.drift)
             }
             Err(failure) => {
                 tracing::error!(monitor = %self.handle.id, error = %failure, "mitigation failed");
+                region.failure = format!("the last playbook failed: {failure}");
                 match failure {
                     Failure::Run(_) => region.failed += 1,
                     Failure::Builds(_) => region.builds_failed += 1,

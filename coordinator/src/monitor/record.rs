@@ -11,12 +11,10 @@ use super::quantities;
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::RunState;
+use crate::epoch::FIRST_CALIBRATION;
 use crate::spec::RunSpec;
 use crate::store::key::{Key, KeyReader};
 use crate::store::{Batch, Expect, StoreError, Table};
-
-/// Numbers of calibrations start here, so that they never meet a monitor's windows.
-pub(super) const FIRST_CALIBRATION: u64 = 1 << 48;
 
 /// What concerns the whole monitor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -101,6 +99,9 @@ pub struct RegionRecord {
     /// Builds of the open drift's new model that failed, after it was trained.
     #[serde(default)]
     pub builds_failed: u32,
+    /// Why the last playbook came to nothing; empty when it did not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub failure: String,
     /// Windows in which its devices were asked.
     #[serde(default)]
     pub asked: u64,
@@ -158,6 +159,7 @@ impl RegionRecord {
             failed: 0,
             begun: 0,
             builds_failed: 0,
+            failure: String::new(),
             asked: 0,
             built: false,
             shortage: None,

@@ -65,6 +65,11 @@ impl RegionRecord {
             Some(_) => Verdict::InsufficientData,
             None => self.monitor.verdict(),
         };
+        let mut sentences: Vec<String> =
+            self.shortage.into_iter().map(Shortage::sentence).collect();
+        if !self.failure.is_empty() {
+            sentences.push(self.failure.clone());
+        }
         RegionVerdict {
             region: self.monitor.region().to_owned(),
             verdict: verdict.name().to_owned(),
@@ -73,7 +78,7 @@ impl RegionRecord {
                 .mitigation
                 .as_ref()
                 .map_or(String::new(), RunId::to_string),
-            note: self.shortage.map_or(String::new(), Shortage::sentence),
+            note: sentences.join("; "),
             devices_needed: self.devices_needed,
         }
     }

@@ -60,5 +60,6 @@ mod stopping;
 mod store_commands;
 mod tricklers;
 mod true_advice;
+mod unheard;
 mod waiting_for_space;
 mod watching;

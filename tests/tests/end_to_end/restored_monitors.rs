@@ -147,7 +147,7 @@ async fn a_newer_window_of_a_known_monitor_halts_a_folder_that_was_put_back() {
         .set("drift.quantities", crate::invariant_7::quantities());
     a_question_that_the_copy_does_not_know_halts_it(
         &watched,
-        "was asked in number 1, of tiny-1-drift,",
+        "was asked in window 1 of monitor tiny-1-drift,",
     )
     .await;
 }
@@ -157,5 +157,9 @@ async fn a_newer_calibration_of_a_known_monitor_halts_a_folder_that_was_put_back
     let built = trained()
         .set("builds.widths", vec![1.0])
         .set("builds.calibration_noise_votes", 0.5);
-    a_question_that_the_copy_does_not_know_halts_it(&built, "of tiny-1-drift/calibration").await;
+    a_question_that_the_copy_does_not_know_halts_it(
+        &built,
+        "was asked in calibration 1 of monitor tiny-1-drift,",
+    )
+    .await;
 }

@@ -7,9 +7,8 @@ use tributary_proto::DeviceId;
 use tributary_proto::v1::{Directive, SummaryRequest, directive};
 
 use super::super::quantities::wire;
-use super::super::record::FIRST_CALIBRATION;
 use crate::core::Core;
-use crate::epoch::{Place, calibrations_of};
+use crate::epoch::{FIRST_CALIBRATION, Place, calibrations_of};
 
 /// What is asked of one group of devices.
 pub struct Question {
