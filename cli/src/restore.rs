@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 use tributary_coordinator::clock::SystemClock;
-use tributary_coordinator::epoch::{Restored, restore as restore_folder};
+use tributary_coordinator::epoch::{Caps, Restored, restore as restore_folder};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Palette};
@@ -19,7 +19,10 @@ Examples:
 Run it on a folder that was copied back, before the coordinator is started on it. The ledger of a
 copy does not hold what was spent since, and its noise must not be used twice. So runs that were going
 on end as failed, every device is charged all that its cap leaves, and what follows for a device
-without a cap is marked NOT PRIVATE. A new epoch begins, in which devices take part again.";
+without a cap is marked NOT PRIVATE. A new epoch begins, in which devices take part again.
+
+A cap bounds what a device has spent only if it held: say --caps-changed if a cap was raised, or a run
+without privacy allowed, since the copy was made, or if you don't know. All devices are marked then.";
 
 /// Flags of `restore`.
 #[derive(Debug, Args)]
@@ -28,6 +31,10 @@ pub struct RestoreArguments {
     /// The data folder; no coordinator may serve it
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+
+    /// A cap was raised or a run without privacy allowed since the copy: all are marked NOT PRIVATE
+    #[arg(long)]
+    caps_changed: bool,
 }
 
 /// Restores a folder and says what was done.
@@ -40,7 +47,11 @@ pub async fn restore(arguments: RestoreArguments, output: Output) -> Result<Exit
         );
         return Err(Failure::new(Exit::Failed, sentence).into());
     }
-    let restored = restore_folder(&folder, Arc::new(SystemClock::new())).await;
+    let caps = match arguments.caps_changed {
+        true => Caps::Void,
+        false => Caps::Held,
+    };
+    let restored = restore_folder(&folder, Arc::new(SystemClock::new()), caps).await;
     let restored = restored.map_err(|error| Failure {
         exit: Exit::Failed,
         sentence: format!("--data {}: {error}", folder.display()),
@@ -66,10 +77,15 @@ fn page(restored: &Restored, _: Palette) -> String {
             restored.devices_charged
         ),
         format!(
-            "devices without a cap, NOT PRIVATE from now on: {}",
+            "devices that no cap bounds, NOT PRIVATE from now on: {}",
             restored.devices_not_private
         ),
     ];
+    if restored.devices_charged > 0 {
+        let held = "the charges are true only if no cap was raised and no run without privacy was \
+                    allowed since the copy was made; else repeat this with --caps-changed";
+        lines.push(held.to_owned());
+    }
     if !restored.runs_damaged.is_empty() {
         let damaged = list(&restored.runs_damaged);
         lines.push(format!("runs that can't be read: {damaged}"));
@@ -98,6 +114,7 @@ mod tests {
             "a-1, b-2",
             "left: 3",
             "NOT PRIVATE from now on: 2",
+            "repeat this with --caps-changed",
         ] {
             assert!(page.contains(words), "{page}");
         }

@@ -225,7 +225,7 @@ async fn a_device_that_goes_away_at_once_has_halted_the_coordinator_for_good() {
         let core = core_on(store.shared()).await;
         let lost = core
             .epoch
-            .order(&device(1), "lost-1", Place::of_round(2, 1));
+            .order(&device(1), "lost-1", (Place::of_round(2, 1), 0));
         let ended = dropped_after(times, core.witness(&device(1), &[lost])).await;
         let noted = Halt::open(&store).unwrap();
         assert_eq!(

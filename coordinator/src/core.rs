@@ -18,7 +18,7 @@ use tributary_proto::{MonitorId, RunId};
 use crate::CoordinatorError;
 use crate::blob::BlobStore;
 use crate::clock::SharedClock;
-use crate::epoch::{Epoch, GuardedStore, Halt};
+use crate::epoch::{Epoch, GuardedStore, Halt, PastRuns};
 use crate::failpoint::SharedFailpoint;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
@@ -44,6 +44,8 @@ pub struct Core {
     pub halt: Arc<Halt>,
     /// What proves later what was ordered and counted.
     pub epoch: Epoch,
+    /// Runs that are over, as far as devices show tickets of them.
+    pub(crate) past_runs: PastRuns,
     /// Models and builds: what anyone may download.
     pub blobs: BlobStore,
     /// Partial sums, snapshots and optimiser states: never served.
@@ -141,6 +143,7 @@ impl Core {
             unguarded,
             halt,
             epoch,
+            past_runs: PastRuns::default(),
             fleet: Fleet::open(store.clone(), &quarantine)?,
             ledger: Ledger::open(store.clone())?,
             registry: Registry::new(store.clone(), blobs.clone()),

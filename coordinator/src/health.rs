@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use axum::http::StatusCode;
+use tokio::time::Instant;
 
 use crate::quarantine::Quarantine;
 
@@ -16,6 +18,8 @@ const MAX_REASON: usize = 300;
 #[derive(Debug, Default)]
 pub struct Health {
     ready: AtomicBool,
+    /// When it began to serve.
+    began: OnceLock<Instant>,
     /// Why nothing works any more; set once.
     stopped: OnceLock<String>,
     /// By what is amiss (`run quickstart-1`): why. All else works.
@@ -32,12 +36,20 @@ impl Health {
 
     /// Says whether the coordinator serves.
     pub fn set_ready(&self, ready: bool) {
+        if ready {
+            self.began.get_or_init(Instant::now);
+        }
         self.ready.store(ready, Ordering::SeqCst);
     }
 
     /// True while it serves.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst) && self.stopped.get().is_none()
+    }
+
+    /// For how long devices could come so far; none before it served.
+    pub fn has_served(&self) -> Option<Duration> {
+        self.began.get().map(Instant::elapsed)
     }
 
     /// Says that a part without which nothing works has stopped for good.

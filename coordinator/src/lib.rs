@@ -45,6 +45,7 @@ pub mod fleet;
 pub mod health;
 pub mod ledger;
 pub mod limits;
+pub mod lineage;
 pub mod monitor;
 mod object;
 pub mod quarantine;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tributary_model::Digest;
 use tributary_proto::v1::{Assignment, SummaryRequest, Ticket};
 
-/// Longest seal that is kept: of a coordinator of this project it has 32 bytes.
+/// Longest seal that is kept: of a coordinator of this project it has 40 bytes, of an older one 32.
 pub(crate) const LONGEST_SEAL: usize = 64;
 
 /// When something was ordered, in the order of the coordinator's time.

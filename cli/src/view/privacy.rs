@@ -61,6 +61,27 @@ pub struct RegionSpendView {
     pub spend: Spend,
 }
 
+/// What the figures beside a spend hold under: the same as the spend.
+#[derive(Debug, Serialize)]
+pub struct Conditions {
+    /// Delta of the epsilons.
+    pub delta: f64,
+    /// What may differ between the two data sets that can't be told apart.
+    pub adjacency: String,
+    /// What protects.
+    pub mechanism: String,
+}
+
+impl From<&Spend> for Conditions {
+    fn from(spend: &Spend) -> Self {
+        Self {
+            delta: spend.delta,
+            adjacency: spend.adjacency.clone(),
+            mechanism: spend.mechanism.clone(),
+        }
+    }
+}
+
 /// What one run or monitor spent.
 #[derive(Debug, Serialize)]
 pub struct AccountView {
@@ -72,6 +93,9 @@ pub struct AccountView {
     pub charges: u64,
     /// Spend of the device that spent most here, at the delta of the run.
     pub spend: Spend,
+    /// Under which the figures below hold.
+    #[serde(flatten)]
+    pub conditions: Conditions,
     /// The cap on all that a device spends, in zCDP; null when there is none.
     pub budget_rho: Option<f64>,
     /// What remains of the cap for the device that has least left of those that were charged here;
@@ -98,6 +122,9 @@ pub struct RegionAccountView {
     pub devices: u64,
     /// Spend in this account of the one that spent most.
     pub spend: Spend,
+    /// Under which the figures below hold.
+    #[serde(flatten)]
+    pub conditions: Conditions,
     /// What remains of the cap for the one that has least left; null without a cap.
     pub remaining_rho: Option<f64>,
     /// By how much its epsilon may still grow; null without a cap.
@@ -142,18 +169,24 @@ impl From<Option<v1::PrivacySpend>> for Spend {
 impl From<v1::PrivacyAccount> for AccountView {
     fn from(account: v1::PrivacyAccount) -> Self {
         let is_capped = account.budget_rho > 0.0;
-        let region = |at: v1::RegionAccount| RegionAccountView {
-            region: at.region,
-            devices: at.devices,
-            spend: at.spend.into(),
-            remaining_rho: is_capped.then_some(at.remaining_rho),
-            remaining_epsilon: is_capped.then_some(at.remaining_epsilon),
+        let region = |at: v1::RegionAccount| {
+            let spend = Spend::from(at.spend);
+            RegionAccountView {
+                region: at.region,
+                devices: at.devices,
+                conditions: Conditions::from(&spend),
+                spend,
+                remaining_rho: is_capped.then_some(at.remaining_rho),
+                remaining_epsilon: is_capped.then_some(at.remaining_epsilon),
+            }
         };
+        let spend = Spend::from(account.spend);
         Self {
             id: account.id,
             kind: account.kind,
             charges: account.charges,
-            spend: account.spend.into(),
+            conditions: Conditions::from(&spend),
+            spend,
             budget_rho: is_capped.then_some(account.budget_rho),
             remaining_rho: is_capped.then_some(account.remaining_rho),
             budget_epsilon: is_capped.then_some(account.budget_epsilon),
@@ -228,12 +261,15 @@ mod tests {
         };
         let capped = serde_json::to_value(AccountView::from(account.clone())).unwrap();
         let mut expected = vec![
+            "adjacency",
             "budget_epsilon",
             "budget_rho",
             "charges",
+            "delta",
             "id",
             "kind",
             "marks",
+            "mechanism",
             "regions",
             "remaining_epsilon",
             "remaining_rho",
@@ -243,7 +279,10 @@ mod tests {
         found.sort();
         assert_eq!(found, expected);
         expected = vec![
+            "adjacency",
+            "delta",
             "devices",
+            "mechanism",
             "region",
             "remaining_epsilon",
             "remaining_rho",

@@ -89,8 +89,10 @@ impl RunState {
                 lease_until_ms,
                 complete,
                 worst_pico_rho,
+                incarnation,
                 ..
             } => {
+                self.lineage.note(self.place(), *incarnation);
                 let worst = self.round.worst_pico_rho.max(*worst_pico_rho);
                 self.round.worst_pico_rho = worst;
                 self.selected(devices, *lease_until_ms, *complete)

@@ -88,6 +88,9 @@ pub enum Event {
         /// 0. In units of 1e-12.
         #[serde(default)]
         worst_pico_rho: u64,
+        /// The start of the coordinator in which they were chosen; 0 in events of before that was noted.
+        #[serde(default)]
+        incarnation: u64,
     },
     /// Devices gave their assignment up, or their lease ended.
     Dropped {

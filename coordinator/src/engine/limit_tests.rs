@@ -70,6 +70,7 @@ fn under_local_noise_every_ask_counts_and_stays_in_what_is_shown() {
             lease_until_ms: 10,
             complete: true,
             worst_pico_rho,
+            incarnation: 0,
         };
         state.apply(&asked).unwrap();
         let reason = "nobody came".to_owned();

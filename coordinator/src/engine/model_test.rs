@@ -225,6 +225,7 @@ fn event(expected: &Expected) -> BoxedStrategy<Event> {
             lease_until_ms: 1_000,
             complete,
             worst_pico_rho: 0,
+            incarnation: 0,
         });
     let reasons = prop::sample::select(&DropReason::ALL[..]);
     let drop = (round.clone(), devices(3), reasons).prop_map(|(round, numbers, reason)| {

@@ -8,6 +8,7 @@ use tributary_model::{Digest, Marks, Personalisation};
 use tributary_proto::{DeviceId, RunId};
 
 use super::{DropReason, Mark, MarkKey, Participation, Segment, Signs, Unheard};
+use crate::lineage::{Lineage, Place};
 use crate::spec::RunSpec;
 
 /// Whether a run goes on.
@@ -179,6 +180,9 @@ pub struct RunState {
     pub started_ms: u64,
     /// The drift that a playbook started it for.
     pub drift_id: Option<String>,
+    /// In which starts of the coordinator its devices were chosen.
+    #[serde(default, skip_serializing_if = "Lineage::is_empty")]
+    pub lineage: Lineage,
     /// Marks of the version that it started from.
     #[serde(default)]
     pub inherited: Marks,
@@ -239,6 +243,11 @@ impl RoundState {
 }
 
 impl RunState {
+    /// The open round and its attempt; the last ones when the run is over.
+    pub fn place(&self) -> Place {
+        Place::of_round(self.round.number, self.round.attempt)
+    }
+
     /// A run at the start of its first round.
     pub fn new(id: RunId, spec: RunSpec, key: [u8; 32], model: Digest, started_ms: u64) -> Self {
         Self {
@@ -260,6 +269,7 @@ impl RunState {
             history: Vec::new(),
             started_ms,
             drift_id: None,
+            lineage: Lineage::default(),
             inherited: Marks::default(),
             after_loss: false,
         }

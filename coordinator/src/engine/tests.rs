@@ -25,6 +25,7 @@ pub(super) fn selected(round: u32, devices: Vec<Assigned>) -> Event {
         lease_until_ms: 1_000,
         complete: true,
         worst_pico_rho: 0,
+        incarnation: 0,
     }
 }
 
@@ -99,6 +100,7 @@ fn a_selection_in_parts_collects_only_once_it_is_complete() {
         lease_until_ms: 5,
         complete: false,
         worst_pico_rho: 0,
+        incarnation: 0,
     };
     assert_eq!(state.apply(&part).unwrap(), []);
     assert_eq!(state.round.phase, Phase::Selecting);

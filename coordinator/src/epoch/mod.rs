@@ -13,6 +13,10 @@
 //!                                               then halt: nothing more is committed
 //! ```
 //!
+//! A folder that was put back catches up with what devices have seen. So every start of the coordinator draws
+//! a number, its incarnation, which is sealed into its tickets and kept with what it orders: a ticket of
+//! round 24 that was ordered in another start than the folder's own round 24 is of a past that was lost.
+//!
 //! A claim stops nobody: only a ticket with a seal of this folder for the device that shows it counts,
 //! so a device that makes something up is ignored, and so are the tickets of another coordinator.
 //!
@@ -23,28 +27,31 @@
 //! - `halt`: the state in which nothing is assigned, charged or released
 //! - `guard`: a store that commits nothing in that state
 //! - `restore`: a folder that was put back is made safe
-//! - `witness`: what devices show, compared with what is known
+//! - `witness`: what devices show, compared with what is known; `past`: with runs that are over
 //! - `roll_call`: who has come back after a start, before anything is charged or released
 
 mod guard;
 mod halt;
+mod past;
 mod restore;
 mod roll_call;
 mod seal;
 mod witness;
 
-use serde::{Deserialize, Serialize};
 use tributary_model::Digest;
 use tributary_proto::v1::Ticket;
 use tributary_proto::{DeviceId, MonitorId, RunId};
 
 pub use self::guard::{Gate, GuardedStore};
 pub use self::halt::{Halt, HaltRecord};
-pub use self::restore::{Restored, restore};
+pub use self::past::PastRuns;
+pub use self::restore::{Caps, Restored, restore};
 pub use self::roll_call::{LISTEN, Roll, RollCall, Stage, Word, quorum};
 use self::seal::{authenticate, is_same};
+pub use self::witness::Asked;
 use crate::CoordinatorError;
 use crate::core::random_bytes;
+pub use crate::lineage::{Lineage, Place};
 use crate::store::{Batch, Expect, Store, Table};
 
 /// Where the number is kept.
@@ -53,34 +60,12 @@ const KEY: &[u8] = b"epoch";
 const CALIBRATION: &str = "/calibration";
 /// Numbers of calibrations are above this, so that they never meet a monitor's windows.
 pub const FIRST_CALIBRATION: u64 = 1 << 48;
+/// Bytes of a seal that names an incarnation before its code.
+const LONG_SEAL: usize = 8 + 32;
 /// Epoch of folders that were made before there were epochs: the same for every copy of them.
 const BEFORE_EPOCHS: u64 = 1;
 /// Low bits of an epoch that are random, so that two restores of one copy at one time differ.
 const RANDOM_BITS: u32 = 20;
-
-/// A round with its attempt, or a window or calibration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
-    /// The round, window or calibration.
-    pub number: u64,
-    /// The attempt at a round, from 1; else 0.
-    pub attempt: u32,
-}
-
-impl Place {
-    /// An attempt at a round.
-    pub fn of_round(round: u32, attempt: u32) -> Self {
-        Self {
-            number: round.into(),
-            attempt,
-        }
-    }
-
-    /// A window or a calibration.
-    pub fn of_window(number: u64) -> Self {
-        Self { number, attempt: 0 }
-    }
-}
 
 /// What an order belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +87,8 @@ pub struct Witness {
     pub subject: String,
     /// What was ordered.
     pub place: Place,
+    /// In which start of the coordinator; 0 where that was not noted yet.
+    pub incarnation: u64,
     /// The update that was counted; none on an order.
     pub counted: Option<Digest>,
 }
@@ -111,9 +98,10 @@ pub fn calibrations_of(monitor: &str) -> String {
     format!("{monitor}{CALIBRATION}")
 }
 
-/// The epoch of a folder, and the key of its tickets.
+/// The epoch of a folder, this start of the coordinator in it, and the key of its tickets.
 pub struct Epoch {
     number: u64,
+    incarnation: u64,
     key: [u8; 32],
 }
 
@@ -130,9 +118,14 @@ impl Epoch {
         now_ms: u64,
     ) -> Result<Self, CoordinatorError> {
         let key = authenticate(secret, &[b"tributary-ticket-key-v1"]);
+        let incarnation = incarnation()?;
+        let of = |number| Self {
+            number,
+            incarnation,
+            key,
+        };
         if let Some(record) = store.get(Table::Meta, KEY)? {
-            let number = record.json()?;
-            return Ok(Self { number, key });
+            return Ok(of(record.json()?));
         }
         let number = match new {
             true => begin(now_ms, 0)?,
@@ -141,12 +134,17 @@ impl Epoch {
         let mut batch = Batch::new();
         batch.put_json(Table::Meta, KEY, &number, Expect::Absent)?;
         store.commit(batch).await?;
-        Ok(Self { number, key })
+        Ok(of(number))
     }
 
     /// The number.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The number of this start of the coordinator; never 0.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
     }
 
     /// Adds to a batch that an epoch after this one, and after `seen`, has begun; returns its number.
@@ -164,9 +162,14 @@ impl Epoch {
         Ok(next)
     }
 
-    /// Proves that a device was given an order.
-    pub fn order(&self, device: &DeviceId, subject: &str, place: Place) -> Ticket {
-        self.ticket(device, subject, place, String::new())
+    /// Proves that a device was given an order, in the start `incarnation` of the coordinator.
+    pub fn order(
+        &self,
+        device: &DeviceId,
+        subject: &str,
+        (place, incarnation): (Place, u64),
+    ) -> Ticket {
+        self.ticket(device, subject, (place, incarnation), String::new())
     }
 
     /// Proves that a device's update was counted.
@@ -174,13 +177,20 @@ impl Epoch {
         &self,
         device: &DeviceId,
         subject: &str,
-        place: Place,
+        (place, incarnation): (Place, u64),
         digest: Digest,
     ) -> Ticket {
-        self.ticket(device, subject, place, digest.to_string())
+        let digest = digest.to_string();
+        self.ticket(device, subject, (place, incarnation), digest)
     }
 
-    fn ticket(&self, device: &DeviceId, subject: &str, place: Place, digest: String) -> Ticket {
+    fn ticket(
+        &self,
+        device: &DeviceId,
+        subject: &str,
+        (place, incarnation): (Place, u64),
+        digest: String,
+    ) -> Ticket {
         let mut ticket = Ticket {
             epoch: self.number,
             subject: subject.to_owned(),
@@ -189,13 +199,25 @@ impl Epoch {
             digest,
             ..Ticket::default()
         };
-        ticket.seal = self.seal(device, &ticket).to_vec().into();
+        let code = self.code(device, &ticket, incarnation);
+        let named = match incarnation {
+            0 => Vec::new(),
+            incarnation => incarnation.to_be_bytes().to_vec(),
+        };
+        ticket.seal = [named, code.to_vec()].concat().into();
         ticket
     }
 
     /// What a ticket proves; nothing when it was not made here for this device.
     pub fn verify(&self, device: &DeviceId, ticket: &Ticket) -> Option<Witness> {
-        if !is_same(&self.seal(device, ticket), &ticket.seal) {
+        // a seal of before there were incarnations names none
+        let (incarnation, code) = match ticket.seal.split_first_chunk::<8>() {
+            Some((named, code)) if ticket.seal.len() == LONG_SEAL && *named != [0; 8] => {
+                (u64::from_be_bytes(*named), code)
+            }
+            _ => (0, &ticket.seal[..]),
+        };
+        if !is_same(&self.code(device, ticket, incarnation), code) {
             return None;
         }
         let counted = match ticket.digest.as_str() {
@@ -209,23 +231,28 @@ impl Epoch {
                 number: ticket.number,
                 attempt: ticket.attempt,
             },
+            incarnation,
             counted,
         })
     }
 
-    fn seal(&self, device: &DeviceId, ticket: &Ticket) -> [u8; 32] {
-        authenticate(
-            &self.key,
-            &[
-                b"tributary-ticket-v1",
-                device.as_str().as_bytes(),
-                &ticket.epoch.to_be_bytes(),
-                ticket.subject.as_bytes(),
-                &ticket.number.to_be_bytes(),
-                &ticket.attempt.to_be_bytes(),
-                ticket.digest.as_bytes(),
-            ],
-        )
+    /// The authentication code of what a ticket says.
+    fn code(&self, device: &DeviceId, ticket: &Ticket, incarnation: u64) -> [u8; 32] {
+        let (epoch, named) = (ticket.epoch.to_be_bytes(), incarnation.to_be_bytes());
+        let (number, attempt) = (ticket.number.to_be_bytes(), ticket.attempt.to_be_bytes());
+        let mut parts: Vec<&[u8]> = vec![
+            b"tributary-ticket-v1",
+            device.as_str().as_bytes(),
+            &epoch,
+            ticket.subject.as_bytes(),
+            &number,
+            &attempt,
+            ticket.digest.as_bytes(),
+        ];
+        if incarnation != 0 {
+            parts.push(&named);
+        }
+        authenticate(&self.key, &parts)
     }
 }
 
@@ -241,6 +268,13 @@ impl Witness {
             _ => self.subject.parse().ok().map(Subject::Run),
         }
     }
+}
+
+/// A number for a start of the coordinator, from the operating system.
+fn incarnation() -> Result<u64, CoordinatorError> {
+    let [a, b, c, d, e, f, g, h, ..] = random_bytes()?;
+    // 0 stands for one that is not known
+    Ok(u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1))
 }
 
 /// A number after `last`: the time, with random low bits.

@@ -13,7 +13,31 @@ use crate::core::Core;
 use crate::failpoint::NoFailpoint;
 use crate::ledger::Ledger;
 use crate::run::{end_run, run_ids};
-use crate::store::Batch;
+use crate::store::{Batch, Expect, Table};
+
+/// Where it is kept that caps bound nothing of what was lost.
+const CAPS_VOID: &[u8] = b"restored-without-caps";
+
+/// What an operator knows of the time between the copy and its return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caps {
+    /// No cap was raised, and no run without privacy was allowed: a device has spent no more than the cap
+    /// that the copy knows.
+    Held,
+    /// One was, or nobody knows: nothing bounds what devices have spent.
+    Void,
+}
+
+impl Core {
+    /// Whether the caps that this folder knows bound what was lost with its past.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub(super) fn caps_of_the_past(&self) -> Result<Caps, CoordinatorError> {
+        let void = self.store.get(Table::Meta, CAPS_VOID)?;
+        Ok(void.map_or(Caps::Held, |_| Caps::Void))
+    }
+}
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,7 +54,7 @@ pub struct Restored {
     pub runs_damaged: Vec<String>,
     /// Devices that were charged all that their cap left.
     pub devices_charged: u64,
-    /// Devices without a cap: what follows for them is marked NOT PRIVATE.
+    /// Devices without a cap, or whose caps are void: what follows for them is marked NOT PRIVATE.
     pub devices_not_private: u64,
 }
 
@@ -39,18 +63,25 @@ pub struct Restored {
 ///
 /// # Errors
 /// When the folder is in use or can't be read or written.
-pub async fn restore(folder: &Path, clock: SharedClock) -> Result<Restored, CoordinatorError> {
+pub async fn restore(
+    folder: &Path,
+    clock: SharedClock,
+    caps: Caps,
+) -> Result<Restored, CoordinatorError> {
     let nothing = Arc::new(NoFailpoint);
     let core = Core::open(folder, None, clock, NonZeroUsize::MIN, nothing).await?;
-    restore_core(&core).await
+    restore_core(&core, caps).await
 }
 
-pub(super) async fn restore_core(core: &Core) -> Result<Restored, CoordinatorError> {
+pub(super) async fn restore_core(core: &Core, caps: Caps) -> Result<Restored, CoordinatorError> {
     let now_ms = core.clock.now_ms();
     let mut last = Batch::new();
     let newest = core.halt.record().map_or(0, |proof| proof.epoch);
     let epoch = core.epoch.renew(newest, now_ms, &mut last)?;
     Halt::end(&mut last);
+    if caps == Caps::Void {
+        last.put_json(Table::Meta, CAPS_VOID, &epoch, Expect::Any)?;
+    }
     // the one of `core` commits nothing while it is halted
     let ledger = Ledger::open(core.unguarded.clone())?;
     let reason = format!(
@@ -68,7 +99,8 @@ pub(super) async fn restore_core(core: &Core) -> Result<Restored, CoordinatorErr
             }
         }
     }
-    let forfeited = ledger.forfeit(&core.fleet.all(), epoch, now_ms).await?;
+    let devices = core.fleet.all();
+    let forfeited = ledger.forfeit(&devices, caps, epoch, now_ms).await?;
     core.unguarded.commit(last).await?;
     Ok(Restored {
         epoch,

@@ -193,6 +193,7 @@ mod tests {
             epoch: 1,
             subject: subject.to_owned(),
             place: Place::of_round(round, 1),
+            incarnation: 1,
             counted: None,
         }
     }

@@ -6,8 +6,9 @@ use tributary_proto::v1::DeviceProfile;
 
 use super::*;
 use crate::core::Core;
-use crate::engine::{Assigned, Event, MarkKey, RunState, Segment};
+use crate::engine::{Assigned, Event, MarkKey, RunState, RunStatus, Segment};
 use crate::fixtures::{core_on, device, plain_spec, state};
+use crate::run::create_journal;
 use crate::store::{MemoryStore, REPAIR_KEY, RepairNote, StoreError};
 
 const SECRET: [u8; 32] = [3; 32];
@@ -21,8 +22,8 @@ async fn a_ticket_proves_what_was_ordered_to_the_device_that_it_was_given_to_and
     let epoch = epoch(&MemoryStore::new(), true, 5).await;
     let place = Place::of_round(7, 2);
     let counted = Digest::of(b"update");
-    let order = epoch.order(&device(1), "tiny-1", place);
-    let receipt = epoch.receipt(&device(1), "tiny-1", place, counted);
+    let order = epoch.order(&device(1), "tiny-1", (place, 7));
+    let receipt = epoch.receipt(&device(1), "tiny-1", (place, 7), counted);
     let proved = epoch.verify(&device(1), &order).unwrap();
     assert_eq!((proved.place, proved.counted), (place, None));
     assert_eq!(
@@ -97,27 +98,33 @@ async fn an_epoch_lasts_and_a_new_one_is_newer_than_all_that_was_seen() {
 }
 
 /// A coordinator that knows the run `tiny-1` with this state, without its task.
-async fn knowing(state: &RunState) -> Arc<Core> {
+/// A coordinator that knows a run which is over: its first round was asked in another start than the second.
+async fn knowing(mut run: RunState, status: RunStatus) -> Arc<Core> {
     let core = core_on(Arc::new(MemoryStore::new())).await;
-    let mut batch = Batch::new();
-    batch
-        .put_json(Table::Runs, state.id.as_str(), &0, Expect::Absent)
-        .unwrap();
-    core.store.commit(batch).await.unwrap();
+    run.lineage.note(Place::of_round(1, 1), EARLIER);
+    run.lineage
+        .note(Place::of_round(2, 1), core.epoch.incarnation());
+    run.round.number = 2;
+    run.status = status;
+    create_journal(&core, &mut run).await.unwrap();
     core
 }
 
+/// Another start of the coordinator.
+const EARLIER: u64 = 11;
+
 #[tokio::test]
 async fn a_run_that_is_not_known_here_halts_the_coordinator_and_a_made_up_one_does_not() {
-    let core = knowing(&state(plain_spec())).await;
-    let ticket = |subject: &str| core.epoch.order(&device(1), subject, Place::of_round(9, 1));
+    let core = knowing(state(plain_spec()), RunStatus::Completed).await;
+    let asked = (Place::of_round(2, 1), core.epoch.incarnation());
+    let ticket = |subject: &str| core.epoch.order(&device(1), subject, asked);
     let made_up = Ticket {
         seal: vec![1; 32].into(),
         ..ticket("tiny-2")
     };
     let foreign = core
         .epoch
-        .order(&device(2), "tiny-2", Place::of_round(9, 1));
+        .order(&device(2), "tiny-2", (Place::of_round(2, 1), 0));
     core.witness(&device(1), &[made_up, foreign, Ticket::default()])
         .await
         .unwrap();
@@ -128,10 +135,89 @@ async fn a_run_that_is_not_known_here_halts_the_coordinator_and_a_made_up_one_do
     for word in [
         "older than what devices have seen",
         "tiny-2",
-        "round 9",
+        "round 2",
         "tributary restore",
     ] {
         assert!(reason.contains(word), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_round_of_another_start_than_the_one_that_is_known_halts_though_the_run_is_over() {
+    for (round, start, halts, why) in [
+        (1, EARLIER, false, "as it was"),
+        (1, EARLIER + 1, true, "another round of this number"),
+        (2, EARLIER, true, "before the start in which it was asked"),
+        (3, EARLIER, true, "a round after the last"),
+    ] {
+        let core = knowing(state(plain_spec()), RunStatus::Completed).await;
+        let asked = (Place::of_round(round, 1), start);
+        let ticket = core.epoch.order(&device(1), "tiny-1", asked);
+        // the second time it is in memory
+        for _ in 0..2 {
+            let shown = [ticket.clone()];
+            core.witness(&device(1), &shown).await.unwrap();
+            assert_eq!(core.halt.is_halted(), halts, "round {round}: {why}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_of_a_run_that_is_over_halts_where_it_is_known_that_the_device_was_not_counted() {
+    for (status, round, counted, halts, why) in [
+        (RunStatus::Completed, 2, false, true, "nobody was counted"),
+        (RunStatus::Completed, 2, true, false, "it was"),
+        (RunStatus::Stopped, 2, false, false, "nobody knows any more"),
+        (
+            RunStatus::Stopped,
+            1,
+            false,
+            true,
+            "of a round before the last",
+        ),
+    ] {
+        let mut run = state(plain_spec());
+        if counted {
+            let past = run.participations.entry(device(1)).or_default();
+            past.last_round = 2;
+        }
+        let core = knowing(run, status).await;
+        let start = match round {
+            1 => EARLIER,
+            _ => core.epoch.incarnation(),
+        };
+        let asked = (Place::of_round(round, 1), start);
+        let digest = Digest::of(b"update");
+        let receipt = core.epoch.receipt(&device(1), "tiny-1", asked, digest);
+        core.witness(&device(1), &[receipt]).await.unwrap();
+        assert_eq!(core.halt.is_halted(), halts, "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_seal_of_before_starts_were_told_apart_is_still_genuine() {
+    let epoch = epoch(&MemoryStore::new(), true, 5).await;
+    let place = Place::of_round(7, 2);
+    let former = epoch.order(&device(1), "tiny-1", (place, 0));
+    assert_eq!(former.seal.len(), 32);
+    let proved = epoch.verify(&device(1), &former).unwrap();
+    assert_eq!((proved.place, proved.incarnation), (place, 0));
+    let now = epoch.order(&device(1), "tiny-1", (place, 1 << 60));
+    let proved = epoch.verify(&device(1), &now).unwrap();
+    assert_eq!((proved.place, proved.incarnation), (place, 1 << 60));
+    // another start is another ticket
+    let mut seal = now.seal.to_vec();
+    seal[7] ^= 1;
+    for seal in [
+        seal,
+        now.seal[8..].to_vec(),
+        [&[0; 8][..], &former.seal].concat(),
+    ] {
+        let forged = Ticket {
+            seal: seal.into(),
+            ..now.clone()
+        };
+        assert_eq!(epoch.verify(&device(1), &forged), None);
     }
 }
 
@@ -141,11 +227,15 @@ async fn once_halted_nothing_is_committed_and_a_restart_changes_nothing() {
     let core = core_on(store.clone()).await;
     let newer = Ticket {
         epoch: core.epoch.number() + 1,
-        ..core.epoch.order(&device(1), "m-drift", Place::of_window(3))
+        ..core
+            .epoch
+            .order(&device(1), "m-drift", (Place::of_window(3), 0))
     };
     core.witness(&device(1), &[newer]).await.unwrap();
     assert!(!core.halt.is_halted(), "its seal is not of that epoch");
-    let window = core.epoch.order(&device(1), "m-drift", Place::of_window(3));
+    let window = core
+        .epoch
+        .order(&device(1), "m-drift", (Place::of_window(3), 0));
     core.witness(&device(1), &[window]).await.unwrap();
     assert!(core.halt.is_halted(), "no such monitor");
     let core = core_on(store).await;
@@ -177,9 +267,13 @@ async fn a_ticket_about_a_monitor_whose_record_is_damaged_proves_nothing_and_kee
         Expect::Absent,
     );
     core.store.commit(batch).await.unwrap();
-    let window = core.epoch.order(&device(1), "m-drift", Place::of_window(3));
+    let window = core
+        .epoch
+        .order(&device(1), "m-drift", (Place::of_window(3), 0));
     let subject = calibrations_of("m-drift");
-    let calibration = core.epoch.order(&device(1), &subject, Place::of_window(9));
+    let calibration = core
+        .epoch
+        .order(&device(1), &subject, (Place::of_window(9), 0));
     for _ in 0..2 {
         let shown = [window.clone(), calibration.clone()];
         let genuine = core.witness(&device(1), &shown).await.unwrap();
@@ -192,7 +286,7 @@ async fn a_ticket_about_a_monitor_whose_record_is_damaged_proves_nothing_and_kee
     // what is proved of others still counts
     let other = core
         .epoch
-        .order(&device(1), "other-1", Place::of_round(2, 1));
+        .order(&device(1), "other-1", (Place::of_round(2, 1), 0));
     core.witness(&device(1), &[window, other]).await.unwrap();
     assert!(core.halt.is_halted());
 }
@@ -202,6 +296,7 @@ fn witness(round: u32, attempt: u32, counted: Option<&[u8]>) -> Witness {
         epoch: 1,
         subject: "tiny-1".to_owned(),
         place: Place::of_round(round, attempt),
+        incarnation: 0,
         counted: counted.map(Digest::of),
     }
 }
@@ -224,6 +319,7 @@ fn a_state_is_contradicted_by_what_it_does_not_know_and_by_nothing_else() {
         lease_until_ms: 50,
         complete: true,
         worst_pico_rho: 0,
+        incarnation: 0,
     };
     state.apply(&selected).unwrap();
     assert!(!state.contradicts(&device(0), &witness(1, 1, None)));
@@ -290,12 +386,12 @@ async fn a_restored_folder_has_a_new_epoch_and_no_run_that_goes_on() {
     enrolled.await.unwrap();
     let order = core
         .epoch
-        .order(&device(1), "lost-1", Place::of_round(2, 1));
+        .order(&device(1), "lost-1", (Place::of_round(2, 1), 0));
     core.witness(&device(1), std::slice::from_ref(&order))
         .await
         .unwrap();
     assert!(core.halt.is_halted());
-    let restored = restore::restore_core(&core).await.unwrap();
+    let restored = restore::restore_core(&core, Caps::Held).await.unwrap();
     assert!(restored.was_halted && restored.epoch > restored.former_epoch);
     assert_eq!(restored.runs_ended, ["tiny-1"]);
     assert_eq!(
@@ -308,7 +404,7 @@ async fn a_restored_folder_has_a_new_epoch_and_no_run_that_goes_on() {
     // what the device saw before is the past now
     core.witness(&device(1), &[order]).await.unwrap();
     assert!(!core.halt.is_halted());
-    let again = restore::restore_core(&core).await.unwrap();
+    let again = restore::restore_core(&core, Caps::Held).await.unwrap();
     assert!(again.runs_ended.is_empty() && again.epoch > restored.epoch);
 }
 
@@ -318,8 +414,8 @@ async fn a_device_that_enrols_again_after_a_restore_is_marked_by_its_ticket_of_b
     let before = core_on(store.clone()).await;
     let ticket = before
         .epoch
-        .order(&device(1), "lost-1", Place::of_round(2, 1));
-    restore::restore_core(&before).await.unwrap();
+        .order(&device(1), "lost-1", (Place::of_round(2, 1), 0));
+    restore::restore_core(&before, Caps::Held).await.unwrap();
     let core = core_on(store).await;
     for number in [1, 2] {
         let profile = DeviceProfile {
@@ -357,6 +453,6 @@ async fn a_repaired_store_that_has_lost_records_is_halted_until_it_is_restored()
     for word in ["repaired", "3 records of table ledger", "tributary restore"] {
         assert!(reason.contains(word), "{reason}");
     }
-    restore::restore_core(&core).await.unwrap();
+    restore::restore_core(&core, Caps::Held).await.unwrap();
     assert!(!core_on(store).await.halt.is_halted());
 }

@@ -3,12 +3,11 @@
 use tributary_proto::DeviceId;
 use tributary_proto::v1::Ticket;
 
-use super::{HaltRecord, Subject, Witness};
+use super::{HaltRecord, Lineage, Subject, Witness};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{AssignmentState, RunState};
 use crate::monitor::MonitorRecord;
-use crate::store::Table;
 
 /// Tickets that are looked at: what a device may show is four.
 const LOOKED_AT: usize = 8;
@@ -31,7 +30,7 @@ impl Core {
                 tracing::debug!("a ticket that was not made here is ignored");
                 continue;
             };
-            let proves_more = match self.is_unknown(&witness) {
+            let proves_more = match self.is_unknown(device, &witness).await {
                 Err(CoordinatorError::Store(error)) if error.is_damage() => {
                     self.set_aside_subject(&witness, &error.into());
                     false
@@ -70,7 +69,8 @@ impl Core {
         };
         let devices = [(device.clone(), known.region.clone())];
         let (epoch, now_ms) = (self.epoch.number(), self.clock.now_ms());
-        self.ledger.forfeit(&devices, epoch, now_ms).await?;
+        let caps = self.caps_of_the_past()?;
+        self.ledger.forfeit(&devices, caps, epoch, now_ms).await?;
         Ok(())
     }
 
@@ -85,26 +85,31 @@ impl Core {
         };
     }
 
-    /// Whether a witness of this epoch proves more than is known of its run or monitor.
-    fn is_unknown(&self, witness: &Witness) -> Result<bool, CoordinatorError> {
+    /// Whether a witness of this epoch proves more than is known of its run or monitor. What is shown of a
+    /// run that is at work its own task compares in full.
+    async fn is_unknown(
+        &self,
+        device: &DeviceId,
+        witness: &Witness,
+    ) -> Result<bool, CoordinatorError> {
         if witness.epoch != self.epoch.number() {
             return Ok(false);
         }
         match witness.subject() {
             Some(Subject::Run(run)) => match self.run(&run) {
-                Ok(handle) => Ok(witness.place > handle.view().place()),
-                Err(_) => {
-                    let known = self.store.get(Table::Runs, run.as_str().as_bytes())?;
-                    Ok(known.is_none())
+                Ok(handle) if !handle.view().is_over() => Ok(witness.place > handle.view().place()),
+                _ => {
+                    let shown = (device, witness);
+                    self.past_runs.contradict(self, &run, shown).await
                 }
             },
             Some(Subject::Windows(monitor)) => {
-                let newest = MonitorRecord::newest_window(self, &monitor)?;
-                Ok(newest.is_none_or(|newest| witness.place.number > newest))
+                let known = MonitorRecord::windows_asked(self, &monitor)?;
+                Ok(known.is_none_or(|known| known.contradicts(witness)))
             }
             Some(Subject::Calibrations(monitor)) => {
-                let newest = MonitorRecord::newest_calibration(self, &monitor)?;
-                Ok(witness.place.number > newest)
+                let known = MonitorRecord::calibrations_asked(self, &monitor)?;
+                Ok(known.contradicts(witness))
             }
             None => Ok(false),
         }
@@ -130,10 +135,10 @@ impl RunState {
     }
 
     /// Whether a witness about this run proves what the state does not know: an assignment that was
-    /// not given, or an update that is not counted.
+    /// not given, or not in that start of the coordinator, or an update that is not counted.
     pub fn contradicts(&self, device: &DeviceId, witness: &Witness) -> bool {
-        let now = super::Place::of_round(self.round.number, self.round.attempt);
-        if witness.place > now {
+        let now = self.place();
+        if witness.place > now || self.lineage.of(witness.place) != witness.incarnation {
             return true;
         }
         let lease = self.round.leases.get(device);
@@ -156,5 +161,22 @@ impl RunState {
                 u64::from(last) < witness.place.number
             }
         }
+    }
+}
+
+/// The windows or calibrations of a monitor that devices were asked in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The newest; 0 when there was none.
+    pub newest: u64,
+    /// In which starts of the coordinator.
+    pub lineage: Lineage,
+}
+
+impl Asked {
+    /// Whether a witness proves that a device was asked in one that is not among them.
+    pub fn contradicts(&self, witness: &Witness) -> bool {
+        let place = witness.place;
+        place.number > self.newest || self.lineage.of(place) != witness.incarnation
     }
 }

@@ -10,15 +10,18 @@ use super::{Device, Fleet};
 const LISTED: usize = 8;
 
 impl Fleet {
-    /// Devices enrolled in one of the regions that hold data of the task.
+    /// Devices enrolled in one of the regions that hold data of the task, and were so when the coordinator
+    /// started.
     pub fn population(&self, regions: &[RegionId], task: &str) -> usize {
         let inner = self.lock();
-        let devices = inner.devices.values();
-        devices.filter(|device| device.is_of(regions, task)).count()
+        let settled = |id: &DeviceId| !inner.unsettled.contains(id);
+        let devices = inner.devices.iter();
+        devices
+            .filter(|(id, device)| device.is_of(regions, task) && settled(id))
+            .count()
     }
 
-    /// True when the device is one of [`Fleet::population`] and was so, as it is, when the coordinator
-    /// started.
+    /// True when the device is one of [`Fleet::population`].
     pub fn is_settled(&self, id: &DeviceId, regions: &[RegionId], task: &str) -> bool {
         let inner = self.lock();
         let device = inner.devices.get(id);

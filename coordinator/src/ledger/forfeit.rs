@@ -1,8 +1,9 @@
 //! What a device loses when nobody knows any more what it has spent.
 //!
 //! After a data folder was put back from a copy the ledger holds too little. A device under a cap is
-//! charged all that its cap leaves, whatever that was; one without a cap is marked, and from then on
-//! nothing that it is in counts as private.
+//! charged all that its cap leaves: it has spent no more unless a cap was raised, or a run without privacy
+//! allowed, after the copy was made. One without a cap, or any where that may have been, is marked, and from
+//! then on nothing that it is in counts as private.
 
 use tributary_aggregator::Mechanism;
 use tributary_proto::{DeviceId, RegionId};
@@ -10,6 +11,7 @@ use tributary_proto::{DeviceId, RegionId};
 use super::books::{Books, DeviceBook};
 use super::{Charge, ChargeKind, DeviceCharge, Ledger};
 use crate::CoordinatorError;
+use crate::epoch::Caps;
 use crate::store::key::Key;
 use crate::store::{Batch, Table};
 
@@ -25,7 +27,7 @@ const DEVICES_PER_CHARGE: usize = 8_000;
 pub struct Forfeited {
     /// Charged all that their cap left.
     pub charged: u64,
-    /// Marked, for they have no cap.
+    /// Marked, for no cap bounds what they have spent.
     pub marked: u64,
 }
 
@@ -37,13 +39,17 @@ impl Ledger {
     pub async fn forfeit(
         &self,
         devices: &[(DeviceId, RegionId)],
+        caps: Caps,
         epoch: u64,
         now_ms: u64,
     ) -> Result<Forfeited, CoordinatorError> {
         let _one_at_a_time = self.forfeiting.lock().await;
         let (mut charged, mut marked) = (Vec::new(), Vec::new());
         for (device, region) in devices {
-            let left = self.left_of(device, region);
+            let left = match caps {
+                Caps::Held => self.left_of(device, region),
+                Caps::Void => None,
+            };
             let pays = DeviceCharge {
                 device: device.clone(),
                 region: region.clone(),
@@ -209,7 +215,10 @@ mod tests {
             .map(|(number, home)| (device(number), region(home)))
             .into();
         for again in 0..2 {
-            let forfeited = ledger.forfeit(&all, 7 + again, 1).await.unwrap();
+            let forfeited = ledger
+                .forfeit(&all, Caps::Held, 7 + again, 1)
+                .await
+                .unwrap();
             assert_eq!((forfeited.charged, forfeited.marked), (1, 2));
         }
         let ledger = Ledger::open(store).unwrap();
@@ -236,12 +245,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn where_caps_were_changed_since_the_copy_they_bound_nothing() {
+        let ledger = Ledger::open(Arc::new(MemoryStore::new())).unwrap();
+        cap_region(&ledger, "capped", 100).await;
+        let all = [(device(1), region("capped"))];
+        // also when it was said too late
+        for (caps, epoch, expected) in [(Caps::Held, 7, (1, 0)), (Caps::Void, 8, (0, 1))] {
+            let forfeited = ledger.forfeit(&all, caps, epoch, 1).await.unwrap();
+            assert_eq!((forfeited.charged, forfeited.marked), expected);
+        }
+        assert!(ledger.has_marked(&[region("capped")]));
+    }
+
+    #[tokio::test]
     async fn devices_that_come_late_together_are_all_marked() {
         let ledger = Ledger::open(Arc::new(MemoryStore::new())).unwrap();
         let late: Vec<_> = (0..8)
             .map(|number| [(device(number), region("eu"))])
             .collect();
-        let forfeits = late.iter().map(|one| ledger.forfeit(one, 7, 1));
+        let forfeits = late.iter().map(|one| ledger.forfeit(one, Caps::Held, 7, 1));
         for forfeited in futures::future::join_all(forfeits).await {
             assert_eq!(forfeited.unwrap().marked, 1);
         }

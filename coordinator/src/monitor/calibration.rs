@@ -116,13 +116,9 @@ pub async fn calibrate(
     let largest: Vec<f32> = histograms.iter().map(largest).collect();
     let mut batch = Batch::new();
     batch.put_json(Table::Monitors, key, &largest, Expect::Absent)?;
-    if pico_rho == 0 {
-        handle.commit(&batch).await?;
-        return Ok(ranges(graph, &largest)?);
-    }
     let charge = Charge {
         part,
-        mechanism: mechanism(spec),
+        mechanism: mechanism(spec, pico_rho > 0),
         unix_ms: core.clock.now_ms(),
         ..Charge::new(id, ChargeKind::Calibration, number)
     };

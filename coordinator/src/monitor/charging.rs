@@ -24,11 +24,12 @@ pub fn patience(spec: &RunSpec, deadline_ms: u64) -> Duration {
     }
 }
 
-/// What protects the votes that a run's monitor asks for.
-pub fn mechanism(spec: &RunSpec) -> Mechanism {
-    match spec.is_seeded() {
-        true => Mechanism::SeededNotPrivate,
-        false => Mechanism::DiscreteGaussian,
+/// What protects the votes that a run's monitor asks for, with or without noise on their sums.
+pub fn mechanism(spec: &RunSpec, noised: bool) -> Mechanism {
+    match (noised, spec.is_seeded()) {
+        (false, _) => Mechanism::None,
+        (true, true) => Mechanism::SeededNotPrivate,
+        (true, false) => Mechanism::DiscreteGaussian,
     }
 }
 

@@ -24,7 +24,7 @@
 //! - `first_builds`: builds of the run's own model, where no playbook makes them
 //! - `space`: a disk without room; `supervise`: a crash stays in its monitor;
 //!   `unstarted`: monitors that are set aside
-//! - `record`: what is kept on disk; `history`: the windows of it; `view`: what operators see
+//! - `record`: what is kept on disk; `numbers`: of calibrations; `history`: the windows of it; `view`: what operators see
 
 mod actor;
 mod builds;
@@ -36,6 +36,7 @@ mod installs;
 mod judge;
 mod listening;
 mod mitigation;
+mod numbers;
 mod playbooks;
 mod poll;
 mod quantities;

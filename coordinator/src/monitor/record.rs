@@ -11,10 +11,10 @@ use super::quantities;
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::RunState;
-use crate::epoch::FIRST_CALIBRATION;
+use crate::epoch::{Asked, Lineage};
 use crate::spec::RunSpec;
 use crate::store::key::{Key, KeyReader};
-use crate::store::{Batch, Expect, StoreError, Table};
+use crate::store::{Batch, Expect, Table};
 
 /// What concerns the whole monitor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Header {
     /// The newest window that devices were asked in.
     #[serde(default)]
     pub asked_window: u64,
+    /// In which starts of the coordinator they were.
+    #[serde(default, skip_serializing_if = "Lineage::is_empty")]
+    pub lineage: Lineage,
     /// What it could not do, as a sentence; empty when all is well.
     #[serde(default)]
     pub note: String,
@@ -53,6 +56,7 @@ impl Header {
             next_window: 1,
             windows: 0,
             asked_window: 0,
+            lineage: Lineage::default(),
             note: String::new(),
             after_restore: false,
             end: None,
@@ -213,11 +217,11 @@ impl MonitorRecord {
         Ok(core.store.get(Table::Monitors, &key)?.is_some())
     }
 
-    /// The newest window that devices of a monitor were asked in; nothing for one that is not known.
+    /// The windows that devices of a monitor were asked in; nothing for one that is not known.
     ///
     /// # Errors
     /// When the store can't be read.
-    pub fn newest_window(core: &Core, id: &MonitorId) -> Result<Option<u64>, CoordinatorError> {
+    pub fn windows_asked(core: &Core, id: &MonitorId) -> Result<Option<Asked>, CoordinatorError> {
         let key = Key::new().text(id.as_str()).into_bytes();
         let Some(record) = core.store.get(Table::Monitors, &key)? else {
             return Ok(None);
@@ -225,46 +229,12 @@ impl MonitorRecord {
         let header: Header = record.json()?;
         // in a record of before this was noted it is the last one that was judged, or the next
         let judged = header.next_window.saturating_sub(1);
-        Ok(Some(match header.asked_window {
+        let newest = match header.asked_window {
             0 if judged > 0 => header.next_window,
             asked => asked.max(judged),
-        }))
-    }
-
-    /// The number of a monitor's newest calibration; 0 when there was none.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub fn newest_calibration(core: &Core, id: &MonitorId) -> Result<u64, CoordinatorError> {
-        let record = core.store.get(Table::Meta, &calibrations_key(id))?;
-        Ok(record.map_or(Ok(0), |record| record.json())?)
-    }
-
-    /// Takes the next number for a calibration, durably.
-    ///
-    /// # Errors
-    /// When the store refuses.
-    pub async fn next_calibration(core: &Core, id: &MonitorId) -> Result<u64, CoordinatorError> {
-        let key = calibrations_key(id);
-        loop {
-            let known = core.store.get(Table::Meta, &key)?;
-            let newest = known
-                .as_ref()
-                .map_or(Ok(0), |record| record.json::<u64>())?;
-            let number = newest.max(FIRST_CALIBRATION) + 1;
-            let mut batch = Batch::new();
-            batch.put_json(
-                Table::Meta,
-                key.clone(),
-                &number,
-                Expect::from(known.as_ref()),
-            )?;
-            match core.store.commit(batch).await {
-                // another region's calibration was faster
-                Err(StoreError::Conflict { .. }) => {}
-                outcome => return Ok(outcome.map(|_| number)?),
-            }
-        }
+        };
+        let lineage = header.lineage;
+        Ok(Some(Asked { newest, lineage }))
     }
 
     /// Adds the whole record to a batch.
@@ -389,8 +359,4 @@ impl MonitorRecord {
     pub fn is_mitigating(&self, index: usize) -> bool {
         self.regions[index].monitor.state() == Verdict::Mitigating
     }
-}
-
-fn calibrations_key(id: &MonitorId) -> Vec<u8> {
-    format!("calibrations/{id}").into_bytes()
 }

@@ -209,7 +209,10 @@ async fn a_window_with_a_device_whose_spending_was_lost_says_that_it_is_not_priv
     assert!(before.windows.iter().all(private) && before.reason.is_empty());
     // one of them was in an earlier epoch and has come back
     let marked = [(device(3), region("eu"))];
-    core.ledger.forfeit(&marked, 7, 1).await.unwrap();
+    core.ledger
+        .forfeit(&marked, crate::epoch::Caps::Held, 7, 1)
+        .await
+        .unwrap();
     let wanted = before.windows_asked + 3;
     let after = until(&core, &run, "later windows", |one| {
         one.windows_asked >= wanted
@@ -228,6 +231,27 @@ async fn a_window_with_a_device_whose_spending_was_lost_says_that_it_is_not_priv
     assert!(drift.unwrap().spend.as_ref().unwrap().not_private);
     let stopped = stop(&core, "tiny-1").await.unwrap();
     assert!(stopped.reason.contains("NOT PRIVATE"), "{stopped:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_without_noise_are_in_the_accounts_of_those_whose_votes_they_show() {
+    let core = core_on(Arc::new(MemoryStore::new())).await;
+    let mut spec = watched();
+    spec.drift.as_mut().unwrap().noise_votes = 0.0;
+    let run = completed(&core, spec).await;
+    enrol(&core).await;
+    connect(&core, &Arc::default(), |_, _| {});
+    start(&core, &run).await.unwrap();
+    until(&core, &run, "windows", |one| one.windows_asked >= 2).await;
+    stop(&core, "tiny-1").await.unwrap();
+    let accounts = core.ledger.accounts(None, |_| 1e-5);
+    let drift = accounts.iter().find(|account| account.kind == "drift");
+    let drift = drift.unwrap();
+    assert!(drift.spend.as_ref().unwrap().not_private, "{drift:?}");
+    let [region] = &drift.regions[..] else {
+        panic!("{drift:?}");
+    };
+    assert!(region.spend.as_ref().unwrap().not_private, "{drift:?}");
 }
 
 /// What the run and its monitor have set aside, with something for the playbook.

@@ -15,6 +15,7 @@ use super::poll::{Question, Votes, request};
 use super::record::{Shortage, WindowRecord};
 use crate::CoordinatorError;
 use crate::core::seeded_bytes;
+use crate::epoch::Place;
 use crate::ledger::{Charge, ChargeKind, DeviceCharge};
 use crate::spec::DriftSpec;
 use crate::store::Batch;
@@ -49,7 +50,10 @@ impl Actor {
             return Ok(Asked::Nobody);
         }
         // durable before anybody is asked, so that no copy of the folder asks it as a new one
-        self.record.header.asked_window = window;
+        let incarnation = self.core().epoch.incarnation();
+        let header = &mut self.record.header;
+        header.asked_window = window;
+        header.lineage.note(Place::of_window(window), incarnation);
         let mut batch = Batch::new();
         self.record.put_header(&mut batch)?;
         self.handle.commit(&batch).await?;
@@ -205,10 +209,7 @@ impl Actor {
     fn protection(&self, index: usize) -> Result<(Mechanism, Marks), CoordinatorError> {
         let spec = &self.record.header.spec;
         let noised = self.noise.variance() > 0.0;
-        let mechanism = match noised {
-            true => mechanism(spec),
-            false => Mechanism::None,
-        };
+        let mechanism = mechanism(spec, noised);
         let own = Marks {
             seeded: spec.is_seeded(),
             no_noise: !noised,
@@ -259,7 +260,8 @@ impl Actor {
     ) -> Result<Mechanism, CoordinatorError> {
         let mut batch = Batch::new();
         self.record.put_region(index, &mut batch)?;
-        if window.pico_rho == 0 || devices.is_empty() {
+        // without noise nothing is paid, but the account says that nothing protects them
+        if devices.is_empty() {
             self.record.put_window(index, window, &mut batch)?;
             self.core().store.commit(batch).await?;
             return Ok(window.mechanism);

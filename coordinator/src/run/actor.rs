@@ -32,7 +32,7 @@ use tributary_model::{Digest, ModelFile};
 use tributary_proto::{DeviceId, RunId};
 
 pub use self::ends::{End, Ends};
-pub(super) use self::listening::after_start;
+pub(super) use self::listening::{after_start, soon_after_start};
 pub use self::retry::NO_SPACE;
 use self::retry::needs_reload;
 use super::collect::Collection;

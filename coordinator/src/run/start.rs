@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tributary_model::ModelFile;
 use tributary_proto::RunId;
 
-use super::actor::{Actor, Ends};
+use super::actor::{Actor, Ends, soon_after_start};
 use super::collect::Collection;
 use super::costs::RunCosts;
 use super::first_models::{first_clusters, first_model};
@@ -138,7 +138,8 @@ pub async fn start_run(
         let journal = Journal::create(&core, &mut state, batch).await?;
         hold.apply(terms);
         drop(hold);
-        Ok(spawn(&core, state, journal, parts, None).into())
+        let listening = soon_after_start(&core, &state);
+        Ok(spawn(&core, state, journal, parts, listening).into())
     });
     starting
         .await

@@ -66,7 +66,7 @@ impl RunView {
             }
             self.run.privacy = history.last().and_then(|last| last.privacy.clone());
         }
-        self.place = Some(Place::of_round(state.round.number, state.round.attempt));
+        self.place = Some(state.place());
         self.open = state.is_running().then(|| open_round(state));
         let privacy = self.run.privacy.take();
         let nothing = || statement(state, 0);

@@ -16,6 +16,7 @@ mod bad_updates;
 mod bad_uploads;
 mod busy_runs;
 mod caps;
+mod caught_up;
 mod clock_steps;
 mod counted_once;
 mod crashes;

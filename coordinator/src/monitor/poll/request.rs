@@ -20,13 +20,14 @@ pub struct Question {
 
 /// A request to one device, with the ticket that proves it later.
 pub(super) fn directive_of(core: &Core, device: &DeviceId, request: &SummaryRequest) -> Directive {
-    let place = Place::of_window(request.window);
+    // a window or calibration that was asked before a start of the coordinator is not asked again
+    let asked = (Place::of_window(request.window), core.epoch.incarnation());
     let ticket = match request.window {
         FIRST_CALIBRATION.. => {
             let subject = calibrations_of(&request.monitor_id);
-            core.epoch.order(device, &subject, place)
+            core.epoch.order(device, &subject, asked)
         }
-        _ => core.epoch.order(device, &request.monitor_id, place),
+        _ => core.epoch.order(device, &request.monitor_id, asked),
     };
     let request = SummaryRequest {
         ticket: Some(ticket),

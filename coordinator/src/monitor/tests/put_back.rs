@@ -14,7 +14,13 @@ async fn taken_up(store: &MemoryStore) -> Arc<Core> {
 /// What a device does when it comes back: it shows the ticket of a window.
 async fn shows(core: &Core, number: usize, window: u64) {
     let place = crate::epoch::Place::of_window(window);
-    let ticket = core.epoch.order(&device(number), "tiny-1-drift", place);
+    // given before the copy was made, or soon after it
+    let monitor = "tiny-1-drift".parse().unwrap();
+    let asked = MonitorRecord::windows_asked(core, &monitor)
+        .unwrap()
+        .unwrap();
+    let asked = (place, asked.lineage.of(place));
+    let ticket = core.epoch.order(&device(number), "tiny-1-drift", asked);
     let witnesses = core.witness(&device(number), &[ticket]).await.unwrap();
     for monitor in core.monitors() {
         monitor.connected(core, &device(number), &witnesses);
@@ -56,4 +62,41 @@ async fn a_monitor_of_a_folder_that_was_put_back_asks_and_charges_nothing_before
     }
     let on = |one: &v1::Monitor| one.windows_asked > known && one.reason.is_empty();
     until(&core, &run, "more windows", on).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_monitor_that_has_caught_up_with_its_lost_windows_does_not_hide_them() {
+    let store = MemoryStore::new();
+    let core = core_on(Arc::new(store.clone())).await;
+    let run = completed(&core, watched()).await;
+    enrol(&core).await;
+    connect(&core, &Arc::default(), |_, _| {});
+    start(&core, &run).await.unwrap();
+    until(&core, &run, "windows", |one| one.windows_asked >= 2).await;
+    let (copy, _) = store.copies();
+    let monitor: MonitorId = "tiny-1-drift".parse().unwrap();
+    let newest = |core: &Core| {
+        let asked = MonitorRecord::windows_asked(core, &monitor).unwrap();
+        asked.unwrap().newest
+    };
+    let taken = core_on(Arc::new(copy.clone())).await;
+    let copied = newest(&taken);
+    drop(taken);
+    // what the copy will not know, of a window that it will reach
+    let lost = crate::epoch::Place::of_window(copied + 2);
+    let lost = core.epoch.order(
+        &device(1),
+        monitor.as_str(),
+        (lost, core.epoch.incarnation()),
+    );
+    drop(core);
+    let core = taken_up(&copy).await;
+    for number in 0..DEVICES {
+        shows(&core, number, copied).await;
+    }
+    let caught_up = |one: &v1::Monitor| one.windows_asked > copied + 3;
+    until(&core, &run, "windows of its own", caught_up).await;
+    assert!(!core.halt.is_halted());
+    core.witness(&device(1), &[lost]).await.unwrap();
+    assert!(core.halt.is_halted());
 }

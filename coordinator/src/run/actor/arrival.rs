@@ -192,7 +192,8 @@ impl Actor {
     pub(super) fn receipt(&self, device: &DeviceId, lease: &Lease, digest: Digest) -> v1::Ticket {
         let place = Place::of_round(lease.round, lease.attempt);
         let epoch = &self.core.epoch;
-        epoch.receipt(device, self.state.id.as_str(), place, digest)
+        let asked = (place, self.state.lineage.of(place));
+        epoch.receipt(device, self.state.id.as_str(), asked, digest)
     }
 
     /// Under an adaptive clip the second total counts the updates within the clip, and a device with

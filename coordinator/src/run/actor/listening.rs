@@ -20,10 +20,34 @@ use crate::core::Core;
 use crate::engine::{AssignmentState, Event, Phase, RunState, Unheard};
 use crate::epoch::{Roll, RollCall, Stage, Witness, Word, quorum};
 
+/// So long after a start of the coordinator new runs listen, too: most devices have come back by then.
+const SOON: Duration = Duration::from_secs(60);
+
 /// Whom a run hears after a start of the coordinator; none in a run that has nothing to protect.
 pub fn after_start(core: &Core, state: &RunState) -> Option<RollCall> {
     let protects = state.spec.privacy.mode.has_noise() && !state.spec.is_seeded();
     (state.is_running() && protects).then(|| RollCall::new(roll(core, state)))
+}
+
+/// Whom a run hears that is started anew, soon after the coordinator: in a folder that was put back it may be
+/// another run of the same name, or of devices that spent more than is known. Later than that who is within
+/// reach was heard.
+pub fn soon_after_start(core: &Core, state: &RunState) -> Option<RollCall> {
+    let served = core.telemetry.health.has_served();
+    let is_soon = served.is_none_or(|served| served < SOON);
+    let mut call = is_soon.then(|| after_start(core, state)).flatten()?;
+    let (fleet, spec) = (&core.fleet, &state.spec);
+    let regions = spec.regions.iter();
+    // whoever is back already was compared with all that is known, and the run is new to it
+    for device in regions.flat_map(|region| fleet.reachable(region, &spec.task)) {
+        let word = Word {
+            answered: None,
+            shown: &[],
+            is_settled: fleet.is_settled(&device, &spec.regions, &spec.task),
+        };
+        call.hear(&device, word);
+    }
+    Some(call)
 }
 
 fn roll(core: &Core, state: &RunState) -> Roll {

@@ -89,7 +89,8 @@ impl Actor {
     /// What proves that a device was given an assignment.
     fn order_ticket(&self, device: &DeviceId, lease: &Lease) -> v1::Ticket {
         let place = Place::of_round(lease.round, lease.attempt);
-        self.core.epoch.order(device, self.state.id.as_str(), place)
+        let asked = (place, self.state.lineage.of(place));
+        self.core.epoch.order(device, self.state.id.as_str(), asked)
     }
 
     /// Chooses devices for the open round, if enough are there.
@@ -212,12 +213,14 @@ impl Actor {
         let parts = chosen.chunks(DEVICES_PER_EVENT);
         let last = parts.len().saturating_sub(1);
         let worst_pico_rho = self.worst_when_asked(&chosen);
+        let incarnation = self.core.epoch.incarnation();
         let event = |(index, part): (usize, &[Assigned])| Event::Selected {
             round,
             devices: part.to_vec(),
             lease_until_ms,
             complete: index == last,
             worst_pico_rho,
+            incarnation,
         };
         let mut events: Vec<Event> = parts.enumerate().map(event).collect();
         if events.is_empty() {

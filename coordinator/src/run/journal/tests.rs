@@ -30,6 +30,7 @@ fn events() -> Vec<Event> {
             lease_until_ms: 50,
             complete: true,
             worst_pico_rho: 0,
+            incarnation: 0,
         },
         Event::Sealed { round: 1, segment },
         Event::Dropped {
@@ -196,6 +197,7 @@ fn given_up(round: u32, devices: &[usize]) -> Vec<Event> {
             lease_until_ms: 50,
             complete: index + 1 == parts.len(),
             worst_pico_rho: 0,
+            incarnation: 0,
         });
     let dropped = parts.iter().map(|part| Event::Dropped {
         round,

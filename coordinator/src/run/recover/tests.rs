@@ -40,6 +40,7 @@ fn counted(id: &str) -> RunState {
         lease_until_ms: 9,
         complete: true,
         worst_pico_rho: 0,
+        incarnation: 0,
     };
     run.apply(&selected).unwrap();
     let segment = Segment {
