@@ -4,7 +4,7 @@
 //! charged all that its cap leaves, whatever that was; one without a cap is marked, and from then on
 //! nothing that it is in counts as private.
 
-use tributary_aggregator::Mechanism;
+use tributary_privacy::Mechanism;
 use tributary_proto::{DeviceId, RegionId};
 
 use super::books::{Books, DeviceBook};
