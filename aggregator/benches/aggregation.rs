@@ -6,7 +6,8 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use tributary_aggregator::{Codec, EncodedContribution, FixedPoint, Partial, clip_l2};
+use tributary_aggregator::{Codec, EncodedContribution, FixedPoint, Partial};
+use tributary_privacy::clip_l2;
 
 const PARAMETERS: usize = 10_000_000;
 

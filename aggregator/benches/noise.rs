@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tributary_aggregator::{DiscreteGaussian, DiscreteLaplace, GaussianTable, NoiseSource};
+use tributary_privacy::{DiscreteGaussian, DiscreteLaplace, GaussianTable, NoiseSource};
 
 const VALUES: usize = 1_000_000;
 

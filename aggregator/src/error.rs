@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tributary_privacy::VectorError;
+
 use crate::codec::Codec;
 
 /// Why a device's update, or the parameters it is checked against, are refused.
@@ -35,46 +37,15 @@ pub enum UpdateError {
         /// What is wrong with them.
         reason: &'static str,
     },
-    /// A value is NaN or infinite.
-    #[error(
-        "update value {index} is not finite; send what was trained only when all of it is finite, or \
-         a vector of zeros"
-    )]
-    NotFinite {
-        /// Position of the first offending value in the flat parameter vector.
-        index: usize,
-    },
-    /// The L2 norm is above the bound that the noise is calibrated for.
-    #[error(
-        "update norm is above clip {clip} (integer bound {bound}); \
-         clip the delta to the assignment's clip before encoding it"
-    )]
-    NormTooLarge {
-        /// The clip in parameter units.
-        clip: f32,
-        /// The same bound on the integer vector, rounding included.
-        bound: u64,
-    },
-    /// The clip can't be used.
-    #[error("clip {clip} is not usable; choose a value from 1e-12 to 1e12")]
-    BadClip {
-        /// The refused clip.
-        clip: f32,
-    },
     /// The share of an update can't be used.
     #[error("share {share} is not usable; an update counts with more than 0 and at most 1")]
     BadShare {
         /// The refused share.
         share: f32,
     },
-    /// The number of parameters can't be used.
-    #[error("dimension {dimension} is not usable; a model has 1 to {max} parameters")]
-    BadDimension {
-        /// The refused dimension.
-        dimension: usize,
-        /// The largest dimension that is accepted.
-        max: usize,
-    },
+    /// The decoded vector is refused, or the grid that it is checked against.
+    #[error(transparent)]
+    Vector(#[from] VectorError),
 }
 
 /// One length, or the shortest and the longest of several.

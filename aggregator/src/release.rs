@@ -1,8 +1,9 @@
 //! The noised mean that leaves the aggregator.
 
-use crate::fixed_point::{FixedPoint, SCALE};
-use crate::ftrl::{CorrelatedNoise, FtrlError};
-use crate::noise::{DiscreteGaussian, FastestGaussian, NoiseSource};
+use tributary_privacy::ftrl::{CorrelatedNoise, FtrlError};
+use tributary_privacy::{DiscreteGaussian, FastestGaussian, NoiseSource, SCALE};
+
+use crate::fixed_point::FixedPoint;
 use crate::partial::Partial;
 
 /// Why a mean can't be released.

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tributary_aggregator::{
-    Codec, DiscreteGaussian, FixedPoint, NoiseSource, Partial, PartialError, ReleaseError, SCALE,
-    UpdateError, clip_l2, release_mean,
+    Codec, FixedPoint, Partial, PartialError, ReleaseError, UpdateError, release_mean,
 };
+use tributary_privacy::{DiscreteGaussian, NoiseSource, SCALE, VectorError, clip_l2};
 
 const DIMENSION: usize = 1500;
 
@@ -324,7 +324,10 @@ fn refusals_say_what_to_do_and_not_what_the_device_sent() {
     let refused = fixed
         .contribution(Codec::F32, &Codec::F32.encode(&[3.25, 1.0], &mut noise()))
         .unwrap_err();
-    assert!(matches!(refused, UpdateError::NormTooLarge { .. }));
+    assert!(matches!(
+        refused,
+        UpdateError::Vector(VectorError::NormTooLarge { .. })
+    ));
     let text = refused.to_string();
     assert!(
         text.contains("clip") && !text.contains("3.25") && !text.contains("3.4"),

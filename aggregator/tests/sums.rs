@@ -9,9 +9,10 @@ use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tributary_aggregator::{
-    Codec, EncodedContribution, Faults, FixedPoint, MAX_WEIGHT, Partial, PartialError, SCALE,
-    UpdateError, WEIGHT_ONE, clip_l2,
+    Codec, EncodedContribution, Faults, FixedPoint, MAX_WEIGHT, Partial, PartialError, UpdateError,
+    WEIGHT_ONE,
 };
+use tributary_privacy::{SCALE, clip_l2};
 
 /// One update as a test sends it.
 #[derive(Debug, Clone)]

@@ -1,13 +1,13 @@
 //! What can go wrong in the coordinator, and how a caller is told.
 
 use tonic::Code;
-use tributary_aggregator::ftrl::FtrlError;
-use tributary_aggregator::{
-    AccountingError, AdaptiveClipError, LocalNoiseError, NoiseError, OptimiserError, PartialError,
-    ReleaseError, RobustError,
-};
+use tributary_aggregator::{OptimiserError, PartialError, ReleaseError, RobustError};
 use tributary_drift::DriftError;
 use tributary_model::ModelError;
+use tributary_privacy::ftrl::FtrlError;
+use tributary_privacy::{
+    AccountingError, AdaptiveClipError, LocalNoiseError, NoiseError, RhoError,
+};
 use tributary_proto::IdError;
 
 use crate::blob::BlobError;
@@ -179,6 +179,12 @@ pub enum CoordinatorError {
     /// The coordinator is stopping.
     #[error("the coordinator is stopping: try again in a moment")]
     Stopping,
+}
+
+impl From<RhoError> for CoordinatorError {
+    fn from(error: RhoError) -> Self {
+        Self::Accounting(error.into())
+    }
 }
 
 impl CoordinatorError {

@@ -38,7 +38,7 @@ mod total;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tributary_aggregator::{Mechanism, Rho};
+use tributary_privacy::{Mechanism, Rho};
 use tributary_proto::{DeviceId, RegionId};
 
 use self::books::{AccountKey, Books, Left, Posting};

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use fake::FakeServer;
 use fake::setting::{TASK, examples, hardware, model, plan};
 use fake::world::{UploadKey, assignment};
-use tributary_aggregator::LocalNoise;
 use tributary_device_sim::{
     Behaviour, DriftInjection, Fault, Fleet, FleetConfig, FleetHandle, Pace, Shard, SimDevice,
 };
 use tributary_drift::Quantity;
+use tributary_privacy::LocalNoise;
 use tributary_proto::v1::device_event::Event;
 use tributary_proto::v1::directive::Directive as Order;
 use tributary_proto::v1::{

@@ -45,6 +45,8 @@ pub fn check_update(
 
 #[cfg(test)]
 mod tests {
+    use tributary_privacy::VectorError;
+
     use super::*;
 
     fn encoded(values: [f32; 3]) -> Vec<u8> {
@@ -62,9 +64,12 @@ mod tests {
         assert!((good.norm - 0.5).abs() < 1e-6, "{good:?}");
         assert_eq!(check(&encoded([0.0; 3])).unwrap().nonzero, 0);
         let nan = check(&encoded([0.0, f32::NAN, 0.0]));
-        assert_eq!(nan, Err(UpdateError::NotFinite { index: 1 }));
+        assert_eq!(nan, Err(VectorError::NotFinite { index: 1 }.into()));
         let long = check(&encoded([1.0, 1.0, 0.0]));
-        assert!(matches!(long, Err(UpdateError::NormTooLarge { .. })));
+        assert!(matches!(
+            long,
+            Err(UpdateError::Vector(VectorError::NormTooLarge { .. }))
+        ));
         assert!(matches!(
             check(&[0; 11]),
             Err(UpdateError::WrongLength { .. })

@@ -1,7 +1,8 @@
 //! Clipping, noising and encoding of a payload, and the feedback of what a sparse codec leaves out.
 
 use rand_chacha::ChaCha20Rng;
-use tributary_aggregator::{Codec, ErrorFeedback, LocalNoise, NoiseSource};
+use tributary_aggregator::{Codec, ErrorFeedback};
+use tributary_privacy::{LocalNoise, NoiseSource};
 
 use crate::conduct::Conduct;
 use crate::memory::{Kept, RunState};

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tributary_aggregator::{LocalNoise, NoiseSource};
 use tributary_model::{
     Batch, Digest, FastEngine, LocalAlgorithm, ModelError, Personalisation, mean_loss,
     named_parameters, scaffold_offset,
 };
+use tributary_privacy::{LocalNoise, NoiseSource};
 use tributary_proto::v1::ClipReport;
 
 use crate::agent::Core;

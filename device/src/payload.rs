@@ -22,8 +22,9 @@
 //! is a whole device with its own step p / h that counts s times. s is a little smaller still where
 //! s h would not be a whole number of units.
 
-use tributary_aggregator::{MAX_WEIGHT, UpdateError, WEIGHT_ONE, clip_l2};
+use tributary_aggregator::{MAX_WEIGHT, WEIGHT_ONE};
 use tributary_model::{LocalAlgorithm, QFedAvgShare, feddyn_gradient_change, scaffold_change};
+use tributary_privacy::{VectorError, clip_l2};
 
 use crate::local::selected;
 use crate::memory::{Kept, RunState};
@@ -168,7 +169,7 @@ impl Payload {
 
     /// Clips the payload to `clip` and multiplies it by its share of examples; returns the factor
     /// of the clipping.
-    pub(crate) fn clip(&mut self, clip: f32) -> Result<f64, UpdateError> {
+    pub(crate) fn clip(&mut self, clip: f32) -> Result<f64, VectorError> {
         let report = clip_l2(&mut self.values, clip)?;
         // by the norm, not the factor: a vector just as long as the clip is shortened by a hair
         self.within_clip &= report.norm <= f64::from(clip);

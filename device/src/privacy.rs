@@ -18,8 +18,8 @@
 //! compressed or varying codec, no weight, no cluster.
 
 use rand_core::Rng;
-use tributary_aggregator::{LocalNoise, LocalNoiseError, NoiseSource};
 use tributary_model::{LocalAlgorithm, Personalisation};
+use tributary_privacy::{LocalNoise, LocalNoiseError, NoiseSource};
 use tributary_proto::RunId;
 use tributary_proto::v1::{AnswerWindow, TrainingPlan};
 

@@ -1,6 +1,6 @@
 use std::slice::from_ref;
 
-use tributary_aggregator::LocalNoise;
+use tributary_privacy::LocalNoise;
 use tributary_proto::v1;
 use tributary_proto::v1::local_algorithm::Kind as AlgorithmKind;
 use tributary_proto::v1::personalisation::Kind as PersonalKind;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tributary_aggregator::{FeedbackError, UnknownCodec, UpdateError};
 use tributary_model::{Digest, ModelError};
+use tributary_privacy::VectorError;
 use tributary_proto::v1::ClipReport;
 
 use crate::identity::IdentityError;
@@ -50,7 +51,10 @@ pub enum TrainingError {
     /// The model or the data does not fit, or training diverged.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The payload can't be clipped.
+    /// The payload can't be clipped or noised.
+    #[error(transparent)]
+    Vector(#[from] VectorError),
+    /// What was encoded can't be read back.
     #[error(transparent)]
     Update(#[from] UpdateError),
     /// The payload can't be joined with what earlier ones left out.
@@ -71,7 +75,7 @@ impl TrainingError {
             Self::Plan { .. } => "bad_plan",
             Self::Codec(_) => "unknown_codec",
             Self::Model(_) => "model",
-            Self::Update(_) => "clip",
+            Self::Vector(_) | Self::Update(_) => "clip",
             Self::Feedback(_) => "feedback",
             Self::Randomness(_) => "randomness",
             Self::Late => "late",

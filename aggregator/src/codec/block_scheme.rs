@@ -1,10 +1,9 @@
 //! The schemes that can be decoded a block at a time, while the bytes are in the first-level cache.
 
+use super::block::{BLOCK, refuse_non_finite};
+use super::scheme::{Codec, Scheme};
 use super::{floats, levels};
 use crate::error::UpdateError;
-
-/// Values in a block.
-pub(crate) const BLOCK: usize = 1024;
 
 /// A scheme in which every block of [`BLOCK`] values has a fixed place and length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,17 +58,26 @@ impl BlockScheme {
     }
 }
 
-/// Refuses a block that starts at `offset` and has a NaN or infinite value.
-pub(super) fn refuse_non_finite(values: &[f32], offset: usize) -> Result<(), UpdateError> {
-    // without an early exit, so that the common case uses vector registers
-    let finite = values
-        .iter()
-        .fold(true, |finite, value| finite & value.is_finite());
-    if finite {
-        return Ok(());
+impl Codec {
+    /// The scheme by which the bytes can be decoded [`BLOCK`] values at a time, if they can.
+    pub(crate) fn block_scheme(self) -> Option<BlockScheme> {
+        match self {
+            Codec::Plain(scheme) => scheme.block_scheme(),
+            Codec::Zstd(_) => None,
+        }
     }
-    let position = values.iter().position(|value| !value.is_finite());
-    Err(UpdateError::NotFinite {
-        index: offset + position.unwrap_or(0),
-    })
+}
+
+impl Scheme {
+    /// The scheme by which the bytes can be decoded [`BLOCK`] values at a time, if they can.
+    pub(crate) fn block_scheme(self) -> Option<BlockScheme> {
+        match self {
+            Scheme::F32 => Some(BlockScheme::F32),
+            Scheme::F16 => Some(BlockScheme::F16),
+            Scheme::Bf16 => Some(BlockScheme::Bf16),
+            Scheme::Int8 => Some(BlockScheme::Int8),
+            Scheme::Int4 => Some(BlockScheme::Int4),
+            Scheme::TopK(_) | Scheme::TopKFixed(_) | Scheme::Drive | Scheme::Eden(_) => None,
+        }
+    }
 }

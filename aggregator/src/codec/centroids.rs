@@ -3,7 +3,7 @@
 //! Every centroid is the mean of the distribution within its cell, and the cells end half way
 //! between two centroids. The distribution is symmetric, so only the positive half is listed.
 
-use super::EdenBits;
+use super::scheme::EdenBits;
 
 /// The most centroids above zero.
 pub(super) const HALF_MOST: usize = 8;

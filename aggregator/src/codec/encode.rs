@@ -1,13 +1,13 @@
 //! Encoding, plain and with a promise about the norm of what the receiver decodes.
 
-use std::borrow::Cow;
-
 use rand_core::Rng;
+use tributary_privacy::{VectorError, clipped_l2, l2_norm, squared_norm};
 
+use super::block::BLOCK;
+use super::block_scheme::BlockScheme;
 use super::rotation::{self, Quantiser};
-use super::{BLOCK, BlockScheme, Codec, Scheme, compressed, floats, levels, sparse, sparse_fixed};
-use crate::clip::{l2_norm, measure, scale, squared_norm};
-use crate::error::UpdateError;
+use super::scheme::{Codec, Scheme};
+use super::{compressed, floats, levels, sparse, sparse_fixed};
 
 /// How far below the clip the decoded norm of a stochastic scheme is kept, as a share of the clip:
 /// 2^-18. It covers the rounding of the decoder: at most 2^-24 a value and operation, of which the
@@ -36,21 +36,14 @@ impl Codec {
     /// vector that is shorter than the clip by that much is not touched.
     ///
     /// # Errors
-    /// [`UpdateError::BadClip`] unless `clip` is in [1e-12, 1e12]; [`UpdateError::NotFinite`].
+    /// [`VectorError::BadClip`] unless `clip` is in [1e-12, 1e12]; [`VectorError::NotFinite`].
     pub fn encode_clipped(
         self,
         values: &[f32],
         clip: f32,
         noise: &mut impl Rng,
-    ) -> Result<Vec<u8>, UpdateError> {
-        let report = measure(values, clip)?;
-        let clipped = if report.factor < 1.0 {
-            let mut scaled = values.to_vec();
-            scale(&mut scaled, report.factor);
-            Cow::Owned(scaled)
-        } else {
-            Cow::Borrowed(values)
-        };
+    ) -> Result<Vec<u8>, VectorError> {
+        let clipped = clipped_l2(values, clip)?;
         let mut bytes = self.scheme().encode(&clipped, noise);
         self.scheme().shrink_to(clip, clipped.len(), &mut bytes);
         Ok(match self {

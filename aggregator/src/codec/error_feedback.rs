@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::clip::{ClipReport, clip_l2};
-use crate::error::UpdateError;
+use tributary_privacy::{ClipReport, VectorError, clip_l2};
 
 /// The memory of a device that sends with a biased codec such as top-k (error feedback: Seide et
 /// al. 2014; Stich et al. 2018, algorithm 1).
@@ -97,8 +96,8 @@ impl ErrorFeedback {
     /// Scales the residual to an L2 norm of at most `norm`, dropping the rest for good.
     ///
     /// # Errors
-    /// [`UpdateError::BadClip`] unless `norm` is in [1e-12, 1e12].
-    pub fn limit(&mut self, norm: f32) -> Result<ClipReport, UpdateError> {
+    /// [`VectorError::BadClip`] unless `norm` is in [1e-12, 1e12].
+    pub fn limit(&mut self, norm: f32) -> Result<ClipReport, VectorError> {
         clip_l2(&mut self.residual, norm)
     }
 

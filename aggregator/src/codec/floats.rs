@@ -3,7 +3,7 @@
 use half::f16;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
-use super::BLOCK;
+use super::block::BLOCK;
 
 pub(super) fn encode_f32(values: &[f32], bytes: &mut Vec<u8>) {
     bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));

@@ -2,8 +2,10 @@
 
 use std::ops::RangeInclusive;
 
+use super::block_scheme::BlockScheme;
 use super::rotation::{self, Quantiser};
-use super::{BlockScheme, Codec, Scheme, compressed, sparse, sparse_fixed};
+use super::scheme::{Codec, Scheme};
+use super::{compressed, sparse, sparse_fixed};
 use crate::error::UpdateError;
 
 impl Codec {

@@ -6,7 +6,7 @@
 
 use rand_core::Rng;
 
-use super::BLOCK;
+use super::block::BLOCK;
 
 /// Bytes of the scale in front of a block.
 pub(super) const SCALE_BYTES: usize = 4;

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Codec, EdenBits, Scheme, Share};
+use super::scheme::{Codec, EdenBits, Scheme};
+use super::share::Share;
 
 /// Behind the name of a scheme whose bytes are compressed.
 const COMPRESSED: &str = "+zstd";

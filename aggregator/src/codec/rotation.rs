@@ -9,12 +9,13 @@
 //! e / (1 - e) ||x||^2, where e is the distortion of the quantiser: pi/2 - 1 for one bit.
 
 use rand_core::Rng;
+use tributary_privacy::l2_norm;
 
-use super::EdenBits;
-use super::block_scheme::refuse_non_finite;
+use super::block::refuse_non_finite;
 use super::centroids::{self, HALF_MOST};
 use super::hadamard::{GROUP, GroupSigns, Signs, group_len};
-use crate::clip::l2_norm;
+use super::levels;
+use super::scheme::EdenBits;
 use crate::error::UpdateError;
 
 /// Bytes of the seed in front.
@@ -207,5 +208,5 @@ pub(super) fn shrink_scales(quantiser: Quantiser, bytes: &mut [u8], factor: f64)
     let Some((_seed, groups)) = bytes.split_first_chunk_mut::<SEED_BYTES>() else {
         return;
     };
-    super::levels::shrink_scales(groups, quantiser.group_bytes(GROUP), factor);
+    levels::shrink_scales(groups, quantiser.group_bytes(GROUP), factor);
 }

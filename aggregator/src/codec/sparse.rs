@@ -3,12 +3,14 @@
 //! Bytes: count u32, then the distance of every position from the one before it as a varint
 //! (LEB128; the first counts from -1), then the values as half precision.
 
-use std::fmt;
 use std::ops::RangeInclusive;
 
 use half::f16;
+use tributary_privacy::VectorError;
 
-use super::{Codec, floats};
+use super::floats;
+use super::scheme::Codec;
+use super::share::Share;
 use crate::error::UpdateError;
 
 /// Bytes of the count in front.
@@ -19,65 +21,6 @@ pub(super) const VALUE_BYTES: usize = 2;
 
 /// Bytes that a distance of up to 32 bits takes at most.
 const LONGEST_VARINT: usize = 5;
-
-/// Which share of the values is sent: above 0, at most 1, in steps of a millionth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Share(u32);
-
-impl Share {
-    /// One value in a hundred.
-    pub const ONE_PERCENT: Share = Share(10_000);
-
-    const WHOLE: u32 = 1_000_000;
-
-    /// `None` unless `millionths` is from 1 to 1,000,000.
-    pub const fn new(millionths: u32) -> Option<Self> {
-        match millionths {
-            1..=Self::WHOLE => Some(Self(millionths)),
-            _ => None,
-        }
-    }
-
-    /// The share in millionths.
-    pub const fn millionths(self) -> u32 {
-        self.0
-    }
-
-    /// How many of `dimension` values are sent: k = max(1, round(share d)), halves up.
-    pub fn count(self, dimension: usize) -> usize {
-        let exact = dimension as u128 * u128::from(self.0);
-        let rounded = (exact + u128::from(Self::WHOLE / 2)) / u128::from(Self::WHOLE);
-        // a share is at most 1, so the result is at most the dimension
-        (rounded as usize).max(1).min(dimension)
-    }
-
-    /// Reads a decimal number with at least one digit before the point and one to six behind it.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let (whole, fraction) = match text.split_once('.') {
-            Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
-            Some(_) => return None,
-            None => (text, ""),
-        };
-        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        if whole.len() != 1 || fraction.len() > 6 || !digits(whole) || !digits(fraction) {
-            return None;
-        }
-        format!("{whole}{fraction:0<6}")
-            .parse()
-            .ok()
-            .and_then(Self::new)
-    }
-}
-
-impl fmt::Display for Share {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == Self::WHOLE {
-            return formatter.write_str("1");
-        }
-        let digits = format!("{:06}", self.0);
-        write!(formatter, "0.{}", digits.trim_end_matches('0'))
-    }
-}
 
 /// From one value near the front to `share` of them, as far apart as the dimension allows.
 pub(super) fn encoded_len_range(share: Share, dimension: usize) -> RangeInclusive<usize> {
@@ -161,7 +104,7 @@ pub(super) fn decode_into(
     bytes: &[u8],
     values: &mut [f32],
 ) -> Result<(), UpdateError> {
-    let malformed = |reason| codec.malformed(reason);
+    let malformed = |reason| UpdateError::Malformed { codec, reason };
     let (count, rest) = bytes
         .split_first_chunk::<COUNT_BYTES>()
         .ok_or(malformed("the count is cut short"))?;
@@ -188,7 +131,7 @@ pub(super) fn decode_into(
         let index = past as usize - 1;
         let value = f16::from_le_bytes(*half).to_f32();
         if !value.is_finite() {
-            return Err(UpdateError::NotFinite { index });
+            return Err(VectorError::NotFinite { index }.into());
         }
         values[index] = value;
         next = past;

@@ -4,9 +4,11 @@
 //! plan's share and the number of values alone, so it is not written; a vector of zeros has as many.
 
 use half::f16;
+use tributary_privacy::VectorError;
 
-use super::Codec;
-use super::sparse::{self, Share, VALUE_BYTES};
+use super::scheme::Codec;
+use super::share::Share;
+use super::sparse::{self, VALUE_BYTES};
 use crate::error::UpdateError;
 
 /// Bytes of a position: the fewest that hold the last one, at least 1.
@@ -39,7 +41,7 @@ pub(super) fn decode_into(
     bytes: &[u8],
     values: &mut [f32],
 ) -> Result<(), UpdateError> {
-    let malformed = |reason| codec.malformed(reason);
+    let malformed = |reason| UpdateError::Malformed { codec, reason };
     let width = position_bytes(values.len());
     let split = share.count(values.len()) * width;
     let (positions, halves) = bytes
@@ -60,7 +62,7 @@ pub(super) fn decode_into(
             .get_mut(index)
             .ok_or(malformed("a position is beyond the last parameter"))?;
         if !value.is_finite() {
-            return Err(UpdateError::NotFinite { index });
+            return Err(VectorError::NotFinite { index }.into());
         }
         *place = value;
         next = index + 1;
@@ -100,7 +102,7 @@ mod tests {
             );
         }
         let nan = decode(&[1, 3, 0, 0x38, 0, 0x7e]);
-        assert_eq!(nan, Err(UpdateError::NotFinite { index: 3 }));
+        assert_eq!(nan, Err(VectorError::NotFinite { index: 3 }.into()));
     }
 
     proptest! {

@@ -82,7 +82,7 @@ fn a_value_that_is_not_finite_is_refused_with_its_position() {
         bytes.extend_from_slice(&half);
         assert_eq!(
             decode(&bytes, 300),
-            Err(UpdateError::NotFinite { index: 10 })
+            Err(VectorError::NotFinite { index: 10 }.into())
         );
     }
 }

@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use tributary_privacy::VectorError;
 
 use super::*;
-use crate::FixedPoint;
+use crate::{FixedPoint, UpdateError};
 
 fn noise(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
@@ -54,13 +55,18 @@ fn a_value_that_is_not_finite_reaches_the_receiver_as_such() {
             let bytes = codec.encode(&values, &mut noise(2));
             let refused = codec.decode_into(&bytes, &mut vec![0.0; 5000]);
             assert!(
-                matches!(refused, Err(UpdateError::NotFinite { index: 4096..=4500 })),
+                matches!(
+                    refused,
+                    Err(UpdateError::Vector(VectorError::NotFinite {
+                        index: 4096..=4500
+                    }))
+                ),
                 "{codec} {refused:?}"
             );
             let grid = FixedPoint::new(1.0, 5000).unwrap();
             assert!(grid.contribution(codec, &bytes).is_err(), "{codec}");
             let unsent = codec.encode_clipped(&values, 1.0, &mut noise(2));
-            assert_eq!(unsent, Err(UpdateError::NotFinite { index: 4500 }));
+            assert_eq!(unsent, Err(VectorError::NotFinite { index: 4500 }));
         }
     }
 }

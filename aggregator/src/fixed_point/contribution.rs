@@ -20,12 +20,12 @@ impl FixedPoint {
     /// [`Partial::add_many`](crate::Partial::add_many) adds without holding them.
     ///
     /// # Errors
-    /// [`UpdateError::WrongLength`], [`UpdateError::Malformed`], [`UpdateError::NotFinite`] or
-    /// [`UpdateError::NormTooLarge`].
+    /// [`UpdateError::WrongLength`], [`UpdateError::Malformed`], [`VectorError::NotFinite`](tributary_privacy::VectorError::NotFinite) or
+    /// [`VectorError::NormTooLarge`](tributary_privacy::VectorError::NormTooLarge).
     pub fn contribution(&self, codec: Codec, bytes: &[u8]) -> Result<Contribution, UpdateError> {
         // checks the length before the allocation, so that no refused message decides its size
-        let update = EncodedBlocks::new(codec, bytes, self.dimension)?;
-        let mut values = vec![0; self.dimension];
+        let update = EncodedBlocks::new(codec, bytes, self.dimension())?;
+        let mut values = vec![0; self.dimension()];
         let mut squares = update.no_squares();
         for (number, values) in values.chunks_mut(BLOCK).enumerate() {
             update.add::<false>(number, self.factor, values, &mut squares);

@@ -1,10 +1,12 @@
 //! The norm check: decided in floats where their error can't matter, else in integers.
 
+use tributary_privacy::VectorError;
+
 use super::FixedPoint;
 use super::rounding::STEPS_AT_ONCE;
+use super::squares::Squares;
 use super::update::EncodedBlocks;
 use crate::codec::BLOCK;
-use crate::error::UpdateError;
 
 /// Relative error of the sum of squares of `dimension` integers.
 ///
@@ -22,15 +24,6 @@ fn squares_error(dimension: usize) -> f64 {
 /// real number computed from exact integer squares: 2^-24 and something for `f64`.
 pub(super) const LEVELS_ERROR: f64 = 1.01 / 16_777_216.0;
 
-/// What the blocks of an update said about the squares of its integers.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Squares {
-    /// The sum of squared integers, within [`squares_error`].
-    OfIntegers(f64),
-    /// The sum of squares before rounding to integers, within [`LEVELS_ERROR`] of its root.
-    BeforeRounding(f64),
-}
-
 /// What the float sums can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -46,7 +39,7 @@ impl FixedPoint {
         &self,
         update: &EncodedBlocks<'_>,
         squares: Squares,
-    ) -> Result<(), UpdateError> {
+    ) -> Result<(), VectorError> {
         let verdict = match squares {
             Squares::OfIntegers(squares) => self.judge_integers(squares),
             Squares::BeforeRounding(squares) => self.judge_scaled(squares),
@@ -73,7 +66,7 @@ impl FixedPoint {
 
     fn judge_integers(&self, squares: f64) -> Verdict {
         let limit = (self.bound as f64).powi(2);
-        let error = squares_error(self.dimension);
+        let error = squares_error(self.dimension());
         if squares * (1.0 + error) <= limit {
             Verdict::Within
         } else if squares * (1.0 - error) <= limit {
@@ -87,7 +80,7 @@ impl FixedPoint {
     fn judge_scaled(&self, squares: f64) -> Verdict {
         let bound = self.bound as f64;
         let norm = squares.sqrt();
-        let rounding = (self.dimension as f64).sqrt() / 2.0 * (1.0 + 1e-12);
+        let rounding = (self.dimension() as f64).sqrt() / 2.0 * (1.0 + 1e-12);
         let (least, most) = (norm * (1.0 - LEVELS_ERROR), norm * (1.0 + LEVELS_ERROR));
         if least - rounding > bound || norm.is_nan() {
             Verdict::Above
@@ -104,8 +97,8 @@ impl FixedPoint {
         let limit = u128::from(self.bound) * u128::from(self.bound);
         let mut squares = 0u128;
         let mut integers = [0i32; BLOCK];
-        for (number, start) in (0..self.dimension).step_by(BLOCK).enumerate() {
-            let integers = &mut integers[..BLOCK.min(self.dimension - start)];
+        for (number, start) in (0..self.dimension()).step_by(BLOCK).enumerate() {
+            let integers = &mut integers[..BLOCK.min(self.dimension() - start)];
             update.integers(number, self.factor, integers);
             // each is below 2^44, so a block stays below 2^54
             let block: u64 = integers
@@ -118,19 +111,19 @@ impl FixedPoint {
     }
 
     /// Names what is wrong with an update that is over the bound.
-    fn refusal(&self, update: &EncodedBlocks<'_>) -> UpdateError {
+    fn refusal(&self, update: &EncodedBlocks<'_>) -> VectorError {
         let mut floats = [0.0; BLOCK];
-        for (number, start) in (0..self.dimension).step_by(BLOCK).enumerate() {
-            let floats = &mut floats[..BLOCK.min(self.dimension - start)];
+        for (number, start) in (0..self.dimension()).step_by(BLOCK).enumerate() {
+            let floats = &mut floats[..BLOCK.min(self.dimension() - start)];
             update.decode(number, floats);
             if let Some(position) = floats.iter().position(|value| !value.is_finite()) {
-                return UpdateError::NotFinite {
+                return VectorError::NotFinite {
                     index: start + position,
                 };
             }
         }
-        UpdateError::NormTooLarge {
-            clip: self.clip,
+        VectorError::NormTooLarge {
+            clip: self.clip(),
             bound: self.bound,
         }
     }

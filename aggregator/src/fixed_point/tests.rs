@@ -1,6 +1,7 @@
 //! The grid and its check, against integer arithmetic.
 
 use proptest::prelude::*;
+use tributary_privacy::{MAX_DIMENSION, clip_l2};
 
 use super::*;
 use crate::codec::{BLOCK, Codec};
@@ -44,10 +45,10 @@ fn the_norm_check_is_exact_to_one_unit() {
     );
     assert_eq!(
         fixed.contribution(Codec::F32, &encode(&[1.0 + 2.0 * step])),
-        Err(UpdateError::NormTooLarge {
+        Err(UpdateError::Vector(VectorError::NormTooLarge {
             clip: 1.0,
             bound: SCALE + 1
-        })
+        }))
     );
 }
 
@@ -56,7 +57,10 @@ fn a_norm_that_grows_over_many_blocks_is_refused() {
     let fixed = FixedPoint::new(1.0, 4 * BLOCK).unwrap();
     let each = 1.01 / (4.0 * BLOCK as f32).sqrt();
     let refused = fixed.contribution(Codec::F32, &encode(&vec![each; 4 * BLOCK]));
-    assert!(matches!(refused, Err(UpdateError::NormTooLarge { .. })));
+    assert!(matches!(
+        refused,
+        Err(UpdateError::Vector(VectorError::NormTooLarge { .. }))
+    ));
 }
 
 #[test]
@@ -74,7 +78,7 @@ fn a_zero_update_is_valid_and_short_long_and_non_finite_ones_are_refused() {
         let mut values = vec![1e-4; 3000];
         values[2500] = bad;
         let refused = fixed.contribution(Codec::F32, &encode(&values));
-        assert_eq!(refused, Err(UpdateError::NotFinite { index: 2500 }));
+        assert_eq!(refused, Err(VectorError::NotFinite { index: 2500 }.into()));
     }
 }
 
@@ -85,7 +89,10 @@ fn huge_finite_values_are_refused_as_too_large() {
         for huge in [f32::MAX, f32::MIN, clip * 3e9, clip * 1e15] {
             let refused = fixed.contribution(Codec::F32, &encode(&[huge, 0.0]));
             assert!(
-                matches!(refused, Err(UpdateError::NormTooLarge { .. })),
+                matches!(
+                    refused,
+                    Err(UpdateError::Vector(VectorError::NormTooLarge { .. }))
+                ),
                 "{clip} {huge}"
             );
         }
@@ -202,7 +209,7 @@ proptest! {
         share in 0.001f32..=1.0,
     ) {
         let mut values = values;
-        crate::clip_l2(&mut values, 0.3).unwrap();
+        clip_l2(&mut values, 0.3).unwrap();
         let fresh = FixedPoint::new(0.3, values.len()).unwrap();
         let late = fresh.scaled(share).unwrap();
         prop_assert!(late.bound() <= fresh.bound());
@@ -228,12 +235,18 @@ fn a_scale_that_no_float_can_hold_is_refused_and_a_large_one_is_read_rightly() {
     for scale in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for levels in [[0, 0, 1], [-128, 0, 127]] {
             let refused = send(scale, levels);
-            assert!(matches!(refused, Err(UpdateError::NotFinite { .. })));
+            assert!(matches!(
+                refused,
+                Err(UpdateError::Vector(VectorError::NotFinite { .. }))
+            ));
         }
     }
     for scale in [f32::MAX, 3.0, -1e9] {
         let refused = send(scale, [0, -1, 0]);
-        assert!(matches!(refused, Err(UpdateError::NormTooLarge { .. })));
+        assert!(matches!(
+            refused,
+            Err(UpdateError::Vector(VectorError::NormTooLarge { .. }))
+        ));
     }
     for (scale, levels) in [(-0.0, [1, 2, -3]), (1e-40, [127; 3]), (7.0, [0; 3])] {
         assert_eq!(send(scale, levels).unwrap().values(), [0; 3]);

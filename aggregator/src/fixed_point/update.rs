@@ -1,7 +1,9 @@
 //! An update as blocks that can be rounded and added from any one on.
 
-use super::norm::Squares;
+use tributary_privacy::VectorError;
+
 use super::rounding::{self, BIAS, Decoded, LittleEndian};
+use super::squares::Squares;
 use crate::codec::{BLOCK, BlockScheme, Codec};
 use crate::error::UpdateError;
 
@@ -49,9 +51,9 @@ impl<'b> EncodedBlocks<'b> {
         dimension: usize,
     ) -> Result<Self, UpdateError> {
         match Self::new(codec, bytes, dimension) {
-            Err(UpdateError::Malformed { .. } | UpdateError::NotFinite { .. }) => {
-                Ok(Self::Whole(vec![0.0; dimension]))
-            }
+            Err(
+                UpdateError::Malformed { .. } | UpdateError::Vector(VectorError::NotFinite { .. }),
+            ) => Ok(Self::Whole(vec![0.0; dimension])),
             other => other,
         }
     }
@@ -154,22 +156,6 @@ pub(crate) fn add_together<const S: usize, const SUBTRACT: bool>(
         squares.add(added);
     }
     true
-}
-
-impl Squares {
-    fn add(&mut self, more: f64) {
-        match self {
-            Squares::OfIntegers(squares) | Squares::BeforeRounding(squares) => *squares += more,
-        }
-    }
-
-    /// The sum over two parts of an update.
-    pub(crate) fn plus(mut self, other: Squares) -> Squares {
-        match other {
-            Squares::OfIntegers(squares) | Squares::BeforeRounding(squares) => self.add(squares),
-        }
-        self
-    }
 }
 
 /// The first `length` elements of block `number`, where a block has `size`; fewer at the end.

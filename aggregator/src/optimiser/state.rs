@@ -1,5 +1,6 @@
 //! What a server optimiser remembers between rounds, and its step.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use super::{OptimiserError, ServerOptimiser};
@@ -64,6 +65,13 @@ impl OptimiserState {
         self.check_length("weights", weights.len())?;
         self.check_length("mean update", mean_delta.len())?;
         check_finite("mean update", mean_delta)?;
+        self.step(weights, mean_delta);
+        self.steps += 1;
+        check_finite("new weights", weights)
+    }
+
+    /// The step of each optimiser, along finite values of the right number.
+    fn step(&mut self, weights: &mut [f32], mean_delta: &[f32]) {
         match self.optimiser {
             ServerOptimiser::FedAvg { learning_rate } => {
                 for (weight, delta) in weights.iter_mut().zip(mean_delta) {
@@ -110,11 +118,7 @@ impl OptimiserState {
                 weights,
                 mean_delta,
                 (learning_rate, beta1, epsilon),
-                |v, g| match v.partial_cmp(&g) {
-                    Some(std::cmp::Ordering::Greater) => v - (1.0 - beta2) * g,
-                    Some(std::cmp::Ordering::Less) => v + (1.0 - beta2) * g,
-                    _ => v,
-                },
+                |v, g| yogi(v, g, beta2),
             ),
             ServerOptimiser::FedDyn { participation } => {
                 let moments = self.first.iter_mut().zip(mean_delta);
@@ -124,8 +128,6 @@ impl OptimiserState {
                 }
             }
         }
-        self.steps += 1;
-        check_finite("new weights", weights)
     }
 
     /// The step that FedAdagrad, FedAdam and FedYogi share: `second(v, delta^2)` is the new second
@@ -239,6 +241,15 @@ impl fmt::Debug for OptimiserState {
             formatter,
             "OptimiserState({optimiser:?}, {dimension} parameters, {steps} steps)"
         )
+    }
+}
+
+/// v - (1 - beta2) g sign(v - g): FedYogi's next second moment from the last one and the squared update.
+fn yogi(v: f32, g: f32, beta2: f32) -> f32 {
+    match v.partial_cmp(&g) {
+        Some(Ordering::Greater) => v - (1.0 - beta2) * g,
+        Some(Ordering::Less) => v + (1.0 - beta2) * g,
+        _ => v,
     }
 }
 

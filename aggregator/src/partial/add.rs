@@ -1,7 +1,8 @@
 //! Adding encoded updates: several in one pass over the sums, each all or nothing.
 
+use super::limits::WEIGHT_ONE;
 use super::totals::Totals;
-use super::{Partial, PartialError, WEIGHT_ONE};
+use super::{Partial, PartialError};
 use crate::codec::{BLOCK, Codec};
 use crate::fixed_point::{EncodedBlocks, FixedPoint, Squares, add_together};
 
@@ -171,7 +172,7 @@ impl Partial {
         for (update, squares) in waiting.iter().zip(squares) {
             let added = match update.grid.check(&update.blocks, squares) {
                 Ok(()) => self.totals.plus(update.totals),
-                Err(refusal) => Err(refusal.into()),
+                Err(refusal) => Err(PartialError::Update(refusal.into())),
             };
             match added {
                 Ok(totals) => {

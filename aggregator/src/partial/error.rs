@@ -1,6 +1,6 @@
 //! Why a sum refuses something.
 
-use super::{MAX_CONTRIBUTIONS, MAX_WEIGHT};
+use super::limits::{MAX_CONTRIBUTIONS, MAX_WEIGHT};
 use crate::error::UpdateError;
 
 /// Why a partial can't be built, merged or read.

@@ -2,6 +2,7 @@
 
 mod add;
 mod error;
+mod limits;
 mod stored;
 mod sums;
 mod totals;
@@ -10,19 +11,11 @@ use std::fmt;
 
 pub use add::{EncodedContribution, Faults};
 pub use error::PartialError;
+pub use limits::{MAX_CONTRIBUTIONS, MAX_WEIGHT, WEIGHT_ONE};
 
 use crate::fixed_point::Contribution;
 use sums::Sums;
 use totals::Totals;
-
-/// The most contributions a partial holds (2^40): with it no i64 sum can overflow.
-pub const MAX_CONTRIBUTIONS: u64 = 1 << 40;
-
-/// Weight 1 in the units of a partial: 2^20.
-pub const WEIGHT_ONE: u64 = 1 << 20;
-
-/// The largest weight or work of one contribution: 2^40, about a million.
-pub const MAX_WEIGHT: u64 = 1 << 40;
 
 /// The exact sum of some contributions of one region or shard.
 ///

@@ -4,10 +4,12 @@
 //! per sum (1 byte: 4 when every sum fits, else 8), sums. Version 1 had no weights and no release
 //! wrote it; it is not read. Equal partials give equal bytes.
 
+use tributary_privacy::MAX_DIMENSION;
+
 use super::sums::Sums;
 use super::totals::Totals;
 use super::{Partial, PartialError};
-use crate::fixed_point::{MAX_DIMENSION, MAX_MAGNITUDE};
+use crate::fixed_point::MAX_MAGNITUDE;
 use crate::stored::read_u64;
 
 /// First bytes of a stored partial; the last one is the version of the format.

@@ -1,6 +1,7 @@
 //! What is counted beside the sums.
 
-use super::{MAX_CONTRIBUTIONS, MAX_WEIGHT, PartialError};
+use super::PartialError;
+use super::limits::{MAX_CONTRIBUTIONS, MAX_WEIGHT};
 
 /// Contributions, their weight and their work; none of them wraps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -6,9 +6,9 @@
 
 use std::borrow::Cow;
 
+use tributary_privacy::l2_norm;
+
 use super::RobustError;
-use super::distances::{Matrix, squared_distances};
-use crate::clip::l2_norm;
 
 /// Columns handled at a time; the same block of 100 vectors stays in the second-level cache.
 pub(super) const BLOCK: usize = 256;
@@ -124,43 +124,9 @@ impl<'a> Cloud<'a> {
         self.mixtures = Some(mixtures);
     }
 
-    /// Squared distances between all points.
-    ///
-    /// Those of mixtures follow from those of the vectors: with weights a and b that each sum to 1,
-    /// ||sum (a - b) x||^2 = a'Db - a'Da / 2 - b'Db / 2.
-    pub(super) fn distances(&self) -> Matrix {
-        let plain = squared_distances(self);
-        let Some(mixtures) = &self.mixtures else {
-            return plain;
-        };
-        let count = mixtures.len();
-        let mut sums = Matrix::zero(count);
-        for (point, members) in mixtures.iter().enumerate() {
-            let row = sums.row_mut(point);
-            for &member in members {
-                for (sum, distance) in row.iter_mut().zip(plain.row(member)) {
-                    *sum += distance;
-                }
-            }
-        }
-        let pairs = |left: usize, right: usize| -> f64 {
-            let share = 1.0 / (mixtures[left].len() * mixtures[right].len()) as f64;
-            let row = sums.row(left);
-            share
-                * mixtures[right]
-                    .iter()
-                    .map(|&member| row[member])
-                    .sum::<f64>()
-        };
-        let own: Vec<f64> = (0..count).map(|point| pairs(point, point)).collect();
-        let mut mixed = Matrix::zero(count);
-        for left in 0..count {
-            for right in left + 1..count {
-                let distance = pairs(left, right) - 0.5 * (own[left] + own[right]);
-                mixed.set_pair(left, right, distance.max(0.0));
-            }
-        }
-        mixed
+    /// After mixing: which vectors each point is the mean of.
+    pub(super) fn mixtures(&self) -> Option<&[Vec<usize>]> {
+        self.mixtures.as_deref()
     }
 
     /// Passes the points on in blocks of columns: `consume(offset, width, rows)` finds value j of

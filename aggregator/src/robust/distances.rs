@@ -1,39 +1,49 @@
 //! Squared distances of all pairs.
 
 use super::cloud::{BLOCK, Cloud, STRIDE};
+use super::matrix::Matrix;
 
 /// Independent sums of an inner loop, so that the compiler can use vector registers.
 const LANES: usize = 8;
 
-/// A square matrix of f64, row by row.
-pub(super) struct Matrix {
-    order: usize,
-    values: Vec<f64>,
-}
-
-impl Matrix {
-    pub(super) fn zero(order: usize) -> Self {
-        Self {
-            order,
-            values: vec![0.0; order * order],
+impl Cloud<'_> {
+    /// Squared distances between all points.
+    ///
+    /// Those of mixtures follow from those of the vectors: with weights a and b that each sum to 1,
+    /// ||sum (a - b) x||^2 = a'Db - a'Da / 2 - b'Db / 2.
+    pub(super) fn distances(&self) -> Matrix {
+        let plain = squared_distances(self);
+        let Some(mixtures) = self.mixtures() else {
+            return plain;
+        };
+        let count = mixtures.len();
+        let mut sums = Matrix::zero(count);
+        for (point, members) in mixtures.iter().enumerate() {
+            let row = sums.row_mut(point);
+            for &member in members {
+                for (sum, distance) in row.iter_mut().zip(plain.row(member)) {
+                    *sum += distance;
+                }
+            }
         }
-    }
-
-    pub(super) fn order(&self) -> usize {
-        self.order
-    }
-
-    pub(super) fn row(&self, index: usize) -> &[f64] {
-        &self.values[index * self.order..(index + 1) * self.order]
-    }
-
-    pub(super) fn row_mut(&mut self, index: usize) -> &mut [f64] {
-        &mut self.values[index * self.order..(index + 1) * self.order]
-    }
-
-    pub(super) fn set_pair(&mut self, left: usize, right: usize, value: f64) {
-        self.row_mut(left)[right] = value;
-        self.row_mut(right)[left] = value;
+        let pairs = |left: usize, right: usize| -> f64 {
+            let share = 1.0 / (mixtures[left].len() * mixtures[right].len()) as f64;
+            let row = sums.row(left);
+            share
+                * mixtures[right]
+                    .iter()
+                    .map(|&member| row[member])
+                    .sum::<f64>()
+        };
+        let own: Vec<f64> = (0..count).map(|point| pairs(point, point)).collect();
+        let mut mixed = Matrix::zero(count);
+        for left in 0..count {
+            for right in left + 1..count {
+                let distance = pairs(left, right) - 0.5 * (own[left] + own[right]);
+                mixed.set_pair(left, right, distance.max(0.0));
+            }
+        }
+        mixed
     }
 }
 
@@ -44,7 +54,7 @@ impl Matrix {
 /// Gram matrix, and none of its cancellation when updates share a large common part. Sums are f32
 /// within a block and f64 across blocks. A power of two brings the typical norm to about 1 first, so
 /// that squares neither overflow nor vanish; it changes no digit.
-pub(super) fn squared_distances(cloud: &Cloud<'_>) -> Matrix {
+fn squared_distances(cloud: &Cloud<'_>) -> Matrix {
     let count = cloud.len();
     let even = count.next_multiple_of(2);
     let factor = power_of_two_near_inverse(cloud.typical_norm());

@@ -1,8 +1,9 @@
 //! FLTrust: trust what points where the server's own update points.
 
+use tributary_privacy::l2_norm;
+
 use super::RobustError;
 use super::cloud::{Cloud, STRIDE};
-use crate::clip::l2_norm;
 
 /// sum t_i (||g0|| / ||x_i||) x_i / sum t_i with t_i = max(0, cos(x_i, g0)) (Cao et al. 2021,
 /// algorithm 2). Zero when no point has a positive cosine, and when the server's own update is zero: every

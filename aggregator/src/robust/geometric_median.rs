@@ -2,7 +2,7 @@
 
 use super::RobustError;
 use super::cloud::{Cloud, upper_median};
-use super::distances::Matrix;
+use super::matrix::Matrix;
 
 /// The point with the smallest sum of distances to the points of a cloud (Pillutla et al. 2022,
 /// algorithm 2): z <- sum w_i x_i / sum w_i with w_i = 1 / max(||x_i - z||, floor).

@@ -3,7 +3,7 @@
 use super::RobustError;
 use super::cloud::Cloud;
 use super::coordinate::mean_around_median;
-use super::distances::Matrix;
+use super::matrix::Matrix;
 use super::pre::by_distance;
 
 /// The vector with the best score (Blanchard et al. 2017).

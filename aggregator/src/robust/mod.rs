@@ -14,6 +14,7 @@
 //! | `aggregate` | from vectors to the one result |
 //! | `cloud` | the vectors a rule looks at, scaled and mixed without copies |
 //! | `distances` | squared distances of all pairs, in cache blocks |
+//! | `matrix` | the square matrix that they are kept in |
 //! | `pre` | ARC, NNM, bucketing |
 //! | `coordinate` | median, trimmed mean and the mean around the median, column by column |
 //! | `krum` | Krum, Multi-Krum, Bulyan |
@@ -31,6 +32,7 @@ mod error;
 mod fltrust;
 mod geometric_median;
 mod krum;
+mod matrix;
 mod pre;
 mod spec;
 

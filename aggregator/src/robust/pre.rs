@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use tributary_privacy::uniform_below;
 
 use super::RobustError;
 use super::cloud::Cloud;
-use super::distances::Matrix;
-use crate::noise::uniform::below;
+use super::matrix::Matrix;
 
 /// Adaptive robust clipping (Allouah et al. 2025, algorithm 1): the floor(2 f (n - f) / n) longest
 /// vectors are shortened to the norm of the next longest.
@@ -63,7 +63,7 @@ pub(super) fn bucketing<'b>(
     let mut order: Vec<usize> = (0..cloud.len()).collect();
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     for last in (1..order.len()).rev() {
-        order.swap(last, below(last as u64 + 1, &mut rng) as usize);
+        order.swap(last, uniform_below(last as u64 + 1, &mut rng) as usize);
     }
     let mean = |group: &[usize]| {
         let mut weights = vec![0.0; cloud.len()];

@@ -1,10 +1,11 @@
 //! The accountants that apply to a plan, each as a function from noise to epsilon.
 
-use tributary_aggregator::accountant::{
+use tributary_privacy::accountant::{
     AccountingError, Adjacency, FixedSizeGaussian, LossDistribution, PoissonGaussian, RdpCurve,
-    Rho, default_orders, epsilon_bun_steinke, epsilon_cks20, epsilon_gaussian,
+    default_orders, epsilon_bun_steinke, epsilon_cks20, epsilon_gaussian,
 };
-use tributary_aggregator::ftrl::{Blt, FtrlError, Strategy};
+use tributary_privacy::ftrl::{Blt, FtrlError, Strategy};
+use tributary_privacy::{Rho, RhoError};
 
 use super::plan::{Kind, Plan};
 
@@ -146,7 +147,7 @@ fn unsampled(plan: &Plan, squared: f64, adjacency: Adjacency) -> Vec<Accountant>
         let rho = squared / (2.0 * noise * noise);
         match rho.is_finite() {
             true => Rho::from_f64(rho),
-            false => Err(AccountingError::RhoTooLarge),
+            false => Err(RhoError::TooLarge),
         }
     };
     let gaussian = move |noise| epsilon_gaussian(rho(noise)?, delta);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use clap::{Args, ValueEnum};
-use tributary_aggregator::ftrl::{FtrlError, Participation};
+use tributary_privacy::ftrl::{FtrlError, Participation};
 
 use crate::exit::{Exit, Failure};
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tributary_aggregator::ftrl::Strategy;
 use tributary_model::{Digest, Marks, Personalisation};
+use tributary_privacy::ftrl::Strategy;
 use tributary_proto::{DeviceId, RunId};
 
 use super::{DropReason, Mark, MarkKey, Participation, Segment, Signs, Unheard};

@@ -1,6 +1,6 @@
 //! What is said about accounts: sums, what remains, mechanisms and adjacencies.
 
-use tributary_aggregator::{Adjacency, Mechanism, Rho, epsilon_gaussian};
+use tributary_privacy::{Adjacency, Mechanism, Rho, epsilon_gaussian};
 use tributary_proto::v1::PrivacySpend;
 
 use super::tests::{cap, charge, open, pay};

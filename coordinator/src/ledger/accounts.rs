@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
-use tributary_aggregator::{Rho, epsilon_cks20};
+use tributary_privacy::{Rho, epsilon_cks20};
 use tributary_proto::RegionId;
 use tributary_proto::v1::{PrivacyAccount, PrivacySpend, RegionAccount, RegionSpend};
 

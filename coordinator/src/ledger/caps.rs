@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tributary_aggregator::{AccountingError, rho_for_epsilon};
+use tributary_privacy::{AccountingError, rho_for_epsilon};
 use tributary_proto::RegionId;
 
 use super::books::{Books, DeviceBook};

@@ -1,7 +1,7 @@
 //! What is written down of a charge.
 
 use serde::{Deserialize, Serialize};
-use tributary_aggregator::{Adjacency, Mechanism};
+use tributary_privacy::{Adjacency, Mechanism};
 use tributary_proto::{DeviceId, RegionId};
 
 /// What a charge is for.

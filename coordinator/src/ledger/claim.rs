@@ -1,6 +1,6 @@
 //! What may be said about a sum of charges: its mechanisms, its adjacency and its epsilon.
 
-use tributary_aggregator::{Adjacency, Mechanism, PrivacyStatement, Rho};
+use tributary_privacy::{Adjacency, Mechanism, PrivacyStatement, Rho};
 use tributary_proto::v1::PrivacySpend;
 
 /// The mechanisms and adjacencies behind a sum of charges.

@@ -1,6 +1,6 @@
 //! Who may change a cap, and how: lowering is for anybody, raising takes a reason.
 
-use tributary_aggregator::Rho;
+use tributary_privacy::Rho;
 use tributary_proto::RegionId;
 
 use super::caps::Cap;

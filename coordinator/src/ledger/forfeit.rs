@@ -5,7 +5,7 @@
 //! allowed, after the copy was made. One without a cap, or any where that may have been, is marked, and from
 //! then on nothing that it is in counts as private.
 
-use tributary_aggregator::Mechanism;
+use tributary_privacy::Mechanism;
 use tributary_proto::{DeviceId, RegionId};
 
 use super::books::{Books, DeviceBook};

@@ -7,7 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tributary_aggregator::{Adjacency, Mechanism};
+use tributary_privacy::{Adjacency, Mechanism};
 
 use super::books::{AccountBook, AccountKey, Books};
 use super::charge::{Charge, ChargeKind, RegionCharge, StoredCharge};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tributary_aggregator::Mechanism;
+use tributary_privacy::Mechanism;
 use tributary_proto::{DeviceId, RegionId};
 
 use crate::core::Core;

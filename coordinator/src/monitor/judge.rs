@@ -1,7 +1,7 @@
 //! Noise on a region's votes, and what it costs.
 
-use tributary_aggregator::{DiscreteGaussian, NoiseSource};
 use tributary_drift::{Histogram, Quantity};
+use tributary_privacy::{DiscreteGaussian, NoiseSource};
 
 use super::poll::Votes;
 use crate::CoordinatorError;

@@ -1,9 +1,9 @@
 //! What is kept of a monitor: a header, one record per region, one per window and region.
 
 use serde::{Deserialize, Serialize};
-use tributary_aggregator::Mechanism;
 use tributary_drift::{RegionMonitor, Verdict, WindowReport};
 use tributary_model::{Digest, Marks};
+use tributary_privacy::Mechanism;
 use tributary_proto::{MonitorId, RunId};
 
 use super::history::row_key;

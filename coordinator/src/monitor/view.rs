@@ -1,7 +1,7 @@
 //! A monitor as the control service shows it.
 
-use tributary_aggregator::Adjacency;
 use tributary_drift::Verdict;
+use tributary_privacy::Adjacency;
 use tributary_proto::RunId;
 use tributary_proto::v1::{self, DriftWindow, MonitorState, RegionVerdict, StreamReading};
 

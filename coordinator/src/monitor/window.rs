@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tributary_aggregator::Mechanism;
 use tributary_drift::{Quantity, Verdict, WindowReport};
 use tributary_model::Marks;
+use tributary_privacy::Mechanism;
 use tributary_proto::v1::watch_response;
 
 use super::actor::{Actor, Asked};

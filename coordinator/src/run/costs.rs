@@ -1,8 +1,9 @@
 //! What the rounds of a run cost a device, and the noise that they buy.
 
-use tributary_aggregator::accountant::AccountingError;
-use tributary_aggregator::ftrl::{Blt, FtrlError, Participation as Pattern, Strategy};
-use tributary_aggregator::{AdaptiveClip, DiscreteGaussian, FixedPoint, LocalNoise, SCALE};
+use tributary_aggregator::FixedPoint;
+use tributary_privacy::accountant::AccountingError;
+use tributary_privacy::ftrl::{Blt, FtrlError, Participation as Pattern, Strategy};
+use tributary_privacy::{AdaptiveClip, DiscreteGaussian, LocalNoise, RhoError, SCALE};
 
 use crate::CoordinatorError;
 use crate::engine::{Participation, RunState};
@@ -121,11 +122,7 @@ impl RunCosts {
         // the grid has S steps in a clip; the charge uses the exact integer bound, a little more
         let noise = gaussian((z * SCALE as f64).ceil(), z)?;
         let charge = noise.rho(u128::from(fixed.bound()).pow(2))?.pico();
-        self.spent = vec![
-            charge
-                .checked_add(votes)
-                .ok_or(AccountingError::RhoTooLarge)?,
-        ];
+        self.spent = vec![charge.checked_add(votes).ok_or(RhoError::TooLarge)?];
         self.noise = SumNoise::Independent(noise);
         Ok(())
     }
@@ -229,7 +226,7 @@ fn pattern(spec: &RunSpec) -> Result<Pattern, FtrlError> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tributary_aggregator::Adjacency;
+    use tributary_privacy::Adjacency;
 
     use super::*;
     use crate::fixtures::spec;

@@ -1,8 +1,9 @@
 //! How the updates of a run are checked and counted, and the limits of what it keeps for that.
 
-use tributary_aggregator::ftrl::Strategy;
-use tributary_aggregator::{Codec, FixedPoint, LocalNoise, RobustSpec, UnknownCodec, UpdateError};
+use tributary_aggregator::{Codec, FixedPoint, RobustSpec, UnknownCodec};
 use tributary_model::{ModelFile, Personalisation};
+use tributary_privacy::ftrl::Strategy;
+use tributary_privacy::{LocalNoise, VectorError};
 
 use super::Format;
 use super::costs::RunCosts;
@@ -79,7 +80,7 @@ fn unplannable(error: CoordinatorError) -> CoordinatorError {
 
 /// The grid that updates are checked on in a round with this clip: under local noise they are longer.
 fn grid(spec: &RunSpec, clip: f32, values: usize) -> Result<FixedPoint, CoordinatorError> {
-    let invalid = |error: UpdateError| CoordinatorError::Invalid {
+    let invalid = |error: VectorError| CoordinatorError::Invalid {
         field: "privacy.clip",
         problem: error.to_string(),
         remedy: "use a clip above 0 and a model within the limits",

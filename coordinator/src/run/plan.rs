@@ -1,6 +1,7 @@
 //! Whether a run can last within its budget, checked before any device is asked to work.
 
-use tributary_aggregator::{FixedPoint, Rho};
+use tributary_aggregator::FixedPoint;
+use tributary_privacy::Rho;
 
 use super::costs::RunCosts;
 use super::reserve::WorstCase;
@@ -202,7 +203,7 @@ fn more_noise(spec: &RunSpec, now: &RunCosts, fixed: &FixedPoint, left: u64) -> 
 mod tests {
     use proptest::prelude::*;
 
-    use tributary_aggregator::{SCALE, rho_for_epsilon};
+    use tributary_privacy::{SCALE, rho_for_epsilon};
 
     use super::super::costs::SumNoise;
     use super::*;

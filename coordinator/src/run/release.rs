@@ -5,8 +5,9 @@ mod steps;
 
 use std::sync::Arc;
 
-use tributary_aggregator::{NoiseSource, Partial};
+use tributary_aggregator::Partial;
 use tributary_model::ModelFile;
+use tributary_privacy::NoiseSource;
 use tributary_proto::DeviceId;
 
 use self::noise::RoundNoise;

@@ -1,7 +1,7 @@
 //! What the server side of a run remembers from round to round, beside the model.
 
-use tributary_aggregator::ftrl::{CorrelatedNoise, Strategy};
 use tributary_aggregator::{OptimiserError, OptimiserState, ServerOptimiser};
+use tributary_privacy::ftrl::{CorrelatedNoise, Strategy};
 
 use crate::CoordinatorError;
 
@@ -158,7 +158,7 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tributary_aggregator::{DiscreteGaussian, NoiseSource};
+    use tributary_privacy::{DiscreteGaussian, NoiseSource};
 
     use super::*;
 

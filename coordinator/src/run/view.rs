@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tributary_aggregator::Mechanism;
 use tributary_model::Digest;
+use tributary_privacy::Mechanism;
 use tributary_proto::{RunId, v1};
 
 use super::catalogue::damaged_run;

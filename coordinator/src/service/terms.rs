@@ -1,6 +1,6 @@
 //! Caps, reservations and decisions on the wire.
 
-use tributary_aggregator::{Adjacency, Rho};
+use tributary_privacy::{Adjacency, Rho};
 use tributary_proto::RegionId;
 use tributary_proto::v1::{
     PrivacyCap, PrivacyDecision, PrivacyReservation, ReservedPart, SetPrivacyCapRequest,

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::OwnedSemaphorePermit;
 use tributary_aggregator::UpdateError;
 use tributary_model::{Digest, DigestBuilder};
+use tributary_privacy::VectorError;
 use tributary_proto::DeviceId;
 use tributary_proto::v1::{Reject, RejectReason, UploadHeader};
 
@@ -327,8 +328,8 @@ pub fn wire_refusal(refusal: Refusal) -> Reject {
 
 fn update_reason(error: &UpdateError) -> RejectReason {
     match error {
-        UpdateError::NotFinite { .. } => RejectReason::NotFinite,
-        UpdateError::NormTooLarge { .. } => RejectReason::NormTooLarge,
+        UpdateError::Vector(VectorError::NotFinite { .. }) => RejectReason::NotFinite,
+        UpdateError::Vector(VectorError::NormTooLarge { .. }) => RejectReason::NormTooLarge,
         _ => RejectReason::WrongLayout,
     }
 }

@@ -1,7 +1,7 @@
 //! What goes together with noise: on the sums, on the devices, correlated, and with a clip that moves.
 
-use tributary_aggregator::{AdaptiveClip, AdaptiveClipError};
 use tributary_model::{LocalAlgorithm, Personalisation};
+use tributary_privacy::{AdaptiveClip, AdaptiveClipError};
 
 use super::check::{MAX_CHARGED, in_range};
 use super::combination::Method;

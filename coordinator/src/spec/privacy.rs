@@ -1,7 +1,7 @@
 //! Clip, noise and budget of a run.
 
 use serde::{Deserialize, Serialize};
-use tributary_aggregator::{Adjacency, Mechanism};
+use tributary_privacy::{Adjacency, Mechanism};
 use tributary_proto::v1::AnswerWindow;
 
 /// How a run protects its devices.

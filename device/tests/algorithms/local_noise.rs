@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tributary_aggregator::{Codec, LocalNoise};
+use tributary_aggregator::Codec;
 use tributary_device::StateFolder;
+use tributary_privacy::LocalNoise;
 use tributary_proto::v1::{ParticipationLimit, TrainingPlan};
 
 use crate::fake::setting::Kept;

@@ -9,6 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tributary_aggregator::{Codec, FixedPoint, UpdateError};
 use tributary_model::Digest;
+use tributary_privacy::VectorError;
 use tributary_proto::v1::connect_request::Message as Up;
 use tributary_proto::v1::connect_response::Message as Down;
 use tributary_proto::v1::enrolment_service_server::EnrolmentService;
@@ -332,7 +333,9 @@ impl Services {
         match fixed.contribution(codec, received) {
             Ok(_) => None,
             Err(UpdateError::WrongLength { .. }) => Some(RejectReason::WrongLayout),
-            Err(UpdateError::NotFinite { .. }) => Some(RejectReason::NotFinite),
+            Err(UpdateError::Vector(VectorError::NotFinite { .. })) => {
+                Some(RejectReason::NotFinite)
+            }
             Err(_) => Some(RejectReason::NormTooLarge),
         }
     }

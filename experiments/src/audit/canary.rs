@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
-use tributary_aggregator::{Rho, SCALE, epsilon_gaussian};
+use tributary_privacy::{Rho, SCALE, epsilon_gaussian};
 
 use super::AuditError;
 use super::device::{Act, Scripted};

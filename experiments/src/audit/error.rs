@@ -1,10 +1,10 @@
 //! Why an audit does not reach its verdicts.
 
-use tributary_aggregator::ftrl::FtrlError;
-use tributary_aggregator::{AccountingError, UpdateError};
 use tributary_coordinator::ServerError;
 use tributary_device::{AgentError, ConnectionsError};
 use tributary_model::ModelError;
+use tributary_privacy::ftrl::FtrlError;
+use tributary_privacy::{AccountingError, VectorError};
 
 use crate::report::ReportError;
 use crate::runner::RunnerError;
@@ -48,7 +48,7 @@ pub enum AuditError {
     Accounting(#[from] AccountingError),
     /// The grid of a round can't be made.
     #[error(transparent)]
-    Grid(#[from] UpdateError),
+    Grid(#[from] VectorError),
     /// The matrix of correlated noise can't be worked out.
     #[error(transparent)]
     Correlation(#[from] FtrlError),

@@ -12,7 +12,7 @@
 //!   The clip then runs away from every start. The noise of a round follows the clip that was just
 //!   updated, not the one that the updates were clipped to.
 
-use tributary_aggregator::{AccountingError, Rho, epsilon_gaussian};
+use tributary_privacy::{AccountingError, Rho, RhoError, epsilon_gaussian};
 
 /// A device's clipped update and its number of examples.
 #[derive(Clone, Debug)]
@@ -53,8 +53,8 @@ pub(super) fn epsilon(multiplier: f64, rounds: u32, delta: f64) -> Result<f64, A
     let rho = f64::from(rounds) / (2.0 * multiplier * multiplier);
     match Rho::from_f64(rho) {
         Ok(rho) => epsilon_gaussian(rho, delta),
-        Err(AccountingError::RhoTooLarge) => Ok(f64::INFINITY),
-        Err(error) => Err(error),
+        Err(RhoError::TooLarge) => Ok(f64::INFINITY),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
-use tributary_aggregator::SCALE;
+use tributary_privacy::SCALE;
 
 use crate::runner::derived_seed;
 

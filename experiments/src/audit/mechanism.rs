@@ -1,7 +1,7 @@
 //! One run of each mechanism, and what its noise and its charge should be.
 
-use tributary_aggregator::ftrl::{Blt, Participation};
-use tributary_aggregator::{FixedPoint, SCALE};
+use tributary_privacy::ftrl::{Blt, Participation};
+use tributary_privacy::{Grid, SCALE};
 
 use super::AuditError;
 use super::device::{Act, Scripted};
@@ -198,7 +198,7 @@ fn plan(recipe: &AuditRecipe, mechanism: &str, more: String) -> Result<Plan, Aud
 
 /// B / S: the longest contribution that is admitted, in clips.
 fn longest(plan: &Plan) -> Result<f64, AuditError> {
-    let grid = FixedPoint::new(plan.privacy.clip, plan.dimension()?)?;
+    let grid = Grid::new(plan.privacy.clip, plan.dimension()?)?;
     Ok(grid.bound() as f64 / SCALE as f64)
 }
 

@@ -5,7 +5,7 @@
 //! stays away; one in which its training fails, or its bytes are faulty, releases the same to the bit,
 //! and differs in the number of contributions alone, which is public.
 
-use tributary_aggregator::SCALE;
+use tributary_privacy::SCALE;
 
 use super::AuditError;
 use super::device::{Act, Scripted};

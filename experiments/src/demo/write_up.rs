@@ -1,6 +1,6 @@
 //! From what was seen to the report.
 
-use tributary_aggregator::{Rho, epsilon_cks20};
+use tributary_privacy::{Rho, epsilon_cks20};
 use tributary_proto::v1::{DriftWindow, PrivacyAccount};
 
 use super::act::{BuildResult, Story};
@@ -179,8 +179,8 @@ fn spent(
 ) -> impl Iterator<Item = RoundPoint> + use<'_> {
     results.iter().map(move |result| {
         let delta = result.round.privacy.as_ref().map_or(f64::NAN, |s| s.delta);
-        let total = Rho::from_f64(earlier + rho(result));
-        let epsilon = total.and_then(|total| epsilon_cks20(total, delta));
+        let total = Rho::from_f64(earlier + rho(result)).ok();
+        let epsilon = total.and_then(|total| epsilon_cks20(total, delta).ok());
         RoundPoint::new(
             before + u64::from(result.round.round),
             epsilon.unwrap_or(f64::NAN),

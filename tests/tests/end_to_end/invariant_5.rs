@@ -122,7 +122,8 @@ impl Write for Kept {
 async fn invariant_5_logs_and_metrics_name_no_device_and_no_norm() {
     let log = Kept::default();
     let writer = log.clone();
-    let filter = "tributary_coordinator=trace,tributary_device=trace,tributary_aggregator=trace";
+    let filter = "tributary_coordinator=trace,tributary_device=trace,tributary_aggregator=trace,\
+                  tributary_privacy=trace";
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)

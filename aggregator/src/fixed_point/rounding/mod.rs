@@ -23,34 +23,26 @@
 //!   huge pages (they help `y += a x` as much), fused multiply-adds, and going through the sums
 //!   backwards every second time.
 
+mod constants;
 mod encoding;
+mod pieces;
 mod registers;
 mod streams;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use constants::BIAS;
 pub(crate) use encoding::{Decoded, Encoding, LittleEndian};
 pub(crate) use streams::STEPS_AT_ONCE;
 
-use encoding::{Plain, ScaledBlocks};
+use pieces::{Pieces, Plain, ScaledBlocks};
 use registers::run;
-use streams::{NO_SQUARES, Pieces, Streams};
-
-/// 1.5 * 2^23. Adding it to a magnitude below 2^22 rounds to the nearest integer, ties to even, and
-/// leaves that integer in the low bits of the mantissa.
-const ROUNDER: f32 = 12_582_912.0;
-
-/// What the bits of a rounded value hold beside the integer. A lane to which n values were added
-/// holds their sum plus n times this, all modulo 2^32.
-pub(crate) const BIAS: i32 = ROUNDER.to_bits() as i32;
-
-/// Larger scaled values become this one. Its square alone is above every bound squared.
-const CEILING: f32 = 4_194_304.0;
+use streams::{NO_SQUARES, Streams};
 
 /// Rounds the values of `S` updates and adds them to `sums` (or subtracts them), whatever the values
 /// are. Returns the sums of the squares of their integers, with the error that
-/// [`Squares`](super::norm::Squares) states; infinite or far above every bound when a value is NaN,
+/// [`Squares`](super::Squares) states; infinite or far above every bound when a value is NaN,
 /// infinite or too large. All slices have one length.
 pub(crate) fn add<E: Encoding, const S: usize, const SUBTRACT: bool>(
     values: [&[E::Raw]; S],

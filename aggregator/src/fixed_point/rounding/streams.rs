@@ -1,8 +1,9 @@
 //! The loop: several updates side by side, each value scaled, rounded, added and squared.
 
+use super::constants::{CEILING, ROUNDER};
 use super::encoding::Encoding;
+use super::pieces::Pieces;
 use super::registers::{Kernel, WIDEST, unaligned, zip};
-use super::{CEILING, ROUNDER};
 
 /// Registers per step: so many of one stream are added before the next stream's turn comes.
 const STEP: usize = 4;
@@ -19,24 +20,6 @@ pub(crate) const STEPS_AT_ONCE: usize = 1024;
 pub(super) type Lanes = [f64; WIDEST + 2 * NARROW];
 
 pub(super) const NO_SQUARES: Lanes = [0.0; WIDEST + 2 * NARROW];
-
-/// A stretch of an update as pieces of one factor each.
-pub(super) trait Pieces<'a> {
-    type Encoding: Encoding;
-
-    /// Values of a piece; the last one may have fewer.
-    fn length(&self) -> usize;
-
-    fn piece(&self, number: usize) -> Piece<'a, Self::Encoding>;
-}
-
-/// A part of an update.
-pub(super) struct Piece<'a, E: Encoding> {
-    pub values: &'a [E::Raw],
-    pub factor: f32,
-    /// What the squares count for.
-    pub weight: f64,
-}
 
 /// The same stretch of `S` updates, and the sums that they are added to or taken away from, as many
 /// as each update has values.

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::constants::CEILING;
 use super::registers::Kernel;
 use super::*;
 use crate::codec::{BLOCK, BlockScheme};

@@ -1,9 +1,10 @@
 //! The noise of one release: on the sums, and on the votes that move the clip.
 
-use tributary_aggregator::ftrl::CorrelatedNoise;
 use tributary_aggregator::{
-    FixedPoint, NoiseSource, Partial, ReleaseError, release_correlated_mean, release_mean,
+    FixedPoint, Partial, ReleaseError, release_correlated_mean, release_mean,
 };
+use tributary_privacy::NoiseSource;
+use tributary_privacy::ftrl::CorrelatedNoise;
 
 use super::Release;
 use crate::CoordinatorError;

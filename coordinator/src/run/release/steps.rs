@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use tributary_aggregator::Partial;
-use tributary_aggregator::ftrl::CorrelatedNoise;
+use tributary_privacy::ftrl::CorrelatedNoise;
 use tributary_proto::DeviceId;
 
 use super::Release;
