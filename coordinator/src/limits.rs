@@ -27,6 +27,15 @@ pub struct Limits {
     /// Bytes of updates that may be in memory at once, over all devices; one update may be larger, and
     /// is then alone.
     pub upload_bytes: usize,
+    /// Bytes of requests that may be on their way at once, over all connections; an import is not
+    /// counted, there is one at a time.
+    pub arriving_bytes: usize,
+    /// Bytes of answers that may wait at once for their receivers to take them; a connection has at
+    /// most 16 MiB of it.
+    pub leaving_bytes: usize,
+    /// How long one part of an answer may wait before its connection is closed; a sixth of it while
+    /// others wait for the room.
+    pub answer: Duration,
 }
 
 impl Default for Limits {
@@ -41,6 +50,9 @@ impl Default for Limits {
             devices: 1_000_000,
             enrolments_per_second: 2_000,
             upload_bytes: 64 * 1024 * 1024,
+            arriving_bytes: 64 * 1024 * 1024,
+            leaving_bytes: 64 * 1024 * 1024,
+            answer: Duration::from_secs(120),
         }
     }
 }

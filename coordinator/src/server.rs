@@ -1,18 +1,23 @@
 //! Opening a data folder and serving it.
 //!
 //! - `door`, `places`, `guarded`, `descriptors`: connections, within limits and with deadlines
-//! - `calls`, `arriving`: what every call passes before its service
+//! - `calls`: what every call passes before and after its service; `arriving` and `leaving` are its request
+//!   and its answer, within the bytes that there are for all of them (`room`, `connection`, `framing`)
 //! - `health`: health and reflection
 //! - `admin`: metrics and health over HTTP, on a thread of its own
 
 mod admin;
 mod arriving;
 mod calls;
+mod connection;
 mod descriptors;
 mod door;
+mod framing;
 mod guarded;
 mod health;
+mod leaving;
 mod places;
+mod room;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -33,7 +38,9 @@ use tributary_proto::v1::transfer_service_server::TransferServiceServer;
 use self::calls::{CallLayer, MOST_IMPORT};
 use self::door::Door;
 use self::guarded::Patience;
+use self::leaving::Outgoing;
 use self::places::Places;
+use self::room::Room;
 use crate::clock::{SharedClock, SystemClock};
 use crate::core::Core;
 use crate::error::CoordinatorError;
@@ -47,6 +54,8 @@ use crate::store::EngineKind;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Flow-control window of a connection.
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// Longest frame: what may wait in memory for each connection before it is whole.
+const MAX_FRAME: u32 = 64 * 1024;
 /// Largest chunk of an update, which may be too long by some: it is told how much is too much.
 const MAX_CHUNK_MESSAGE: usize = 4 * 1024 * 1024;
 /// Largest message of a device that is no chunk: what may wait in memory for each stream.
@@ -226,17 +235,20 @@ impl Server {
         let (health, health_service) = tonic_health::server::health_reporter();
         health::set(&health, true).await;
         let core = &self.core;
+        let (arriving, leaving) = (&core.telemetry.arriving, &core.telemetry.leaving);
         let calls = CallLayer {
             request: limits.request,
             importing: Arc::new(Semaphore::new(1)),
             stopping: core.stopping.clone(),
+            room: Room::new(limits.arriving_bytes, arriving.clone()),
+            outgoing: Outgoing::new(limits.leaving_bytes, leaving.clone(), limits.answer),
         };
         let control = ControlServiceServer::new(Control(core.clone()));
         let router = tonic::transport::Server::builder()
             .max_concurrent_streams(limits.streams_per_connection)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_frame_size(1024 * 1024)
+            .max_frame_size(MAX_FRAME)
             .http2_keepalive_interval(Some(limits.keepalive))
             .http2_keepalive_timeout(Some(limits.keepalive))
             .layer(calls)
