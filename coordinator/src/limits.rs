@@ -22,6 +22,9 @@ pub struct Limits {
     pub keepalive: Duration,
     /// Devices that may be enrolled in all.
     pub devices: usize,
+    /// Bytes of different profiles and lists of tasks that are kept of devices; what many say is kept
+    /// once.
+    pub profile_bytes: usize,
     /// New devices per second; ten seconds' worth may come at once.
     pub enrolments_per_second: u32,
     /// Bytes of updates that may be in memory at once, over all devices; one update may be larger, and
@@ -48,6 +51,7 @@ impl Default for Limits {
             request: Duration::from_secs(30),
             keepalive: Duration::from_secs(20),
             devices: 1_000_000,
+            profile_bytes: 64 * 1024 * 1024,
             enrolments_per_second: 2_000,
             upload_bytes: 64 * 1024 * 1024,
             arriving_bytes: 64 * 1024 * 1024,

@@ -176,40 +176,35 @@ impl Server {
     /// When the folder or an address can't be used.
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let grpc = bind("--listen", config.listen).await?;
-        let admin_listener = match config.admin {
-            Some(address) => Some(bind("--admin", address).await?),
-            None => None,
-        };
         let listen = grpc.local_addr().unwrap_or(config.listen);
         let stop = CancellationToken::new();
-        // ends the admin page when opening fails
+        // ends the admin page when nobody waits for this any more
         let opening = stop.clone().drop_guard();
         let pages = admin::Pages::default();
         let mut admin = None;
-        if let Some(listener) = admin_listener {
+        let mut ended = None;
+        if let Some(address) = config.admin {
+            let listener = bind("--admin", address).await?;
             admin = listener.local_addr().ok();
             let served = admin::serve(listener, listen, pages.clone(), stop.clone());
-            served.map_err(|source| ServerError::Bind {
+            ended = Some(served.map_err(|source| ServerError::Bind {
                 flag: "--admin",
                 address: admin.unwrap_or(listen),
                 source,
-            })?;
+            })?);
         }
-        let folder = config.data.clone();
-        let open = |source| ServerError::Open {
-            folder: folder.clone(),
-            source,
+        let core = match open(&config, &pages).await {
+            Ok(core) => core,
+            Err(source) => {
+                drop(opening);
+                if let Some(ended) = ended {
+                    // who is being answered is answered; the sender only ever goes away
+                    let _ = ended.await;
+                }
+                let folder = config.data;
+                return Err(ServerError::Open { folder, source });
+            }
         };
-        let (clock, failpoint) = (config.clock, config.failpoint);
-        let threads = config.sum_threads;
-        let core = Core::open(&config.data, config.engine, clock, threads, failpoint)
-            .await
-            .map_err(open)?;
-        core.set_limits(&config.limits);
-        // the first to come is the only one
-        let _ = pages.set(crate::telemetry::admin(core.telemetry.clone()));
-        crate::run::recover_runs(&core).await.map_err(open)?;
-        crate::monitor::recover(&core).await.map_err(open)?;
         let mut server = Self {
             listen,
             admin,
@@ -340,6 +335,36 @@ impl Drop for Server {
             task.abort();
         }
     }
+}
+
+/// Opens the data folder and goes on with its runs and monitors.
+async fn open(config: &ServerConfig, pages: &admin::Pages) -> Result<Arc<Core>, CoordinatorError> {
+    let (clock, failpoint) = (config.clock.clone(), config.failpoint.clone());
+    let threads = config.sum_threads;
+    let core = Core::open(&config.data, config.engine, clock, threads, failpoint).await?;
+    core.set_limits(&config.limits);
+    // the first to come is the only one
+    let _ = pages.set(crate::telemetry::admin(core.telemetry.clone()));
+    note_missing(&core).await?;
+    crate::run::recover_runs(&core).await?;
+    crate::monitor::recover(&core).await?;
+    Ok(core)
+}
+
+/// Says of registered models whose files are gone that they can't be given out.
+async fn note_missing(core: &Core) -> Result<(), CoordinatorError> {
+    let (missing, registered) = core.registry.missing().await?;
+    let Some(first) = missing.iter().min() else {
+        return Ok(());
+    };
+    let reason = format!(
+        "{} of {registered} registered models and builds have no file in the folder `blobs` ({first} is one): \
+         put the folder back from a backup and start again, or delete them with `tributary model prune`",
+        missing.len()
+    );
+    tracing::error!("{reason}");
+    core.telemetry.health.is_amiss("models", &reason);
+    Ok(())
 }
 
 /// Looks again and again whether the store has stopped, and tells once.

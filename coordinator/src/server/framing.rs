@@ -110,7 +110,11 @@ mod tests {
                 came += part.len();
                 let ends = [5, 13, 88, 93, 99];
                 let last = ends.into_iter().filter(|end| *end <= came).max();
-                assert_eq!(framing.unfinished(), came - last.unwrap_or(0), "{piece} {came}");
+                assert_eq!(
+                    framing.unfinished(),
+                    came - last.unwrap_or(0),
+                    "{piece} {came}"
+                );
             }
         }
     }

@@ -76,14 +76,23 @@ impl Outgoing {
 
     fn try_hold(&self, connection: &Arc<Connection>, bytes: usize) -> Option<Held> {
         let wanted = u32::try_from(bytes).ok()?;
-        let share = connection.share.clone().try_acquire_many_owned(wanted).ok()?;
+        let share = connection
+            .share
+            .clone()
+            .try_acquire_many_owned(wanted)
+            .ok()?;
         let room = self.room.clone().try_acquire_many_owned(wanted).ok()?;
         Some(self.held(connection.clone(), bytes, [share, room]))
     }
 
     async fn hold(self, connection: Arc<Connection>, bytes: usize) -> Option<Held> {
         let wanted = u32::try_from(bytes).ok()?;
-        let share = connection.share.clone().acquire_many_owned(wanted).await.ok()?;
+        let share = connection
+            .share
+            .clone()
+            .acquire_many_owned(wanted)
+            .await
+            .ok()?;
         let room = self.room.clone().acquire_many_owned(wanted).await.ok()?;
         Some(self.held(connection, bytes, [share, room]))
     }

@@ -238,10 +238,12 @@ mod tests {
         let greedy: Vec<_> = (0..8).map(|_| room.open(1, 64 * KIB).unwrap()).collect();
         assert!(!greedy[0].sent_away().is_cancelled());
         let last = room.open(3, 128 * KIB).unwrap();
-        let gone = greedy
-            .iter()
-            .map(|place| place.sent_away().is_cancelled());
-        assert_eq!(gone.filter(|gone| *gone).count(), 2, "an eighth of the room");
+        let gone = greedy.iter().map(|place| place.sent_away().is_cancelled());
+        assert_eq!(
+            gone.filter(|gone| *gone).count(),
+            2,
+            "an eighth of the room"
+        );
         assert!(greedy[0].sent_away().is_cancelled() && greedy[1].sent_away().is_cancelled());
         assert!(!other.sent_away().is_cancelled() && !last.sent_away().is_cancelled());
         drop((greedy, other, last));

@@ -21,6 +21,7 @@ mod counted_once;
 mod crashes;
 mod damaged_objects;
 mod drift_loop;
+mod exhaustion;
 mod forgotten;
 mod full_disk;
 mod garbage;
