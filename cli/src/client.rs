@@ -74,6 +74,9 @@ pub fn endpoint(url: &str) -> Result<Endpoint, Failure> {
         .keep_alive_while_idle(true))
 }
 
+/// Codes of a coordinator that can't write: see docs/errors.md.
+const DISK: [&str; 3] = ["TRB-0500", "TRB-0503", "TRB-0510"];
+
 /// Whether the call may succeed later against the same address.
 pub fn is_unreachable(status: &Status) -> bool {
     match status.code() {
@@ -101,6 +104,11 @@ fn failure(url: &str, status: &Status) -> Failure {
                 Exit::Unreachable,
                 format!("no coordinator answers at {url}: {remedy}"),
             )
+        }
+        // it answers, and its disk is full or broken
+        Code::Unavailable if code.is_some_and(|code| DISK.contains(&code)) => {
+            let sentence = format!("the coordinator at {url} failed: {message}");
+            (Exit::Failed, sentence)
         }
         Code::Unavailable | Code::DeadlineExceeded => (Exit::Unreachable, message.to_owned()),
         Code::Unimplemented if code.is_some() => {
@@ -175,6 +183,10 @@ mod tests {
         assert!(silent.sentence.contains("tributary serve"), "{silent}");
         let stopping = status(Code::Unavailable, "stopping [TRB-0600]", Some("TRB-0600"));
         assert_eq!(failure("http://h:1", &stopping).exit, Exit::Unreachable);
+        let full = status(Code::Unavailable, "disk full [TRB-0503]", Some("TRB-0503"));
+        let full = failure("http://h:1", &full);
+        assert_eq!(full.exit, Exit::Failed, "it answers");
+        assert!(full.sentence.contains("disk full"), "{full}");
         for code in [
             Code::InvalidArgument,
             Code::NotFound,

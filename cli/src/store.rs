@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use tributary_coordinator::CoordinatorError;
-use tributary_coordinator::check::{BlobReport, DataReport, check_data};
+use tributary_coordinator::check::{BlobReport, DataReport, check_data, must_have_metadata};
 use tributary_coordinator::clock::SystemClock;
 use tributary_coordinator::store::{EngineKind, Migration, Repair, StoreError, migrate, repair};
 
@@ -31,7 +31,7 @@ Examples:
   tributary store repair --data tributary-data
 
 The folder as it was stays beside it as meta.before-repair-1. When anything was lost the ledger
-can't be trusted any more: run `tributary restore --data DIR` before you serve it.")]
+can't be trusted any more (exit code 1): run `tributary restore --data DIR` before you serve it.")]
     Repair(Folder),
     /// Move the metadata from one storage engine to the other
     #[command(after_help = "\
@@ -84,6 +84,7 @@ pub async fn dispatch(verb: StoreVerb, output: Output) -> Result<Exit> {
 
 /// The folder of the metadata, which must be there.
 fn existing(data: &Path) -> Result<PathBuf> {
+    must_have_metadata(data).map_err(|error| failure(&error))?;
     let meta = data.join("meta");
     if meta.is_dir() {
         return Ok(meta);
@@ -150,15 +151,37 @@ fn describe(report: &DataReport, data: &Path) -> String {
     for (name, blobs) in [("blobs", &report.blobs), ("vault", &report.vault)] {
         lines.extend(describe_blobs(name, blobs));
     }
-    lines.push(match report.sound {
-        true => "all is well".to_owned(),
-        false => format!(
-            "not sound: put a backup back and run `tributary restore --data {0}`, or save what is \
-             left with `tributary store repair --data {0}`",
-            data.display()
-        ),
-    });
+    if report.sound {
+        lines.push("all is well".to_owned());
+    } else {
+        lines.push(format!("not sound: {}", remedies(report, data).join("; ")));
+    }
     lines.join("\n")
+}
+
+/// What mends what was found.
+fn remedies(report: &DataReport, data: &Path) -> Vec<String> {
+    let data = data.display();
+    let mut remedies = vec![format!(
+        "put a backup back and run `tributary restore --data {data}`"
+    )];
+    if report.store.is_damaged() {
+        remedies.push(format!(
+            "or save what is left of the metadata with `tributary store repair --data {data}`"
+        ));
+    }
+    for run in &report.set_aside {
+        remedies.push(format!(
+            "or serve it as it is and end run {run} for good with `tributary run stop {run}`"
+        ));
+    }
+    if !(report.store.is_damaged() || report.blobs.is_sound()) {
+        remedies.push(
+            "or serve it as it is: models without a file are not given out, all else works"
+                .to_owned(),
+        );
+    }
+    remedies
 }
 
 fn describe_blobs(name: &str, blobs: &BlobReport) -> Vec<String> {
@@ -189,7 +212,9 @@ fn say_repaired(done: &Repair, data: &Path, output: Output) -> Result<Exit> {
     });
     output.answer(&body, |_, _| {
         let Some(kept) = &done.kept else {
-            return "nothing is wrong; nothing was changed".to_owned();
+            return "nothing is wrong with the metadata; nothing was changed (`tributary store check` looks \
+                    at runs and models, too)"
+                .to_owned();
         };
         let mut lines = vec![format!(
             "repaired: {} records, held by {}; the folder as it was is kept at {}",
@@ -211,7 +236,11 @@ fn say_repaired(done: &Repair, data: &Path, output: Output) -> Result<Exit> {
         });
         lines.join("\n")
     })?;
-    Ok(Exit::Done)
+    Ok(if ledger_trusted {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 fn say_migrated(done: &Migration, output: Output) -> Result<Exit> {

@@ -182,7 +182,7 @@ async fn a_caller_that_goes_away_is_enrolled_in_memory_as_it_is_on_disk() {
         let again = known(&store.fleet());
         assert_eq!(known(&fleet), again, "dropped after {times} polls");
         if ended {
-            assert_eq!(again.unwrap().tasks, ["phone"]);
+            assert_eq!(*again.unwrap().tasks, ["phone"]);
             return;
         }
     }

@@ -1,7 +1,7 @@
 //! Looks at a whole data folder without changing it: the metadata, and every blob that a record
 //! names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,9 @@ use crate::CoordinatorError;
 use crate::blob::{BlobError, BlobStore};
 use crate::clock::SharedClock;
 use crate::core::Core;
+pub use crate::core::must_have_metadata;
 use crate::failpoint::NoFailpoint;
+use crate::quarantine::Cause;
 use crate::registry::{BuildRecord, ModelRecord};
 use crate::run::{named_blobs, stored_runs};
 use crate::store::{Store, StoreReport, Table, inspect};
@@ -29,6 +31,8 @@ pub struct DataReport {
     pub vault: BlobReport,
     /// Runs that can't be read back, with the reason.
     pub runs: BTreeMap<String, String>,
+    /// Runs that are set aside when the folder is served: `run stop` ends them.
+    pub set_aside: BTreeSet<String>,
     /// Whether all is well.
     pub sound: bool,
 }
@@ -47,7 +51,12 @@ pub struct BlobReport {
 }
 
 impl BlobReport {
-    fn is_sound(&self) -> bool {
+    fn is_wrong(&self, digest: &str) -> bool {
+        self.missing.contains_key(digest) || self.damaged.contains_key(digest)
+    }
+
+    /// True when nothing is missing or damaged.
+    pub fn is_sound(&self) -> bool {
         self.missing.is_empty() && self.damaged.is_empty()
     }
 }
@@ -60,6 +69,7 @@ type Named = BTreeMap<Digest, String>;
 /// # Errors
 /// When the folder is in use, is no data folder, or can't be read. Damage is no error.
 pub async fn check_data(data: &Path, clock: SharedClock) -> Result<DataReport, CoordinatorError> {
+    must_have_metadata(data)?;
     let meta = data.join("meta");
     let looked = tokio::task::spawn_blocking(move || inspect(&meta)).await;
     let (store, inspected) = looked.map_err(|_| CoordinatorError::Crashed("the check"))??;
@@ -84,7 +94,7 @@ pub async fn check_data(data: &Path, clock: SharedClock) -> Result<DataReport, C
             Err(error) => report.store.problems.push(error.to_string()),
         }
     }
-    report.sound = report.store.problems.is_empty()
+    report.sound = !report.store.is_damaged()
         && is_readable
         && report.runs.is_empty()
         && report.blobs.is_sound()
@@ -94,21 +104,33 @@ pub async fn check_data(data: &Path, clock: SharedClock) -> Result<DataReport, C
 
 async fn check_blobs(core: &Core, report: &mut DataReport) -> Result<(), CoordinatorError> {
     let (mut public, mut private) = (registered(&*core.store)?, Named::new());
+    let mut needed = Vec::new();
     for id in stored_runs(core)? {
         match named_blobs(core, &id).await {
             Ok(named) => {
                 let of_run =
                     |(digest, what): (Digest, &str)| (digest, format!("{what} of run {id}"));
+                if named.goes_on {
+                    let all = named.vault.iter().chain(&named.blobs);
+                    needed.extend(all.map(|(digest, _)| (digest.to_string(), id.to_string())));
+                }
                 private.extend(named.vault.into_iter().map(of_run));
                 public.extend(named.blobs.into_iter().map(of_run));
             }
             Err(error) => {
-                report.runs.insert(id.to_string(), error.to_string());
+                let cause = Cause::from(&error).sentence;
+                report.runs.insert(id.to_string(), cause);
+                report.set_aside.insert(id.to_string());
             }
         }
     }
     report.blobs = verify(&core.blobs, &public).await?;
     report.vault = verify(&core.vault, &private).await?;
+    for (digest, run) in needed {
+        if report.blobs.is_wrong(&digest) || report.vault.is_wrong(&digest) {
+            report.set_aside.insert(run);
+        }
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -106,7 +106,7 @@ impl Core {
         failpoint: SharedFailpoint,
     ) -> Result<Arc<Self>, CoordinatorError> {
         let meta = folder.join("meta");
-        refuse_lost_metadata(&meta, [folder.join("blobs"), folder.join("vault")])?;
+        must_have_metadata(folder)?;
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(meta, engine)?);
         let blobs = BlobStore::open(folder.join("blobs"))?;
         let vault = BlobStore::open(folder.join("vault"))?;
@@ -245,18 +245,21 @@ impl Core {
 
 /// Refuses to start afresh beside blobs: without the records that name them the first sweep would
 /// remove them all.
-fn refuse_lost_metadata(meta: &Path, blobs: [PathBuf; 2]) -> Result<(), CoordinatorError> {
-    if EmbeddedStore::exists(meta)? {
+///
+/// # Errors
+/// [`StoreError::Gone`], or when a folder can't be read.
+pub fn must_have_metadata(data: &Path) -> Result<(), CoordinatorError> {
+    let meta = data.join("meta");
+    if EmbeddedStore::exists(&meta)? {
         return Ok(());
     }
-    for folder in blobs {
+    for folder in [data.join("blobs"), data.join("vault")] {
         if BlobStore::is_used(&folder)? {
-            let detail = format!(
-                "it is missing or empty, while {} holds files",
-                folder.display()
-            );
-            let folder = meta.to_owned();
-            return Err(StoreError::Lost { folder, detail }.into());
+            let gone = StoreError::Gone {
+                folder: meta,
+                beside: folder,
+            };
+            return Err(gone.into());
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 //!
 //! - `admission`: how many devices may enrol
 //! - `enrolment`: who becomes known, and what of it changes
+//! - `profiles`: what devices say of themselves, kept once
 //! - `pollers`, `mailbox`: devices that can't hold a stream, and what waits for each
 //! - `relocation`: a device that moves to another region
 
@@ -10,6 +11,7 @@ mod census;
 mod enrolment;
 mod mailbox;
 mod pollers;
+mod profiles;
 mod relocation;
 
 use std::collections::{HashMap, HashSet};
@@ -26,6 +28,7 @@ use tributary_proto::{DeviceId, RegionId};
 
 use self::admission::Admission;
 use self::pollers::Pollers;
+use self::profiles::Profiles;
 use crate::CoordinatorError;
 use crate::core::random_bytes;
 use crate::limits::Limits;
@@ -46,9 +49,11 @@ pub struct Device {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     enrolled_in: Option<RegionId>,
     /// Its hardware.
-    pub profile: Profile,
+    #[serde(with = "profiles::as_itself")]
+    pub profile: Arc<Profile>,
     /// The tasks whose data it holds.
-    pub tasks: Vec<String>,
+    #[serde(with = "profiles::as_itself")]
+    pub tasks: Arc<Vec<String>>,
     /// SHA-256 of its token.
     token: [u8; 32],
     /// What it said of itself before, oldest first.
@@ -60,9 +65,11 @@ pub struct Device {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Former {
     /// Its hardware.
-    pub profile: Profile,
+    #[serde(with = "profiles::as_itself")]
+    pub profile: Arc<Profile>,
     /// The tasks whose data it held.
-    pub tasks: Vec<String>,
+    #[serde(with = "profiles::as_itself")]
+    pub tasks: Arc<Vec<String>>,
     /// Until when, in milliseconds since 1970.
     pub until_ms: u64,
 }
@@ -101,6 +108,7 @@ struct Session {
 
 struct Inner {
     devices: HashMap<DeviceId, Arc<Device>>,
+    profiles: Profiles,
     sessions: HashMap<DeviceId, Session>,
     pollers: Pollers,
     reserved: HashSet<DeviceId>,
@@ -111,9 +119,11 @@ struct Inner {
 
 impl Inner {
     /// Takes a device over that is on disk as it is now.
-    fn replace(&mut self, id: DeviceId, device: Arc<Device>) {
+    fn replace(&mut self, id: DeviceId, device: Device) -> Arc<Device> {
+        let device = Arc::new(self.profiles.share(device));
         self.unsettled.insert(id.clone());
-        self.devices.insert(id, device);
+        self.devices.insert(id, device.clone());
+        device
     }
 }
 
@@ -156,6 +166,7 @@ impl Fleet {
         let first_answer = u64::from_be_bytes([0, a, b, c, d, e, f, g]);
         let mut inner = Inner {
             devices: HashMap::new(),
+            profiles: Profiles::default(),
             sessions: HashMap::new(),
             pollers: Pollers::new(first_answer),
             reserved: HashSet::new(),
@@ -168,6 +179,7 @@ impl Fleet {
             let id = DeviceId::try_from(name.clone()).map_err(CoordinatorError::from);
             match id.and_then(|id| Ok((id, record.json()?))) {
                 Ok((id, device)) => {
+                    let device = inner.profiles.share(device);
                     inner.devices.insert(id, Arc::new(device));
                 }
                 Err(error) => {
@@ -195,9 +207,15 @@ impl Fleet {
     }
 
     /// Whether a device may enrol now, or change what it says of itself.
-    fn admit(&self, is_new: bool) -> Result<(), CoordinatorError> {
+    fn admit(&self, device: &Device, is_new: bool) -> Result<(), CoordinatorError> {
+        let now = Instant::now();
         let others = if is_new { self.lock().devices.len() } else { 0 };
-        self.admission().take(others, Instant::now())
+        let most = {
+            let mut admission = self.admission();
+            admission.take(others, now)?;
+            admission.profile_bytes()
+        };
+        self.lock().profiles.must_fit(device, most, now)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

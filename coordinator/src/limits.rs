@@ -22,11 +22,23 @@ pub struct Limits {
     pub keepalive: Duration,
     /// Devices that may be enrolled in all.
     pub devices: usize,
+    /// Bytes of different profiles and lists of tasks that are kept of devices; what many say is kept
+    /// once.
+    pub profile_bytes: usize,
     /// New devices per second; ten seconds' worth may come at once.
     pub enrolments_per_second: u32,
     /// Bytes of updates that may be in memory at once, over all devices; one update may be larger, and
     /// is then alone.
     pub upload_bytes: usize,
+    /// Bytes of requests that may be on their way at once, over all connections; an import is not
+    /// counted, there is one at a time.
+    pub arriving_bytes: usize,
+    /// Bytes of answers that may wait at once for their receivers to take them; a connection has at
+    /// most 16 MiB of it.
+    pub leaving_bytes: usize,
+    /// How long one part of an answer may wait before its connection is closed; a sixth of it while
+    /// others wait for the room.
+    pub answer: Duration,
 }
 
 impl Default for Limits {
@@ -39,8 +51,12 @@ impl Default for Limits {
             request: Duration::from_secs(30),
             keepalive: Duration::from_secs(20),
             devices: 1_000_000,
+            profile_bytes: 64 * 1024 * 1024,
             enrolments_per_second: 2_000,
             upload_bytes: 64 * 1024 * 1024,
+            arriving_bytes: 64 * 1024 * 1024,
+            leaving_bytes: 64 * 1024 * 1024,
+            answer: Duration::from_secs(120),
         }
     }
 }

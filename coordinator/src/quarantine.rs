@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::CoordinatorError;
+use crate::blob::BlobError;
 
 /// Things that are named one by one on `/readyz`; of more the number is given.
 const NAMED: usize = 50;
@@ -32,7 +33,13 @@ impl From<&CoordinatorError> for Cause {
     fn from(error: &CoordinatorError) -> Self {
         Self {
             code: error.code(),
-            sentence: error.to_string(),
+            sentence: match error {
+                // who reads this is no downloader
+                CoordinatorError::Blob(BlobError::NotFound { digest }) => format!(
+                    "the file of blob {digest} is gone from the data folder: put it back from a backup"
+                ),
+                other => other.to_string(),
+            },
         }
     }
 }

@@ -217,6 +217,24 @@ impl Registry {
         Ok(read.map_err(|error| CoordinatorError::of_task("reading a model file", &error))??)
     }
 
+    /// Registered versions and builds whose file is not there, and how many are registered.
+    ///
+    /// # Errors
+    /// When a store as a whole can't be read.
+    pub async fn missing(&self) -> Result<(Vec<Digest>, usize), CoordinatorError> {
+        let stored: HashSet<Digest> = self.blobs.digests().await?.into_iter().collect();
+        let mut registered = HashSet::new();
+        for row in self.store.records(Table::Models, b"") {
+            // damaged records are named elsewhere
+            registered.extend(row?.1.json::<ModelRecord>().map(|record| record.digest));
+        }
+        for row in self.store.records(Table::Builds, b"") {
+            registered.extend(row?.1.json::<BuildRecord>().map(|record| record.digest));
+        }
+        let missing = registered.difference(&stored).copied().collect();
+        Ok((missing, registered.len()))
+    }
+
     /// Deletes the blobs that neither a record nor `others` names: versions and builds that were
     /// never published. Damaged records are set aside; while anything is, nothing is deleted.
     ///

@@ -1,18 +1,23 @@
 //! Opening a data folder and serving it.
 //!
 //! - `door`, `places`, `guarded`, `descriptors`: connections, within limits and with deadlines
-//! - `calls`, `arriving`: what every call passes before its service
+//! - `calls`: what every call passes before and after its service; `arriving` and `leaving` are its request
+//!   and its answer, within the bytes that there are for all of them (`room`, `connection`, `framing`)
 //! - `health`: health and reflection
 //! - `admin`: metrics and health over HTTP, on a thread of its own
 
 mod admin;
 mod arriving;
 mod calls;
+mod connection;
 mod descriptors;
 mod door;
+mod framing;
 mod guarded;
 mod health;
+mod leaving;
 mod places;
+mod room;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -33,7 +38,9 @@ use tributary_proto::v1::transfer_service_server::TransferServiceServer;
 use self::calls::{CallLayer, MOST_IMPORT};
 use self::door::Door;
 use self::guarded::Patience;
+use self::leaving::Outgoing;
 use self::places::Places;
+use self::room::Room;
 use crate::clock::{SharedClock, SystemClock};
 use crate::core::Core;
 use crate::error::CoordinatorError;
@@ -47,6 +54,8 @@ use crate::store::EngineKind;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Flow-control window of a connection.
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// Longest frame: what may wait in memory for each connection before it is whole.
+const MAX_FRAME: u32 = 64 * 1024;
 /// Largest chunk of an update, which may be too long by some: it is told how much is too much.
 const MAX_CHUNK_MESSAGE: usize = 4 * 1024 * 1024;
 /// Largest message of a device that is no chunk: what may wait in memory for each stream.
@@ -167,40 +176,35 @@ impl Server {
     /// When the folder or an address can't be used.
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let grpc = bind("--listen", config.listen).await?;
-        let admin_listener = match config.admin {
-            Some(address) => Some(bind("--admin", address).await?),
-            None => None,
-        };
         let listen = grpc.local_addr().unwrap_or(config.listen);
         let stop = CancellationToken::new();
-        // ends the admin page when opening fails
+        // ends the admin page when nobody waits for this any more
         let opening = stop.clone().drop_guard();
         let pages = admin::Pages::default();
         let mut admin = None;
-        if let Some(listener) = admin_listener {
+        let mut ended = None;
+        if let Some(address) = config.admin {
+            let listener = bind("--admin", address).await?;
             admin = listener.local_addr().ok();
             let served = admin::serve(listener, listen, pages.clone(), stop.clone());
-            served.map_err(|source| ServerError::Bind {
+            ended = Some(served.map_err(|source| ServerError::Bind {
                 flag: "--admin",
                 address: admin.unwrap_or(listen),
                 source,
-            })?;
+            })?);
         }
-        let folder = config.data.clone();
-        let open = |source| ServerError::Open {
-            folder: folder.clone(),
-            source,
+        let core = match open(&config, &pages).await {
+            Ok(core) => core,
+            Err(source) => {
+                drop(opening);
+                if let Some(ended) = ended {
+                    // who is being answered is answered; the sender only ever goes away
+                    let _ = ended.await;
+                }
+                let folder = config.data;
+                return Err(ServerError::Open { folder, source });
+            }
         };
-        let (clock, failpoint) = (config.clock, config.failpoint);
-        let threads = config.sum_threads;
-        let core = Core::open(&config.data, config.engine, clock, threads, failpoint)
-            .await
-            .map_err(open)?;
-        core.set_limits(&config.limits);
-        // the first to come is the only one
-        let _ = pages.set(crate::telemetry::admin(core.telemetry.clone()));
-        crate::run::recover_runs(&core).await.map_err(open)?;
-        crate::monitor::recover(&core).await.map_err(open)?;
         let mut server = Self {
             listen,
             admin,
@@ -226,17 +230,20 @@ impl Server {
         let (health, health_service) = tonic_health::server::health_reporter();
         health::set(&health, true).await;
         let core = &self.core;
+        let (arriving, leaving) = (&core.telemetry.arriving, &core.telemetry.leaving);
         let calls = CallLayer {
             request: limits.request,
             importing: Arc::new(Semaphore::new(1)),
             stopping: core.stopping.clone(),
+            room: Room::new(limits.arriving_bytes, arriving.clone()),
+            outgoing: Outgoing::new(limits.leaving_bytes, leaving.clone(), limits.answer),
         };
         let control = ControlServiceServer::new(Control(core.clone()));
         let router = tonic::transport::Server::builder()
             .max_concurrent_streams(limits.streams_per_connection)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_frame_size(1024 * 1024)
+            .max_frame_size(MAX_FRAME)
             .http2_keepalive_interval(Some(limits.keepalive))
             .http2_keepalive_timeout(Some(limits.keepalive))
             .layer(calls)
@@ -328,6 +335,36 @@ impl Drop for Server {
             task.abort();
         }
     }
+}
+
+/// Opens the data folder and goes on with its runs and monitors.
+async fn open(config: &ServerConfig, pages: &admin::Pages) -> Result<Arc<Core>, CoordinatorError> {
+    let (clock, failpoint) = (config.clock.clone(), config.failpoint.clone());
+    let threads = config.sum_threads;
+    let core = Core::open(&config.data, config.engine, clock, threads, failpoint).await?;
+    core.set_limits(&config.limits);
+    // the first to come is the only one
+    let _ = pages.set(crate::telemetry::admin(core.telemetry.clone()));
+    note_missing(&core).await?;
+    crate::run::recover_runs(&core).await?;
+    crate::monitor::recover(&core).await?;
+    Ok(core)
+}
+
+/// Says of registered models whose files are gone that they can't be given out.
+async fn note_missing(core: &Core) -> Result<(), CoordinatorError> {
+    let (missing, registered) = core.registry.missing().await?;
+    let Some(first) = missing.iter().min() else {
+        return Ok(());
+    };
+    let reason = format!(
+        "{} of {registered} registered models and builds have no file in the folder `blobs` ({first} is one): \
+         put the folder back from a backup and start again, or delete them with `tributary model prune`",
+        missing.len()
+    );
+    tracing::error!("{reason}");
+    core.telemetry.health.is_amiss("models", &reason);
+    Ok(())
 }
 
 /// Looks again and again whether the store has stopped, and tells once.

@@ -14,6 +14,26 @@ use tributary_proto::v1::RejectReason;
 
 use crate::health::Health;
 
+/// A number that rises and falls.
+#[derive(Debug, Default)]
+pub struct Level {
+    now: AtomicU64,
+    most: AtomicU64,
+}
+
+impl Level {
+    /// Says what it is now.
+    pub fn set(&self, level: usize) {
+        self.now.store(level as u64, Ordering::Relaxed);
+        self.most.fetch_max(level as u64, Ordering::Relaxed);
+    }
+
+    /// The highest that it was.
+    pub fn most(&self) -> u64 {
+        self.most.load(Ordering::Relaxed)
+    }
+}
+
 /// Counters of one coordinator.
 #[derive(Default)]
 pub struct Telemetry {
@@ -33,6 +53,10 @@ pub struct Telemetry {
     pub sessions: AtomicU64,
     /// Times that a run began to wait for room on the disk.
     pub space_waits: AtomicU64,
+    /// Bytes of requests that arrive.
+    pub arriving: Arc<Level>,
+    /// Bytes of answers that nobody has taken yet.
+    pub leaving: Arc<Level>,
     /// Whether the coordinator serves, and what is amiss.
     pub health: Health,
 }
@@ -136,6 +160,7 @@ impl Telemetry {
                 "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}"
             );
         }
+        self.render_levels(&mut text);
         let name = "tributary_rejects_total";
         let _ = writeln!(
             text,
@@ -147,6 +172,30 @@ impl Telemetry {
             let _ = writeln!(text, "{name}{{reason=\"{label}\"}} {count}");
         }
         text
+    }
+
+    fn render_levels(&self, text: &mut String) {
+        let levels = [
+            (
+                "tributary_arriving_bytes",
+                "Bytes of requests that are not whole or not answered.",
+                &self.arriving,
+            ),
+            (
+                "tributary_leaving_bytes",
+                "Bytes of answers that are not taken yet.",
+                &self.leaving,
+            ),
+        ];
+        for (name, help, level) in levels {
+            let (now, most) = (level.now.load(Ordering::Relaxed), level.most());
+            // writing to a String can't fail
+            let _ = writeln!(
+                text,
+                "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {now}\n# HELP {name}_most The \
+                 most of it since the start.\n# TYPE {name}_most gauge\n{name}_most {most}"
+            );
+        }
     }
 }
 
@@ -183,7 +232,7 @@ mod tests {
             .lines()
             .filter(|line| line.starts_with("# TYPE "))
             .count();
-        assert_eq!((helps, types), (8, 8));
+        assert_eq!((helps, types), (12, 12));
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').unwrap();
             assert!(

@@ -235,7 +235,8 @@ async fn next(events: &mut Streaming<WatchResponse>) -> Result<WatchResponse, to
 fn end(run: &RunSummary) -> Option<Exit> {
     match run.state {
         "completed" => Some(Exit::Done),
-        "failed" => Some(Exit::Failed),
+        // it does not go on by itself either
+        "failed" | "quarantined" => Some(Exit::Failed),
         "stopped" => Some(Exit::Incomplete),
         _ => None,
     }

@@ -121,6 +121,7 @@ impl LimitSettings {
                 defaults.enrolments_per_second,
             ),
             upload_bytes: number(self.upload_bytes, file.upload_bytes, defaults.upload_bytes),
+            ..defaults
         }
     }
 }

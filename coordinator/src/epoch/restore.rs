@@ -12,7 +12,7 @@ use crate::clock::SharedClock;
 use crate::core::Core;
 use crate::failpoint::NoFailpoint;
 use crate::ledger::Ledger;
-use crate::run::{end_run, run_ids};
+use crate::run::{Ending, end_run, run_ids};
 use crate::store::{Batch, Expect, Table};
 
 /// Where it is kept that caps bound nothing of what was lost.
@@ -50,7 +50,7 @@ pub struct Restored {
     pub was_halted: bool,
     /// Runs that went on and are failed now.
     pub runs_ended: Vec<String>,
-    /// Runs that can't be read. They don't go on either.
+    /// Runs that can't be read. They are failed as well.
     pub runs_damaged: Vec<String>,
     /// Devices that were charged all that their cap left.
     pub devices_charged: u64,
@@ -91,8 +91,9 @@ pub(super) async fn restore_core(core: &Core, caps: Caps) -> Result<Restored, Co
     let (mut ended, mut damaged) = (Vec::new(), Vec::new());
     for id in run_ids(core)? {
         match end_run(core, &id, &reason).await {
-            Ok(true) => ended.push(id.to_string()),
-            Ok(false) => {}
+            Ok(Ending::Ended) => ended.push(id.to_string()),
+            Ok(Ending::WasOver) => {}
+            Ok(Ending::Noted) => damaged.push(id.to_string()),
             Err(error) => {
                 tracing::error!(run = %id, %error, "this run can't be read");
                 damaged.push(id.to_string());

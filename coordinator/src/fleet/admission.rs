@@ -17,6 +17,7 @@ const RETRY_MS: u64 = 1_000;
 #[derive(Debug)]
 pub(super) struct Admission {
     most: usize,
+    profile_bytes: usize,
     per_second: f64,
     tokens: f64,
     filled: Instant,
@@ -27,10 +28,16 @@ impl Admission {
         let per_second = f64::from(limits.enrolments_per_second);
         Self {
             most: limits.devices,
+            profile_bytes: limits.profile_bytes,
             per_second,
             tokens: (per_second * BURST_SECONDS).max(1.0),
             filled: now,
         }
+    }
+
+    /// Bytes of different profiles and tasks that may be kept.
+    pub(super) fn profile_bytes(&self) -> usize {
+        self.profile_bytes
     }
 
     /// Whether a new device may enrol beside `enrolled` others.

@@ -50,7 +50,7 @@ impl Fleet {
                     .or_insert((0_u64, 0_u64));
                 *all += 1;
                 *holding += u64::from(holds);
-                for held in &device.tasks {
+                for held in device.tasks.iter() {
                     *by_task.entry(held.clone()).or_insert(0_u64) += 1;
                 }
             }

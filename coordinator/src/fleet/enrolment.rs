@@ -39,8 +39,8 @@ impl Fleet {
         let asking = Device {
             region,
             enrolled_in: None,
-            profile: profile.into(),
-            tasks,
+            profile: Arc::new(profile.into()),
+            tasks: Arc::new(tasks),
             token: hash(token),
             history: Vec::new(),
         };
@@ -52,7 +52,7 @@ impl Fleet {
             {
                 return same_device(&id, &asking, known);
             }
-            self.admit(known.is_none())?;
+            self.admit(&asking, known.is_none())?;
             let mut turn = None;
             let mut record = self.record(&id)?;
             if record.is_some() {
@@ -91,15 +91,15 @@ impl Fleet {
         let mut batch = Batch::new();
         let is_new = record.is_none();
         batch.put_json(Table::Devices, id.as_str(), &device, Expect::from(record))?;
-        let (inner, id, device) = (self.inner.clone(), id.clone(), Arc::new(device));
+        let (inner, id) = (self.inner.clone(), id.clone());
         let replace = move || {
             let _in_turn = turn;
             let mut inner = lock(&inner);
             // one that was changed a moment after it had enrolled is as it was changed
             if !is_new || !inner.devices.contains_key(&id) {
-                inner.replace(id, device.clone());
+                return inner.replace(id, device);
             }
-            device
+            Arc::new(device)
         };
         commit_then("an enrolment", self.store.commit(batch), replace).await
     }

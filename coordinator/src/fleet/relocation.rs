@@ -1,8 +1,6 @@
 //! A device that moves to another region takes its account, its participations and its slots along:
 //! they belong to the device. Only where it is asked, and whose sum it is in, changes.
 
-use std::sync::Arc;
-
 use tributary_proto::{DeviceId, RegionId};
 
 use super::{Device, Fleet, lock};
@@ -55,7 +53,7 @@ impl Fleet {
         let to = device.region.clone();
         let (inner, moving) = (self.inner.clone(), id.clone());
         let replace = move || {
-            lock(&inner).replace(moving, Arc::new(device));
+            lock(&inner).replace(moving, device);
             // it may be selected again once it is where it belongs
             drop((reserved, turn));
         };

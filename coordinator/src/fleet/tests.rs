@@ -363,7 +363,7 @@ async fn a_device_that_enrols_again_is_known_by_what_it_says_now_and_its_history
         (former.profile.name.as_str(), former.until_ms),
         ("watch", 9)
     );
-    assert_eq!(former.tasks, ["walk"]);
+    assert_eq!(*former.tasks, ["walk"]);
     // saying the same again is no news, and all of it is as durable as the device
     says("phone", &["run", "walk"], 9).await.unwrap();
     let after = Fleet::open(store, &Quarantine::default()).unwrap();
@@ -398,4 +398,47 @@ async fn a_device_whose_record_is_damaged_is_set_aside_alone_and_its_place_is_no
     assert!(fleet.authenticate(Some(&credentials(1, 7))).is_err());
     let refused = enrol(&fleet, 1, 9, "eu").await;
     assert!(matches!(refused, Err(CoordinatorError::Store(_))));
+}
+
+#[tokio::test]
+async fn devices_of_a_class_share_their_profile_and_different_ones_are_bounded_in_bytes() {
+    let fleet = Fleet::open(Arc::new(MemoryStore::new()), &Quarantine::default()).unwrap();
+    fleet.set_limits(&Limits {
+        profile_bytes: 4_096,
+        ..Limits::default()
+    });
+    let says = |number: u64, name: String| {
+        let profile = DeviceProfile {
+            name,
+            ..DeviceProfile::default()
+        };
+        let tasks = vec!["walk".to_owned()];
+        fleet.enrol(
+            device(number),
+            &[7; TOKEN_BYTES],
+            region("eu"),
+            profile,
+            tasks,
+            1,
+        )
+    };
+    let first = says(0, "watch".to_owned()).await.unwrap();
+    let bytes = fleet.lock().profiles.bytes();
+    for number in 1..100 {
+        let device = says(number, "watch".to_owned()).await.unwrap();
+        assert!(Arc::ptr_eq(&device.profile, &first.profile));
+    }
+    assert_eq!(fleet.lock().profiles.bytes(), bytes);
+    let mut refused = None;
+    for number in 100..200 {
+        match says(number, format!("stranger-{number}")).await {
+            Ok(_) => assert!(fleet.lock().profiles.bytes() <= 4_096),
+            Err(error) => refused = Some(error),
+        }
+    }
+    let refused = refused.expect("a limit");
+    assert_eq!(refused.code(), "TRB-0221");
+    assert!(refused.to_string().contains("4096"), "{refused}");
+    // those of a class that is known come in all the same
+    says(200, "watch".to_owned()).await.unwrap();
 }

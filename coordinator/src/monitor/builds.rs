@@ -149,7 +149,7 @@ fn profiles(handle: &Monitor, region: &RegionId, task: &str) -> Vec<(Profile, Ve
         let Some(device) = fleet.device(&id) else {
             continue;
         };
-        let profile = device.profile.clone();
+        let profile = Profile::clone(&device.profile);
         let group = groups
             .entry(profile.name.clone())
             .or_insert((profile, Vec::new()));

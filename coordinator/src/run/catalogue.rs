@@ -144,10 +144,10 @@ impl Core {
         for Listed { id, entry } in listed {
             runs.push(match entry {
                 Entry::Live(handle) => handle.view().run,
-                Entry::SetAside(cause) => damaged_run(&id, &cause),
+                Entry::SetAside(cause) => self.damaged_run(&id, &cause),
                 Entry::Over { .. } => match self.over_run(&id).await {
                     Ok(run) => self.with_damage(run),
-                    Err(error) => damaged_run(&id, &Cause::from(&error)),
+                    Err(error) => self.damaged_run(&id, &Cause::from(&error)),
                 },
             });
         }
@@ -171,6 +171,15 @@ impl Core {
     }
 
     async fn over_view(&self, id: &RunId) -> Result<RunView, CoordinatorError> {
+        let record = RunRecord::read(self, id)?;
+        if record.is_note()
+            && let Some(over) = &record.over
+        {
+            return Ok(RunView {
+                run: over.message()?,
+                ..RunView::default()
+            });
+        }
         let (_, state) = Journal::recover(self, id).await?;
         let mut view = RunView::default();
         view.update(&state, "");
@@ -207,7 +216,7 @@ impl Core {
                     sentence: cause,
                 };
                 Ok(RunView {
-                    run: damaged_run(id, &cause),
+                    run: self.damaged_run(id, &cause),
                     ..RunView::default()
                 })
             }
@@ -231,15 +240,19 @@ pub(super) fn set_aside(id: &RunId, cause: &Cause) -> CoordinatorError {
     }
 }
 
-/// What can be said of a run whose records can't be read.
-pub(super) fn damaged_run(id: &RunId, cause: &Cause) -> v1::Run {
-    v1::Run {
-        run_id: id.to_string(),
-        state: v1::RunState::Quarantined.into(),
-        reason: format!(
-            "{}; nothing of it was changed: look at a copy of the data folder",
-            cause.shown()
-        ),
-        ..v1::Run::default()
+impl Core {
+    /// What can be said of a run whose records can't be read: the ledger still knows what it spent.
+    pub(super) fn damaged_run(&self, id: &RunId, cause: &Cause) -> v1::Run {
+        v1::Run {
+            run_id: id.to_string(),
+            state: v1::RunState::Quarantined.into(),
+            reason: format!(
+                "{}; nothing of it was changed: put the data folder back from a backup, or end the run \
+                 for good with `tributary run stop {id}`",
+                cause.shown()
+            ),
+            privacy: self.spent_by(id),
+            ..v1::Run::default()
+        }
     }
 }

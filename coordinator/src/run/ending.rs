@@ -1,21 +1,118 @@
-//! Ending a run that no task owns.
+//! Ending a run that no task owns: one of a folder that nobody serves, or one that is set aside.
 
 use tributary_proto::RunId;
+use tributary_proto::v1::{self, watch_response};
 
-use super::journal::Journal;
+use super::journal::{Journal, OverRun, RunRecord};
 use crate::CoordinatorError;
+use crate::blob::BlobError;
 use crate::core::Core;
 use crate::engine::{Effect, Event};
-use crate::store::Batch;
+use crate::ledger::ChargeKind;
+use crate::quarantine::Cause;
+use crate::store::{Batch, Store};
 
-/// Ends a run for good, if it goes on, and deletes its sums and its noise; true when it went on. For a
-/// folder that nobody serves.
+/// Delta of a statement about a run whose recipe can't be read.
+const DELTA: f64 = 1e-5;
+
+/// What became of a run that was to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It went on, and is failed now.
+    Ended,
+    /// It was over already.
+    WasOver,
+    /// It can't be read: a note in its place says that it failed.
+    Noted,
+}
+
+/// Ends a run for good, if it goes on, and deletes its sums and its noise. Of one that can't be read a
+/// note is kept that says so. For a folder that nobody serves.
 ///
 /// # Errors
-/// When its records are damaged, or a store refuses.
-pub async fn end_run(core: &Core, id: &RunId, reason: &str) -> Result<bool, CoordinatorError> {
+/// When a store refuses; then it can be repeated.
+pub async fn end_run(core: &Core, id: &RunId, reason: &str) -> Result<Ending, CoordinatorError> {
+    end_or_note(core, &*core.unguarded, id, reason).await
+}
+
+/// Ends a run for good that is set aside, whether its records can be read or not: it is listed as failed,
+/// what it charged stays charged, and what is reserved for it is given back.
+///
+/// # Errors
+/// When it is not set aside, or a store refuses; then it can be repeated.
+pub async fn give_up(core: &Core, id: &RunId) -> Result<(), CoordinatorError> {
+    // of two operators the second hears that it is over
+    let _turn = core.starting.lock().await;
+    let cause = match core.catalogue.handle(id) {
+        Err(CoordinatorError::SetAside { cause, code, .. }) => Cause {
+            code,
+            sentence: cause,
+        },
+        Ok(_) => {
+            let sentence = format!("run {id} goes on again: stop it once more");
+            return Err(CoordinatorError::Over(sentence));
+        }
+        Err(error) => return Err(error),
+    };
+    let reason = format!(
+        "ended by an operator while it was set aside as damaged: {}",
+        cause.shown()
+    );
+    end_or_note(core, &*core.store, id, &reason).await?;
+    // a crash may come here: `recover_runs` gives back what runs that are over have reserved
+    if !crate::monitor::exists(core, id)? {
+        core.ledger.release(id.as_str(), None).await?;
+    }
+    let over = RunRecord::read(core, id)?.over;
+    let (started_ms, delta) = over.map_or((0, DELTA), |over| (over.started_ms, over.delta));
+    core.catalogue.over(id.clone(), started_ms, delta);
+    core.quarantine.remove("run", id.as_str());
+    let view = core.run_view(id).await?;
+    core.tell(watch_response::Event::Run(view.run));
+    Ok(())
+}
+
+async fn end_or_note(
+    core: &Core,
+    store: &dyn Store,
+    id: &RunId,
+    reason: &str,
+) -> Result<Ending, CoordinatorError> {
+    let known = RunRecord::read(core, id).ok();
+    if known.as_ref().is_some_and(RunRecord::is_note) {
+        return Ok(Ending::WasOver);
+    }
+    match end(core, store, id, reason).await {
+        Ok(true) => Ok(Ending::Ended),
+        Ok(false) => Ok(Ending::WasOver),
+        Err(error) if is_of_the_moment(&error) => Err(error),
+        Err(damage) => {
+            tracing::warn!(run = %id, error = %damage, "a note takes the place of this run");
+            note(core, store, id, reason, known.and_then(|known| known.over)).await?;
+            Ok(Ending::Noted)
+        }
+    }
+}
+
+/// Whether the same may succeed later, so that the records may be whole.
+fn is_of_the_moment(error: &CoordinatorError) -> bool {
+    match error {
+        CoordinatorError::Store(error) => !error.is_damage(),
+        CoordinatorError::Blob(error) => {
+            matches!(error, BlobError::Io { .. } | BlobError::Full { .. })
+        }
+        _ => false,
+    }
+}
+
+/// True when it went on.
+async fn end(
+    core: &Core,
+    store: &dyn Store,
+    id: &RunId,
+    reason: &str,
+) -> Result<bool, CoordinatorError> {
     let (mut journal, mut state) = Journal::recover(core, id).await?;
-    let store = &*core.unguarded;
     if !state.is_running() {
         if journal.lags() {
             journal.snapshot_in(core, store, &mut state).await?;
@@ -39,6 +136,40 @@ pub async fn end_run(core: &Core, id: &RunId, reason: &str) -> Result<bool, Coor
         }
     }
     Ok(true)
+}
+
+/// Puts a note in the place of a run's records. Its blobs are named by nothing then: the next sweep
+/// removes them.
+async fn note(
+    core: &Core,
+    store: &dyn Store,
+    id: &RunId,
+    reason: &str,
+    over: Option<OverRun>,
+) -> Result<(), CoordinatorError> {
+    let said = over.as_ref().and_then(|over| over.message().ok());
+    let run = v1::Run {
+        reason: reason.to_owned(),
+        privacy: core.spent_by(id),
+        ..said.unwrap_or_else(|| v1::Run {
+            run_id: id.to_string(),
+            state: v1::RunState::Failed.into(),
+            ..v1::Run::default()
+        })
+    };
+    let delta = over.map_or(DELTA, |over| over.delta);
+    RunRecord::note(&run, delta).put(core, store, id).await
+}
+
+impl Core {
+    /// What the ledger says that a run has spent in training; none when it was never charged.
+    pub(super) fn spent_by(&self, id: &RunId) -> Option<v1::PrivacySpend> {
+        let accounts = self.ledger.accounts(Some(id.as_str()), |_| DELTA);
+        let training = ChargeKind::Training.name();
+        let mut own = accounts.into_iter();
+        own.find(|account| account.id == id.as_str() && account.kind == training)
+            .and_then(|account| account.spend)
+    }
 }
 
 /// Makes a run durable without a task.

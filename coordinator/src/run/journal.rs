@@ -31,8 +31,9 @@ const MAX_MESSAGE: usize = 16 * 1024;
 /// What is kept of a run beside its events.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// Blob of the state at the snapshot.
-    snapshot: Digest,
+    /// Blob of the state at the snapshot; none when this is a note in the place of a run that can't be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snapshot: Option<Digest>,
     /// Events that the snapshot holds; later ones are replayed.
     events: u64,
     /// Participations and rounds, oldest part first. Snapshots of before there were parts hold them
@@ -114,8 +115,57 @@ impl RunRecord {
     /// Blobs that it names.
     pub fn blobs(&self) -> impl Iterator<Item = Digest> {
         let parts = self.parts.iter().map(|part| part.blob);
-        std::iter::once(self.snapshot).chain(parts)
+        self.snapshot.into_iter().chain(parts)
     }
+
+    /// True when it is a note in the place of a run that can't be read: there is no more than it says.
+    pub fn is_note(&self) -> bool {
+        self.snapshot.is_none() && self.over.is_some()
+    }
+
+    /// A note that a run is over which can't be read.
+    pub fn note(run: &v1::Run, delta: f64) -> Self {
+        let over = OverRun {
+            started_ms: run.started_unix_ms,
+            delta,
+            wants_monitor: false,
+            control: None,
+            message: hex::encode(run.encode_to_vec()),
+        };
+        Self {
+            snapshot: None,
+            events: 0,
+            parts: Vec::new(),
+            over: Some(over),
+            marked: true,
+        }
+    }
+
+    /// Takes the place of all that is on disk of a run.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub async fn put(
+        &self,
+        core: &Core,
+        store: &dyn Store,
+        run: &RunId,
+    ) -> Result<(), CoordinatorError> {
+        let mut batch = without_events(core, run)?;
+        batch.put_json(Table::Runs, run.as_str(), self, Expect::Any)?;
+        store.commit(batch).await?;
+        Ok(())
+    }
+}
+
+/// A batch that deletes the events of a run.
+fn without_events(core: &Core, run: &RunId) -> Result<Batch, CoordinatorError> {
+    let mut batch = Batch::new();
+    let prefix = Key::new().text(run.as_str()).into_bytes();
+    for row in core.store.records(Table::RunEvents, &prefix) {
+        batch.delete(Table::RunEvents, row?.0, Expect::Any);
+    }
+    Ok(batch)
 }
 
 /// The journal of one run.
@@ -166,12 +216,16 @@ impl Journal {
     /// When a record or blob is missing or damaged, or an event does not fit the state.
     pub async fn recover(core: &Core, run: &RunId) -> Result<(Self, RunState), CoordinatorError> {
         let record = RunRecord::read(core, run)?;
-        let bytes = core.vault.get(&record.snapshot).await?;
+        let snapshot = record.snapshot.ok_or_else(|| CoordinatorError::Misfit {
+            run: run.to_string(),
+            why: "its record names no snapshot".to_owned(),
+        })?;
+        let bytes = core.vault.get(&snapshot).await?;
         let mut state: RunState = serde_json::from_slice(&bytes).map_err(damaged)?;
         let mut journal = Self {
             run: run.clone(),
             events: record.events,
-            snapshot: Some(record.snapshot),
+            snapshot: Some(snapshot),
             // of a snapshot of before there were parts, everything goes into the first
             touched: state.participations.keys().cloned().collect(),
             recorded: 0,
@@ -274,11 +328,7 @@ impl Journal {
     ) -> Result<(), CoordinatorError> {
         let old = self.snapshot.into_iter();
         let old: Vec<Digest> = old.chain(self.parts.iter().map(|part| part.blob)).collect();
-        let mut batch = Batch::new();
-        let prefix = Key::new().text(self.run.as_str()).into_bytes();
-        for row in core.store.records(Table::RunEvents, &prefix) {
-            batch.delete(Table::RunEvents, row?.0, Expect::Any);
-        }
+        let batch = without_events(core, &self.run)?;
         self.put_snapshot(core, store, state, (batch, Expect::Any))
             .await?;
         let named = |blob: &Digest| {
@@ -303,7 +353,7 @@ impl Journal {
         let parts = with_part(core, &self.parts, part).await?;
         let snapshot = core.vault.put(without_parts(state)?).await?;
         let record = RunRecord {
-            snapshot,
+            snapshot: Some(snapshot),
             events: self.events,
             parts: parts.clone(),
             over: OverRun::of(state),

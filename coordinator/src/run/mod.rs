@@ -80,7 +80,7 @@ pub use self::controls::Controls;
 pub use self::costs::{MAX_CORRELATED, RunCosts};
 #[cfg(test)]
 pub use self::ending::create_journal;
-pub use self::ending::end_run;
+pub use self::ending::{Ending, end_run, give_up};
 pub use self::handle::RunHandle;
 pub use self::journal::run_ids;
 pub(crate) use self::named::{named_blobs, stored_runs};

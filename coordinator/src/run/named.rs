@@ -3,7 +3,7 @@
 use tributary_model::Digest;
 use tributary_proto::RunId;
 
-use super::journal::{Journal, run_ids};
+use super::journal::{Journal, RunRecord, run_ids};
 use crate::CoordinatorError;
 use crate::core::Core;
 
@@ -14,6 +14,8 @@ pub struct NamedBlobs {
     pub vault: Vec<(Digest, &'static str)>,
     /// Those of [`Core::blobs`] that no model or build record names.
     pub blobs: Vec<(Digest, &'static str)>,
+    /// Whether the run goes on when the folder is served.
+    pub goes_on: bool,
 }
 
 /// The ids of all runs on disk.
@@ -29,8 +31,13 @@ pub fn stored_runs(core: &Core) -> Result<Vec<RunId>, CoordinatorError> {
 /// # Errors
 /// When a record or blob of the run is missing or damaged.
 pub async fn named_blobs(core: &Core, run: &RunId) -> Result<NamedBlobs, CoordinatorError> {
-    let (journal, state) = Journal::recover(core, run).await?;
     let mut named = NamedBlobs::default();
+    let record = RunRecord::read(core, run)?;
+    if record.is_note() {
+        return Ok(named);
+    }
+    named.goes_on = record.over.is_none();
+    let (journal, state) = Journal::recover(core, run).await?;
     named
         .vault
         .extend(journal.blobs().map(|digest| (digest, "snapshot")));

@@ -101,6 +101,7 @@ async fn reload(
 fn give_up(core: &Core, id: &RunId, ends: &Ends, error: &CoordinatorError) {
     ends.release_all(core);
     let cause = set_aside(core, id, error);
-    ends.view.send_modify(|view| view.set_aside(id, cause));
+    let run = core.damaged_run(id, &cause);
+    ends.view.send_modify(|view| view.set_aside(run, cause));
     core.tell(watch_response::Event::Run(ends.view.borrow().run.clone()));
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use tributary_model::Digest;
 use tributary_privacy::Mechanism;
-use tributary_proto::{RunId, v1};
+use tributary_proto::v1;
 
-use super::catalogue::damaged_run;
 use super::health::hints;
 use crate::engine::{
     AssignmentState, DropReason, Phase, RoundRecord, RunState, RunStatus, Unheard,
@@ -49,8 +48,8 @@ impl RunView {
     }
 
     /// Shows that the run is set aside.
-    pub(super) fn set_aside(&mut self, id: &RunId, cause: Cause) {
-        self.run = damaged_run(id, &cause);
+    pub(super) fn set_aside(&mut self, run: v1::Run, cause: Cause) {
+        self.run = run;
         self.open = None;
         self.aside = Some(cause);
     }

@@ -11,13 +11,15 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::serve::Listener;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::codegen::Service as _;
 
 use super::door::Door;
-use super::guarded::Patience;
+use super::guarded::{Guarded, Patience};
 use super::places::Places;
 use crate::status;
 
@@ -34,7 +36,8 @@ const FAREWELL: Duration = Duration::from_millis(200);
 /// What the page shows once the coordinator is open.
 pub(super) type Pages = Arc<OnceLock<Router>>;
 
-/// Serves the page until `stop`.
+/// Serves the page until `stop`; then the port is closed, and who is being answered gets the answer. The
+/// receiver hears that all of it has ended.
 ///
 /// # Errors
 /// When the thread can't be started, or the listener can't move to it.
@@ -43,8 +46,9 @@ pub(super) fn serve(
     grpc: SocketAddr,
     pages: Pages,
     stop: CancellationToken,
-) -> std::io::Result<()> {
+) -> std::io::Result<oneshot::Receiver<()>> {
     let listener = listener.into_std()?;
+    let (ends, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -58,23 +62,63 @@ pub(super) fn serve(
                 }
             };
             let places = Places::new(CONNECTIONS, 0);
-            let door = Door::new("admin", listener, places, PATIENCE, stop.clone());
-            let late = stop.clone();
-            let served = axum::serve(door, router(grpc, pages))
-                .with_graceful_shutdown(stop.cancelled_owned())
-                .into_future();
+            let address = listener.local_addr();
+            // its connections live as long as the page
+            let cut = CancellationToken::new();
+            let door = Door::new("admin", listener, places, PATIENCE, cut);
+            let entrance = Entrance {
+                door: Some(door),
+                address,
+                stop: stop.clone(),
+            };
+            let served = axum::serve(entrance, router(grpc, pages)).into_future();
             tokio::select! {
                 served = served => if let Err(error) = served {
                     tracing::error!(%error, "the admin page ended");
                 },
-                () = async { late.cancelled().await; tokio::time::sleep(FAREWELL).await } => {}
+                () = async { stop.cancelled().await; tokio::time::sleep(FAREWELL).await } => {}
             }
         });
+        drop(runtime);
+        drop(ends);
     };
     std::thread::Builder::new()
         .name("tributary-admin".to_owned())
         .spawn(work)?;
-    Ok(())
+    Ok(ended)
+}
+
+/// The door while it is open.
+struct Entrance {
+    door: Option<Door>,
+    address: std::io::Result<SocketAddr>,
+    stop: CancellationToken,
+}
+
+impl Listener for Entrance {
+    type Io = Guarded;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let Some(door) = &mut self.door else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {}
+            connection = door.next_even_without_descriptors() => return connection,
+        }
+        // nobody else comes in: connections that wait are refused
+        self.door = None;
+        std::future::pending().await
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        match &self.address {
+            Ok(address) => Ok(*address),
+            Err(error) => Err(error.kind().into()),
+        }
+    }
 }
 
 fn router(grpc: SocketAddr, pages: Pages) -> Router {

@@ -1,16 +1,20 @@
-//! A request's body that must arrive within its length and its time.
+//! A request's body that must arrive within its length, its time, and the bytes that there are for all.
 
 use std::future::Future as _;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 use tonic::body::Body;
 
+use super::framing::Framing;
+use super::room::{NoRoom, Place, Room};
 use crate::error::CoordinatorError;
 
 /// An import may begin slowly, and then sends at least so many bytes per second...
@@ -20,6 +24,11 @@ const LEAST_RATE: u64 = 256 * 1024;
 const LONGEST_IMPORT: Duration = Duration::from_secs(180);
 /// How often that is looked at.
 const GLANCE: Duration = Duration::from_secs(1);
+/// How often it is looked for room, and how long, before the next chunk of an upload is read.
+const CROWD_GLANCE: Duration = Duration::from_millis(20);
+const LONGEST_CROWD: Duration = Duration::from_secs(1);
+/// When to try again, in milliseconds.
+const RETRY_MS: u64 = 500;
 
 /// How much may come, and how fast it must.
 #[derive(Debug, Clone, Copy)]
@@ -55,31 +64,130 @@ impl Pace {
     }
 }
 
-/// A body with its pace.
+/// A body with what bounds it.
 pub(super) struct Arriving {
     inner: Body,
-    pace: Pace,
-    begun: Instant,
+    clock: Option<Clock>,
+    bytes: Counted,
+    place: Arc<Place>,
+    sent_away: Pin<Box<WaitForCancellationFutureOwned>>,
     received: u64,
-    glance: Pin<Box<Sleep>>,
     failed: bool,
 }
 
-impl Arriving {
-    pub(super) fn new(inner: Body, pace: Pace) -> Self {
+/// When a body must have come.
+struct Clock {
+    pace: Pace,
+    begun: Instant,
+    glance: Pin<Box<Sleep>>,
+}
+
+/// What of a body holds room.
+enum Counted {
+    /// Nothing.
+    Not,
+    /// All of it, until it is worked off.
+    Whole,
+    /// The message under way.
+    Messages {
+        framing: Framing,
+        /// Bytes of messages that hold room.
+        held: usize,
+        /// Waits while it is crowded, before a message begins.
+        crowd: Option<Crowd>,
+    },
+}
+
+/// How an upload waits before its next chunk.
+#[derive(Default)]
+struct Crowd {
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl Crowd {
+    /// Ready when there is room, or after a time: then what comes is refused, or sends others away.
+    fn poll(&mut self, room: &Room, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let begun = self.waiting.as_ref().map(|(begun, _)| *begun);
+            if !room.is_crowded() || begun.is_some_and(|begun| begun.elapsed() > LONGEST_CROWD) {
+                self.waiting = None;
+                return Poll::Ready(());
+            }
+            let (_, pause) = self.waiting.get_or_insert_with(|| {
+                let pause = Box::pin(tokio::time::sleep(CROWD_GLANCE));
+                (Instant::now(), pause)
+            });
+            ready!(pause.as_mut().poll(context));
+            pause.as_mut().reset(Instant::now() + CROWD_GLANCE);
+        }
+    }
+}
+
+/// The refusal of a request for which there is no room.
+pub(super) fn busy() -> CoordinatorError {
+    CoordinatorError::Busy {
+        what: "too many requests are on their way",
+        retry_after_ms: RETRY_MS,
+    }
+}
+
+impl Clock {
+    fn new(pace: Pace) -> Self {
         let glance = if pace.least_rate == 0 {
             pace.within
         } else {
             GLANCE
         };
         Self {
-            inner,
             pace,
             begun: Instant::now(),
-            received: 0,
             glance: Box::pin(tokio::time::sleep(glance)),
+        }
+    }
+
+    fn is_late(&mut self, received: u64, context: &mut Context<'_>) -> bool {
+        while self.glance.as_mut().poll(context).is_ready() {
+            if !self.pace.is_kept(received, self.begun.elapsed()) {
+                return true;
+            }
+            let next = Instant::now() + GLANCE;
+            self.glance.as_mut().reset(next);
+        }
+        false
+    }
+}
+
+impl Arriving {
+    fn new(inner: Body, pace: Option<Pace>, bytes: Counted, place: Arc<Place>) -> Self {
+        Self {
+            inner,
+            clock: pace.map(Clock::new),
+            bytes,
+            sent_away: Box::pin(place.sent_away().clone().cancelled_owned()),
+            place,
+            received: 0,
             failed: false,
         }
+    }
+
+    /// A request that is one message.
+    pub(super) fn whole(inner: Body, pace: Pace, place: Arc<Place>) -> Self {
+        Self::new(inner, Some(pace), Counted::Whole, place)
+    }
+
+    /// A request that is bounded by its turn.
+    pub(super) fn uncounted(inner: Body, pace: Pace, place: Arc<Place>) -> Self {
+        Self::new(inner, Some(pace), Counted::Not, place)
+    }
+
+    /// A stream of messages, which waits before each if it is patient.
+    pub(super) fn messages(inner: Body, place: Arc<Place>, is_patient: bool) -> Self {
+        let bytes = Counted::Messages {
+            framing: Framing::default(),
+            held: 0,
+            crowd: is_patient.then(Crowd::default),
+        };
+        Self::new(inner, None, bytes, place)
     }
 
     fn fail(&mut self, error: CoordinatorError) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
@@ -87,15 +195,54 @@ impl Arriving {
         Poll::Ready(Some(Err(error.into())))
     }
 
-    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
-        while self.glance.as_mut().poll(context).is_ready() {
-            if !self.pace.is_kept(self.received, self.begun.elapsed()) {
-                return true;
-            }
-            let next = Instant::now() + GLANCE;
-            self.glance.as_mut().reset(next);
+    /// Whoever polls has read all messages that were whole: they hold nothing any more. A patient
+    /// stream waits between two of them.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Counted::Messages {
+            framing,
+            held,
+            crowd,
+        } = &mut self.bytes
+        else {
+            return Poll::Ready(());
+        };
+        let unfinished = framing.unfinished();
+        if *held > unfinished {
+            self.place.give_back(*held - unfinished);
+            *held = unfinished;
         }
-        false
+        match crowd {
+            Some(crowd) if unfinished == 0 && self.received > 0 => {
+                crowd.poll(self.place.room(), context)
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Takes room for bytes that came.
+    fn count(&mut self, data: &[u8]) -> Result<(), CoordinatorError> {
+        self.received += data.len() as u64;
+        if let Some(Clock { pace, .. }) = &self.clock
+            && self.received > pace.most
+        {
+            return Err(CoordinatorError::Invalid {
+                field: "the request",
+                problem: format!("has more than {} bytes", pace.most),
+                remedy: "send less at once",
+            });
+        }
+        match &mut self.bytes {
+            Counted::Not => {}
+            Counted::Whole => self.place.grow(data.len()).map_err(|NoRoom| busy())?,
+            Counted::Messages { framing, held, .. } => {
+                let followed = framing.follow(data);
+                followed.map_err(|error| CoordinatorError::Unreadable(error.to_string()))?;
+                self.place.grow(data.len()).map_err(|NoRoom| busy())?;
+                *held += data.len();
+                self.place.is_whole(framing.unfinished() == 0);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -110,26 +257,28 @@ impl http_body::Body for Arriving {
         if self.failed {
             return Poll::Ready(None);
         }
-        if self.is_late(context) {
+        let received = self.received;
+        let clock = self.clock.as_mut();
+        if clock.is_some_and(|clock| clock.is_late(received, context)) {
             return self.fail(CoordinatorError::Slow {
                 what: "the whole request",
                 remedy: "send it faster, or over a better connection",
             });
         }
-        let frame = match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
-            Some(Ok(frame)) => frame,
-            other => return Poll::Ready(other),
-        };
-        self.received += frame.data_ref().map_or(0, |data| data.len() as u64);
-        if self.received > self.pace.most {
-            let most = self.pace.most;
-            return self.fail(CoordinatorError::Invalid {
-                field: "the request",
-                problem: format!("has more than {most} bytes"),
-                remedy: "send less at once",
-            });
+        if self.sent_away.as_mut().poll(context).is_ready() {
+            return self.fail(busy());
         }
-        Poll::Ready(Some(Ok(frame)))
+        ready!(self.poll_room(context));
+        match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+            Some(Ok(frame)) => match frame.data_ref().map(|data| self.count(data)) {
+                Some(Err(error)) => self.fail(error),
+                _ => Poll::Ready(Some(Ok(frame))),
+            },
+            other => {
+                self.place.is_whole(true);
+                Poll::Ready(other)
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -3,6 +3,7 @@
 //! - Nothing new begins while the coordinator stops.
 //! - The request of a call that is no stream has a length and a time to arrive, whatever its type.
 //! - One model is imported at a time, so that its bytes are in memory once.
+//! - Requests on their way and answers that nobody takes are within a number of bytes, over all calls.
 //! - What the gRPC library says of bytes that it can't read becomes a refusal with a stable code: it
 //!   calls them an internal error.
 
@@ -22,6 +23,9 @@ use tonic::{Code, Status};
 use tower_layer::Layer;
 
 use super::arriving::{Arriving, Pace};
+use super::connection::Connection;
+use super::leaving::{Leaving, Outgoing};
+use super::room::{NoRoom, Place, Room};
 use crate::error::CoordinatorError;
 use crate::service::unreadable;
 use crate::status;
@@ -36,11 +40,11 @@ const IMPORT_WAIT: Duration = Duration::from_secs(10);
 /// When to try again, in milliseconds.
 const IMPORT_RETRY_MS: u64 = 5_000;
 const IMPORT: &str = "/tributary.v1.ControlService/ImportModel";
-/// Calls whose requests are streams; their handlers and message limits bound them.
-const STREAMS: [&str; 2] = [
-    "/tributary.v1.OrchestrationService/Connect",
-    "/tributary.v1.TransferService/Upload",
-];
+const DOWNLOAD: &str = "/tributary.v1.TransferService/Download";
+const CONNECT: &str = "/tributary.v1.OrchestrationService/Connect";
+const UPLOAD: &str = "/tributary.v1.TransferService/Upload";
+/// What a call takes up beside its bytes.
+const CALL_BYTES: usize = 4 * 1024;
 
 /// Wraps services in [`Calls`].
 #[derive(Clone)]
@@ -48,6 +52,51 @@ pub(super) struct CallLayer {
     pub(super) request: Duration,
     pub(super) importing: Arc<Semaphore>,
     pub(super) stopping: CancellationToken,
+    pub(super) room: Arc<Room>,
+    pub(super) outgoing: Outgoing,
+}
+
+/// A request that may go on to its service.
+struct Admitted {
+    request: Request<Body>,
+    connection: Arc<Connection>,
+    kind: Kind,
+    /// Held until the request is worked off, not only until it is read.
+    place: Arc<Place>,
+    /// What the call takes up beside the bytes of its request.
+    call_bytes: usize,
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+/// What bounds a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Its length and its time.
+    Whole,
+    /// Its turn.
+    Import,
+    /// The same as [`Kind::Whole`]; its answer is long.
+    Download,
+    /// Its messages, a device and its outbox.
+    Session,
+    /// Its messages, and the budget of uploads.
+    Upload,
+}
+
+impl Kind {
+    fn of(path: &str) -> Self {
+        match path {
+            IMPORT => Self::Import,
+            DOWNLOAD => Self::Download,
+            CONNECT => Self::Session,
+            UPLOAD => Self::Upload,
+            _ => Self::Whole,
+        }
+    }
+
+    fn is_stream(self) -> bool {
+        matches!(self, Self::Session | Self::Upload)
+    }
 }
 
 impl<S> Layer<S> for CallLayer {
@@ -90,44 +139,71 @@ where
         let mut inner = std::mem::replace(&mut self.inner, copy);
         let rules = self.rules.clone();
         Box::pin(async move {
-            // held until the request is worked off, not only until it is read
-            let (request, _turn) = match rules.admit(request).await {
+            let admitted = match rules.admit(request).await {
                 Ok(admitted) => admitted,
                 Err(error) => return Ok(Status::from(error).into_http()),
             };
-            let response = inner.call(request).await?;
-            Ok(truthful(response))
+            let response = inner.call(admitted.request).await?;
+            if admitted.kind.is_stream() {
+                // what is still to come counts as it comes
+                admitted.place.give_back(admitted.call_bytes);
+            }
+            let response = truthful(response);
+            if admitted.kind == Kind::Session {
+                return Ok(response);
+            }
+            let is_patient = admitted.kind == Kind::Download;
+            Ok(response.map(|body| {
+                let connection = admitted.connection;
+                Body::new(Leaving::new(body, rules.outgoing, connection, is_patient))
+            }))
         })
     }
 }
 
 impl CallLayer {
-    async fn admit(
-        &self,
-        request: Request<Body>,
-    ) -> Result<(Request<Body>, Option<OwnedSemaphorePermit>), CoordinatorError> {
+    async fn admit(&self, request: Request<Body>) -> Result<Admitted, CoordinatorError> {
         if self.stopping.is_cancelled() {
             return Err(CoordinatorError::Stopping);
         }
-        let path = request.uri().path();
-        if STREAMS.contains(&path) {
-            return Ok((request, None));
-        }
-        let imports = path == IMPORT;
-        let turn = if imports {
+        let connection = request.extensions().get::<Arc<Connection>>();
+        let connection = connection
+            .cloned()
+            // none only beside a server
+            .unwrap_or_else(|| Connection::new(CancellationToken::new()));
+        let kind = Kind::of(request.uri().path());
+        let call_bytes = CALL_BYTES + length_of(request.headers());
+        let place = self.room.open(connection.number, call_bytes);
+        let place = Arc::new(place.map_err(|NoRoom| super::arriving::busy())?);
+        let turn = if kind == Kind::Import {
+            place.is_whole(true);
             Some(self.turn_to_import().await?)
         } else {
             None
         };
-        let pace = if imports {
-            Pace::of_import(MOST_IMPORT as u64 + SURROUNDING)
-        } else {
-            Pace::whole_within(MOST_REQUEST, self.request)
-        };
-        Ok((
-            request.map(|body| Body::new(Arriving::new(body, pace))),
-            turn,
-        ))
+        let held = place.clone();
+        let request = request.map(|body| {
+            Body::new(match kind {
+                Kind::Import => {
+                    let pace = Pace::of_import(MOST_IMPORT as u64 + SURROUNDING);
+                    Arriving::uncounted(body, pace, held)
+                }
+                Kind::Whole | Kind::Download => {
+                    let pace = Pace::whole_within(MOST_REQUEST, self.request);
+                    Arriving::whole(body, pace, held)
+                }
+                Kind::Session => Arriving::messages(body, held, false),
+                Kind::Upload => Arriving::messages(body, held, true),
+            })
+        });
+        Ok(Admitted {
+            request,
+            connection,
+            kind,
+            place,
+            call_bytes,
+            _turn: turn,
+        })
     }
 
     async fn turn_to_import(&self) -> Result<OwnedSemaphorePermit, CoordinatorError> {
@@ -140,6 +216,14 @@ impl CallLayer {
             }),
         }
     }
+}
+
+/// Bytes of a list of headers (RFC 9113, section 6.5.2).
+fn length_of(headers: &HeaderMap) -> usize {
+    let lengths = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 32);
+    lengths.sum()
 }
 
 /// Replaces the library's words about a request that it can't read, or a method that is not there.

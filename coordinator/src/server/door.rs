@@ -114,11 +114,6 @@ impl Door {
         })
     }
 
-    /// The address that it listens at.
-    pub(super) fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
     /// The next connection, with the spare descriptor when there is no other: the admin page answers
     /// when the process has none left.
     pub(super) async fn next_even_without_descriptors(&mut self) -> (Guarded, SocketAddr) {
@@ -181,17 +176,4 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
     )
-}
-
-impl axum::serve::Listener for Door {
-    type Io = Guarded;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        self.next_even_without_descriptors().await
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.address()
-    }
 }

@@ -3,6 +3,7 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 
+use super::connection::Connection;
 use super::places::Place;
 
 /// Bytes with which HTTP/2 begins (RFC 9113, section 3.4).
@@ -36,6 +38,7 @@ pub(super) struct Guarded {
     end: Option<Instant>,
     /// Bytes of the preface that are missing.
     missing: usize,
+    connection: Arc<Connection>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     is_cut: bool,
 }
@@ -57,13 +60,15 @@ impl Guarded {
         cut: CancellationToken,
     ) -> Self {
         let now = Instant::now();
+        let connection = Connection::new(cut.child_token());
         Self {
             stream,
             _place: place,
             deadline: Some(Box::pin(tokio::time::sleep(patience.begin))),
             end: patience.life.map(|life| now + life),
             missing: PREFACE_BYTES,
-            cut: Box::pin(cut.cancelled_owned()),
+            cut: Box::pin(connection.cut.clone().cancelled_owned()),
+            connection,
             is_cut: false,
         }
     }
@@ -158,9 +163,9 @@ impl AsyncWrite for Guarded {
 }
 
 impl Connected for Guarded {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Arc<Connection>;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        self.stream.connect_info()
+        self.connection.clone()
     }
 }

@@ -24,7 +24,7 @@ use crate::core::Core;
 use crate::error::CoordinatorError;
 use crate::registry::ModelRecord;
 use crate::retention;
-use crate::run::{Listed, Origin, RunView, start_run};
+use crate::run::{Listed, Origin, RunView, give_up, start_run};
 use crate::spec::RunSpec;
 
 /// Rows listed when no limit is asked for.
@@ -147,6 +147,7 @@ impl ControlService for Control {
             .map_err(CoordinatorError::from)?;
         let stopped = match self.0.run(&run) {
             Ok(handle) => handle.stop().await,
+            Err(CoordinatorError::SetAside { .. }) => give_up(&self.0, &run).await,
             Err(error) => Err(error),
         };
         if let Err(error) = stopped {

@@ -26,7 +26,7 @@ use tonic::{Code, Status};
 pub use self::control::Control;
 pub use self::enrolment::Enrolment;
 pub use self::orchestration::Orchestration;
-pub use self::transfer::Transfer;
+pub use self::transfer::{PIECE, Transfer};
 use crate::core::Core;
 use crate::error::CoordinatorError;
 

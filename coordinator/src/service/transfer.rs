@@ -24,8 +24,8 @@ use super::{Answers, unreadable, until_stopped};
 use crate::core::Core;
 use crate::error::CoordinatorError;
 
-/// Bytes per piece of a download.
-const PIECE: usize = 256 * 1024;
+/// Bytes per piece of a download: what each of them may hold that nobody takes.
+pub const PIECE: usize = 32 * 1024;
 /// A device that sends nothing for so long has gone away.
 const STALLED: Duration = Duration::from_secs(20);
 /// Uploads that may be open without having announced themselves.

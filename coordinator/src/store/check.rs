@@ -47,6 +47,13 @@ pub struct StoreReport {
     pub problems: Vec<String>,
 }
 
+impl StoreReport {
+    /// True when something is wrong with the metadata.
+    pub fn is_damaged(&self) -> bool {
+        !(self.problems.is_empty() && self.damaged.is_empty())
+    }
+}
+
 /// A store that is only looked at: it can be read as far as it is whole. What is committed to it is
 /// seen by later reads and forgotten when it is dropped; the files stay as they are.
 #[derive(Debug)]

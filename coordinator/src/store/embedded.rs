@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::anchor::{Anchor, AnchorFile, Doubt};
 use super::engine::{DEFAULT_ENGINE, Engine, EngineKind};
 use super::folder::Folder;
-use super::format::Format;
+use super::format::{Format, is_store};
 use super::proof::{is_at_start, prove, read_header};
 use super::redb::RedbEngine;
 use super::redb_disk::RedbDisk;
@@ -119,8 +119,13 @@ impl EmbeddedStore {
     /// # Errors
     /// As [`EmbeddedStore::open`], for its first steps.
     pub fn exists(folder: impl AsRef<Path>) -> Result<bool, StoreError> {
-        let format = Format::read(folder.as_ref())?;
-        Ok(!matches!(format, Format::Absent | Format::Unfinished(_)))
+        let folder = folder.as_ref();
+        Ok(match Format::read(folder)? {
+            // opening it says that its format is gone
+            Format::Absent => is_store(folder),
+            Format::Unfinished(_) => false,
+            Format::First | Format::Ready(_) => true,
+        })
     }
 
     /// The engine that holds the records.

@@ -108,6 +108,20 @@ pub enum StoreError {
         /// What is missing.
         detail: String,
     },
+    /// The metadata is gone, while what it names is there.
+    #[error(
+        "the metadata in {} is gone: it is missing or empty, while {} holds files. Nothing was changed, and \
+         nothing can be repaired: put a backup of the whole data folder back and run `tributary restore \
+         --data {}`; without one the models are still there as files below {}, and a coordinator begins \
+         anew in an empty folder",
+        folder.display(), beside.display(), data_folder(folder).display(), beside.display()
+    )]
+    Gone {
+        /// The store's folder.
+        folder: PathBuf,
+        /// Where files are that it named.
+        beside: PathBuf,
+    },
     /// Another engine holds the folder's records.
     #[error(
         "the store in {} is held by {found}, not {wanted}: start without naming an engine, or run \
@@ -188,7 +202,7 @@ impl StoreError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Corrupt { .. } | Self::Lost { .. } => "TRB-0501",
+            Self::Corrupt { .. } | Self::Lost { .. } | Self::Gone { .. } => "TRB-0501",
             Self::OtherEngine { .. } => "TRB-0502",
             Self::Full { .. } => "TRB-0503",
             Self::Halted { .. } => "TRB-0520",

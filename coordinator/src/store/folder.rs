@@ -24,7 +24,7 @@ use super::files::{self, LocalAnchor};
 use super::format::{FORMAT, Format, NEW_FORMAT};
 
 const LOCK: &str = "LOCK";
-const ANCHOR: &str = "anchor";
+pub(super) const ANCHOR: &str = "anchor";
 const PROBE: &str = "probe";
 const SECOND_PROBE: &str = "probe-source";
 const BUILDING: &str = "building";
@@ -165,7 +165,18 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 }
 
 fn opening(error: &io::Error) -> StoreError {
-    StoreError::from_io("opening the data folder", error)
+    let during = "opening the data folder";
+    match error.kind() {
+        kind @ io::ErrorKind::ReadOnlyFilesystem => StoreError::Io {
+            during,
+            kind,
+            message: format!(
+                "{error}; a lock and copies to look at are written beside the metadata, so copy the data \
+                 folder to a disk that can be written and name the copy"
+            ),
+        },
+        _ => StoreError::from_io(during, error),
+    }
 }
 
 pub(super) fn corrupt(folder: &Path, detail: String) -> StoreError {

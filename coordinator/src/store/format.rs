@@ -14,6 +14,7 @@ use std::path::Path;
 
 use super::engine::EngineKind;
 use super::files;
+use super::folder::{ANCHOR, corrupt};
 use super::schema::SCHEMA_VERSION;
 use super::{StoreError, checksum};
 
@@ -43,9 +44,15 @@ impl Format {
         let file = folder.join(FORMAT);
         let reading =
             |error: io::Error| StoreError::from_io("reading the format of the folder", &error);
-        let foreign = || StoreError::Foreign {
-            folder: folder.to_owned(),
-            found: FORMAT.to_owned(),
+        let foreign = || {
+            if is_store(folder) {
+                let detail = format!("its file {FORMAT:?} was changed");
+                return corrupt(folder, detail);
+            }
+            StoreError::Foreign {
+                folder: folder.to_owned(),
+                found: FORMAT.to_owned(),
+            }
         };
         match fs::metadata(&file) {
             Ok(metadata) if metadata.len() > MAX_BYTES => return Err(foreign()),
@@ -98,6 +105,14 @@ impl Format {
     }
 }
 
+/// Whether the folder holds what a store writes beside its format.
+pub(super) fn is_store(folder: &Path) -> bool {
+    let databases = EngineKind::ALL.into_iter().map(EngineKind::folder);
+    databases
+        .chain([ANCHOR])
+        .any(|name| folder.join(name).exists())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +136,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_changed_format_beside_a_store_is_damage_and_not_another_program_s_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(
+            folder.path().join(FORMAT),
+            "tributary-store 2\nengine rodb\n",
+        )
+        .unwrap();
+        let foreign = Format::read(folder.path()).unwrap_err();
+        assert!(matches!(foreign, StoreError::Foreign { .. }), "{foreign}");
+        fs::write(folder.path().join(ANCHOR), "anything").unwrap();
+        let damaged = Format::read(folder.path()).unwrap_err();
+        assert_eq!(damaged.code(), "TRB-0501");
+        let text = damaged.to_string();
+        assert!(
+            text.contains("FORMAT") && text.contains("store repair"),
+            "{text}"
+        );
     }
 
     #[test]

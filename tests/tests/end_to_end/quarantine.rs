@@ -118,8 +118,10 @@ async fn assert_set_aside(coordinator: &Coordinator, code: &str) {
     assert!(is_aside(&listed[0]), "first in the list: {listed:#?}");
     let shown = operator.show("tiny-1").await;
     assert!(is_aside(of(&shown)), "{shown:#?}");
-    let stopped = operator.stop("tiny-1").await.unwrap_err();
-    assert!(stopped.message().contains("[TRB-0530]"), "{stopped}");
+    assert!(
+        of(&shown).reason.contains("tributary run stop tiny-1"),
+        "{shown:#?}"
+    );
     let page = coordinator.admin_page("/readyz").await;
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     assert!(page.contains("quarantined run tiny-1: "), "{page}");
@@ -159,6 +161,120 @@ where
     .await;
     let page = coordinator.admin_page("/readyz").await;
     assert!(page.contains("quarantined run tiny-1: "), "{page}");
+    is_ended_for_good(coordinator, code).await;
+}
+
+/// An operator ends the run that is set aside: it is failed from then on, also after a restart.
+async fn is_ended_for_good(coordinator: Coordinator, code: &str) {
+    let operator = coordinator.operator().await;
+    let stopped = operator.stop("tiny-1").await.unwrap();
+    assert_eq!(stopped.state(), RunState::Failed);
+    assert!(stopped.reason.contains(code), "{}", stopped.reason);
+    let again = operator.stop("tiny-1").await.unwrap_err();
+    assert!(again.message().contains("over (failed)"), "{again}");
+    let coordinator = coordinator.crash_and_restart().await;
+    let operator = coordinator.operator().await;
+    let shown = operator.show("tiny-1").await;
+    assert_eq!(of(&shown).state(), RunState::Failed);
+    assert_eq!(of(&shown).reason, stopped.reason);
+    let listed = operator.runs().await;
+    let listed = listed.iter().find(|run| run.run_id == "tiny-1").unwrap();
+    assert_eq!(listed.reason, stopped.reason);
+    let page = coordinator.admin_page("/readyz").await;
+    assert!(!page.contains("quarantined run"), "{page}");
+}
+
+/// A run of three devices that has charged, whose vault is emptied while the coordinator is down.
+async fn charged_and_without_its_vault() -> (Arc<TempDir>, String) {
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    let devices = fleet::start(&coordinator.endpoint(), 2, fleet::devices("eu", 3));
+    devices.wait_connected(3).await;
+    let recipe = Recipe::private()
+        .rounds(5_000, 3)
+        .set("regions", vec!["eu".to_owned()]);
+    let run = operator.start(&recipe).await;
+    let charged = |shown: &tributary_proto::v1::GetRunResponse| of(shown).round > 2;
+    operator.until(&run, "a charge", charged).await;
+    let folder = coordinator.crash();
+    drop(devices);
+    // whoever held the store has let go of it
+    drop(store(&folder).await);
+    for (path, _) in files_below(&folder.path().join("data/vault")) {
+        std::fs::remove_file(path).unwrap();
+    }
+    (folder, run)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_vault_is_gone_shows_what_it_spent_and_a_stop_gives_its_reservation_back() {
+    let (folder, run) = charged_and_without_its_vault().await;
+    let coordinator = Coordinator::open(folder, 2).await;
+    let operator = coordinator.operator().await;
+    let shown = operator.show(&run).await;
+    assert_eq!(of(&shown).state(), RunState::Quarantined);
+    let reason = &of(&shown).reason;
+    assert!(reason.contains("is gone from the data folder"), "{reason}");
+    assert!(!reason.contains("ask for a newer"), "{reason}");
+    let spent = of(&shown).privacy.clone().expect("the ledger knows");
+    assert!(spent.rho > 0.0, "{spent:?}");
+    let before = operator.privacy(&run).await;
+    assert_eq!(before.reservations.len(), 1, "{before:#?}");
+
+    let stopped = operator.stop(&run).await.unwrap();
+    assert_eq!(stopped.state(), RunState::Failed);
+    assert_eq!(stopped.privacy.as_ref(), Some(&spent));
+    let after = operator.privacy(&run).await;
+    assert!(after.reservations.is_empty(), "{after:#?}");
+    assert_eq!(after.accounts[0].spend, before.accounts[0].spend);
+    let coordinator = coordinator.crash_and_restart().await;
+    let operator = coordinator.operator().await;
+    assert_eq!(of(&operator.show(&run).await).privacy, Some(spent));
+    assert!(operator.privacy(&run).await.reservations.is_empty());
+}
+
+/// What is on disk of the reservations of a run.
+fn reservations(store: &EmbeddedStore, run: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let rows = store.scan(Table::Meta, b"", None, 1_000).unwrap();
+    let is_of_run = |key: &[u8]| {
+        let key = String::from_utf8_lossy(key);
+        key.contains("reserv") && key.contains(run)
+    };
+    let rows = rows.into_iter().filter(|(key, _)| is_of_run(key));
+    rows.map(|(key, record)| (key, record.value)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_of_a_run_that_is_set_aside_goes_on_where_a_crash_cut_it_off() {
+    let (folder, run) = charged_and_without_its_vault().await;
+    let before = reservations(&store(&folder).await, &run);
+    assert!(!before.is_empty());
+    let coordinator = Coordinator::open(folder, 2).await;
+    let operator = coordinator.operator().await;
+    operator.stop(&run).await.unwrap();
+    drop(operator);
+    let folder = coordinator.crash();
+    // as if the crash had come before the reservation was given back
+    let meta = store(&folder).await;
+    assert!(reservations(&meta, &run).is_empty());
+    let mut batch = Batch::new();
+    for (key, value) in before {
+        batch.put(Table::Meta, key, value, Expect::Absent);
+    }
+    meta.commit(batch).await.unwrap();
+    drop(meta);
+    // the vault that was emptied, and all else that nothing names, is swept again
+    let stray = folder.path().join("data/vault/blobs/ab");
+    std::fs::create_dir_all(&stray).unwrap();
+    std::fs::write(stray.join("cd".repeat(31)), "left behind").unwrap();
+    let coordinator = Coordinator::open(folder, 2).await;
+    assert!(
+        !stray.join("cd".repeat(31)).exists(),
+        "sweeping is on again"
+    );
+    let operator = coordinator.operator().await;
+    assert!(operator.privacy(&run).await.reservations.is_empty());
+    assert_eq!(of(&operator.show(&run).await).state(), RunState::Failed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -178,7 +178,7 @@ async fn a_store_that_was_rolled_back_is_not_served_and_nothing_is_swept_until_i
         "something was swept"
     );
     let (code, done, _) = run(&["store", "repair"], &data);
-    assert_eq!(code, Some(0), "{done}");
+    assert_eq!(code, Some(1), "records are lost: {done}");
     assert_eq!(done["ledger_trusted"], false);
     assert!(Path::new(done["kept"].as_str().unwrap()).is_dir());
     let again = run(&["store", "repair"], &data);
@@ -187,4 +187,158 @@ async fn a_store_that_was_rolled_back_is_not_served_and_nothing_is_swept_until_i
         let (code, _, errors) = run(&["store", verb], &folder.path().join("nothing"));
         assert_eq!(code, Some(2), "{errors}");
     }
+}
+
+/// What a command that was refused says.
+fn said(words: &[&str], data: &Path) -> String {
+    let (code, answer, errors) = run(words, data);
+    assert_eq!(code, Some(1), "{words:?}: {answer} {errors}");
+    errors
+}
+
+const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_format_beside_a_database_is_damage_that_a_repair_mends() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let run_id = in_mid_round(&data).await;
+    fs::write(data.join("meta/FORMAT"), "tributary-store 2\nengine rodb\n").unwrap();
+    let refused = said(&SERVE, &data);
+    assert!(!refused.contains("choose an empty"), "{refused}");
+    for word in ["FORMAT", "was changed", "store repair", "TRB-0501"] {
+        assert!(refused.contains(word), "{word:?}: {refused}");
+    }
+    let (code, report, _) = run(&["store", "check"], &data);
+    assert_eq!(code, Some(1));
+    assert!(
+        report["store"]["problems"][0]
+            .as_str()
+            .unwrap()
+            .contains("FORMAT"),
+        "{report}"
+    );
+    let (code, done, errors) = run(&["store", "repair"], &data);
+    assert_eq!(
+        (code, &done["ledger_trusted"]),
+        (Some(0), &Value::Bool(true)),
+        "{errors}"
+    );
+    let process = Process::serve(&data, "127.0.0.1:0");
+    let operator = Operator::new(channel(&process.endpoint()).await);
+    assert_eq!(
+        operator.show(&run_id).await.rounds.last().unwrap().counted,
+        2
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_that_is_gone_is_said_by_all_commands_with_a_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    in_mid_round(&data).await;
+    for emptied in [true, false] {
+        fs::remove_dir_all(data.join("meta")).unwrap();
+        if emptied {
+            fs::create_dir(data.join("meta")).unwrap();
+        }
+        for words in [&SERVE[..], &["store", "check"], &["store", "repair"]] {
+            let refused = said(words, &data);
+            for word in ["is gone", "backup", "tributary restore", "TRB-0501"] {
+                assert!(refused.contains(word), "{words:?}, {word:?}: {refused}");
+            }
+            assert!(!refused.contains("store check"), "in a circle: {refused}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn registered_models_without_files_are_named_on_readyz() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    in_mid_round(&data).await;
+    fs::remove_dir_all(data.join("blobs")).unwrap();
+    let process = Process::serve(&data, "127.0.0.1:0");
+    let (status, page) = process.page("/readyz").unwrap();
+    assert_eq!(status, 200);
+    assert!(
+        page.starts_with("degraded\nmodels: 1 of 1 registered"),
+        "{page}"
+    );
+    assert!(page.contains("backup"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_advises_what_mends_what_it_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let run_id = in_mid_round(&data).await;
+    for file in blob_files(&data, "vault") {
+        fs::remove_file(file).unwrap();
+    }
+    let (code, report, _) = run(&["store", "check"], &data);
+    assert_eq!(
+        (code, &report["set_aside"][0]),
+        (Some(1), &Value::from(run_id.as_str()))
+    );
+    let told = tributary()
+        .args(["store", "check", "--data"])
+        .arg(&data)
+        .output();
+    let told = String::from_utf8(told.unwrap().stdout).unwrap();
+    let remedy = format!("tributary run stop {run_id}");
+    assert!(
+        told.contains(&remedy) && !told.contains("store repair"),
+        "{told}"
+    );
+    // what it says is what helps
+    let process = Process::serve(&data, "127.0.0.1:0");
+    let operator = Operator::new(channel(&process.endpoint()).await);
+    operator.stop(&run_id).await.unwrap();
+    process.kill();
+    let (code, report, _) = run(&["store", "check"], &data);
+    assert_eq!(code, Some(0), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_start_answers_its_admin_page_or_refuses_the_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    in_mid_round(&data).await;
+    for file in fs::read_dir(data.join("meta/redb")).unwrap() {
+        fs::write(file.unwrap().path(), "no database").unwrap();
+    }
+    let admin = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    for _ in 0..5 {
+        let mut child = tributary()
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin"])
+            .arg(admin.to_string())
+            .arg("--data")
+            .arg(&data)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut ended = None;
+        while ended.is_none() {
+            ended = child.try_wait().unwrap();
+            assert_ne!(asked(admin), Some(String::new()), "an empty answer");
+        }
+        assert_eq!(ended.unwrap().code(), Some(1));
+    }
+}
+
+/// What a page answers; none when the connection is refused or reset.
+fn asked(admin: std::net::SocketAddr) -> Option<String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(admin).ok()?;
+    stream
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use crate::harness::coordinator::files_below;
 use crate::harness::hand::{hands, update};
 use crate::harness::process::binary;
 use crate::harness::{Coordinator, Recipe};
@@ -99,4 +100,32 @@ async fn a_watcher_whose_reader_goes_away_in_mid_run_does_not_say_that_all_is_we
         Some(141),
         "the run goes on, and its end was not seen"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watching_a_run_that_is_set_aside_ends_as_failed_with_the_reason() {
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    let run = operator.start(&Recipe::new().rounds(2, 2)).await;
+    let folder = coordinator.crash();
+    drop(crate::quarantine::store(&folder).await);
+    for (path, _) in files_below(&folder.path().join("data/vault")) {
+        std::fs::remove_file(path).unwrap();
+    }
+    let coordinator = Coordinator::open(folder, 2).await;
+    let mut watching = watch(&coordinator, &run);
+    let begun = std::time::Instant::now();
+    while watching.try_wait().unwrap().is_none() {
+        if begun.elapsed() > crate::harness::PATIENCE {
+            watching.kill().unwrap();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let output = watching.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!(last["state"], "quarantined");
+    let reason = last["reason"].as_str().unwrap();
+    assert!(reason.contains("tributary run stop"), "{reason}");
 }
