@@ -72,14 +72,19 @@ impl Arguments {
 
 /// The command line, with help that lists only the flags that a verb has a use for.
 fn command() -> clap::Command {
-    let mut command = Arguments::command();
-    // flags that hold for every verb are in the verbs only once they are built
-    command.build();
-    hide_coordinator(command, "")
+    let command = Arguments::command();
+    let hidden = command
+        .get_arguments()
+        .find(|flag| flag.get_id() == "coordinator")
+        .map(|flag| flag.clone().hide(true));
+    match hidden {
+        Some(hidden) => hide_coordinator(command, "", &hidden),
+        None => command,
+    }
 }
 
 /// Verbs that talk to no coordinator, or have one of their own; with all below them.
-const ALONE: [&str; 10] = [
+const ALONE: [&str; 9] = [
     "demo",
     "serve",
     "experiment",
@@ -89,30 +94,21 @@ const ALONE: [&str; 10] = [
     "privacy delta",
     "privacy noise",
     "privacy plan",
-    "help",
 ];
 
-fn hide_coordinator(command: clap::Command, path: &str) -> clap::Command {
+/// Gives the verbs that stand alone the flag as one that help leaves out. It must happen before clap builds the
+/// verbs: a verb that has a flag of this name keeps its own, and a flag that is exchanged later shifts the
+/// places under which clap finds `--help` and `--version`.
+fn hide_coordinator(command: clap::Command, path: &str, hidden: &clap::Arg) -> clap::Command {
     let verbs: Vec<String> = command
         .get_subcommands()
         .map(|verb| verb.get_name().to_owned())
         .collect();
     verbs.into_iter().fold(command, |command, verb| {
         let path = format!("{path} {verb}").trim_start().to_owned();
-        command.mut_subcommand(verb, |verb| {
-            let verb = hide_coordinator(verb, &path);
-            let alone = ALONE.iter().any(|alone| {
-                path.strip_prefix(alone)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-            });
-            let has_flag = verb
-                .get_arguments()
-                .any(|flag| flag.get_id() == "coordinator");
-            if alone && has_flag {
-                verb.mut_arg("coordinator", |flag| flag.hide(true))
-            } else {
-                verb
-            }
+        command.mut_subcommand(verb, |verb| match ALONE.contains(&path.as_str()) {
+            true => verb.arg(hidden.clone()),
+            false => hide_coordinator(verb, &path, hidden),
         })
     })
 }
@@ -143,7 +139,7 @@ pub struct Global {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// See the whole promise happen, in about two minutes
+    /// See the whole promise happen, in about a minute
     Demo(DemoArguments),
     /// Serve a coordinator from a data folder
     Serve(ServeArguments),
@@ -222,6 +218,7 @@ mod tests {
     fn the_coordinator_stands_in_the_help_of_those_who_ask_one() {
         let help = |path: &[&str]| {
             let mut command = command();
+            command.build();
             let mut verb = &mut command;
             for name in path {
                 verb = verb.find_subcommand_mut(name).unwrap();
@@ -250,6 +247,52 @@ mod tests {
         let matches = command().try_get_matches_from(words).unwrap();
         let read = Arguments::from_arg_matches(&matches).unwrap();
         assert_eq!(read.global.coordinator, "http://[::1]:1");
+    }
+
+    #[test]
+    fn every_verb_answers_to_help_and_to_version() {
+        use clap::error::ErrorKind;
+
+        fn walk(verb: &clap::Command, path: &[String], seen: &mut usize) {
+            for (flag, kind) in [
+                ("--help", ErrorKind::DisplayHelp),
+                ("-h", ErrorKind::DisplayHelp),
+                ("--version", ErrorKind::DisplayVersion),
+                ("-V", ErrorKind::DisplayVersion),
+            ] {
+                let words = path.iter().map(String::as_str).chain([flag]);
+                let answer = command().try_get_matches_from(words).unwrap_err();
+                assert_eq!(answer.kind(), kind, "{path:?} {flag}: {answer}");
+                let usage = format!("Usage: {}", path.join(" "));
+                let is_its_own = answer.to_string().contains(&usage);
+                assert_eq!(
+                    is_its_own,
+                    kind == ErrorKind::DisplayHelp,
+                    "{path:?} {flag}"
+                );
+            }
+            *seen += 1;
+            for below in verb.get_subcommands() {
+                let path = [path, &[below.get_name().to_owned()]].concat();
+                walk(below, &path, seen);
+            }
+        }
+        let mut seen = 0;
+        walk(&Arguments::command(), &["tributary".to_owned()], &mut seen);
+        assert!(seen > 40, "{seen}");
+    }
+
+    #[test]
+    fn what_stands_below_the_flags_fits_80_columns() {
+        fn check(command: &clap::Command) {
+            let below = command.get_after_help().map(ToString::to_string);
+            for line in below.unwrap_or_default().lines() {
+                let length = line.chars().count();
+                assert!(length <= 80, "{}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Arguments::command());
     }
 
     #[test]

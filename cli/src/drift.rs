@@ -201,7 +201,8 @@ fn window_table(windows: &[WindowView], colours: Palette) -> String {
         ("psi", Align::Right),
         ("playbook", Align::Left),
         ("", Align::Left),
-    ]);
+    ])
+    .spare(&["psi", "ewma", "limit"]);
     for window in windows {
         let worst = window.worst();
         let number = |value: Option<f64>| Cell::from(value.map_or("-".to_owned(), decimal));

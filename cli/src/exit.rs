@@ -77,7 +77,7 @@ pub fn report(error: &anyhow::Error, output: Output) -> ExitCode {
     match output.format {
         Format::Json => {
             let body = json!({ "error": sentence, "code": code, "exit": exit as u8 });
-            output::to_stderr(&body.to_string());
+            output::json_to_stderr(&body.to_string());
         }
         Format::Human => {
             let colours = output.errors;

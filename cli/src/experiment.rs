@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use tributary_experiments::attacks::AttackRecipe;
 use tributary_experiments::audit::AuditRecipe;
+use tributary_experiments::report::prepare_folder;
 use tributary_experiments::runner::{
     BUILT_IN, ExperimentOutcome, ExperimentRecipe, RunnerError, built_in, run_experiment,
 };
@@ -26,18 +27,20 @@ Examples:
   tributary experiment run attack-laboratory
   tributary experiment run privacy-audit --out audit-report
 
-Compiled in: attack-laboratory, digits-codecs, digits-iid-dirichlet, digits-non-iid, digits-personal,
-digits-privacy, digits-robust, privacy-audit, watch-by-user.
+Compiled in: attack-laboratory, digits-codecs, digits-iid-dirichlet,
+digits-non-iid, digits-personal, digits-privacy, digits-robust, privacy-audit,
+watch-by-user.
 
-Each variant gets a coordinator and a fleet of its own in this process, over real gRPC. The folder
-gets report.html, report.json, report.svg and CSV files.
+Each variant gets a coordinator and a fleet of its own in this process, over
+real gRPC. The folder gets report.html, report.json, report.svg and CSV files.
 
-attack-laboratory (or a recipe with kind = \"attack_laboratory\") tries robust rules against lying
-devices. It trains in this process without a network; the folder is optional and gets report.html,
-report.json and attacks.csv.
+attack-laboratory (or a recipe with kind = \"attack_laboratory\") tries robust
+rules against lying devices. It trains in this process without a network; the
+folder is optional and gets report.html, report.json and attacks.csv.
 
-privacy-audit (or a recipe with kind = \"privacy_audit\") measures the noise, the sensitivity and the
-epsilon of real releases, and exits with 1 when a verdict fails. The folder is optional.";
+privacy-audit (or a recipe with kind = \"privacy_audit\") measures the noise, the
+sensitivity and the epsilon of real releases, and exits with 1 when a verdict
+fails. The folder is optional.";
 
 /// Verbs of `experiment`.
 #[derive(Debug, Subcommand)]
@@ -48,8 +51,8 @@ pub enum ExperimentVerb {
         /// A TOML file, or the name of a recipe that is compiled in
         #[arg(value_name = "RECIPE")]
         recipe: PathBuf,
-        /// Folder of the report; made when it is not there
-        #[arg(long, value_name = "DIR")]
+        /// Folder of the report; made when it is not there; --report is the same
+        #[arg(long, alias = "report", value_name = "DIR")]
         out: Option<PathBuf>,
     },
 }
@@ -59,15 +62,23 @@ pub async fn dispatch(verb: ExperimentVerb, output: Output) -> Result<Exit> {
     let ExperimentVerb::Run { recipe, out } = verb;
     let name = recipe.display();
     let text = read(&recipe)?;
+    let check_out = || match &out {
+        Some(folder) => must_be_writable("--out", folder),
+        None => Ok(()),
+    };
     if AttackRecipe::is_meant_by(&text) {
         let recipe = AttackRecipe::from_toml(&text).with_context(|| format!("recipe {name}"))?;
+        check_out()?;
         return attacks::play(recipe, out, output).await;
     }
     if AuditRecipe::is_meant_by(&text) {
         let recipe = AuditRecipe::from_toml(&text).with_context(|| format!("recipe {name}"))?;
+        check_out()?;
         return audit::play(&recipe, out, output).await;
     }
-    let recipe = ExperimentRecipe::from_toml(&text).with_context(|| format!("recipe {name}"))?;
+    let recipe = ExperimentRecipe::from_toml(&text)
+        .with_context(|| format!("recipe {name}{}", recipe_of_a_run(&text)))?;
+    check_out()?;
     let out = out.context("--out is missing: name the folder of the report")?;
     let narrator = Narrator::new(output);
     let ran = run_experiment(&recipe, &out, &narrator).await;
@@ -79,6 +90,22 @@ pub async fn dispatch(verb: ExperimentVerb, output: Output) -> Result<Exit> {
     } else {
         Exit::Done
     })
+}
+
+/// What to say before the complaint about a recipe that is meant for another command; empty for any other.
+fn recipe_of_a_run(text: &str) -> &'static str {
+    let table = text.parse::<toml::Table>().unwrap_or_default();
+    // an experiment has its run in a section of that name
+    match table.contains_key("rounds") && !table.contains_key("run") {
+        true => " is the recipe of a run: start it with `tributary run start`",
+        false => "",
+    }
+}
+
+/// Refuses a folder in which no report could be written, before the work and not after it.
+pub fn must_be_writable(flag: &str, folder: &Path) -> Result<()> {
+    prepare_folder(folder)
+        .with_context(|| format!("{flag} {}: it can't be written", folder.display()))
 }
 
 /// What to say of work that did not reach its end; being asked to end is no failure.
@@ -152,7 +179,8 @@ fn table(outcome: &ExperimentOutcome, colours: Palette) -> String {
     let shown = optional.iter().filter(|(is_shown, _)| *is_shown);
     columns.extend(shown.map(|(_, name)| (*name, Align::Right)));
     columns.push(("model", Align::Left));
-    let mut table = Table::new(&columns);
+    let mut table =
+        Table::new(&columns).spare(&["model", "seconds", "rounds", "bytes up", "contributions"]);
     for variant in &outcome.variants {
         let worst = variant.regions.iter().min_by(|a, b| a.1.total_cmp(&b.1));
         let mut row = vec![

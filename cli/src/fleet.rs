@@ -35,8 +35,9 @@ Examples:
   tributary fleet move eu-ward-12 us
   tributary fleet move eu-ward-12 us --format json
 
-The device keeps its privacy account, its participations and its builds. It is refused while it holds
-a lease of a running round; moving it to where it is changes nothing.";
+The device keeps its privacy account, its participations and its builds. It is
+refused while it holds a lease of a running round; moving it to where it is
+changes nothing.";
 
 /// Does what was asked.
 pub async fn dispatch(verb: FleetVerb, global: &Global, output: Output) -> Result<Exit> {

@@ -13,7 +13,7 @@
 //! | [`run`], [`model`], [`fleet`], [`drift`], [`monitor`], [`privacy`] | verbs that ask a coordinator |
 //! | [`store`] | verbs for a data folder that no coordinator uses |
 //! | [`client`], [`pages`] | connecting, turning refusals into sentences; long answers page by page |
-//! | [`exit`], [`logs`] | exit codes; logs on standard error |
+//! | [`exit`], [`logs`], [`signals`] | exit codes; logs on standard error; what asks for an end |
 //! | [`output`] | tables, colours, numbers, JSON |
 //! | [`view`] | the fields that `--format json` prints, fixed for scripts |
 #![forbid(unsafe_code)]
@@ -39,6 +39,7 @@ mod progress;
 mod restore;
 mod run;
 mod serve;
+mod signals;
 mod store;
 mod view;
 

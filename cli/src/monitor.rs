@@ -15,15 +15,17 @@ Examples:
   tributary monitor ls
   tributary monitor ls --format json
 
-Lists monitors that are at work and the 100 that ended last. `tributary drift show` has what they see.";
+Lists monitors that are at work and the 100 that ended last. `tributary drift
+show` has what they see.";
 
 const STOP: &str = "\
 Examples:
   tributary monitor stop MONITOR
   tributary monitor stop RUN
 
-Nothing more is asked of devices, charged or released, and a run that its playbook started is stopped.
-What was judged stays. A monitor that is stopped does not begin again.";
+Nothing more is asked of devices, charged or released, and a run that its
+playbook started is stopped. What was judged stays. A monitor that is stopped
+does not begin again.";
 
 /// Verbs of `monitor`.
 #[derive(Debug, Subcommand)]

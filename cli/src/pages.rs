@@ -7,6 +7,10 @@ use tributary_proto::v1::{
 };
 
 use crate::client::Coordinator;
+use crate::output::count;
+
+/// Most entries of a page of a list.
+const MOST: u32 = 10_000;
 
 /// A run with all its rounds, oldest first.
 pub async fn run(coordinator: &Coordinator, run_id: &str) -> Result<GetRunResponse, Status> {
@@ -26,8 +30,34 @@ pub async fn run(coordinator: &Coordinator, run_id: &str) -> Result<GetRunRespon
     Ok(whole)
 }
 
+/// Entries of a list, newest first.
+#[derive(Debug)]
+pub struct Newest<T> {
+    /// The newest, at most as many as were wanted.
+    pub entries: Vec<T>,
+    /// How many older ones there are.
+    pub older: usize,
+}
+
+impl<T> Newest<T> {
+    fn of(mut entries: Vec<T>, limit: u32) -> Self {
+        let older = entries.len().saturating_sub(limit as usize);
+        entries.truncate(limit as usize);
+        Self { entries, older }
+    }
+
+    /// Says how many are not shown, and how to see them; none when all are.
+    pub fn remark(&self) -> Option<String> {
+        let all = self.entries.len() + self.older;
+        (self.older > 0).then(|| {
+            let (older, all) = (count(self.older as u64), count(all as u64));
+            format!("{older} of {all} are not shown, the older ones: raise --limit to see more")
+        })
+    }
+}
+
 /// The newest runs, at most `limit`, and why the coordinator is halted; empty when it is not.
-pub async fn runs(coordinator: &Coordinator, limit: u32) -> Result<(Vec<Run>, String), Status> {
+pub async fn runs(coordinator: &Coordinator, limit: u32) -> Result<(Newest<Run>, String), Status> {
     let (mut runs, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = ListRunsRequest {
@@ -37,15 +67,14 @@ pub async fn runs(coordinator: &Coordinator, limit: u32) -> Result<(Vec<Run>, St
         let page = coordinator.control().list_runs(request).await?.into_inner();
         runs.extend(page.runs);
         page_token = page.next_page_token;
-        if page_token.is_empty() || runs.len() >= limit as usize {
-            runs.truncate(limit as usize);
-            return Ok((runs, page.halted));
+        if page_token.is_empty() {
+            return Ok((Newest::of(runs, limit), page.halted));
         }
     }
 }
 
 /// The newest model versions, at most `limit`.
-pub async fn models(coordinator: &Coordinator, limit: u32) -> Result<Vec<Model>, Status> {
+pub async fn models(coordinator: &Coordinator, limit: u32) -> Result<Newest<Model>, Status> {
     let (mut models, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = ListModelsRequest {
@@ -56,9 +85,8 @@ pub async fn models(coordinator: &Coordinator, limit: u32) -> Result<Vec<Model>,
         let page = answer.into_inner();
         models.extend(page.models);
         page_token = page.next_page_token;
-        if page_token.is_empty() || models.len() >= limit as usize {
-            models.truncate(limit as usize);
-            return Ok(models);
+        if page_token.is_empty() {
+            return Ok(Newest::of(models, limit));
         }
     }
 }
@@ -102,8 +130,33 @@ pub async fn privacy(
     Ok(whole)
 }
 
-/// Entries that are still wanted; never 0, which would ask for the default.
+/// Entries to ask for: those that are still wanted, then as many as come at a time, to be counted.
 fn left(limit: u32, have: usize) -> u32 {
     let have = u32::try_from(have).unwrap_or(u32::MAX);
-    limit.saturating_sub(have).max(1)
+    match limit.saturating_sub(have) {
+        0 => MOST,
+        wanted => wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_ends_before_the_last_says_how_many_are_missing_and_which_flag_shows_them() {
+        let cut = Newest::of((0..45).collect(), 20);
+        assert_eq!((cut.entries.len(), cut.older), (20, 25));
+        let remark = cut.remark().unwrap();
+        assert!(
+            remark.contains("25 of 45") && remark.contains("--limit"),
+            "{remark}"
+        );
+        assert_eq!(Newest::of(vec![1, 2], 2).remark(), None);
+    }
+
+    #[test]
+    fn pages_are_of_what_is_wanted_and_then_as_long_as_they_can_be() {
+        assert_eq!((left(20, 0), left(20, 15), left(20, 20)), (20, 5, MOST));
+    }
 }

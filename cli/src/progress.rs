@@ -10,8 +10,10 @@ use crate::drift;
 use crate::exit::Exit;
 use crate::output::{self, Output, Palette, Tone, count, decimal, percent, printable};
 use crate::privacy::words;
-use crate::serve::stop_signal;
+use crate::signals::stop_signal;
 
+/// One line, cut where the terminal ends.
+const SPINNER: &str = "{spinner:.cyan} {wide_msg}";
 /// On a log every so many rounds get a line.
 const ROUNDS_PER_LINE: u32 = 10;
 
@@ -22,6 +24,8 @@ pub struct Narrator {
     colours: Palette,
     began: Instant,
     run: Mutex<String>,
+    /// What the epsilons of the lines below mean.
+    meaning: Mutex<String>,
     interrupt: Interrupt,
 }
 
@@ -41,9 +45,10 @@ impl Narrator {
             colours: output.errors,
             began: Instant::now(),
             run: Mutex::default(),
+            meaning: Mutex::default(),
             interrupt: on_signal(),
         };
-        narrator.style("{spinner:.cyan} {msg}");
+        narrator.style(SPINNER);
         narrator
     }
 
@@ -65,16 +70,32 @@ impl Narrator {
         self.bar.suspend(|| output::to_stderr(&line));
     }
 
-    /// Whether this run was not heard of before.
-    fn is_new(&self, run_id: &str) -> bool {
-        let mut last = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = *last != run_id;
-        run_id.clone_into(&mut last);
-        is_new
+    /// What a round spent, after a line that says what it means where that is not known from a line above.
+    fn spent(&self, news: &RoundNews) -> String {
+        if !news.epsilon.is_finite() {
+            return printable(&news.mechanism);
+        }
+        let (adjacency, mechanism) = (words(&news.adjacency), printable(&news.mechanism));
+        let meaning = format!(
+            "epsilon at delta {:e}, {adjacency}; {mechanism}",
+            news.delta
+        );
+        if is_new(&self.meaning, &meaning) {
+            self.line(&self.colours.paint(Tone::Dim, &meaning));
+        }
+        format!("epsilon {}", decimal(news.epsilon))
     }
 }
 
-/// Ends the work in good order at the first Ctrl-C or SIGTERM, and the process at the second.
+/// Whether a text differs from the last one, which it becomes.
+fn is_new(last: &Mutex<String>, text: &str) -> bool {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_new = *last != text;
+    text.clone_into(&mut last);
+    is_new
+}
+
+/// Ends the work in good order at the first Ctrl-C, SIGTERM or SIGHUP, and the process at the second.
 fn on_signal() -> Interrupt {
     let (interrupter, interrupt) = Interrupt::pair();
     tokio::spawn(async move {
@@ -97,7 +118,7 @@ impl Progress for Narrator {
     }
 
     fn stage(&self, name: &str) {
-        self.style("{spinner:.cyan} {msg}");
+        self.style(SPINNER);
         self.bar.set_message(name.to_owned());
         self.line(&self.colours.paint(Tone::Strong, name));
     }
@@ -111,21 +132,12 @@ impl Progress for Narrator {
     }
 
     fn round(&self, news: &RoundNews) {
-        if self.is_new(&news.run_id) {
-            self.style("{spinner:.cyan} {bar:28} round {pos}/{len}  {msg}");
+        if is_new(&self.run, &news.run_id) {
+            self.style("{spinner:.cyan} {bar:20} round {pos}/{len}  {wide_msg}");
         }
         self.bar.set_length(news.rounds.into());
         self.bar.set_position(news.round.into());
-        let spent = match news.epsilon.is_finite() {
-            true => format!(
-                "epsilon {} at delta {:e} ({}, {})",
-                decimal(news.epsilon),
-                news.delta,
-                words(&news.adjacency),
-                printable(&news.mechanism),
-            ),
-            false => printable(&news.mechanism),
-        };
+        let spent = self.spent(news);
         let measured = format!(
             "accuracy {}, {} contributions, {spent}",
             percent(news.accuracy),
@@ -153,7 +165,7 @@ impl Progress for Narrator {
             let share = decimal(news.share_of_threshold);
             self.line(&format!("{text} ({share} of the threshold)"));
         }
-        self.style("{spinner:.cyan} {msg}");
+        self.style(SPINNER);
         self.bar.set_message(text);
     }
 }

@@ -16,13 +16,15 @@ Examples:
   tributary restore --data tributary-data
   tributary restore --data /var/lib/tributary --format json
 
-Run it on a folder that was copied back, before the coordinator is started on it. The ledger of a
-copy does not hold what was spent since, and its noise must not be used twice. So runs that were going
-on end as failed, every device is charged all that its cap leaves, and what follows for a device
-without a cap is marked NOT PRIVATE. A new epoch begins, in which devices take part again.
+Run it on a folder that was copied back, before the coordinator is started on
+it. The ledger of a copy does not hold what was spent since, and its noise must
+not be used twice. So runs that were going on end as failed, every device is
+charged all that its cap leaves, and what follows for a device without a cap is
+marked NOT PRIVATE. A new epoch begins, in which devices take part again.
 
-A cap bounds what a device has spent only if it held: say --caps-changed if a cap was raised, or a run
-without privacy allowed, since the copy was made, or if you don't know. All devices are marked then.";
+A cap bounds what a device has spent only if it held: say --caps-changed if a
+cap was raised, or a run without privacy allowed, since the copy was made, or
+if you don't know. All devices are marked then.";
 
 /// Flags of `restore`.
 #[derive(Debug, Args)]

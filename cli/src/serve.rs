@@ -13,7 +13,6 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 use tributary_coordinator::store::EngineKind;
 use tributary_coordinator::{Server, ServerConfig, ServerError};
 
@@ -21,15 +20,16 @@ use self::limits::LimitSettings;
 use crate::exit::{Exit, Failure};
 use crate::logs::{self, LogFormat};
 use crate::output::{self, Format, Output, Tone};
+use crate::signals::stop_signal;
 
 const AFTER: &str = "\
 Examples:
   tributary serve --data tributary-data
-  tributary serve --data /var/lib/tributary --listen 127.0.0.1:7070 --admin 127.0.0.1:7071
+  tributary serve --listen 127.0.0.1:7070 --admin 127.0.0.1:7071
   tributary serve --config tributary.toml --log-format json
 
-A flag wins over TRIBUTARY__SERVE__DATA (LISTEN, ADMIN, SUM_THREADS, LOG_FORMAT) and
-TRIBUTARY__STORE__ENGINE, which win over the file:
+A flag wins over TRIBUTARY__SERVE__DATA (LISTEN, ADMIN, SUM_THREADS, LOG_FORMAT)
+and TRIBUTARY__STORE__ENGINE, which win over the file:
 
   [serve]
   data = \"tributary-data\"
@@ -41,25 +41,29 @@ TRIBUTARY__STORE__ENGINE, which win over the file:
   [store]
   engine = \"sled\"
 
-Without an engine it takes the one that holds the data folder. `tributary store migrate` moves a
-folder from one to the other.
+Without an engine it takes the one that holds the data folder. `tributary store
+migrate` moves a folder from one to the other.
 
-  [limits]                          # the defaults; TRIBUTARY__LIMITS__CONNECTIONS and so on
-  connections = 16384               # in all; no more than the limit of open files leaves room for
-  connections_per_peer = 1024       # of one address; this machine's own are not counted
+Limits have these defaults, and variables like TRIBUTARY__LIMITS__CONNECTIONS:
+
+  [limits]
+  connections = 16384           # in all; fewer where few files may be open
+  connections_per_peer = 1024   # of one address other than this machine's own
   streams_per_connection = 16384
-  hello_ms = 10000                  # for a connection to begin, and a stream to say who it is
-  request_ms = 30000                # for the request of a call to arrive
-  keepalive_ms = 20000              # silence before a sign of life is asked for
+  hello_ms = 10000              # to begin a connection and say who it is
+  request_ms = 30000            # for the request of a call to arrive
+  keepalive_ms = 20000          # silence before a sign of life is asked for
   devices = 1000000
   enrolments_per_second = 2000
   upload_bytes = 67108864
 
-  [registry]                        # TRIBUTARY__REGISTRY__KEEP
-  keep = 10                         # newest rounds of each run whose versions are kept; all without it
+Model versions are all kept, or those of each run's newest rounds:
 
-It serves plain text on loopback only. SIGINT or SIGTERM stops it; after `kill -9` the same rounds
-go on at the next start.";
+  [registry]                    # TRIBUTARY__REGISTRY__KEEP
+  keep = 10
+
+It serves plain text on loopback only. SIGINT, SIGTERM or SIGHUP stops it; after
+`kill -9` the same rounds go on at the next start.";
 
 /// Flags of `serve`.
 #[derive(Debug, Default, Args)]
@@ -169,7 +173,7 @@ fn announcement(server: &Server, data: &Path) -> serde_json::Value {
     json!({ "listen": server.listen_addr(), "admin": server.admin_addr(), "data": data })
 }
 
-/// Serves until SIGINT or SIGTERM.
+/// Serves until a signal asks for the end.
 pub async fn serve(arguments: ServeArguments, output: Output) -> Result<Exit> {
     let (config, log_format) = settle(arguments)?;
     logs::start(log_format, "info");
@@ -289,17 +293,6 @@ fn failure(error: &ServerError) -> Failure {
         sentence: error.to_string(),
         code,
     }
-}
-
-/// Waits for SIGINT or SIGTERM.
-pub async fn stop_signal() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }
 
 #[cfg(test)]

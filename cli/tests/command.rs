@@ -1,96 +1,20 @@
 //! The `tributary` binary as scripts see it: exit codes, standard output, sentences on errors.
 #![allow(clippy::unwrap_used)] // clippy.toml covers test functions, not what they call
 
-use std::io::{BufRead, BufReader, Read};
+mod support;
+
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use support::{Served, parts, tributary};
 
 const RECIPE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../experiments/recipes/quickstart.toml"
 );
-
-fn tributary(words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
-    command.args(words).stdin(Stdio::null());
-    command
-        .env_remove("TRIBUTARY_COORDINATOR")
-        .env_remove("RUST_LOG");
-    command.output().unwrap()
-}
-
-/// Exit code, standard output, standard error.
-fn parts(output: &Output) -> (i32, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
-}
-
-/// A coordinator on a free port; stopped in order when dropped.
-struct Served {
-    process: Child,
-    url: String,
-    _data: tempfile::TempDir,
-}
-
-impl Served {
-    fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_tributary"))
-            .args([
-                "serve",
-                "--format",
-                "json",
-                "--listen",
-                "127.0.0.1:0",
-                "--admin",
-                "127.0.0.1:0",
-            ])
-            .arg("--data")
-            .arg(data.path().join("data"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let announced: Value = serde_json::from_str(&line).unwrap();
-        let listen = announced["listen"].as_str().unwrap().to_owned();
-        Self {
-            process,
-            url: format!("http://{listen}"),
-            _data: data,
-        }
-    }
-
-    /// A client verb against this coordinator.
-    fn ask(&self, words: &[&str]) -> (i32, String, String) {
-        parts(&tributary(&[words, &["--coordinator", &self.url]].concat()))
-    }
-
-    fn json(&self, words: &[&str]) -> Value {
-        let (code, stdout, stderr) = self.ask(&[words, &["--format", "json"]].concat());
-        assert_eq!(code, 0, "{words:?}: {stderr}");
-        serde_json::from_str(&stdout).unwrap()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = Command::new("kill")
-            .arg(self.process.id().to_string())
-            .status();
-        let _ = self.process.wait();
-    }
-}
 
 /// An address where nothing listens.
 fn silent_address() -> String {
@@ -168,6 +92,67 @@ fn a_refusal_exits_with_4_and_carries_its_code() {
 }
 
 #[test]
+fn a_file_that_is_no_model_is_called_so() {
+    let served = Served::start();
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let (code, _, stderr) = served.ask(&["model", "import", readme]);
+    assert_eq!(code, 4, "{stderr}");
+    assert!(stderr.contains("no safetensors file"), "{stderr}");
+    assert!(!stderr.contains("header of"), "{stderr}");
+}
+
+#[test]
+fn a_cap_of_a_region_that_nobody_is_in_is_set_and_said_to_bind_nobody_yet() {
+    let served = Served::start();
+    let cap = ["privacy", "cap", "--epsilon", "4", "--delta", "1e-6"];
+    let in_region = [&cap[..], &["--region", "atlantis"]].concat();
+    let (code, stdout, stderr) = served.ask(&in_region);
+    assert_eq!(code, 0, "{stderr}");
+    let told = "no device is enrolled in region \"atlantis\" yet";
+    assert!(stdout.contains(told), "{stdout}");
+    let json = served.json(&in_region);
+    assert!(
+        json["warnings"][0].as_str().unwrap().contains(told),
+        "{json}"
+    );
+    assert_eq!(json["caps"][0]["region"], "atlantis");
+    let everywhere = served.json(&cap);
+    assert_eq!(everywhere["warnings"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_recipe_of_a_run_that_is_given_to_experiment_is_told_where_it_belongs() {
+    let words = ["experiment", "run", RECIPE, "--out", "never-made"];
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tributary"))
+        .args(words)
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    let (code, _, stderr) = parts(&output);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("`tributary run start`"), "{stderr}");
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_refused_before_the_work_with_its_cause_once() {
+    let begun = std::time::Instant::now();
+    for words in [
+        &["demo", "--report", "/proc/x"][..],
+        &["demo", "--out", "/proc/x"],
+        &["experiment", "run", "digits-non-iid", "--out", "/proc/x"],
+        &["experiment", "run", "attack-laboratory", "--out", "/proc/x"],
+        &["experiment", "run", "privacy-audit", "--report", "/proc/x"],
+    ] {
+        let (code, stdout, stderr) = parts(&tributary(words));
+        assert_eq!((code, stdout.as_str()), (1, ""), "{words:?}: {stderr}");
+        assert!(stderr.contains("/proc/x: it can't be written"), "{stderr}");
+        assert_eq!(stderr.matches("os error").count(), 1, "{stderr}");
+    }
+    assert!(begun.elapsed().as_secs() < 30, "nothing was worked for");
+}
+
+#[test]
 fn lists_of_a_new_coordinator_are_empty_in_json_and_say_so_to_people() {
     let served = Served::start();
     assert_eq!(
@@ -229,6 +214,19 @@ fn devices_connect_and_print_what_happened() {
         "{stats}"
     );
     assert_eq!(served.json(&["fleet", "ls"])["enrolled"], 4);
+}
+
+#[test]
+fn devices_without_a_coordinator_say_so_once_and_exit_with_3_when_their_time_is_over() {
+    let url = silent_address();
+    let words = ["device", "--count", "2", "--region", "eu", "--for", "5"];
+    let (code, _, stderr) = parts(&tributary(&[&words[..], &["--coordinator", &url]].concat()));
+    assert_eq!(code, 3, "{stderr}");
+    let said = format!("no coordinator answers at {url}: start one with `tributary serve`");
+    let trying = stderr.lines().filter(|line| line.ends_with("trying again"));
+    let trying: Vec<&str> = trying.collect();
+    assert_eq!(trying.len(), 1, "{stderr}");
+    assert!(trying[0].starts_with(&said), "{stderr}");
 }
 
 #[test]

@@ -16,8 +16,12 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 fn interrupt(child: &Child) {
+    send("-INT", child);
+}
+
+fn send(signal: &str, child: &Child) {
     let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &pid]).status();
+    let sent = Command::new("kill").args([signal, &pid]).status();
     assert!(sent.unwrap().success());
 }
 
@@ -54,12 +58,16 @@ fn ended_in_order(output: &Output, temporary: &Path, report: &Path) {
 }
 
 fn first_ctrl_c(words: &[&str]) {
+    first("-INT", words);
+}
+
+fn first(signal: &str, words: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let (temporary, report) = (folder.path().join("tmp"), folder.path().join("report"));
     std::fs::create_dir(&temporary).unwrap();
     let words = [words, &[report.to_str().unwrap()]].concat();
     let child = at_work(&words, &temporary);
-    interrupt(&child);
+    send(signal, &child);
     ended_in_order(&child.wait_with_output().unwrap(), &temporary, &report);
 }
 
@@ -73,6 +81,11 @@ fn ctrl_c_of_an_experiment_leaves_a_word_and_no_folder() {
 #[test]
 fn ctrl_c_of_a_demo_leaves_a_word_and_no_folder() {
     first_ctrl_c(&["demo", "--devices", "2000", "--seed", "7", "--report"]);
+}
+
+#[test]
+fn a_terminal_that_is_closed_leaves_no_folder_either() {
+    first("-HUP", &EXPERIMENT);
 }
 
 #[test]

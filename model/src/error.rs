@@ -128,6 +128,12 @@ pub enum ModelError {
         /// The metadata key of the architecture.
         key: &'static str,
     },
+    /// The bytes do not begin like a safetensors file: 8 bytes of length, then JSON.
+    #[error(
+        "this is no safetensors file: name one that `tributary model export` wrote, or a state dict saved \
+         with safetensors that has its architecture in the metadata"
+    )]
+    NotSafetensors,
     /// The model file's header is longer than any model needs.
     #[error(
         "model file has a header of {bytes} bytes, at most {limit} are read: leave out metadata that \

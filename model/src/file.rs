@@ -187,6 +187,9 @@ fn check_header(bytes: &[u8]) -> Result<(), ModelError> {
         return Ok(()); // too short for anything, which is found when it is read
     };
     let length = u64::from_le_bytes(*length);
+    if bytes.get(8).is_some_and(|first| *first != b'{') {
+        return Err(ModelError::NotSafetensors);
+    }
     if length > MAX_HEADER {
         return Err(ModelError::HeaderTooLong {
             bytes: length,

@@ -11,7 +11,7 @@ use tributary_experiments::report::OutputFile;
 use tributary_experiments::report::picture::{TerminalOptions, terminal};
 
 use crate::exit::Exit;
-use crate::experiment::unfinished;
+use crate::experiment::{must_be_writable, unfinished};
 use crate::output::{Output, Palette};
 use crate::progress::Narrator;
 
@@ -21,11 +21,12 @@ Examples:
   tributary demo --format json > demo.json
   tributary demo --seed 7 --report seeded-report
 
-4,000 simulated wearables in three regions train a model under device-level differential privacy,
-over real gRPC with the store on disk. Then the people in one region wear the watch on the other
-arm: the monitor notices, the region retrains within the remaining budget, and its devices install
-int8 builds that fit them. All numbers are measured in this run on held-out windows. It takes two
-to three minutes on two cores.";
+4,000 simulated wearables in three regions train a model under device-level
+differential privacy, over real gRPC with the store on disk. Then the people in
+one region wear the watch on the other arm: the monitor notices, the region
+retrains within the remaining budget, and its devices install int8 builds that
+fit them. All numbers are measured in this run on held-out windows. It takes
+about a minute on two cores.";
 
 /// Flags of `demo`.
 #[derive(Debug, Args)]
@@ -37,8 +38,13 @@ pub struct DemoArguments {
     /// Simulated wearables, 2,000 to 20,000
     #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = devices)]
     devices: u32,
-    /// Folder of the report
-    #[arg(long, value_name = "DIR", default_value = "tributary-report")]
+    /// Folder of the report; --out is the same
+    #[arg(
+        long,
+        alias = "out",
+        value_name = "DIR",
+        default_value = "tributary-report"
+    )]
     report: PathBuf,
     /// Also draw this terminal's summary and the report's plots as SVG into a folder
     #[arg(long, value_name = "DIR")]
@@ -63,6 +69,10 @@ pub async fn play(arguments: DemoArguments, output: Output) -> Result<Exit> {
         seed: arguments.seed,
         report: arguments.report,
     };
+    must_be_writable("--report", &config.report)?;
+    if let Some(folder) = &arguments.pictures {
+        must_be_writable("--pictures", folder)?;
+    }
     let narrator = Narrator::new(output);
     let played = demo::run(config, &narrator).await;
     narrator.finish();
@@ -83,7 +93,6 @@ fn draw(outcome: &DemoOutcome, folder: &Path) -> Result<()> {
         ..TerminalOptions::default()
     };
     let picture = terminal(&summary::text(outcome, Palette::COLOURED), &window);
-    std::fs::create_dir_all(folder).with_context(context)?;
     let write = |name: &str, bytes: &[u8]| OutputFile::write(&folder.join(name), bytes);
     write("demo-terminal.svg", picture.as_bytes()).with_context(context)?;
     let plots = std::fs::read(&outcome.picture).with_context(context)?;

@@ -160,13 +160,18 @@ fn builds(summary: &Summary, colours: Palette) -> String {
         ("accuracy", Align::Right),
     ]);
     let limit = |limit: Option<u64>| limit.map_or("-".to_owned(), bytes);
+    let first = summary.builds.first().map(|build| &build.region);
+    let is_one_region = summary
+        .builds
+        .iter()
+        .all(|build| Some(&build.region) == first);
     for build in &summary.builds {
         table.row(vec![
-            build.format.replace("tributary-", "").into(),
-            Cell::toned(
-                Tone::Strong,
-                format!("{} in {}", build.profile, build.region),
-            ),
+            build.format.replace("tributary-int8-v1 ", "").into(),
+            match is_one_region {
+                true => Cell::toned(Tone::Strong, &build.profile),
+                false => Cell::toned(Tone::Strong, format!("{}, {}", build.profile, build.region)),
+            },
             bytes(build.bytes).into(),
             limit(build.slot_bytes).into(),
             bytes(build.arena_bytes).into(),
@@ -260,13 +265,13 @@ mod tests {
             "epsilon 7.31 at delta 1e-5, zero out one device, all charges included",
             "discrete-gaussian",
             "west from window 9, seen in window 10 (1 later), 0 false alarms",
-            "wrist-small in west",
+            "wrist-small",
             "tributary-report/report.html",
         ] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
         assert!(
-            text.lines().all(|line| line.chars().count() <= 100),
+            text.lines().all(|line| line.chars().count() <= 80),
             "{text}"
         );
         assert!(!text.contains("falls short") && !text.contains("NOT PRIVATE"));

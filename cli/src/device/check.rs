@@ -17,12 +17,14 @@ const MOST_BYTES: u64 = 1 << 30;
 const AFTER: &str = "\
 Examples:
   tributary device check-update update.bin --codec int8 --clip 0.5 --values 2410
-  tributary --format json device check-update update.bin --codec topk-fixed:0.01 --clip 0.5 --values 2410
+  tributary device check-update update.bin --codec topk-fixed:0.01 --clip 0.5 \\
+    --values 2410 --format json
 
-In a run with privacy the coordinator tells nobody what it finds inside an update: one that can't be
-decoded, is not finite or is too long is summed as zeros, charged, and answered with a receipt. This
-command makes the coordinator's checks on your machine, and needs none. Exit code 1: the update would
-not count.";
+In a run with privacy the coordinator tells nobody what it finds inside an
+update: one that can't be decoded, is not finite or is too long is summed as
+zeros, charged, and answered with a receipt. This command makes the
+coordinator's checks on your machine, and needs none. Exit code 1: the update
+would not count.";
 
 /// Flags of `device check-update`.
 #[derive(Debug, Clone, Args)]

@@ -2,6 +2,8 @@
 
 mod check;
 mod shards;
+#[cfg(test)]
+mod shipped_recipes;
 mod status;
 
 use std::num::NonZeroUsize;
@@ -18,25 +20,31 @@ use tributary_proto::{DeviceId, RegionId};
 use crate::arguments::Global;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
-use crate::serve::stop_signal;
+use crate::signals::stop_signal;
 
 /// Devices that one HTTP/2 connection carries at most, so that a fleet of thousands spreads.
 const DEVICES_PER_CONNECTION: usize = 1_000;
 /// Most devices of one command; each is a task with its own shard of data.
 const MAX_DEVICES: u64 = 100_000;
 
+/// Examples of a device, and the milliseconds of a step: small enough that devices are done in time with every
+/// recipe of the repository.
+const EXAMPLES: u32 = 8;
+const STEP_MS: u64 = 1;
+
 const AFTER: &str = "\
 Examples:
   tributary device --count 200 --region eu
-  tributary device --count 50 --region us --profile wrist-large,wrist-small --drop-out 0.1
+  tributary device --count 50 --region us --profile wrist-large,wrist-small
+  tributary device --count 50 --region us --drop-out 0.1 --step-ms 3
   tributary device --count 100 --region west --arm left
   tributary device --count 20 --region eu --seed 7 --state-dir devices/
   tributary device --count 20 --region eu --task digits
-  tributary device --count 20 --region eu --task fashion --data-dir fashion-mnist/
+  tributary device --count 20 --region eu --task fashion --data-dir fashion/
 
-Every device is a whole agent that enrols, trains, uploads, votes and installs over gRPC; only its
-data and its speed are simulated. It waits while the coordinator is away. Ctrl-c stops it and
-prints what happened.";
+Every device is a whole agent that enrols, trains, uploads, votes and installs
+over gRPC; only its data and its speed are simulated. It waits while the
+coordinator is away. Ctrl-c stops it and prints what happened.";
 
 /// `device`: simulated devices, or what a maker of real ones needs.
 #[derive(Debug, Clone, Args)]
@@ -87,7 +95,7 @@ pub struct DeviceArguments {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Examples that each device holds
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = EXAMPLES, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     examples: u32,
     /// The arm that wears the watch; `left` is a real shift for a model trained on right arms
     #[arg(long, value_enum, default_value = "right")]
@@ -101,8 +109,9 @@ pub struct DeviceArguments {
     /// Share of assignments that a device gives back, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     drop_out: f64,
-    /// Milliseconds that a device takes for one training step
-    #[arg(long, value_name = "MS", default_value_t = 20)]
+    /// Milliseconds that a device takes for one training step; all steps together must end before the
+    /// run's privacy.answer_window_ms begins, or the answer has nothing in it
+    #[arg(long, value_name = "MS", default_value_t = STEP_MS)]
     step_ms: u64,
     /// Repeats ids, data and drop-outs; started again, the same devices come back
     #[arg(long, value_name = "N")]
@@ -149,19 +158,28 @@ async fn simulate(arguments: DeviceArguments, global: &Global, output: Output) -
     let fleet = Fleet::start(config(&arguments, global), devices).context("starting devices")?;
     let ended = tokio::select! {
         stopped = stop_signal() => stopped.map(|()| Ended::Asked),
-        () = sleep(limit) => Ok(Ended::Asked),
+        () = sleep(limit) => Ok(Ended::InTime),
         () = status::show(&fleet, &arguments, &global.coordinator, output) => Ok(Ended::Refused),
     };
     let stats = fleet.shutdown().await;
     output.answer(&stats, status::summary)?;
     match ended? {
-        Ended::Asked => Ok(Exit::Done),
+        Ended::InTime if !status::has_answered(&stats) => {
+            let silent = status::no_coordinator(&global.coordinator);
+            Err(Failure::new(Exit::Unreachable, silent).into())
+        }
+        Ended::Asked | Ended::InTime => Ok(Exit::Done),
         Ended::Refused => Err(all_refused(&arguments).into()),
     }
 }
 
+/// Why the simulation ended.
 enum Ended {
+    /// A signal asked for it.
     Asked,
+    /// The time that `--for` gave is over.
+    InTime,
+    /// The coordinator refused every device.
     Refused,
 }
 

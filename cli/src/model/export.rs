@@ -17,7 +17,7 @@ use tributary_proto::v1::{DownloadRequest, DownloadResponse};
 use crate::client::{Coordinator, is_unreachable};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Tone, bytes};
-use crate::serve::stop_signal;
+use crate::signals::stop_signal;
 
 /// Attempts without a single new byte before the fetch is given up.
 const ATTEMPTS: u32 = 5;

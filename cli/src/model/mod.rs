@@ -36,15 +36,17 @@ const EXPORT: &str = "\
 Examples:
   tributary model export 3fa1c9 --out model.safetensors
 
-A model version is a safetensors file with its architecture in the metadata. The whole digest of a
-build exports the build. The file appears under its name only when its SHA-256 is right; a pipe, a
-device or what a link names is written to instead.";
+A model version is a safetensors file with its architecture in the metadata. The
+whole digest of a build exports the build. The file appears under its name only
+when its SHA-256 is right; a pipe, a device or what a link names is written to
+instead.";
 
 const IMPORT: &str = "\
 Examples:
   tributary model import model.safetensors
 
-The file must carry its architecture, as exported ones do. The version's digest is printed.";
+The file must carry its architecture, as exported ones do. The version's digest
+is printed.";
 
 const PRUNE: &str = "\
 Examples:
@@ -52,9 +54,10 @@ Examples:
   tributary model prune --keep 10 --yes
   tributary model prune --keep 3 --run digits-1 --yes --format json
 
-It says what would go, and deletes with --yes only. Kept are each run's newest rounds, versions that are
-pinned, that a running run goes on from or of which a build is installed, and all imported ones.
-`tributary serve --keep N` does the same after each round.";
+It says what would go, and deletes with --yes only. Kept are each run's newest
+rounds, versions that are pinned, that a running run goes on from or of which a
+build is installed, and all imported ones. `tributary serve --keep N` does the
+same after each round.";
 
 const PIN: &str = "\
 Examples:
@@ -151,9 +154,13 @@ async fn list(coordinator: &Coordinator, limit: u32, output: Output) -> Result<(
     let models = pages::models(coordinator, limit)
         .await
         .map_err(|status| coordinator.failure(&status))?;
-    let models: Vec<ModelView> = models.into_iter().map(ModelView::from).collect();
+    let remark = models.remark();
+    let models = models.entries.into_iter().map(ModelView::from);
+    let models: Vec<ModelView> = models.collect();
     let body = serde_json::json!({ "models": models });
-    output.answer(&body, |_, colours| show::list(&models, colours))
+    output.answer(&body, |_, colours| {
+        colours.with_remark(show::list(&models, colours), remark.as_deref())
+    })
 }
 
 async fn get(coordinator: &Coordinator, digest: &str) -> Result<ModelView> {

@@ -21,7 +21,8 @@ pub fn list(models: &[ModelView], colours: Palette) -> String {
     if is_marked {
         columns.push(("marks", Align::Left));
     }
-    let mut table = Table::new(&columns);
+    let mut table =
+        Table::new(&columns).spare(&["parent", "regions", "name", "parameters", "made"]);
     for model in models {
         let mut row = vec![
             Cell::toned(Tone::Strong, short_digest(&model.digest)),
@@ -129,7 +130,9 @@ fn build_table(builds: &[BuildView], colours: Palette) -> String {
         ("arena", Align::Right),
         ("installed", Align::Right),
         ("decision", Align::Left),
-    ]);
+    ])
+    .with_remarks()
+    .spare(&["format", "arena", "variant", "bytes"]);
     for build in builds {
         let tone = if build.failed_on > 0 {
             Tone::Warn

@@ -1,5 +1,6 @@
 //! What is printed: an answer on standard output, everything else on standard error.
 
+mod fit;
 mod number;
 mod style;
 mod table;
@@ -53,7 +54,7 @@ impl Output {
     ) -> Result<()> {
         match self.format {
             Format::Json => self.line(&serde_json::to_string_pretty(value)?),
-            Format::Human => self.line(human(value, self.colours).trim_end()),
+            Format::Human => self.prose(human(value, self.colours).trim_end()),
         }
     }
 
@@ -68,7 +69,7 @@ impl Output {
             Format::Json => self.line(&serde_json::to_string(value)?),
             Format::Human => match human(self.colours) {
                 text if text.is_empty() => Ok(()),
-                text => self.line(&text),
+                text => self.prose(&text),
             },
         }
     }
@@ -78,6 +79,11 @@ impl Output {
         std::io::stderr().is_terminal()
     }
 
+    /// Lines for people: they fit the terminal.
+    fn prose(&self, text: &str) -> Result<()> {
+        self.line(&fit::fitted(text, fit::columns(&std::io::stdout())))
+    }
+
     fn line(&self, text: &str) -> Result<()> {
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{text}")?;
@@ -85,8 +91,13 @@ impl Output {
     }
 }
 
-/// Writes a line to standard error; a closed one is no reason to fail.
+/// Writes a line for people to standard error, where it fits the terminal; a closed one is no reason to fail.
 pub fn to_stderr(text: &str) {
+    json_to_stderr(&fit::fitted(text, fit::columns(&std::io::stderr())));
+}
+
+/// Writes a line as it is to standard error: JSON for scripts.
+pub fn json_to_stderr(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

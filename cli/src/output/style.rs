@@ -79,6 +79,14 @@ impl Palette {
         format!("{}{text}{}", self.begin(tone), self.end())
     }
 
+    /// A text with a remark below it, if there is one.
+    pub fn with_remark(self, text: String, remark: Option<&str>) -> String {
+        match remark {
+            Some(remark) => format!("{text}\n{}", self.paint(Tone::Dim, remark)),
+            None => text,
+        }
+    }
+
     /// What switches a tone on.
     pub(super) fn begin(self, tone: Tone) -> String {
         if self.on {

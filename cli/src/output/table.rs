@@ -1,7 +1,12 @@
 //! Tables with a header, one thin line, and nothing else.
+//!
+//! A cell is never broken: digests and ids can be copied, and a row is one line for whoever cuts columns out of
+//! a pipe. Where a terminal is too narrow, remarks move below their rows, then columns are left out that a table
+//! can do without, and where that is not enough each row becomes a block of labels and values.
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
 
+use super::fit::{columns, fitted};
 use super::{Palette, Tone, printable};
 
 /// Invisible letters of no width that stand for tones until the table is laid out, because colour
@@ -12,11 +17,8 @@ const MARKS: [char; 6] = [
 /// Ends a tone; also without width.
 const END: char = '\u{2064}';
 
-/// Narrowest line that tables are broken to, and the longest where there is no terminal.
-const LEAST: u16 = 80;
-const NO_TERMINAL: u16 = 120;
-/// Letters of a cell that surely stay on one line.
-const UNBROKEN: usize = 8;
+/// How far a remark below its row goes in.
+const REMARK: &str = "    ";
 
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
 
@@ -67,26 +69,40 @@ impl From<String> for Cell {
     }
 }
 
-fn mark(tone: Tone) -> char {
-    MARKS[tone as usize]
-}
-
 /// A table under construction.
 pub struct Table {
     header: Vec<Cell>,
     rows: Vec<Vec<Cell>>,
     aligns: Vec<Align>,
+    /// Names of the columns that it can do without, the first to go first.
+    spare: Vec<&'static str>,
+    /// The last column holds remarks, which may stand below their rows.
+    has_remarks: bool,
 }
 
 impl Table {
-    /// A table with these columns.
+    /// A table with these columns; a last one without a name holds remarks.
     pub fn new(columns: &[(&str, Align)]) -> Self {
         let names = columns.iter().map(|(name, _)| Cell::toned(Tone::Dim, name));
         Self {
             header: names.collect(),
             rows: Vec::new(),
             aligns: columns.iter().map(|(_, align)| *align).collect(),
+            spare: Vec::new(),
+            has_remarks: columns.last().is_some_and(|(name, _)| name.is_empty()),
         }
+    }
+
+    /// Names the columns that a narrow terminal may do without, the first to go first.
+    pub fn spare(mut self, names: &[&'static str]) -> Self {
+        self.spare = names.to_vec();
+        self
+    }
+
+    /// Takes the last column for remarks although it has a name.
+    pub fn with_remarks(mut self) -> Self {
+        self.has_remarks = true;
+        self
     }
 
     /// Adds a row, one cell per column.
@@ -94,78 +110,149 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The table as lines, or `empty` when it has no rows. Lines that would be longer than the terminal
-    /// (120 letters where there is none) are broken within their cells.
+    /// The table as lines, or `empty` when it has no rows. It fits the terminal where there is one.
     pub fn render(&self, colours: Palette, empty: &str) -> String {
-        self.render_within(width(), colours, empty)
+        self.render_within(columns(&std::io::stdout()), colours, empty)
     }
 
-    fn render_within(&self, width: u16, colours: Palette, empty: &str) -> String {
+    fn render_within(&self, width: Option<usize>, colours: Palette, empty: &str) -> String {
         if self.rows.is_empty() {
             return colours.paint(Tone::Dim, empty);
         }
-        let plain = self.laid_out(None);
-        let longest = plain.lines().map(|line| letters(&line)).max().unwrap_or(0);
-        let table = match longest > usize::from(width) {
-            true => self.laid_out(Some(width)),
-            false => plain,
+        let mut shown: Vec<usize> = (0..self.header.len()).collect();
+        let whole = self.lines(&shown);
+        let Some(width) = width.filter(|width| longest(&whole) > *width) else {
+            return finished(&whole, colours);
         };
-        let lines = table.lines().map(|line| painted(line.trim_end(), colours));
-        lines.collect::<Vec<_>>().join("\n")
+        if self.has_remarks {
+            shown.pop();
+        }
+        let mut left_out = Vec::new();
+        let mut spare = self.spare.iter();
+        loop {
+            let lines = self.lines(&shown);
+            if longest(&lines) <= width {
+                let lines = self.with_remarks_below(lines, width);
+                return format!(
+                    "{}{}",
+                    finished(&lines, colours),
+                    missing(&left_out, colours)
+                );
+            }
+            let Some(name) = spare.next() else {
+                return self.stacked(width, colours);
+            };
+            shown.retain(|column| self.header[*column].text != *name);
+            left_out.push(*name);
+        }
     }
 
-    /// Laid out as wide as it is, or broken to a width.
-    fn laid_out(&self, width: Option<u16>) -> comfy_table::Table {
+    /// A header, a rule, and a line for each row, of some of the columns.
+    fn lines(&self, shown: &[usize]) -> Vec<String> {
         let mut table = comfy_table::Table::new();
         table.load_style(STYLE);
-        match width {
-            None => table.set_content_arrangement(ContentArrangement::Disabled),
-            Some(width) => table
-                .set_content_arrangement(ContentArrangement::Dynamic)
-                .set_width(width),
-        };
-        let aligned = |cells: &[Cell]| row(cells.to_vec(), &self.aligns, width.is_some());
-        table.set_header(aligned(&self.header));
+        table.set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(self.aligned(&self.header, shown));
         for cells in &self.rows {
-            table.add_row(aligned(cells));
+            table.add_row(self.aligned(cells, shown));
         }
-        table
+        let lines = table.lines();
+        lines
+            .map(|line| without_padding(&line).to_owned())
+            .collect()
+    }
+
+    fn aligned(&self, cells: &[Cell], shown: &[usize]) -> Vec<comfy_table::Cell> {
+        let aligned = shown.iter().filter_map(|column| {
+            let side = match self.aligns.get(*column)? {
+                Align::Left => CellAlignment::Left,
+                Align::Right => CellAlignment::Right,
+            };
+            let cell = comfy_table::Cell::new(cells.get(*column)?.marked());
+            Some(cell.set_alignment(side))
+        });
+        aligned.collect()
+    }
+
+    /// The lines with the remark of each row below it.
+    fn with_remarks_below(&self, lines: Vec<String>, width: usize) -> Vec<String> {
+        let before = lines.len().saturating_sub(self.rows.len());
+        let mut all = Vec::with_capacity(lines.len());
+        for (number, line) in lines.into_iter().enumerate() {
+            all.push(line);
+            let row = number
+                .checked_sub(before)
+                .and_then(|row| self.rows.get(row));
+            let remark = row.filter(|_| self.has_remarks).and_then(|row| row.last());
+            if let Some(remark) = remark.filter(|remark| !remark.text.is_empty()) {
+                let tone = remark.tone.unwrap_or(Tone::Dim);
+                let text = fitted(&format!("{REMARK}{}", remark.text), Some(width));
+                let lines = text.lines().map(|line| Cell::toned(tone, line).marked());
+                all.extend(lines);
+            }
+        }
+        all
+    }
+
+    /// Each row as a block: a label and a value on a line, empty values left out.
+    fn stacked(&self, width: usize, colours: Palette) -> String {
+        let names = self.header.iter().map(|name| name.text.chars().count());
+        let label = names.max().unwrap_or(0) + 2;
+        let block = |row: &Vec<Cell>| {
+            let pairs = self.header.iter().zip(row);
+            let filled = pairs.filter(|(_, cell)| !cell.text.is_empty());
+            let lines = filled.map(|(name, cell)| {
+                let name = format!("{:<label$}", name.text);
+                let value = painted(&cell.marked(), colours);
+                fitted(
+                    &format!("{}{value}", colours.paint(Tone::Dim, &name)),
+                    Some(width),
+                )
+            });
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let blocks = self.rows.iter().map(block);
+        blocks.collect::<Vec<_>>().join("\n\n")
     }
 }
 
-/// Letters of a line that take up room.
-fn letters(line: &str) -> usize {
-    let takes_room = |letter: &char| !MARKS.contains(letter) && *letter != END;
-    line.trim_end().chars().filter(takes_room).count()
-}
-
-/// Width of the terminal, at least 80; 120 where there is none.
-fn width() -> u16 {
-    let terminal = terminal_size::terminal_size();
-    terminal.map_or(NO_TERMINAL, |(width, _)| width.0.max(LEAST))
-}
-
-fn row(cells: Vec<Cell>, aligns: &[Align], may_break: bool) -> Vec<comfy_table::Cell> {
-    let aligned = cells.into_iter().zip(aligns).map(|(mut cell, align)| {
-        if may_break && cell.text.chars().count() > UNBROKEN {
-            // a tone must begin and end on one line
-            cell.tone = None;
+/// Says which columns there was no room for.
+fn missing(left_out: &[&str], colours: Palette) -> String {
+    match left_out {
+        [] => String::new(),
+        names => {
+            let text = format!("no room for {}: widen the terminal", names.join(", "));
+            format!("\n{}", colours.paint(Tone::Dim, &text))
         }
-        let side = match align {
-            Align::Left => CellAlignment::Left,
-            Align::Right => CellAlignment::Right,
-        };
-        comfy_table::Cell::new(cell.marked()).set_alignment(side)
-    });
-    aligned.collect()
+    }
+}
+
+fn longest(lines: &[String]) -> usize {
+    let takes_room = |letter: &char| !MARKS.contains(letter) && *letter != END;
+    let lengths = lines.iter();
+    let lengths = lengths.map(|line| line.trim_end().chars().filter(takes_room).count());
+    lengths.max().unwrap_or(0)
+}
+
+fn finished(lines: &[String], colours: Palette) -> String {
+    let lines = lines.iter().map(|line| painted(line, colours));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn mark(tone: Tone) -> char {
+    MARKS[tone as usize]
+}
+
+/// A line without the padding left of the first and right of the last column.
+fn without_padding(line: &str) -> &str {
+    let line = line.trim_end();
+    match line.strip_prefix("──") {
+        Some(rule) => rule,
+        None => line.strip_prefix(' ').unwrap_or(line),
+    }
 }
 
 fn painted(line: &str, colours: Palette) -> String {
-    // the padding left of the first and right of the last column
-    let line = match line.strip_prefix("──") {
-        Some(rule) => rule,
-        None => line.strip_prefix(' ').unwrap_or(line),
-    };
     let mut painted = String::with_capacity(line.len());
     for letter in line.chars() {
         match MARKS.iter().position(|mark| *mark == letter) {
@@ -210,24 +297,74 @@ mod tests {
         assert_eq!(bare, sample().render(Palette::PLAIN, ""));
     }
 
+    fn wide() -> Table {
+        let columns = [
+            ("run", Align::Left),
+            ("name", Align::Left),
+            ("epsilon", Align::Right),
+            ("model", Align::Left),
+            ("", Align::Left),
+        ];
+        let mut table = Table::new(&columns).spare(&["name"]);
+        let remark = "dropped: model mismatch 8, expired 2";
+        let cells = ["quickstart-1", "quickstart", "1.98", "0230791badd6", remark];
+        table.row(cells.map(Cell::from).to_vec());
+        table.row(
+            ["quickstart-2", "quickstart", "7.00", "7c11f0e2aa34", ""]
+                .map(Cell::from)
+                .to_vec(),
+        );
+        table
+    }
+
     #[test]
-    fn a_table_wider_than_the_terminal_is_broken_within_its_cells() {
-        let mut table = sample();
-        let long =
-            "width-0.75 fits: 4,096 of 5,120 bytes of flash; full needs 7,412 bytes".repeat(3);
-        table.row(vec![long.as_str().into(), Cell::toned(Tone::Warn, "12")]);
-        for colours in [Palette::PLAIN, Palette::COLOURED] {
-            let wide = table.render_within(400, colours, "");
-            assert_eq!(wide.lines().count(), 5);
-            let text = table.render_within(80, Palette::PLAIN, "");
-            assert!(text.lines().count() > 5, "{text}");
-            assert!(
-                text.lines().all(|line| line.chars().count() <= 80),
-                "{text}"
-            );
-            for word in ["flash;", "7,412", "1,200", "12"] {
-                assert!(text.contains(word), "{word}: {text}");
+    fn without_a_terminal_every_row_is_one_line_with_whole_cells() {
+        let text = wide().render_within(None, Palette::PLAIN, "");
+        assert_eq!(text.lines().count(), 4, "{text}");
+        let row = text.lines().nth(2).unwrap();
+        assert!(
+            row.ends_with("0230791badd6  dropped: model mismatch 8, expired 2"),
+            "{row}"
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_moves_remarks_then_leaves_columns_out_and_then_stacks_the_rows() {
+        let at = |width| wide().render_within(Some(width), Palette::PLAIN, "");
+        for width in [100, 60, 50, 38, 20] {
+            let text = at(width);
+            for whole in ["quickstart-1", "0230791badd6", "7c11f0e2aa34", "mismatch"] {
+                assert!(text.contains(whole), "{whole} at {width}: {text}");
             }
+            let fits = |line: &str| line.chars().count() <= width.max(21);
+            assert!(text.lines().all(fits), "{width}: {text}");
+        }
+        assert_eq!(at(100), wide().render_within(None, Palette::PLAIN, ""));
+        let below = at(60);
+        assert!(
+            below.contains("\n    dropped: model mismatch 8, expired 2\n"),
+            "{below}"
+        );
+        assert!(!below.contains("no room"), "{below}");
+        let fewer = at(40);
+        assert!(!fewer.contains("quickstart  "), "{fewer}");
+        assert!(
+            fewer.ends_with("no room for name: widen the terminal"),
+            "{fewer}"
+        );
+        let stacked = at(30);
+        assert!(
+            stacked.contains("run      quickstart-1\nname     quickstart\n"),
+            "{stacked}"
+        );
+    }
+
+    #[test]
+    fn colours_change_nothing_in_where_a_table_breaks() {
+        for width in [100, 60, 40, 30] {
+            let coloured = wide().render_within(Some(width), Palette::COLOURED, "");
+            let plain = wide().render_within(Some(width), Palette::PLAIN, "");
+            assert_eq!(coloured.lines().count(), plain.lines().count(), "{width}");
         }
     }
 

@@ -17,11 +17,11 @@ use clap::Subcommand;
 use tributary_proto::v1::SetPrivacyCapRequest;
 
 use self::plan::{PlanFlags, positive, probability};
-pub use self::statement::{conditions, epsilon_cell, epsilon_in_full, statement, words};
+pub use self::statement::{conditions, epsilon, epsilon_cell, statement, words};
 use crate::arguments::Global;
 use crate::client::Coordinator;
 use crate::exit::Exit;
-use crate::output::Output;
+use crate::output::{Output, Tone, printable};
 use crate::pages;
 use crate::view::{CapsView, PrivacyView};
 
@@ -30,38 +30,44 @@ Examples:
   tributary privacy show
   tributary privacy show --run RUN --format json
 
-Spend is that of the device that spent most: no device has lost more than this. Regions are disjoint,
-so a region has lost what its worst device has. What remains counts what a device spent elsewhere too.";
+Spend is that of the device that spent most: no device has lost more than this.
+Regions are disjoint, so a region has lost what its worst device has. What
+remains counts what a device spent elsewhere too.";
 
 const AFTER_CAP: &str = "\
 Examples:
   tributary privacy cap --epsilon 8 --delta 1e-6
   tributary privacy cap --epsilon 4 --delta 1e-6 --region eu
-  tributary privacy cap --epsilon 10 --delta 1e-6 --raise --reason 'consent of 2027-02'
+  tributary privacy cap --epsilon 10 --delta 1e-6 \\
+    --raise --reason 'consent of 2027-02'
 
-A cap binds every run, drift window, calibration and playbook, whether its recipe names an epsilon or not,
-and devices that enrol or move later. A recipe's own privacy.epsilon lowers the cap of the regions that it
-asks, for good. Only --raise raises a cap; that and its reason are shown by `tributary privacy show`.";
+A cap binds every run, drift window, calibration and playbook, whether its
+recipe names an epsilon or not, and devices that enrol or move later. A recipe's
+own privacy.epsilon lowers the cap of the regions that it asks, for good. Only
+--raise raises a cap; that and its reason are shown by `tributary privacy show`.";
 
 const AFTER_EPSILON: &str = "\
 Examples:
   tributary privacy epsilon --noise-multiplier 4 --rounds 200 --delta 1e-6
-  tributary privacy epsilon --noise-multiplier 7 --rounds 2048 --delta 1e-10 --mechanism blt \
---participations 5 --separation 400
-  tributary privacy epsilon --noise-multiplier 1.1 --rounds 10000 --delta 1e-5 --sampling poisson \
---rate 0.01
+  tributary privacy epsilon --noise-multiplier 7 --rounds 2048 --delta 1e-10 \\
+    --mechanism blt --participations 5 --separation 400
+  tributary privacy epsilon --noise-multiplier 1.1 --rounds 10000 --delta 1e-5 \\
+    --sampling poisson --rate 0.01
 
-Needs no coordinator. The clip is that of one update; a run's own charges are higher by what rounding
-to integers adds. Sampling is to be claimed only where the coordinator really draws the devices.";
+Needs no coordinator. The clip is that of one update; a run's own charges are
+higher by what rounding to integers adds. Sampling is to be claimed only where
+the coordinator really draws the devices.";
 const AFTER_NOISE: &str = "\
 Examples:
-  tributary privacy noise --epsilon 2 --rounds 200 --delta 1e-6 --participations 4 --separation 50
-  tributary privacy noise --epsilon 1 --rounds 2048 --delta 1e-10 --mechanism blt \
---participations 5 --separation 400
-  tributary privacy noise --epsilon 2 --rounds 100 --delta 1e-6 --sampling fixed --sample 100 \
---population 10000
+  tributary privacy noise --epsilon 2 --rounds 200 --delta 1e-6 \\
+    --participations 4 --separation 50
+  tributary privacy noise --epsilon 1 --rounds 2048 --delta 1e-10 \\
+    --mechanism blt --participations 5 --separation 400
+  tributary privacy noise --epsilon 2 --rounds 100 --delta 1e-6 \\
+    --sampling fixed --sample 100 --population 10000
 
-Needs no coordinator. The noise is rounded up, so the epsilon that it is printed with is proven.";
+Needs no coordinator. The noise is rounded up, so the epsilon that it is printed
+with is proven.";
 
 /// Verbs of `privacy`.
 #[derive(Debug, Subcommand)]
@@ -174,11 +180,42 @@ pub async fn dispatch(verb: PrivacyVerb, global: &Global, output: Output) -> Res
 
 async fn cap(request: SetPrivacyCapRequest, global: &Global, output: Output) -> Result<Exit> {
     let coordinator = Coordinator::at(&global.coordinator)?;
+    let region = request.region.clone();
     let answer = coordinator.control().set_privacy_cap(request).await;
     let caps = answer
         .map_err(|status| coordinator.failure(&status))?
         .into_inner();
-    let view = CapsView::from(caps);
-    output.answer(&view, |view, colours| terms::caps(&view.caps, colours))?;
+    let warnings = of_nobody(&coordinator, &region).await;
+    let view = CapsView {
+        warnings,
+        ..CapsView::from(caps)
+    };
+    output.answer(&view, |view, colours| {
+        let warnings = view.warnings.iter();
+        let warnings = warnings.map(|text| format!("\n{}", colours.paint(Tone::Warn, text)));
+        let warnings: String = warnings.collect();
+        format!("{}{warnings}", terms::caps(&view.caps, colours))
+    })?;
     Ok(Exit::Done)
+}
+
+/// Says that a cap binds nobody yet: its region may be misspelt.
+async fn of_nobody(coordinator: &Coordinator, region: &str) -> Vec<String> {
+    // the cap is set, whatever becomes of this question
+    let Ok(fleet) = pages::fleet(coordinator).await else {
+        return Vec::new();
+    };
+    let mut regions: Vec<&str> = fleet.groups.iter().map(|group| &*group.region).collect();
+    regions.dedup();
+    if region.is_empty() || regions.contains(&region) {
+        return Vec::new();
+    }
+    let known = match regions.is_empty() {
+        true => "none".to_owned(),
+        false => regions.join(", "),
+    };
+    vec![printable(&format!(
+        "no device is enrolled in region {region:?} yet (regions with devices: {known}); the cap binds those \
+         that enrol there"
+    ))]
 }

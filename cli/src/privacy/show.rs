@@ -131,7 +131,8 @@ fn accounts(accounts: &[AccountView], colours: Palette) -> String {
         ("remains", Align::Right),
         ("rho", Align::Right),
         ("remains", Align::Right),
-    ]);
+    ])
+    .spare(&["kind", "charges"]);
     for account in accounts {
         let devices: u64 = account.regions.iter().map(|at| at.devices).sum();
         let (region, known) = match account.regions.as_slice() {

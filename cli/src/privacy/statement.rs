@@ -50,20 +50,6 @@ pub fn epsilon(spend: &Spend) -> String {
     }
 }
 
-/// The epsilon of a spend with its delta, adjacency and mechanism, for a line by itself.
-pub fn epsilon_in_full(spend: &Spend) -> String {
-    if spend.is_not_private() || spend.mechanism.is_empty() {
-        return epsilon(spend);
-    }
-    format!(
-        "{} at delta {:e} ({}, {})",
-        epsilon(spend),
-        spend.delta,
-        words(&spend.adjacency),
-        words(&spend.mechanism),
-    )
-}
-
 /// What the epsilons of a table mean: a line for the rows that mean the same, which are named where they
 /// do not all.
 pub fn conditions<'s>(rows: impl Iterator<Item = (String, &'s Spend)>) -> Vec<String> {

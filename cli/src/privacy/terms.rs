@@ -12,7 +12,8 @@ pub fn caps(caps: &[CapView], colours: Palette) -> String {
         ("rho", Align::Right),
         ("set by", Align::Left),
         ("set", Align::Left),
-    ]);
+    ])
+    .spare(&["set"]);
     for cap in caps {
         let by = match cap.run.as_str() {
             "" => "an operator".to_owned(),

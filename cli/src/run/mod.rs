@@ -1,5 +1,6 @@
 //! `tributary run`: training runs.
 
+mod line;
 mod show;
 mod start;
 mod watch;
@@ -23,8 +24,9 @@ Examples:
   tributary run start recipe.toml --format json       prints {\"run\": ID}
   generate-recipe | tributary run start -
 
-The worst case of the run, its drift windows, calibrations and playbook runs is reserved under the caps of
-the devices that it asks; a recipe's privacy.epsilon lowers those caps for good (`tributary privacy cap`).";
+The worst case of the run, its drift windows, calibrations and playbook runs is
+reserved under the caps of the devices that it asks; a recipe's privacy.epsilon
+lowers those caps for good (`tributary privacy cap`).";
 
 const LS: &str = "\
 Examples:
@@ -41,8 +43,9 @@ Examples:
   tributary run watch RUN
   tributary run watch RUN --format json               one event per line
 
-It goes on when the coordinator restarts. The exit code tells how the run ended: 0 completed,
-1 failed, 5 stopped, 141 standard output was closed (`| head`) before the end.";
+It goes on when the coordinator restarts. The exit code tells how the run ended:
+0 completed, 1 failed, 5 stopped, 141 standard output was closed (`| head`)
+before the end.";
 
 const STOP: &str = "\
 Examples:
@@ -135,9 +138,13 @@ async fn list(coordinator: &Coordinator, limit: u32, output: Output) -> Result<E
     let (runs, halted) = pages::runs(coordinator, limit)
         .await
         .map_err(|status| coordinator.failure(&status))?;
-    let runs: Vec<RunSummary> = runs.into_iter().map(RunSummary::from).collect();
+    let remark = runs.remark();
+    let runs = runs.entries.into_iter().map(RunSummary::from);
+    let runs: Vec<RunSummary> = runs.collect();
     let json = serde_json::json!({ "runs": runs, "halted": halted });
-    output.answer(&json, |_, colours| show::list(&runs, &halted, colours))?;
+    output.answer(&json, |_, colours| {
+        colours.with_remark(show::list(&runs, &halted, colours), remark.as_deref())
+    })?;
     Ok(Exit::Done)
 }
 
@@ -150,7 +157,7 @@ async fn stop(coordinator: &Coordinator, run_id: String, output: Output) -> Resu
         .map_err(|status| coordinator.failure(&status))?
         .into_inner()
         .run;
-    output.answer(&RunSummary::from(run.unwrap_or_default()), show::one_line)?;
+    output.answer(&RunSummary::from(run.unwrap_or_default()), line::one_line)?;
     Ok(Exit::Done)
 }
 

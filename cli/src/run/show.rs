@@ -1,9 +1,10 @@
-//! Runs and rounds for people.
+//! Runs and rounds for people, as pages and tables.
 
+use super::line::one_line;
 use crate::output::{
     Align, Cell, Palette, Table, Tone, age, bytes, count, decimal, printable, short_digest,
 };
-use crate::privacy::{conditions, epsilon_cell, epsilon_in_full, statement};
+use crate::privacy::{conditions, epsilon_cell, statement};
 use crate::view::{DropView, RoundView, RunSummary, RunView};
 
 /// `run ls`.
@@ -17,7 +18,8 @@ pub fn list(runs: &[RunSummary], halted: &str, colours: Palette) -> String {
         ("epsilon", Align::Right),
         ("model", Align::Left),
         ("started", Align::Left),
-    ]);
+    ])
+    .spare(&["name", "model", "contributions", "started"]);
     for run in runs {
         table.row(vec![
             Cell::toned(Tone::Strong, &run.run),
@@ -98,61 +100,6 @@ pub fn page(view: &RunView, rounds: usize, colours: Palette) -> String {
     lines.join("\n")
 }
 
-/// A run's name, state and progress.
-pub fn one_line(run: &RunSummary, colours: Palette) -> String {
-    let phase = match run.phase.as_str() {
-        "" => String::new(),
-        _ if run.state != "running" => String::new(),
-        phase => format!(", {}", printable(phase)),
-    };
-    let reason = match run.reason.as_str() {
-        "" => String::new(),
-        reason => format!(": {}", printable(reason)),
-    };
-    format!(
-        "{} {}  {}, round {}{phase}{reason}",
-        colours.paint(Tone::Strong, &printable(&run.run)),
-        printable(&run.name),
-        colours.paint(tone(run.state), run.state),
-        progress(run),
-    )
-}
-
-/// The end of `run watch`: the run, and what its releases say of its health.
-pub fn last_line(run: &RunSummary, colours: Palette) -> String {
-    let hints = run.hints.iter();
-    let hints =
-        hints.map(|hint| format!("\nhint: {}", colours.paint(Tone::Warn, &printable(hint))));
-    format!("{}{}", one_line(run, colours), hints.collect::<String>())
-}
-
-/// A round that ended, as a line of `run watch`.
-pub fn round_line(round: &RoundView, rounds: u32, colours: Palette) -> String {
-    let number = format!("round {:>3}/{rounds}", round.round);
-    let tone = if round.phase == "published" {
-        Tone::Good
-    } else {
-        Tone::Warn
-    };
-    let phase = colours.paint(tone, &printable(&round.phase));
-    if round.phase == "aborted" {
-        return format!("{number}  {phase}: {}", printable(&round.reason));
-    }
-    let remark = match round.reason.as_str() {
-        "" => String::new(),
-        reason => format!("  {}", colours.paint(Tone::Warn, &printable(reason))),
-    };
-    format!(
-        "{number}  {phase}  {} of {} counted  {}  clip {}  model {}  epsilon {}{remark}",
-        count(round.counted),
-        count(round.assigned),
-        colours.paint(Tone::Dim, &format!("{} up", bytes(round.bytes_up))),
-        decimal(round.clip.into()),
-        short_digest(&round.model_version),
-        epsilon_in_full(&round.privacy),
-    )
-}
-
 /// The tone of a run's state.
 pub fn tone(state: &str) -> Tone {
     match state {
@@ -163,7 +110,8 @@ pub fn tone(state: &str) -> Tone {
     }
 }
 
-fn progress(run: &RunSummary) -> String {
+/// `3/20`: the round and how many are planned.
+pub fn progress(run: &RunSummary) -> String {
     format!("{}/{}", run.round, run.rounds)
 }
 
@@ -204,7 +152,8 @@ fn round_table(rounds: &[RoundView], colours: Palette) -> String {
         ("epsilon", Align::Right),
         ("model", Align::Left),
         ("", Align::Left),
-    ]);
+    ])
+    .spare(&["down", "clip", "dropped", "up", "model"]);
     for round in rounds {
         let tone = match round.phase.as_str() {
             "published" => Tone::Good,
@@ -244,6 +193,7 @@ fn remark(round: &RoundView) -> String {
 mod tests {
     use tributary_proto::v1;
 
+    use super::super::line::round_line;
     use super::*;
 
     fn view() -> RunView {
@@ -339,7 +289,7 @@ mod tests {
             let lines = [
                 page(&view, 1, Palette::PLAIN),
                 list(std::slice::from_ref(&view.run), "", Palette::PLAIN),
-                round_line(&view.round_log[0], 1, Palette::PLAIN),
+                round_line(&view.round_log[0], 1, false, Palette::PLAIN),
             ];
             assert!(lines.iter().all(|line| !line.contains("inf")), "{lines:?}");
             lines

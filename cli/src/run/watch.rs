@@ -10,7 +10,7 @@ use tonic::Streaming;
 use tributary_proto::v1::watch_response::Event;
 use tributary_proto::v1::{GetRunRequest, WatchRequest, WatchResponse};
 
-use super::show;
+use super::line;
 use crate::client::{Coordinator, is_unreachable};
 use crate::drift::window_line;
 use crate::exit::{self, Exit};
@@ -49,6 +49,8 @@ pub async fn watch(
         output,
         bar: bar(output),
         printed: BTreeSet::new(),
+        meaning: None,
+        clip: None,
         last: None,
     };
     match watcher.until_the_end(patience).await {
@@ -71,6 +73,9 @@ struct Watcher<'a> {
     /// Rounds that were printed, with their attempts: a round that is published after an attempt was
     /// given up is two lines.
     printed: BTreeSet<(u32, u32)>,
+    /// What the epsilon of the last line means, and the clip of its round.
+    meaning: Option<String>,
+    clip: Option<f32>,
     last: Option<RunSummary>,
 }
 
@@ -157,7 +162,7 @@ impl Watcher<'_> {
             return Ok(None);
         };
         self.bar.finish_and_clear();
-        let line = |colours| show::last_line(&view.run, colours);
+        let line = |colours| line::last_line(&view.run, colours);
         self.output.event(&Line::Run(&view.run), line)?;
         Ok(Some(exit))
     }
@@ -194,9 +199,18 @@ impl Watcher<'_> {
         if !round.has_ended() || !self.printed.insert((round.round, round.attempt)) {
             return Ok(());
         }
+        let meaning = line::epsilon_meaning(round).filter(|now| self.meaning.as_ref() != Some(now));
+        let has_moved = self.clip.is_some_and(|clip| clip != round.clip);
         self.print(&Line::Round(round), |colours| {
-            show::round_line(round, rounds, colours)
-        })
+            let line = line::round_line(round, rounds, has_moved, colours);
+            match &meaning {
+                Some(meaning) => format!("{}\n{line}", colours.paint(Tone::Dim, meaning)),
+                None => line,
+            }
+        })?;
+        self.clip = Some(round.clip);
+        self.meaning = meaning.or_else(|| self.meaning.take());
+        Ok(())
     }
 
     fn progress(&mut self, run: &RunSummary) {
@@ -247,8 +261,8 @@ fn bar(output: Output) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(0);
-    let dim = output.errors.paint(Tone::Dim, "{elapsed} {msg}");
-    let template = format!("{{bar:28}} round {{pos}}/{{len}} {dim}");
+    let dim = output.errors.paint(Tone::Dim, "{elapsed} {wide_msg}");
+    let template = format!("{{bar:20}} round {{pos}}/{{len}} {dim}");
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("━╸─"));
     }

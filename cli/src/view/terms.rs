@@ -8,6 +8,8 @@ use tributary_proto::v1;
 pub struct CapsView {
     /// All caps from now on.
     pub caps: Vec<CapView>,
+    /// What the operator may not have meant, as sentences.
+    pub warnings: Vec<String>,
 }
 
 /// The most that any device of a population may lose over everything.
@@ -86,6 +88,7 @@ impl From<v1::SetPrivacyCapResponse> for CapsView {
     fn from(answer: v1::SetPrivacyCapResponse) -> Self {
         Self {
             caps: answer.caps.into_iter().map(CapView::from).collect(),
+            warnings: Vec::new(),
         }
     }
 }

@@ -32,7 +32,7 @@ pub use mark::{Mark, MarkKey};
 pub use participation::{LONGEST_HOLD, Participation, Standing};
 pub use reject::Reject;
 pub use select::{Candidate, select};
-pub use signs::{RELEASES_IN_A_ROW, Signs};
+pub use signs::{Noise, RELEASES_IN_A_ROW, Signs};
 pub use state::{AssignmentState, Lease, Phase, RoundRecord, RoundState, RunState, RunStatus};
 
 #[cfg(test)]

@@ -18,10 +18,29 @@ pub struct Signs {
     /// Cosine between this mean update and the one before; absent in the first round.
     #[serde(default)]
     pub turn: Option<f64>,
+    /// Values that the noise is on, the dimension of both norms; absent where the noise is.
+    #[serde(default)]
+    pub values: Option<u64>,
     /// L2 norm of the released model.
     pub model: f64,
     /// The clip of the round.
     pub clip: f64,
+}
+
+/// The noise that is expected in a mean update: independent and the same on each value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Noise {
+    /// Standard deviation of each value, in the units of the model's parameters.
+    pub deviation: f64,
+    /// Values that it is on.
+    pub values: usize,
+}
+
+impl Noise {
+    /// The norm that is expected of it.
+    fn norm(&self) -> f64 {
+        self.deviation * (self.values as f64).sqrt()
+    }
 }
 
 impl Signs {
@@ -29,17 +48,23 @@ impl Signs {
     pub fn of(
         step: &[f32],
         before: Option<&[f32]>,
-        noise: Option<f64>,
+        noise: Option<Noise>,
         model: &[f32],
         clip: f32,
     ) -> Self {
+        let is_known = |noise: &Noise| {
+            let holds_it = noise.values <= step.len();
+            noise.deviation == 0.0 || holds_it && noise.values >= FEWEST_VALUES
+        };
+        let noise = noise.filter(is_known);
         let norm = dot(step, step).sqrt();
         let turn = before
             .filter(|before| before.len() == step.len())
             .map(|before| dot(step, before) / (norm * dot(before, before).sqrt()));
         Self {
             step: norm,
-            noise: noise.filter(|_| step.len() >= FEWEST_VALUES || noise == Some(0.0)),
+            noise: noise.map(|noise| noise.norm()),
+            values: noise.map(|noise| noise.values as u64),
             turn: turn.filter(|turn| turn.is_finite()),
             model: dot(model, model).sqrt(),
             clip: clip.into(),

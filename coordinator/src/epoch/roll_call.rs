@@ -170,6 +170,17 @@ impl RollCall {
         self.quorum
     }
 
+    /// How far it is, for people.
+    pub fn progress(&self) -> String {
+        let (heard, quorum) = (self.heard(), self.quorum());
+        match heard < quorum {
+            true => format!("{heard} of {quorum} are heard"),
+            false => format!(
+                "enough are heard ({heard}, needed {quorum}); it listens a few seconds for the others"
+            ),
+        }
+    }
+
     /// How long devices could come back until `now`.
     pub fn waited(&self, now: Instant) -> Duration {
         let since = self.since.unwrap_or(now);
@@ -241,6 +252,20 @@ mod tests {
             ..SETTLED
         };
         assert!(!call.hear(&device(7), newcomer), "enrolled after the start");
+    }
+
+    #[test]
+    fn more_than_enough_devices_are_not_told_as_a_share() {
+        let mut call = RollCall::new(roll());
+        assert_eq!(call.progress(), "0 of 3 are heard");
+        for number in 10..13 {
+            call.hear(&device(number), SETTLED);
+        }
+        let progress = call.progress();
+        assert!(
+            progress.starts_with("enough are heard (3, needed 3)"),
+            "{progress}"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tributary_proto::{DeviceId, RegionId};
 
 use super::{Device, Fleet};
+use crate::spec::RoundSpec;
 
 /// Names listed in a warning.
 const LISTED: usize = 8;
@@ -79,6 +80,30 @@ impl Fleet {
         };
         regions.iter().filter_map(warn).collect()
     }
+
+    /// Says that the devices enrolled for a recipe may not take part as often as its rounds need; none when they
+    /// may, and while there are fewer than its first round waits for if those would be enough.
+    pub fn shortage(&self, task: &str, regions: &[RegionId], rounds: &RoundSpec) -> Option<String> {
+        let enrolled = self.population(regions, task) as u64;
+        let devices = enrolled.max(rounds.population().into());
+        let each = u64::from(rounds.needed_participations());
+        let available = devices.saturating_mul(each);
+        let wanted = u64::from(rounds.count) * u64::from(rounds.cohort);
+        if available >= wanted {
+            return None;
+        }
+        let least = wanted.div_ceil(each.max(1));
+        let (count, cohort) = (rounds.count, rounds.cohort);
+        let remedy = match rounds.max_participations == rounds.needed_participations() {
+            true => "raise rounds.max_participations",
+            false => "lower rounds.min_separation",
+        };
+        Some(format!(
+            "{count} rounds of {cohort} need {wanted} contributions, but {devices} devices may give \
+             {available}, {each} each: start at least {least} devices, {remedy}, or lower rounds.cohort \
+             or rounds.count; otherwise rounds will be given up for too few contributions"
+        ))
+    }
 }
 
 impl Device {
@@ -97,4 +122,39 @@ fn names<T: AsRef<str>>(names: impl Iterator<Item = T>) -> String {
         listed.push(name.as_ref().to_owned());
     }
     listed.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fixtures::spec;
+    use crate::quarantine::Quarantine;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn a_fleet_that_may_not_take_part_often_enough_is_told_with_the_numbers_and_the_remedies() {
+        let spec = spec();
+        let fleet = Fleet::open(Arc::new(MemoryStore::new()), &Quarantine::default()).unwrap();
+        let mut rounds = spec.rounds.clone();
+        let shortage = |rounds: &RoundSpec| fleet.shortage(&spec.task, &spec.regions, rounds);
+        // 12 devices, twice each, for 3 rounds of 4
+        assert_eq!(shortage(&rounds), None);
+        (rounds.count, rounds.cohort) = (10, 4);
+        let told = shortage(&rounds).unwrap();
+        for part in [
+            "10 rounds of 4 need 40",
+            "12 devices may give 24, 2 each",
+            "least 20 devices",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(told.contains("raise rounds.max_participations"), "{told}");
+        (rounds.max_participations, rounds.min_separation) = (u32::MAX, 5);
+        let told = shortage(&rounds).unwrap();
+        assert!(told.contains("lower rounds.min_separation"), "{told}");
+        rounds.min_separation = 1;
+        assert_eq!(shortage(&rounds), None);
+    }
 }

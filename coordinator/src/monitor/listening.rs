@@ -83,13 +83,12 @@ impl MonitorHandle {
         let mut listening = self.listening();
         let (_, call) = listening.as_mut()?;
         let stage = call.stage(Instant::now(), core.telemetry.is_ready(), false);
-        let (heard, wanted) = (call.heard(), call.quorum());
         if stage == Stage::Waiting {
-            return Some(format!(
-                "waits for its devices after the start: {heard} of {wanted} are heard"
-            ));
+            let progress = call.progress();
+            return Some(format!("waits for its devices after the start: {progress}"));
         }
         if stage == Stage::Late {
+            let (heard, wanted) = (call.heard(), call.quorum());
             tracing::warn!(monitor = %self.id, heard, wanted, "too few devices were heard since the start; it goes on with those that are there");
         }
         *listening = None;

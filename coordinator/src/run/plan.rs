@@ -116,6 +116,7 @@ fn refusal(spec: &RunSpec, worst: &WorstCase, room: &Room<'_>, ways: Vec<String>
         true => "raise privacy.epsilon",
         false => "raise the cap with `tributary privacy cap --raise --reason TEXT`",
     };
+    let ways: Vec<String> = ways.into_iter().chain(free(&headroom.holders)).collect();
     let remedy = match ways.is_empty() {
         true if left == 0 && headroom.reserved == 0 => format!("the budget is spent: {raise}"),
         true => format!("too little is left: {raise}"),
@@ -148,6 +149,14 @@ fn refusal(spec: &RunSpec, worst: &WorstCase, room: &Room<'_>, ways: Vec<String>
         Rho::from_pico(left),
         Rho::from_pico(headroom.spent),
     )
+}
+
+/// How to get back what others have reserved and not spent.
+fn free(holders: &[String]) -> Option<String> {
+    let id = holders.first()?;
+    Some(format!(
+        "stop what reserves it (`tributary run stop {id}`, or `monitor stop {id}` when the run is over)"
+    ))
 }
 
 /// The most participations whose plan costs at most `left`; none when not even one does.
@@ -291,7 +300,9 @@ mod tests {
         };
         let shared = check_with(&spec, &worst, &held).unwrap_err().to_string();
         assert!(
-            shared.contains("reserved by other-1") && shared.contains("plan 2 windows"),
+            shared.contains("reserved by other-1")
+                && shared.contains("`tributary run stop other-1`")
+                && shared.contains("plan 2 windows"),
             "{shared}"
         );
         let endless = Headroom {

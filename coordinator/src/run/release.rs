@@ -18,7 +18,7 @@ use super::costs::{RunCosts, SumNoise};
 use super::server_state::ServerState;
 use crate::CoordinatorError;
 use crate::core::seeded_bytes;
-use crate::engine::{RunState, Signs};
+use crate::engine::{Noise, RunState, Signs};
 
 /// A round has sums or single updates, as its rule needs.
 const MIXED: &str = "a round of sums has single updates";
@@ -167,21 +167,18 @@ impl Release {
         }
     }
 
-    /// Norm of the noise that is expected in the mean update: sqrt(d) of its standard deviation. None where
-    /// that depends on the round (correlated noise).
-    fn expected_noise(&self) -> Option<f64> {
+    /// The noise that is expected in the mean update. None where it depends on the round (correlated noise).
+    fn expected_noise(&self) -> Option<Noise> {
         let fixed = &self.format.fixed;
-        let root = (fixed.dimension() as f64).sqrt();
-        match (&self.costs.noise, self.local_noise) {
-            (SumNoise::Correlated { .. }, _) => None,
+        let deviation = match (&self.costs.noise, self.local_noise) {
+            (SumNoise::Correlated { .. }, _) => return None,
             (SumNoise::Independent(gaussian), _) => {
-                Some(gaussian.sigma() * fixed.step() / f64::from(self.cohort.max(1)) * root)
+                gaussian.sigma() * fixed.step() / f64::from(self.cohort.max(1))
             }
-            (SumNoise::None, sigma) => {
-                let devices = self.contributions().max(1) as f64;
-                Some(sigma / devices.sqrt() * root)
-            }
-        }
+            (SumNoise::None, sigma) => sigma / (self.contributions().max(1) as f64).sqrt(),
+        };
+        let values = fixed.dimension();
+        Some(Noise { deviation, values })
     }
 
     /// Contributions of the round, which are public.

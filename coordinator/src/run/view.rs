@@ -14,7 +14,7 @@ use crate::engine::{
 use crate::epoch::Place;
 use crate::ledger::spend;
 use crate::quarantine::Cause;
-use crate::spec::{NoiseMechanism, PrivacyMode, PrivacySpec, RunSpec};
+use crate::spec::{NoiseMechanism, PrivacyMode, PrivacySpec, RoundSpec, RunSpec};
 
 /// A run as the control service shows it.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,8 @@ pub struct RunView {
     pub history: Arc<Vec<v1::Round>>,
     /// The open round; absent when the run is over.
     pub open: Option<v1::Round>,
+    /// What its rounds ask of the fleet; absent where it is not known to run.
+    pub rounds: Option<RoundSpec>,
     pub(super) place: Option<Place>,
     /// Why it is set aside; none while it is not.
     pub(super) aside: Option<Cause>,
@@ -67,6 +69,9 @@ impl RunView {
         }
         self.place = Some(state.place());
         self.open = state.is_running().then(|| open_round(state));
+        if self.rounds.is_none() {
+            self.rounds = Some(state.spec.rounds.clone());
+        }
         let privacy = self.run.privacy.take();
         let nothing = || statement(state, 0);
         self.run = run(state, reason, privacy.unwrap_or_else(nothing));

@@ -25,7 +25,7 @@ use crate::error::CoordinatorError;
 use crate::registry::ModelRecord;
 use crate::retention;
 use crate::run::{Listed, Origin, RunView, give_up, start_run};
-use crate::spec::RunSpec;
+use crate::spec::{RoundSpec, RunSpec};
 
 /// Rows listed when no limit is asked for.
 const ROWS: usize = 100;
@@ -44,6 +44,20 @@ impl Control {
         }
         let reading = async move { core.run_view(&id).await };
         on_a_thread_of_its_own((&READS, "reading a run"), reading).await
+    }
+
+    /// What the fleet of this moment can't do for a recipe, as sentences.
+    fn warnings(
+        &self,
+        task: &str,
+        regions: &[RegionId],
+        rounds: Option<&RoundSpec>,
+    ) -> Vec<String> {
+        let fleet = &self.0.fleet;
+        let shortage = rounds.and_then(|rounds| fleet.shortage(task, regions, rounds));
+        let mut warnings = fleet.warnings(task, regions);
+        warnings.extend(shortage);
+        warnings
     }
 
     /// # Errors
@@ -80,13 +94,13 @@ impl ControlService for Control {
                 allow_no_privacy: request.allow_no_privacy,
                 ..Origin::default()
             };
-            let (task, regions) = (spec.task.clone(), spec.regions.clone());
-            Ok((start_run(&core, spec, origin).await?, task, regions))
+            let asked = spec.clone();
+            Ok((start_run(&core, spec, origin).await?, asked))
         });
-        let (run, task, regions) = Box::pin(run).await?;
+        let (run, asked) = Box::pin(run).await?;
         Ok(Response::new(StartRunResponse {
             run_id: run.id.to_string(),
-            warnings: self.0.fleet.warnings(&task, &regions),
+            warnings: self.warnings(&asked.task, &asked.regions, Some(&asked.rounds)),
         }))
     }
 
@@ -127,7 +141,7 @@ impl ControlService for Control {
             let regions: Vec<RegionId> = regions
                 .filter_map(|count| count.region.parse().ok())
                 .collect();
-            run.warnings = self.0.fleet.warnings(&run.task, &regions);
+            run.warnings = self.warnings(&run.task, &regions, view.rounds.as_ref());
         }
         Ok(Response::new(GetRunResponse {
             run: Some(run),

@@ -105,6 +105,12 @@ async fn a_small_fleet_trains_drifts_is_noticed_retrained_and_gets_builds_that_f
         .max();
     assert!(last >= Some(config::SEEDED_WINDOWS));
     let page = std::fs::read_to_string(&summary.report).unwrap();
+    // the curve ends where the headline is: windows and calibrations after the last round are in it
+    let json = std::path::Path::new(&summary.report).with_file_name("report.json");
+    let report: Report = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let ends = report.epsilon.iter();
+    let ends = ends.filter_map(|series| Some(series.points.last()?.value));
+    assert_eq!(ends.fold(0.0, f64::max), summary.privacy.epsilon);
     assert!(page.contains("NOT PRIVATE"));
 }
 

@@ -34,6 +34,7 @@ pub(super) fn write_up(config: &DemoConfig, story: &Story, epsilon_cap: Option<f
         ),
         summary: summary(config, story),
         seed: config.seed,
+        seeds: Vec::new(),
         phases: vec![
             phase("training", 1, trained),
             phase(&format!("retraining {DRIFTING}"), trained + 1, all),
@@ -133,7 +134,8 @@ fn accuracy(story: &Story, trained: u64) -> Vec<RoundSeries> {
 
 /// What devices had spent at most after each round, from what rounds and windows say of themselves, so that
 /// it does not depend on when they were looked at. In the drifting region the retraining comes on top of the
-/// training and of the windows up to the one that started it.
+/// training and of the windows up to the one that started it. The last point of a region is what its most
+/// charged device had spent in the end: windows and the calibration cost something after the last round too.
 fn epsilon(story: &Story, trained: u64) -> Vec<RoundSeries> {
     let (training, retraining) = (&story.training.rounds, &story.watch.retraining.rounds);
     let series = |(region, _): &(&str, _)| {
@@ -143,6 +145,8 @@ fn epsilon(story: &Story, trained: u64) -> Vec<RoundSeries> {
             let earlier = training.last().map_or(0.0, rho) + watched(&story.watch.windows);
             points.extend(spent(retraining, trained, earlier));
         }
+        let round = points.last().map_or(0, |last| last.round);
+        points.extend(in_the_end(story, region).map(|epsilon| RoundPoint::new(round, epsilon)));
         RoundSeries {
             variant: String::new(),
             region: (*region).to_owned(),
@@ -150,6 +154,22 @@ fn epsilon(story: &Story, trained: u64) -> Vec<RoundSeries> {
         }
     };
     REGIONS.iter().map(series).collect()
+}
+
+/// The epsilon of the most charged device of a region in the end: in the drifting one that of the whole fleet, in
+/// the others training and all windows that were seen.
+fn in_the_end(story: &Story, region: &str) -> Option<f64> {
+    let (worst, last) = (
+        story.privacy.worst_device.as_ref()?,
+        story.training.rounds.last()?,
+    );
+    if region == story.privacy.worst_region {
+        return Some(worst.epsilon);
+    }
+    let windows = story.watch.windows.iter();
+    let windows = windows.filter(|window| window.region == region);
+    let total = rho(last) + windows.map(|window| window.rho).sum::<f64>();
+    epsilon_cks20(Rho::from_f64(total).ok()?, worst.delta).ok()
 }
 
 /// The loss of the device that has lost most in a run so far.

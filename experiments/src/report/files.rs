@@ -1,8 +1,8 @@
 //! CSV and JSON, and the folder with everything.
 
 use std::fmt::Display;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::output_file::OutputFile;
 use super::picture::{Appearance, key_plots};
@@ -13,7 +13,7 @@ use super::{Report, page};
 #[non_exhaustive]
 pub enum ReportError {
     /// A file or folder could not be written.
-    #[error("cannot write {path}: {source}; check that the folder exists and has room")]
+    #[error("cannot write {path}; check that it is a folder that may be written to and has room")]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -251,6 +251,16 @@ fn table<const COLUMNS: usize>(
         .map_err(|error| encode(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|error| encode(error.to_string()))?;
     Ok(CsvFile { name, text })
+}
+
+/// Makes a folder where it is not there, and checks that files can be made in it: a report that can't be
+/// written must not cost the work before it.
+///
+/// # Errors
+/// What the operating system says.
+pub fn prepare_folder(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    tempfile::NamedTempFile::new_in(folder).map(drop)
 }
 
 /// Writes `report.html`, `report.json`, `report.svg` and the CSV files into `folder`, which is made when

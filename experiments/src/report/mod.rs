@@ -28,7 +28,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
-pub use files::{CsvFile, ReportError, Written, csv_files, json, write_all};
+pub use files::{CsvFile, ReportError, Written, csv_files, json, prepare_folder, write_all};
 pub use model::{
     Conditions, DriftPoint, Event, EventKind, Fact, LedgerLine, Phase, Report, RoundPoint,
     RoundSeries, Verdict, WirePoint,

@@ -15,6 +15,9 @@ pub struct Report {
     pub summary: Summary,
     /// The seed of a repeatable run. Its noise can be predicted, so the page is marked NOT PRIVATE.
     pub seed: Option<u64>,
+    /// All seeds, where it was repeated with several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<u64>,
     /// Stretches of rounds with a name, e.g. `training`, `retraining west`.
     pub phases: Vec<Phase>,
     /// Held-out accuracy, 0 to 1, one series per region.
@@ -261,7 +264,7 @@ pub struct LedgerLine {
     pub charges: u64,
     /// Charges that count against one device at most.
     pub charges_per_device: u64,
-    /// zCDP spent on one device at most.
+    /// zCDP spent on one device at most; not finite without noise, where nothing bounds it.
     #[serde(with = "nullable")]
     pub rho: f64,
     /// Which fleets count as neighbours, e.g. `zero-out-one-device`.

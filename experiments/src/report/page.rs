@@ -47,10 +47,14 @@ pub fn page(report: &Report) -> String {
 fn banner(report: &Report) -> Markup {
     html! {
         @if let Some(seed) = report.seed {
+            @let seeds = match report.seeds.as_slice() {
+                [] => seed.to_string(),
+                seeds => seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", "),
+            };
             div class="banner" role="alert" {
                 p {
                     strong { "NOT PRIVATE" }
-                    "This run was seeded (" code { (seed) } ") so that it can be repeated to the bit. "
+                    "This run was seeded (" code { (seeds) } ") so that it can be repeated to the bit. "
                     "Its noise can be predicted, so the epsilon below protects nobody."
                 }
             }
@@ -285,8 +289,12 @@ fn spent(report: &Report) -> String {
             meanings.push(meaning);
         }
     }
+    let steps = match report.drift.is_empty() {
+        true => "",
+        false => " A step after the last round is what drift windows and calibrations cost.",
+    };
     format!(
-        "Cumulative \u{3b5} of the most charged device.{}",
+        "Cumulative \u{3b5} of the most charged device.{steps}{}",
         meanings.concat()
     )
 }

@@ -29,6 +29,7 @@ pub(crate) fn sample() -> Report {
                 .into(),
         summary: summary(),
         seed: Some(7),
+        seeds: Vec::new(),
         phases: vec![
             Phase {
                 name: "training".into(),

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::number::{ABSENT, bytes, count, percent, power_of_ten, three_digits};
-use super::{Build, Report, RoundSeries};
+use super::{Build, LedgerLine, Report, RoundSeries};
 
 /// Rows of numbers shown under a plot at most; the CSV file has them all.
 const ROWS: usize = 500;
@@ -91,19 +91,52 @@ pub(super) fn ledger(report: &Report) -> Markup {
                                     td class="key" { (line.kind) }
                                     td { @if line.region.is_empty() { "all" } @else { (line.region) } }
                                     td class="n" { (count(line.charges)) }
-                                    td class="n" { (count(line.charges_per_device)) }
+                                    td class="n" { (per_device(line)) }
                                     td class="n" { (rho(line.rho)) (meter(line.rho, total)) }
                                 }
                             }
                         }
                         tfoot { tr {
-                            td colspan="4" { "Most charged device, \u{3b5} = " (three_digits(report.summary.privacy.epsilon)) " at \u{3b4} = " (power_of_ten(report.summary.privacy.delta)) }
-                            td class="n" { (rho(report.summary.privacy.rho)) (meter(f64::NAN, total)) }
+                            td colspan="4" { (most_charged(report)) }
+                            td class="n" { (rho(total_rho(report))) (meter(f64::NAN, total)) }
                         } }
                     }
                 }
             }
         }
+    }
+}
+
+/// What the last line of the ledger says. Variants without noise have no part in it.
+fn most_charged(report: &Report) -> String {
+    let privacy = &report.summary.privacy;
+    if !privacy.epsilon.is_finite() {
+        return "Without noise no \u{3b5} bounds what a device loses".to_owned();
+    }
+    let with_noise = match report.ledger.iter().all(|line| line.rho.is_finite()) {
+        true => "",
+        false => " where there is noise",
+    };
+    format!(
+        "Most charged device{with_noise}, \u{3b5} = {} at \u{3b4} = {}",
+        three_digits(privacy.epsilon),
+        power_of_ten(privacy.delta)
+    )
+}
+
+/// The loss of the most charged device; not finite where nothing bounds it.
+fn total_rho(report: &Report) -> f64 {
+    let privacy = &report.summary.privacy;
+    match privacy.epsilon.is_finite() {
+        true => privacy.rho,
+        false => f64::INFINITY,
+    }
+}
+
+fn per_device(line: &LedgerLine) -> String {
+    match line.rho.is_finite() {
+        true => count(line.charges_per_device),
+        false => ABSENT.into(),
     }
 }
 
@@ -126,7 +159,7 @@ fn rho(value: f64) -> String {
     if value.is_finite() {
         format!("{value:.4}")
     } else {
-        ABSENT.into()
+        "no bound".into()
     }
 }
 

@@ -107,6 +107,43 @@ fn only_a_seeded_run_is_marked_not_private() {
 }
 
 #[test]
+fn a_page_of_several_seeds_names_them_all() {
+    let report = Report {
+        seed: Some(1),
+        seeds: vec![1, 2, 3],
+        ..sample()
+    };
+    assert!(page(&report).contains("<code>1, 2, 3</code>"));
+}
+
+#[test]
+fn a_result_that_is_better_than_the_beginning_is_no_alarm() {
+    let mut report = sample();
+    report.summary.accuracy = AccuracySummary {
+        initial: Some(0.12),
+        trained: Some(0.97),
+        ..AccuracySummary::default()
+    };
+    let shown = page(&report);
+    let begins = shown.find("class=\"journey\"").unwrap();
+    let ends = begins + shown[begins..].find("</svg>").unwrap();
+    assert!(!shown[begins..ends].contains("dot bad"));
+    assert!(page(&sample()).contains("dot bad"), "a drift is one");
+}
+
+#[test]
+fn the_ledger_of_a_variant_without_noise_states_no_loss() {
+    let mut report = sample();
+    report.ledger[0].rho = f64::INFINITY;
+    let shown = page(&report);
+    assert!(shown.contains("no bound") && shown.contains("where there is noise"));
+    report.summary.privacy.epsilon = f64::INFINITY;
+    let shown = page(&report);
+    assert!(shown.contains("Without noise no"), "no number in its place");
+    assert!(!shown.contains("\u{3b5} = \u{2013}"));
+}
+
+#[test]
 fn an_empty_report_and_empty_series_still_give_every_file() {
     let mut report = Report::default();
     assert!(page(&report).contains("Not measured"));

@@ -21,6 +21,7 @@ pub(super) fn write_up(
         subtitle: recipe.description.clone(),
         summary: summary(recipe, results),
         seed: recipe.run.seed.or(recipe.seeds.first().copied()),
+        seeds: recipe.seeds.clone(),
         phases: vec![Phase {
             name: "training".to_owned(),
             first_round: 1,
@@ -227,12 +228,16 @@ fn ledger(result: &VariantResult) -> Vec<LedgerLine> {
     let each = each.map_or(0.0, |spend| spend.rho);
     let line = |account: &tributary_proto::v1::PrivacyAccount| {
         let spent = account.spend.clone().unwrap_or_default();
-        let rho = spent.rho;
+        // what no noise hides is bounded by nothing
+        let rho = match spent.epsilon.is_finite() {
+            true => spent.rho,
+            false => f64::INFINITY,
+        };
         LedgerLine {
             kind: format!("{} of {}", account.kind, result.name),
             region: String::new(),
             charges: account.charges,
-            charges_per_device: if each > 0.0 {
+            charges_per_device: if each > 0.0 && rho.is_finite() {
                 (rho / each).round() as u64
             } else {
                 0

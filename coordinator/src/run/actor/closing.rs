@@ -153,15 +153,11 @@ impl Actor {
             CloseReason::Deadline => "the deadline passed",
             _ => "every device answered",
         };
-        let drops = self.drops_in_words(dropped);
-        Some(format!(
-            "{why} with {counted} contributions, fewer than {minimum}{drops}"
-        ))
+        Some(too_few(why, counted, minimum, &self.drops_with(dropped)))
     }
 
-    /// ` (model mismatch 8)`: why assignments of the attempt came to nothing, those of `coming`
-    /// included; empty when none did.
-    fn drops_in_words(&self, coming: &[Event]) -> String {
+    /// Why assignments of the attempt came to nothing, those of `coming` included.
+    fn drops_with(&self, coming: &[Event]) -> BTreeMap<DropReason, u64> {
         let mut drops = self.state.round.drops.clone();
         for event in coming {
             if let Event::Dropped {
@@ -171,11 +167,44 @@ impl Actor {
                 *drops.entry(*reason).or_default() += devices.len() as u64;
             }
         }
-        let one = |(reason, count): (&DropReason, &u64)| format!("{} {count}", reason.words());
-        let words: Vec<String> = drops.iter().map(one).collect();
-        match words.is_empty() {
-            true => String::new(),
-            false => format!(" ({})", words.join(", ")),
+        drops
+    }
+}
+
+/// What is said of a round that has too few contributions.
+fn too_few(why: &str, counted: usize, minimum: u32, drops: &BTreeMap<DropReason, u64>) -> String {
+    let one = |(reason, count): (&DropReason, &u64)| format!("{} {count}", reason.words());
+    let words: Vec<String> = drops.iter().map(one).collect();
+    let words = match words.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", words.join(", ")),
+    };
+    let remedy = match drops.contains_key(&DropReason::Limit) {
+        true => {
+            ": devices took part as often as rounds.max_participations and rounds.min_separation let \
+             them; start more devices, raise the one, or lower the other or rounds.minimum"
         }
+        false => "",
+    };
+    format!("{why} with {counted} contributions, fewer than {minimum}{words}{remedy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_that_lacks_devices_under_their_limit_names_the_limit_and_the_remedy() {
+        let drops = |reason| BTreeMap::from([(reason, 291)]);
+        let said = too_few("every device answered", 661, 800, &drops(DropReason::Limit));
+        for part in ["661", "800 (limit 291)", "raise the one", "more devices"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(said.contains("rounds.max_participations"), "{said}");
+        let said = too_few("the deadline passed", 1, 2, &drops(DropReason::Slow));
+        assert_eq!(
+            said,
+            "the deadline passed with 1 contributions, fewer than 2 (slow 291)"
+        );
     }
 }

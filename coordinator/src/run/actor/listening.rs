@@ -105,16 +105,18 @@ impl Actor {
             self.say(reason);
             return true;
         }
-        let Some((stage, count)) = self.roll_call() else {
+        let Some((stage, _)) = self.roll_call() else {
             return false;
         };
         if stage == Stage::Over {
             self.end_listening();
             return false;
         }
+        let progress = self.ends.listening().as_ref().map(RollCall::progress);
         self.say(format!(
-            "round {} waits for its devices after the start: {} of {} are heard",
-            self.state.round.number, count.heard, count.wanted
+            "round {} waits for its devices after the start: {}",
+            self.state.round.number,
+            progress.unwrap_or_default()
         ));
         true
     }

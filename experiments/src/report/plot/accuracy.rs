@@ -153,12 +153,12 @@ pub(in crate::report) fn journey(values: &[Option<f64>], width: f64, height: f64
             Some((column * index as f64 + 8.0, y.place(value)))
         })
         .collect();
-    let lowest = values
-        .iter()
-        .skip(1)
-        .flatten()
-        .copied()
-        .fold(f64::INFINITY, f64::min);
+    // an alarm only where it went down: the lowest may also be the best of two
+    let falls = values.windows(2).filter_map(|pair| match pair {
+        [Some(before), Some(after)] if after < before => Some(*after),
+        _ => None,
+    });
+    let lowest = falls.fold(f64::INFINITY, f64::min);
     let body = html! {
         path class="thin" d=(polyline(places.iter().copied().filter(Option::is_some))) {}
         @for ((x, at), value) in places.iter().flatten().zip(values.iter().flatten()) {
