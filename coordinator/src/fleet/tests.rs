@@ -407,7 +407,7 @@ async fn devices_of_a_class_share_their_profile_and_different_ones_are_bounded_i
         profile_bytes: 4_096,
         ..Limits::default()
     });
-    let says = |number: u64, name: String| {
+    let says = |number: usize, name: String| {
         let profile = DeviceProfile {
             name,
             ..DeviceProfile::default()
