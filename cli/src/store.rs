@@ -30,15 +30,17 @@ Exit code 1 when anything is wrong. Stop the coordinator first.")]
 Examples:
   tributary store repair --data tributary-data
 
-The folder as it was stays beside it as meta.before-repair-1. When anything was lost the ledger
-can't be trusted any more (exit code 1): run `tributary restore --data DIR` before you serve it.")]
+The folder as it was stays beside it as meta.before-repair-1. When anything was
+lost the ledger can't be trusted any more (exit code 1): run `tributary restore
+--data DIR` before you serve it.")]
     Repair(Folder),
     /// Move the metadata from one storage engine to the other
     #[command(after_help = "\
 Examples:
   tributary store migrate --data tributary-data --to redb
 
-The old database stays until the new one is proven. One that was cut short is run again.")]
+The old database stays until the new one is proven. One that was cut short is
+run again.")]
     Migrate(Migrate),
 }
 

@@ -65,7 +65,10 @@ pub fn no_coordinator(coordinator: &str) -> String {
 
 /// Whether a coordinator has ever answered one of the devices.
 pub fn has_answered(stats: &FleetStats) -> bool {
-    total(stats, "session.") > 0
+    // `session.lost` is counted for attempts that reached nobody too
+    let answers = ["enrolled", "enrolment_refused", "welcomed"];
+    let mut answers = answers.iter().map(|name| format!("session.{name}"));
+    answers.any(|name| stats.tally.count(&name) > 0)
 }
 
 fn line(stats: &FleetStats, arguments: &DeviceArguments, coordinator: &str) -> String {
@@ -231,7 +234,10 @@ mod tests {
 
     #[test]
     fn a_coordinator_has_answered_once_a_session_began() {
-        assert!(!has_answered(&stats(&[("transport.unavailable", 9)])));
+        assert!(!has_answered(&stats(&[
+            ("transport.unavailable", 9),
+            ("session.lost", 9)
+        ])));
         assert!(has_answered(&stats(&[("session.enrolled", 1)])));
     }
 
