@@ -305,9 +305,7 @@ async fn a_refused_start_answers_its_admin_page_or_refuses_the_connection() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     in_mid_round(&data).await;
-    for file in fs::read_dir(data.join("meta/redb")).unwrap() {
-        fs::write(file.unwrap().path(), "no database").unwrap();
-    }
+    fs::write(data.join("meta/FORMAT"), "changed").unwrap();
     let admin = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
