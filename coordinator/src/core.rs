@@ -250,8 +250,11 @@ impl Core {
 /// [`StoreError::Gone`], or when a folder can't be read.
 pub fn must_have_metadata(data: &Path) -> Result<(), CoordinatorError> {
     let meta = data.join("meta");
-    if EmbeddedStore::exists(&meta)? {
-        return Ok(());
+    match EmbeddedStore::exists(&meta) {
+        // what is damaged is there: opening it says how it can be mended
+        Ok(true) | Err(StoreError::Corrupt { .. }) => return Ok(()),
+        Ok(false) => {}
+        Err(error) => return Err(error.into()),
     }
     for folder in [data.join("blobs"), data.join("vault")] {
         if BlobStore::is_used(&folder)? {

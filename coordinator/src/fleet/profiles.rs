@@ -145,3 +145,58 @@ pub(super) mod as_itself {
         T::deserialize(deserializer).map(Arc::new)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tributary_proto::v1::DeviceProfile;
+
+    use super::super::{Fleet, TOKEN_BYTES};
+    use super::*;
+    use crate::fixtures::{device, region};
+    use crate::limits::Limits;
+    use crate::quarantine::Quarantine;
+    use crate::store::MemoryStore;
+
+    #[tokio::test]
+    async fn devices_of_a_class_share_their_profile_and_different_ones_are_bounded_in_bytes() {
+        let fleet = Fleet::open(Arc::new(MemoryStore::new()), &Quarantine::default()).unwrap();
+        fleet.set_limits(&Limits {
+            profile_bytes: 4_096,
+            ..Limits::default()
+        });
+        let says = |number: usize, name: String| {
+            let profile = DeviceProfile {
+                name,
+                ..DeviceProfile::default()
+            };
+            let tasks = vec!["walk".to_owned()];
+            fleet.enrol(
+                device(number),
+                &[7; TOKEN_BYTES],
+                region("eu"),
+                profile,
+                tasks,
+                1,
+            )
+        };
+        let first = says(0, "watch".to_owned()).await.unwrap();
+        let bytes = fleet.lock().profiles.bytes();
+        for number in 1..100 {
+            let device = says(number, "watch".to_owned()).await.unwrap();
+            assert!(Arc::ptr_eq(&device.profile, &first.profile));
+        }
+        assert_eq!(fleet.lock().profiles.bytes(), bytes);
+        let mut refused = None;
+        for number in 100..200 {
+            match says(number, format!("stranger-{number}")).await {
+                Ok(_) => assert!(fleet.lock().profiles.bytes() <= 4_096),
+                Err(error) => refused = Some(error),
+            }
+        }
+        let refused = refused.expect("a limit");
+        assert_eq!(refused.code(), "TRB-0221");
+        assert!(refused.to_string().contains("4096"), "{refused}");
+        // those of a class that is known come in all the same
+        says(200, "watch".to_owned()).await.unwrap();
+    }
+}
