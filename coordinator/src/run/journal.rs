@@ -161,7 +161,7 @@ impl Journal {
             events: 0,
             snapshot: None,
             parts: Vec::new(),
-            touched: BTreeSet::new(),
+            touched: state.participations.keys().cloned().collect(),
             recorded: 0,
             lags: false,
         };
