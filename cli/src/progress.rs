@@ -133,7 +133,7 @@ impl Progress for Narrator {
 
     fn round(&self, news: &RoundNews) {
         if is_new(&self.run, &news.run_id) {
-            self.style("{spinner:.cyan} {bar:20} round {pos}/{len}  {wide_msg}");
+            self.style("{spinner:.cyan} {bar:12} round {pos}/{len}  {wide_msg}");
         }
         self.bar.set_length(news.rounds.into());
         self.bar.set_position(news.round.into());
