@@ -11,6 +11,7 @@
 //! | [`run`] | the actor that owns one run's state: admission, sealing, release, recovery |
 //! | [`fleet`] | enrolled devices, their sessions and mailboxes |
 //! | [`epoch`] | proofs that devices keep, by which a folder that was put back from a copy is recognised |
+//! | [`lineage`] | in which start of the coordinator a round or window was asked |
 //! | [`check`] | a look at a whole data folder that changes nothing |
 //! | [`ledger`] | privacy accounts per device, charged before a release |
 //! | [`registry`] | model versions and builds; [`retention`] says how long |
