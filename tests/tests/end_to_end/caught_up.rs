@@ -86,7 +86,11 @@ impl Scene {
     /// Half of the devices answer a round.
     async fn answer(&self, second: bool, sessions: &mut [Session], round: u32) {
         for (hand, session) in self.half(second).iter().zip(sessions) {
-            let order = session.assignment().await;
+            let mut order = session.assignment().await;
+            while order.round < round {
+                // one that was answered may be sent again to a device that has just come back
+                order = session.assignment().await;
+            }
             assert_eq!(order.round, round);
             hand.counted(&order, &update(round.into())).await;
         }

@@ -27,6 +27,8 @@ const ROUNDING: f64 = 1e-9;
 fn recipe() -> Recipe {
     let z = |recipe: Recipe| {
         let recipe = recipe.set("privacy.noise_multiplier", 0.5);
+        // long enough that a busy machine has trained by then: a late answer is zeros, of which no model learns
+        let recipe = recipe.set("privacy.answer_window_ms", vec![600, 700]);
         recipe.set("training.epochs", 8)
     };
     // enough units that some are alive whatever is drawn, and enough rounds that the model tells the classes apart
