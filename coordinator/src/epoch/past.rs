@@ -8,6 +8,7 @@ use tributary_proto::{DeviceId, RunId};
 
 use super::{Lineage, Place, Witness};
 use crate::CoordinatorError;
+use crate::blob::BlobError;
 use crate::core::Core;
 use crate::engine::{RunState, RunStatus};
 use crate::run::stored_state;
@@ -69,17 +70,22 @@ impl PastRuns {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a witness about a run that is not at work proves what the disk does not know.
+    /// Whether a witness about a run that is not at work proves what the disk does not know. Of one whose
+    /// state is gone or was given up nothing can be compared: it proves nothing, and keeps no device out.
     ///
     /// # Errors
-    /// When the run's records are damaged, or the store can't be read.
+    /// When the run's record is damaged, or a store can't be read.
     pub(super) async fn contradict(
         &self,
         core: &Core,
         run: &RunId,
         (device, witness): (&DeviceId, &Witness),
     ) -> Result<bool, CoordinatorError> {
-        let past = self.find(core, run).await?;
+        let past = match self.find(core, run).await {
+            Err(CoordinatorError::Blob(BlobError::NotFound { .. } | BlobError::Corrupt { .. }))
+            | Err(CoordinatorError::Misfit { .. }) => return Ok(false),
+            found => found?,
+        };
         let device = self.hash.hash_one(device);
         Ok(past.is_none_or(|past| past.contradicts(device, witness)))
     }

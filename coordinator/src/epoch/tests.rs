@@ -195,6 +195,22 @@ async fn a_receipt_of_a_run_that_is_over_halts_where_it_is_known_that_the_device
 }
 
 #[tokio::test]
+async fn a_ticket_of_a_run_that_was_given_up_unread_keeps_no_device_out() {
+    let core = core_on(Arc::new(MemoryStore::new())).await;
+    let note = serde_json::json!({ "snapshot": null, "events": 0 });
+    let mut batch = Batch::new();
+    batch
+        .put_json(Table::Runs, "tiny-1", &note, Expect::Absent)
+        .unwrap();
+    core.store.commit(batch).await.unwrap();
+    let asked = (Place::of_round(2, 1), EARLIER);
+    let ticket = core.epoch.order(&device(1), "tiny-1", asked);
+    let genuine = core.witness(&device(1), &[ticket]).await.unwrap();
+    assert_eq!(genuine.len(), 1);
+    assert!(!core.halt.is_halted(), "nothing can be compared");
+}
+
+#[tokio::test]
 async fn a_seal_of_before_starts_were_told_apart_is_still_genuine() {
     let epoch = epoch(&MemoryStore::new(), true, 5).await;
     let place = Place::of_round(7, 2);
