@@ -13,8 +13,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
-use tributary_coordinator::store::EngineKind;
 use tributary_coordinator::{Server, ServerConfig, ServerError};
+use tributary_store::EngineKind;
 
 use self::limits::LimitSettings;
 use crate::exit::{Exit, Failure};

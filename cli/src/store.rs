@@ -9,7 +9,7 @@ use serde_json::json;
 use tributary_coordinator::CoordinatorError;
 use tributary_coordinator::check::{BlobReport, DataReport, check_data, must_have_metadata};
 use tributary_coordinator::clock::SystemClock;
-use tributary_coordinator::store::{EngineKind, Migration, Repair, StoreError, migrate, repair};
+use tributary_store::{EngineKind, Migration, Repair, StoreError, migrate, repair};
 
 use crate::exit::{Exit, Failure};
 use crate::output::Output;

@@ -16,7 +16,7 @@ use crate::fleet::{Device, Fleet};
 use crate::ledger::{Cap, Change, Charge, ChargeKind, DeviceCharge, Ledger};
 use crate::quarantine::Quarantine;
 use crate::run::{Origin, run_ids, start_run};
-use crate::store::{Batch, CommitFuture, MemoryStore, Row, Store, StoreError, Table, Versioned};
+use tributary_store::{Batch, CommitFuture, MemoryStore, Row, Store, StoreError, Table, Versioned};
 
 /// Polls after which every call here has ended.
 const ENOUGH: usize = 500;

@@ -10,7 +10,6 @@ use serde::Serialize;
 use tributary_model::Digest;
 
 use crate::CoordinatorError;
-use crate::blob::{BlobError, BlobStore};
 use crate::clock::SharedClock;
 use crate::core::Core;
 pub use crate::core::must_have_metadata;
@@ -18,7 +17,8 @@ use crate::failpoint::NoFailpoint;
 use crate::quarantine::Cause;
 use crate::registry::{BuildRecord, ModelRecord};
 use crate::run::{named_blobs, stored_runs};
-use crate::store::{Store, StoreReport, Table, inspect};
+use tributary_store::blob::{BlobError, BlobStore};
+use tributary_store::{Store, StoreReport, Table, inspect};
 
 /// What a look at a data folder found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

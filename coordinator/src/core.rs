@@ -16,7 +16,6 @@ use tributary_proto::v1::{WatchResponse, watch_response};
 use tributary_proto::{MonitorId, RunId};
 
 use crate::CoordinatorError;
-use crate::blob::BlobStore;
 use crate::clock::SharedClock;
 use crate::epoch::{Epoch, GuardedStore, Halt, PastRuns};
 use crate::failpoint::SharedFailpoint;
@@ -28,8 +27,9 @@ use crate::object::Objects;
 use crate::quarantine::Quarantine;
 use crate::registry::Registry;
 use crate::run::{Catalogue, Controls, RunHandle};
-use crate::store::{Batch, EmbeddedStore, EngineKind, Expect, Store, StoreError, Table};
 use crate::telemetry::Telemetry;
+use tributary_store::blob::BlobStore;
+use tributary_store::{Batch, EmbeddedStore, EngineKind, Expect, Store, StoreError, Table};
 
 /// Events that a slow watcher may fall behind before it loses some.
 const WATCH_BACKLOG: usize = 4_096;

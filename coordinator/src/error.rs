@@ -10,11 +10,11 @@ use tributary_privacy::{
 };
 use tributary_proto::IdError;
 
-use crate::blob::BlobError;
 use crate::engine::Reject;
 use crate::spec::SpecError;
 use crate::status;
-use crate::store::StoreError;
+use tributary_store::StoreError;
+use tributary_store::blob::BlobError;
 
 /// Everything that can go wrong. Each has a stable code that users can look up.
 #[derive(Debug, thiserror::Error)]

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RegionId};
 
-use crate::blob::BlobStore;
 use crate::clock::ManualClock;
 use crate::core::Core;
 use crate::engine::RunState;
 use crate::epoch::{Gate, GuardedStore};
 use crate::failpoint::{NoFailpoint, SharedFailpoint};
 use crate::spec::RunSpec;
-use crate::store::{MemoryStore, Store, StoreError};
+use tributary_store::blob::BlobStore;
+use tributary_store::{MemoryStore, Store, StoreError};
 
 /// A valid recipe with every section.
 pub const RECIPE: &str = r#"

@@ -33,7 +33,7 @@ use crate::CoordinatorError;
 use crate::core::random_bytes;
 use crate::limits::Limits;
 use crate::quarantine::Quarantine;
-use crate::store::{Store, Table};
+use tributary_store::{Store, Table};
 
 /// Directives that may wait for one device.
 pub const MAILBOX: usize = 16;

@@ -51,8 +51,8 @@ use self::reservation::Refusal;
 pub use self::reservation::{Part, Reservation};
 pub use self::terms::{Change, Decision, DecisionKind, Headroom, Hold};
 use crate::CoordinatorError;
-use crate::store::key::{Key, KeyReader};
-use crate::store::{Batch, Expect, Store, StoreError, Table};
+use tributary_store::key::{Key, KeyReader};
+use tributary_store::{Batch, Expect, Store, StoreError, Table};
 
 /// What a device spent in an account, or before spends were kept by account; and its region.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

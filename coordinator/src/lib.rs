@@ -20,8 +20,6 @@
 //! | [`server`] | opening a data folder and serving it, within [`limits`] |
 //! | [`telemetry`] | counters and the admin page |
 //! | [`health`] | whether it serves, and what is amiss meanwhile |
-//! | [`store`] | durable metadata: atomic compare-and-swap batches over a closed list of tables |
-//! | [`blob`] | content-addressed bytes: weights, partial sums, builds |
 //! | [`clock`], `service_time` | time as an argument; the time that deadlines are measured in |
 //! | [`quarantine`] | what is set aside because its records are damaged |
 //! | [`failpoint`], `backoff` | failures that tests ask for; trying again after others |
@@ -30,11 +28,11 @@
 #![warn(missing_docs)]
 
 mod backoff;
-pub mod blob;
 #[cfg(test)]
 mod cancelled;
 pub mod check;
 pub mod clock;
+mod commit_then;
 mod core;
 pub mod engine;
 pub mod epoch;
@@ -58,7 +56,6 @@ pub mod service;
 mod service_time;
 pub mod spec;
 mod status;
-pub mod store;
 pub mod telemetry;
 
 pub use crate::core::Core;

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tributary_model::Digest;
 
 use crate::CoordinatorError;
-use crate::blob::BlobError;
 use crate::core::Core;
+use tributary_store::blob::BlobError;
 
 /// Objects kept in memory for download.
 const HOT_OBJECTS: usize = 16;
@@ -274,9 +274,9 @@ mod tests {
     use object_store::{ObjectStore, ObjectStoreExt as _};
 
     use super::*;
-    use crate::blob::BlobStore;
     use crate::fixtures::core_with;
-    use crate::store::MemoryStore;
+    use tributary_store::MemoryStore;
+    use tributary_store::blob::BlobStore;
 
     #[tokio::test]
     async fn a_large_object_is_read_as_a_whole_once_and_then_only_when_it_is_doubted() {

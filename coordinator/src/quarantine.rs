@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::CoordinatorError;
-use crate::blob::BlobError;
+use tributary_store::blob::BlobError;
 
 /// Things that are named one by one on `/readyz`; of more the number is given.
 const NAMED: usize = 50;

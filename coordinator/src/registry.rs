@@ -14,9 +14,9 @@ use tributary_proto::v1::Model;
 
 pub use self::builds::BuildRecord;
 use crate::CoordinatorError;
-use crate::blob::BlobStore;
 use crate::quarantine::Quarantine;
-use crate::store::{Batch, Expect, Row, Store, StoreError, Table};
+use tributary_store::blob::BlobStore;
+use tributary_store::{Batch, Expect, Row, Store, StoreError, Table};
 
 /// Parameters from which on a model is read and written beside the threads that answer calls.
 const LARGE: usize = 256 * 1024;

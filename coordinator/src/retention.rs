@@ -169,8 +169,8 @@ mod tests {
     use super::*;
     use crate::fixtures::core;
     use crate::registry::BuildRecord;
-    use crate::store::key::Key;
-    use crate::store::{Batch, Expect, Table};
+    use tributary_store::key::Key;
+    use tributary_store::{Batch, Expect, Table};
 
     async fn version(core: &Core, run: &str, round: u32, pinned: bool) -> Digest {
         let bytes = format!("{run} {round}").into_bytes();

@@ -48,7 +48,7 @@ use crate::failpoint::{NoFailpoint, SharedFailpoint};
 use crate::limits::Limits;
 use crate::retention;
 use crate::service::{Control, Enrolment, Orchestration, Transfer};
-use crate::store::EngineKind;
+use tributary_store::EngineKind;
 
 /// Flow-control window of a stream. Small: there are many.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -79,7 +79,7 @@ pub struct ServerConfig {
     /// are the same bit for bit.
     pub sum_threads: NonZeroUsize,
     /// The engine that holds the metadata. `None` takes what the folder holds, and
-    /// [`crate::store::DEFAULT_ENGINE`] for a new one.
+    /// [`tributary_store::DEFAULT_ENGINE`] for a new one.
     pub engine: Option<EngineKind>,
     /// What strangers may take up.
     pub limits: Limits,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::CoordinatorError;
 use crate::clock::Clock;
 use crate::core::Core;
-use crate::store::{Batch, Expect, Store, Table};
+use tributary_store::{Batch, Expect, Store, Table};
 
 /// Its key in the table of facts about the deployment.
 const KEY: &str = "service-ms";
@@ -65,7 +65,7 @@ pub async fn keep(core: Arc<Core>, stop: CancellationToken) {
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
-    use crate::store::MemoryStore;
+    use tributary_store::MemoryStore;
 
     #[tokio::test]
     async fn deadlines_go_on_after_a_restart_whatever_the_time_of_day_is_then() {

@@ -2,24 +2,36 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml covers test functions, not what they call
 
-mod support;
-
+use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use support::snapshot;
 use tributary_coordinator::clock::SystemClock;
-use tributary_coordinator::store::EngineKind;
 use tributary_coordinator::{CoordinatorError, Core};
+use tributary_store::EngineKind;
 
 async fn open(data: &Path) -> Result<Arc<Core>, CoordinatorError> {
     let engine = Some(EngineKind::Redb);
     let clock = Arc::new(SystemClock::new());
     let nothing = Arc::new(tributary_coordinator::failpoint::NoFailpoint);
     Core::open(data, engine, clock, NonZeroUsize::MIN, nothing).await
+}
+
+/// Every file below `folder` with what it holds.
+fn snapshot(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(snapshot(&path));
+        } else {
+            all.insert(path.display().to_string(), fs::read(&path).unwrap());
+        }
+    }
+    all
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use tributary_coordinator::store::EngineKind;
+use tributary_store::EngineKind;
 use tributary_tests::torture::child::Children;
 use tributary_tests::torture::{Fault, cuts, flips, kills};
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Halt;
-use crate::store::{Batch, CommitFuture, Row, Store, StoreError, Table, Versioned};
+use tributary_store::{Batch, CommitFuture, Row, Store, StoreError, Table, Versioned};
 
 /// What decides whether a store commits.
 pub trait Gate: Send + Sync {

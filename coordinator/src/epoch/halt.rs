@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{CALIBRATION, FIRST_CALIBRATION, Witness};
 use crate::CoordinatorError;
-use crate::store::{Batch, Expect, REPAIR_KEY, RepairNote, Store, Table, commit_then};
+use crate::commit_then::commit_then;
+use tributary_store::{Batch, Expect, REPAIR_KEY, RepairNote, Store, Table};
 
 /// Where the reason is kept.
 const KEY: &[u8] = b"halted";

@@ -52,7 +52,7 @@ pub use self::witness::Asked;
 use crate::CoordinatorError;
 use crate::core::random_bytes;
 pub use crate::lineage::{Lineage, Place};
-use crate::store::{Batch, Expect, Store, Table};
+use tributary_store::{Batch, Expect, Store, Table};
 
 /// Where the number is kept.
 const KEY: &[u8] = b"epoch";

@@ -8,11 +8,11 @@ use tributary_proto::{DeviceId, RunId};
 
 use super::{Lineage, Place, Witness};
 use crate::CoordinatorError;
-use crate::blob::BlobError;
 use crate::core::Core;
 use crate::engine::{RunState, RunStatus};
 use crate::run::stored_state;
-use crate::store::Table;
+use tributary_store::Table;
+use tributary_store::blob::BlobError;
 
 /// Participations that are kept in memory, of all such runs together: each takes 16 bytes. What is beyond is
 /// read from disk again when it is asked for.

@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::failpoint::NoFailpoint;
 use crate::ledger::Ledger;
 use crate::run::{Ending, end_run, run_ids};
-use crate::store::{Batch, Expect, Table};
+use tributary_store::{Batch, Expect, Table};
 
 /// Where it is kept that caps bound nothing of what was lost.
 const CAPS_VOID: &[u8] = b"restored-without-caps";

@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::engine::{Assigned, Event, MarkKey, RunState, RunStatus, Segment};
 use crate::fixtures::{core_on, device, plain_spec, state};
 use crate::run::create_journal;
-use crate::store::{MemoryStore, REPAIR_KEY, RepairNote, StoreError};
+use tributary_store::{MemoryStore, REPAIR_KEY, RepairNote, StoreError};
 
 const SECRET: [u8; 32] = [3; 32];
 
@@ -265,7 +265,7 @@ async fn once_halted_nothing_is_committed_and_a_restart_changes_nothing() {
 
 #[tokio::test]
 async fn a_ticket_about_a_monitor_whose_record_is_damaged_proves_nothing_and_keeps_no_device_out() {
-    use crate::store::key::Key;
+    use tributary_store::key::Key;
     let core = core_on(Arc::new(MemoryStore::new())).await;
     let mut batch = Batch::new();
     let header = Key::new().text("m-drift").into_bytes();

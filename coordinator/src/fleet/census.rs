@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::fixtures::spec;
     use crate::quarantine::Quarantine;
-    use crate::store::MemoryStore;
+    use tributary_store::MemoryStore;
 
     #[test]
     fn a_fleet_that_may_not_take_part_often_enough_is_told_with_the_numbers_and_the_remedies() {

@@ -8,7 +8,8 @@ use tributary_proto::{DeviceId, RegionId};
 
 use super::{Device, Fleet, Former, TOKEN_BYTES, hash, lock};
 use crate::CoordinatorError;
-use crate::store::{Batch, Expect, StoreError, Table, Versioned, commit_then};
+use crate::commit_then::commit_then;
+use tributary_store::{Batch, Expect, StoreError, Table, Versioned};
 
 /// Former profiles that are kept of a device; the oldest go first.
 const FORMER_KEPT: usize = 16;

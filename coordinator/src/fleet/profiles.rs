@@ -155,7 +155,7 @@ mod tests {
     use crate::fixtures::{device, region};
     use crate::limits::Limits;
     use crate::quarantine::Quarantine;
-    use crate::store::MemoryStore;
+    use tributary_store::MemoryStore;
 
     #[tokio::test]
     async fn devices_of_a_class_share_their_profile_and_different_ones_are_bounded_in_bytes() {

@@ -6,7 +6,7 @@ use tributary_proto::{DeviceId, RegionId};
 use super::{Device, Fleet, lock};
 use crate::CoordinatorError;
 use crate::ledger::Ledger;
-use crate::store::{Batch, Expect, Table};
+use tributary_store::{Batch, Expect, Table};
 
 impl Fleet {
     /// Moves a device, in the fleet and in the ledger with one commit. Returns where it was.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::fixtures::{device, region};
 use crate::ledger::{Charge, ChargeKind, DeviceCharge, Ledger};
-use crate::store::{Batch, CommitFuture, Expect, MemoryStore, Row, StoreError, Versioned};
+use tributary_store::{Batch, CommitFuture, Expect, MemoryStore, Row, StoreError, Versioned};
 
 fn fleet() -> Fleet {
     Fleet::open(Arc::new(MemoryStore::new()), &Quarantine::default()).unwrap()

@@ -6,7 +6,7 @@ use tributary_proto::v1::PrivacySpend;
 use super::tests::{cap, charge, open, pay};
 use super::*;
 use crate::fixtures::{device, region};
-use crate::store::MemoryStore;
+use tributary_store::MemoryStore;
 
 #[tokio::test]
 async fn a_run_is_shown_with_the_charges_of_its_monitor() {

@@ -12,8 +12,8 @@ use super::books::{Books, DeviceBook};
 use super::{Charge, ChargeKind, DeviceCharge, Ledger};
 use crate::CoordinatorError;
 use crate::epoch::Caps;
-use crate::store::key::Key;
-use crate::store::{Batch, Table};
+use tributary_store::key::Key;
+use tributary_store::{Batch, Table};
 
 /// The account of devices that were charged all that their cap left.
 const CHARGED: &str = "restore";
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{device, region};
     use crate::ledger::{Cap, Change};
-    use crate::store::MemoryStore;
+    use tributary_store::MemoryStore;
 
     fn pays(number: usize, pico_rho: u64) -> DeviceCharge {
         DeviceCharge {

@@ -9,7 +9,7 @@ use super::accounts::{Summary, summaries};
 use super::tests::cap_of;
 use super::*;
 use crate::fixtures::{device, region};
-use crate::store::MemoryStore;
+use tributary_store::MemoryStore;
 
 /// The last two draw on parts of the reservation of `run-1`, or of `run-2`, while there is one.
 const ACCOUNTS: [(&str, ChargeKind); 5] = [

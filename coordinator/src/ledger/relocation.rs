@@ -4,7 +4,8 @@ use tributary_proto::{DeviceId, RegionId};
 
 use super::{Ledger, Spend, lock};
 use crate::CoordinatorError;
-use crate::store::{Batch, Expect, Table, commit_then};
+use crate::commit_then::commit_then;
+use tributary_store::{Batch, Expect, Table};
 
 impl Ledger {
     /// Takes a device's account, and the caps that it was under, along from one region to another,

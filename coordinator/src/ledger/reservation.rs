@@ -193,7 +193,7 @@ mod tests {
     use super::super::{Change, Charge};
     use super::*;
     use crate::fixtures::{device, region};
-    use crate::store::{Batch, MemoryStore};
+    use tributary_store::{Batch, MemoryStore};
 
     #[tokio::test]
     async fn an_account_that_nobody_reserved_for_takes_nothing_of_what_others_have() {

@@ -22,8 +22,9 @@ use super::charge::ChargeKind;
 use super::reservation::{Outstanding, Part, Reservation};
 use super::{Ledger, lock};
 use crate::CoordinatorError;
-use crate::store::key::{Key, KeyReader};
-use crate::store::{Batch, Expect, Store, Table, commit_then};
+use crate::commit_then::commit_then;
+use tributary_store::key::{Key, KeyReader};
+use tributary_store::{Batch, Expect, Store, Table};
 
 const CAP: &str = "privacy-cap";
 const RESERVATION: &str = "privacy-reservation";

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::charge::StoredCharge;
 use super::*;
 use crate::fixtures::{device, region};
-use crate::store::MemoryStore;
+use tributary_store::MemoryStore;
 
 pub(super) fn charge(number: u64) -> Charge {
     Charge {

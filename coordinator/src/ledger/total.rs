@@ -12,8 +12,8 @@ use tributary_privacy::{Adjacency, Mechanism};
 use super::books::{AccountBook, AccountKey, Books};
 use super::charge::{Charge, ChargeKind, RegionCharge, StoredCharge};
 use crate::CoordinatorError;
-use crate::store::key::{Key, KeyReader};
-use crate::store::{Batch, Expect, Store, Table};
+use tributary_store::key::{Key, KeyReader};
+use tributary_store::{Batch, Expect, Store, Table};
 
 /// Entries of an account that stay one by one.
 const KEPT: u64 = 256;
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use crate::ledger::Ledger;
     use crate::ledger::tests::{open, pay};
-    use crate::store::MemoryStore;
+    use tributary_store::MemoryStore;
 
     const MONITOR: &str = "run-1-drift";
 

@@ -17,7 +17,7 @@ use crate::CoordinatorError;
 use crate::core::Core;
 use crate::failpoint::Place;
 use crate::spec::DriftSpec;
-use crate::store::Batch;
+use tributary_store::Batch;
 
 /// Shortest and longest wait after a failure before the next attempt.
 const AFTER_FAILURE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));

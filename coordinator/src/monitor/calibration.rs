@@ -23,8 +23,8 @@ use crate::CoordinatorError;
 use crate::core::seeded_bytes;
 use crate::ledger::{Charge, ChargeKind, DeviceCharge};
 use crate::spec::{BuildSpec, RunSpec};
-use crate::store::key::Key;
-use crate::store::{Batch, Expect, Table};
+use tributary_store::key::Key;
+use tributary_store::{Batch, Expect, Table};
 
 /// Bins per octave.
 const PER_OCTAVE: i32 = 4;

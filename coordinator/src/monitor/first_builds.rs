@@ -5,7 +5,7 @@ use super::Monitor;
 use super::builds::build_for_region;
 use super::record::MonitorRecord;
 use crate::CoordinatorError;
-use crate::store::Batch;
+use tributary_store::Batch;
 
 /// Attempts for each region; each waits for devices until `builds.deadline_ms`.
 const ATTEMPTS: u32 = 3;

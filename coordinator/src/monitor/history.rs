@@ -6,8 +6,8 @@ use tributary_proto::v1::DriftWindow;
 use super::record::WindowRecord;
 use crate::CoordinatorError;
 use crate::core::Core;
-use crate::store::key::{Key, KeyReader};
-use crate::store::{Batch, Expect, Table};
+use tributary_store::key::{Key, KeyReader};
+use tributary_store::{Batch, Expect, Table};
 
 /// Rows (windows times regions) that are kept of a monitor.
 const KEPT_ROWS: u64 = 10_000;

@@ -8,7 +8,7 @@ use super::MonitorRecord;
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::epoch::{Asked, FIRST_CALIBRATION, Lineage, Place};
-use crate::store::{Batch, Expect, StoreError, Table, Versioned};
+use tributary_store::{Batch, Expect, StoreError, Table, Versioned};
 
 /// What is kept of the calibrations of a monitor.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use crate::CoordinatorError;
 use crate::backoff::Backoff;
 use crate::engine::Reject;
 use crate::run::{RunView, started_with};
-use crate::store::Batch;
+use tributary_store::Batch;
 
 impl Actor {
     /// Begins the playbook of a drift, or goes on with it after a restart.

@@ -13,8 +13,8 @@ use crate::core::Core;
 use crate::engine::RunState;
 use crate::epoch::{Asked, Lineage};
 use crate::spec::RunSpec;
-use crate::store::key::{Key, KeyReader};
-use crate::store::{Batch, Expect, Table};
+use tributary_store::key::{Key, KeyReader};
+use tributary_store::{Batch, Expect, Table};
 
 /// What concerns the whole monitor.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use super::Monitor;
 use crate::CoordinatorError;
 use crate::backoff::Backoff;
 use crate::run::NO_SPACE;
-use crate::store::Batch;
+use tributary_store::Batch;
 
 impl Monitor {
     /// Does what ends in a commit, and again while the disk has no room, ever more seldom. What devices

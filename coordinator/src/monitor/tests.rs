@@ -20,7 +20,7 @@ use crate::ledger::{Change, ChargeKind, Part, Reservation};
 use crate::registry::ModelRecord;
 use crate::run::create_journal;
 use crate::spec::{ModelSource, RunSpec};
-use crate::store::{
+use tributary_store::{
     Batch, CommitFuture, Expect, MemoryStore, Operation, Row, Store, StoreError, Table, Versioned,
 };
 

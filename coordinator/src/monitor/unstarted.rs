@@ -10,7 +10,7 @@ use crate::core::Core;
 use crate::engine::Reject;
 use crate::quarantine::Cause;
 use crate::run::{RunView, stored_state};
-use crate::store::Batch;
+use tributary_store::Batch;
 
 /// How they are called where things are set aside.
 pub const KIND: &str = "monitor";

@@ -18,7 +18,7 @@ use crate::core::seeded_bytes;
 use crate::epoch::Place;
 use crate::ledger::{Charge, ChargeKind, DeviceCharge};
 use crate::spec::DriftSpec;
-use crate::store::Batch;
+use tributary_store::Batch;
 
 impl Actor {
     /// Asks, sums, charges, judges, and starts playbooks. Regions that can't be judged are not asked:

@@ -9,10 +9,10 @@ use tributary_proto::v1::Build;
 
 use super::{ModelRecord, Registry};
 use crate::CoordinatorError;
-use crate::blob::BlobError;
 use crate::quarantine::Quarantine;
-use crate::store::key::{Key, KeyReader};
-use crate::store::{Batch, Expect, Table};
+use tributary_store::blob::BlobError;
+use tributary_store::key::{Key, KeyReader};
+use tributary_store::{Batch, Expect, Table};
 
 /// What is kept of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use tributary_model::Digest;
 use tributary_proto::RunId;
 
 use crate::CoordinatorError;
-use crate::blob::BlobStore;
+use tributary_store::blob::BlobStore;
 
 /// Who uses which control variate.
 #[derive(Default)]

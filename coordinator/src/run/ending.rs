@@ -5,12 +5,12 @@ use tributary_proto::v1::{self, watch_response};
 
 use super::journal::{Journal, OverRun, RunRecord};
 use crate::CoordinatorError;
-use crate::blob::BlobError;
 use crate::core::Core;
 use crate::engine::{Effect, Event};
 use crate::ledger::ChargeKind;
 use crate::quarantine::Cause;
-use crate::store::{Batch, Store};
+use tributary_store::blob::BlobError;
+use tributary_store::{Batch, Store};
 
 /// Delta of a statement about a run whose recipe can't be read.
 const DELTA: f64 = 1e-5;

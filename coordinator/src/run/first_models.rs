@@ -7,7 +7,7 @@ use crate::CoordinatorError;
 use crate::core::{Core, seeded_bytes};
 use crate::registry::ModelRecord;
 use crate::spec::{ModelSource, RunSpec};
-use crate::store::Batch;
+use tributary_store::Batch;
 
 /// The first models of all clusters; no digests and the one model where there are no clusters.
 pub(super) async fn first_clusters(

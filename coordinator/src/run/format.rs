@@ -9,8 +9,8 @@ use super::Format;
 use super::costs::RunCosts;
 use super::payload::Payload;
 use crate::CoordinatorError;
-use crate::blob::MAX_BLOB_BYTES;
 use crate::spec::{PrivacyMode, RunSpec};
+use tributary_store::blob::MAX_BLOB_BYTES;
 
 /// Memory that the updates of one robust round may take.
 const MAX_RESERVOIR: u64 = 1 << 30;

@@ -13,9 +13,9 @@ use super::collect::Waiting;
 use super::notices::{Kind, Notices};
 use super::{Announced, Command, Contribute, Counted, Format, Refusal, RunView};
 use crate::CoordinatorError;
-use crate::blob::BlobError;
 use crate::engine::{DropReason, Reject};
 use crate::epoch::Witness;
+use tributary_store::blob::BlobError;
 
 /// How long an upload waits for a run whose mailbox is full, before it is told to come back.
 const MAILBOX_WAIT: Duration = Duration::from_secs(10);

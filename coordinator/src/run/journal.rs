@@ -19,8 +19,8 @@ use crate::CoordinatorError;
 use crate::core::{Core, random_bytes};
 use crate::engine::{Event, MarkKey, RunState, RunStatus};
 use crate::failpoint::Place;
-use crate::store::key::Key;
-use crate::store::{Batch, Expect, Store, StoreError, Table};
+use tributary_store::key::Key;
+use tributary_store::{Batch, Expect, Store, StoreError, Table};
 
 /// Devices named in one event, so that a record stays well under the store's limit.
 pub const DEVICES_PER_EVENT: usize = 500;

@@ -89,9 +89,9 @@ pub use self::recover::{recover_runs, stored_state};
 pub use self::start::{Origin, StartedRun, start_run, started_with};
 pub use self::view::RunView;
 use crate::CoordinatorError;
-use crate::blob::BlobError;
 use crate::engine::{DropReason, Reject};
 use crate::epoch::Witness;
+use tributary_store::blob::BlobError;
 
 /// What a contribution that was counted gets.
 #[derive(Debug, Clone, PartialEq)]

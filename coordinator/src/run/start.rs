@@ -24,7 +24,7 @@ use crate::core::{Core, random_bytes, seeded_bytes};
 use crate::engine::{Reject, RunState};
 use crate::epoch::RollCall;
 use crate::spec::{ModelSource, RunSpec, check_features};
-use crate::store::{Batch, Expect, StoreError, Table};
+use tributary_store::{Batch, Expect, StoreError, Table};
 
 /// Commands that may wait for a run.
 const COMMANDS: usize = 1_024;

@@ -12,7 +12,7 @@ use crate::core::Core;
 use crate::engine::{RunState, RunStatus};
 use crate::ledger::{Cap, Change, ChargeKind, Exposure, Hold, check_reason, permit};
 use crate::spec::RunSpec;
-use crate::store::{Batch, Expect, Table};
+use tributary_store::{Batch, Expect, Table};
 
 /// Set once the runs of before there were caps and reservations have theirs.
 const ADOPTED: &str = "privacy-terms";

@@ -9,7 +9,7 @@ use tributary_proto::v1::RunState;
 use super::*;
 use crate::core::Core;
 use crate::fixtures::{Flaky, core_on, plain_spec};
-use crate::store::MemoryStore;
+use tributary_store::MemoryStore;
 
 async fn started(core: &Arc<Core>) -> RunHandle {
     let run = start_run(core, plain_spec(), Origin::default())
@@ -116,7 +116,7 @@ async fn a_playbooks_run_has_the_permission_of_the_run_whose_playbook_it_is() {
     let hold = core.ledger.hold().await;
     let cap = crate::ledger::Cap::new(8.0, 1e-5).unwrap();
     let changes = vec![crate::ledger::Change::Cap(None, cap)];
-    hold.commit(changes, crate::store::Batch::new())
+    hold.commit(changes, tributary_store::Batch::new())
         .await
         .unwrap();
     let mut spec = plain_spec();

@@ -9,7 +9,7 @@ use tributary_proto::v1::{
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::ledger::{Cap, Decision, Part, Reservation, check_reason};
-use crate::store::Batch;
+use tributary_store::Batch;
 
 /// What adds up under a cap.
 const ALL_CHARGES: &str = "all charges of a device, zCDP composition, no amplification";

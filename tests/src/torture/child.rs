@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tributary_coordinator::store::EngineKind;
+use tributary_store::EngineKind;
 
 use super::Outcome;
 use super::truth::{Mark, Truth};

@@ -26,7 +26,7 @@ pub mod workload;
 use std::path::Path;
 use std::sync::Arc;
 
-use tributary_coordinator::store::{EmbeddedStore, EngineKind, Store, StoreError};
+use tributary_store::{EmbeddedStore, EngineKind, Store, StoreError};
 
 /// Opens a store of this engine.
 ///

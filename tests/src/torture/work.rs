@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tributary_coordinator::store::{Batch, EngineKind, Expect, Store, StoreError, Versioned};
+use tributary_store::{Batch, EngineKind, Expect, Store, StoreError, Versioned};
 
 use super::truth::{Mark, Truth};
 use super::workload::{Writer, writers};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
-use tributary_coordinator::store::Table;
+use tributary_store::Table;
 
 /// Writers that commit at the same time, each in its own records.
 pub const WRITERS: usize = 4;

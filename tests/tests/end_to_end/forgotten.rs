@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use prost::Message as _;
-use tributary_coordinator::blob::BlobStore;
-use tributary_coordinator::store::{EmbeddedStore, Store, StoreError, Table};
 use tributary_model::Digest;
 use tributary_proto::v1::{AssignmentAbandoned, Run, RunState, device_event::Event};
+use tributary_store::blob::BlobStore;
+use tributary_store::{EmbeddedStore, Store, StoreError, Table};
 
 use crate::harness::coordinator::files_below;
 use crate::harness::hand::{Hand, encoded, hands, update};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tributary_coordinator::store::{Batch, EmbeddedStore, Expect, Store, Table};
 use tributary_proto::v1::{Run, RunState};
+use tributary_store::{Batch, EmbeddedStore, Expect, Store, Table};
 
 use crate::harness::coordinator::files_below;
 use crate::harness::hand::{Hand, hands, update};

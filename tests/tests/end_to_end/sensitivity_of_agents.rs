@@ -2,9 +2,9 @@
 //! charged, under every mechanism and in drift windows.
 
 use serde_json::Value;
-use tributary_coordinator::store::{Store as _, Table};
 use tributary_proto::v1::upload_response::Answer;
 use tributary_proto::v1::{ClipReport, UploadHeader};
+use tributary_store::{Store as _, Table};
 
 use crate::harness::agent::{Found, RealAgent};
 use crate::harness::hand::{delta, encoded, hands};

@@ -6,7 +6,7 @@ use super::Actor;
 use crate::CoordinatorError;
 use crate::engine::{Assigned, Event};
 use crate::ledger::{Charge, ChargeKind, DeviceCharge};
-use crate::store::Batch;
+use tributary_store::Batch;
 
 impl Actor {
     /// Charges every contributor and moves the round on, in one commit.

@@ -9,7 +9,7 @@ use crate::CoordinatorError;
 use crate::engine::{Effect, Event};
 use crate::failpoint::Place;
 use crate::run::collect::Collection;
-use crate::store::Batch;
+use tributary_store::Batch;
 
 impl Actor {
     /// Persists events, applies them, and runs their effects.

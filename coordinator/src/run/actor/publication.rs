@@ -14,7 +14,7 @@ use crate::run::collect::{Sealed, owned_by, read_updates};
 use crate::run::release::{Collected, Release, Released, RoundClip, noise_seed, rule_seed};
 use crate::run::server_state::ServerState;
 use crate::spec::PrivacyMode;
-use crate::store::Batch;
+use tributary_store::Batch;
 
 impl Actor {
     /// Makes the new version: noise, division, optimiser; blob, then record.

@@ -4,8 +4,8 @@ use tokio::time::Instant;
 
 use super::{Actor, End};
 use crate::CoordinatorError;
-use crate::blob::BlobError;
-use crate::store::{StoreError, Table};
+use tributary_store::blob::BlobError;
+use tributary_store::{StoreError, Table};
 
 /// How the reason of a run begins that has no room on the disk.
 pub const NO_SPACE: &str = "waiting for space";

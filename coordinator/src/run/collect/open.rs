@@ -12,11 +12,11 @@ use tributary_proto::{DeviceId, RunId};
 use super::salt::{SALT, salted, salted_update};
 use super::{Adding, Arrival, Refusal, Sealing, SumCrash, Waiting, crashed};
 use crate::CoordinatorError;
-use crate::blob::{BlobError, Sink, Source};
 use crate::core::{Core, random_bytes};
 use crate::engine::Segment;
 use crate::failpoint::Place;
 use crate::run::Format;
+use tributary_store::blob::{BlobError, Sink, Source};
 
 /// What crashed, for the log.
 const SUMMING: &str = "adding updates to a sum";

@@ -6,7 +6,7 @@ use tributary_proto::{RunId, v1};
 use super::{OverRun, RunRecord, without_events};
 use crate::CoordinatorError;
 use crate::core::Core;
-use crate::store::{Expect, Store, Table};
+use tributary_store::{Expect, Store, Table};
 
 impl RunRecord {
     /// True when it is a note in the place of a run that can't be read: there is no more than it says.

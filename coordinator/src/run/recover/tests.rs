@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::engine::{Assigned, Event, Segment};
 use crate::fixtures::{core, device, spec, state};
-use crate::store::{Batch, Expect, Table};
+use tributary_store::{Batch, Expect, Table};
 
 #[tokio::test]
 async fn what_no_record_names_is_gone_before_anything_is_served() {
