@@ -11,8 +11,8 @@ use tributary_privacy::{
 use tributary_proto::IdError;
 
 use crate::engine::Reject;
-use crate::spec::SpecError;
 use crate::status;
+use tributary_recipe::SpecError;
 use tributary_store::StoreError;
 use tributary_store::blob::BlobError;
 

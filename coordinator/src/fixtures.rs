@@ -11,63 +11,12 @@ use crate::core::Core;
 use crate::engine::RunState;
 use crate::epoch::{Gate, GuardedStore};
 use crate::failpoint::{NoFailpoint, SharedFailpoint};
-use crate::spec::RunSpec;
+use tributary_recipe::RunSpec;
 use tributary_store::blob::BlobStore;
 use tributary_store::{MemoryStore, Store, StoreError};
 
 /// A valid recipe with every section.
-pub const RECIPE: &str = r#"
-name = "tiny"
-task = "watch"
-regions = ["eu", "us"]
-
-[model]
-name = "mlp"
-input = [4]
-layers = [{ kind = "dense", units = 3 }, { kind = "softmax" }]
-
-[rounds]
-count = 3
-cohort = 4
-minimum = 2
-over_selection = 1.5
-deadline_ms = 1000
-max_participations = 2
-population = 12
-
-[training]
-epochs = 1
-batch_size = 8
-learning_rate = 0.1
-
-[privacy]
-mode = "dp"
-clip = 1.0
-noise_multiplier = 2.0
-epsilon = 8.0
-
-[drift]
-interval_ms = 1000
-noise_votes = 2.0
-quantities = [{ source = "prediction" }, { source = "confidence", edges = [0.5, 0.9] }]
-
-[playbook.rounds]
-count = 1
-cohort = 2
-
-[playbook.training]
-epochs = 1
-batch_size = 8
-learning_rate = 0.1
-
-[playbook.privacy]
-mode = "dp"
-clip = 1.0
-noise_multiplier = 2.0
-
-[builds]
-calibration_noise_votes = 2.0
-"#;
+pub const RECIPE: &str = include_str!("../../recipe/tests/tiny.toml");
 
 /// The recipe, checked.
 pub fn spec() -> RunSpec {
@@ -77,7 +26,7 @@ pub fn spec() -> RunSpec {
 /// The recipe without privacy, which needs no noise.
 pub fn plain_spec() -> RunSpec {
     let mut spec = spec();
-    spec.privacy.mode = crate::spec::PrivacyMode::None;
+    spec.privacy.mode = tributary_recipe::PrivacyMode::None;
     spec.privacy.noise_multiplier = 0.0;
     spec.privacy.epsilon = None;
     if let Some(playbook) = &mut spec.playbook {

@@ -6,7 +6,6 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`spec`] | what an operator asks for, checked |
 //! | [`engine`] | the pure state machine of a run |
 //! | [`run`] | the actor that owns one run's state: admission, sealing, release, recovery |
 //! | [`fleet`] | enrolled devices, their sessions and mailboxes |
@@ -54,7 +53,6 @@ pub mod run;
 pub mod server;
 pub mod service;
 mod service_time;
-pub mod spec;
 mod status;
 pub mod telemetry;
 

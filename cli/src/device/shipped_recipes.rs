@@ -1,7 +1,7 @@
 //! The recipes of the repository and the devices that this command simulates fit together.
 
 use clap::Parser;
-use tributary_coordinator::spec::{PrivacySpec, RunSpec, TrainingSpec};
+use tributary_recipe::{PrivacySpec, RunSpec, TrainingSpec};
 
 use super::DeviceArguments;
 use crate::arguments::{Arguments, Command};

@@ -3,7 +3,7 @@
 use super::tests::{apply_all, assigned, closed, collecting, published, sealed, selected};
 use super::*;
 use crate::fixtures::{device, plain_spec};
-use crate::spec::RunSpec;
+use tributary_recipe::RunSpec;
 
 /// A run whose updates may be two rounds late.
 fn buffered() -> RunSpec {

@@ -57,7 +57,7 @@ fn a_device_is_not_asked_before_its_own_timer_lets_it() {
 #[test]
 fn under_local_noise_every_ask_counts_and_stays_in_what_is_shown() {
     let mut state = limited();
-    state.spec.privacy.mode = crate::spec::PrivacyMode::Local;
+    state.spec.privacy.mode = tributary_recipe::PrivacyMode::Local;
     let ask = |state: &mut RunState, worst_pico_rho| {
         let round = state.round.number;
         let devices = vec![Assigned {

@@ -12,7 +12,7 @@ use tributary_proto::DeviceId;
 
 use super::*;
 use crate::fixtures::{device, plain_spec, state};
-use crate::spec::RunSpec;
+use tributary_recipe::RunSpec;
 
 const DEVICES: usize = 10;
 const ROUNDS: u32 = 3;

@@ -8,7 +8,7 @@ use tributary_proto::DeviceId;
 use super::tests::{apply_all, closed, published, sealed, selected};
 use super::*;
 use crate::fixtures::{device, plain_spec, state};
-use crate::spec::{PrivacyMode, RunSpec};
+use tributary_recipe::{PrivacyMode, RunSpec};
 
 /// How a device that can't be relied on behaves, every time that it is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]

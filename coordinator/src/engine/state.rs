@@ -9,7 +9,7 @@ use tributary_proto::{DeviceId, RunId};
 
 use super::{DropReason, Mark, MarkKey, Participation, Segment, Signs, Unheard};
 use crate::lineage::{Lineage, Place};
-use crate::spec::RunSpec;
+use tributary_recipe::RunSpec;
 
 /// Whether a run goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

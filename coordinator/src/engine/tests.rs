@@ -8,7 +8,7 @@ use tributary_proto::DeviceId;
 
 use super::*;
 use crate::fixtures::{device, plain_spec, spec, state};
-use crate::spec::RunSpec;
+use tributary_recipe::RunSpec;
 
 pub(super) fn assigned(numbers: impl IntoIterator<Item = usize>) -> Vec<Assigned> {
     let one = |number| Assigned {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tributary_proto::{DeviceId, RegionId};
 
 use super::{Device, Fleet};
-use crate::spec::RoundSpec;
+use tributary_recipe::RoundSpec;
 
 /// Names listed in a warning.
 const LISTED: usize = 8;

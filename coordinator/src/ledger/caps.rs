@@ -11,7 +11,7 @@ use tributary_privacy::{AccountingError, rho_for_epsilon};
 use tributary_proto::RegionId;
 
 use super::books::{Books, DeviceBook};
-use crate::spec::RunSpec;
+use tributary_recipe::RunSpec;
 
 /// The most that any device of a population may lose.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use super::record::{End, MonitorRecord};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::failpoint::Place;
-use crate::spec::DriftSpec;
+use tributary_recipe::DriftSpec;
 use tributary_store::Batch;
 
 /// Shortest and longest wait after a failure before the next attempt.

@@ -15,7 +15,7 @@ use super::installs::OfferKey;
 use crate::CoordinatorError;
 use crate::fleet::Profile;
 use crate::registry::BuildRecord;
-use crate::spec::{BuildSpec, RunSpec};
+use tributary_recipe::{BuildSpec, RunSpec};
 
 /// The format of these builds.
 pub const FORMAT: &str = "tributary-int8-v1";

@@ -22,7 +22,7 @@ use super::run_of;
 use crate::CoordinatorError;
 use crate::core::seeded_bytes;
 use crate::ledger::{Charge, ChargeKind, DeviceCharge};
-use crate::spec::{BuildSpec, RunSpec};
+use tributary_recipe::{BuildSpec, RunSpec};
 use tributary_store::key::Key;
 use tributary_store::{Batch, Expect, Table};
 

@@ -7,7 +7,7 @@ use tributary_proto::{DeviceId, RegionId};
 
 use crate::core::Core;
 use crate::ledger::{ChargeKind, Exposure};
-use crate::spec::RunSpec;
+use tributary_recipe::RunSpec;
 
 /// Devices asked in one window and region: what one commit can charge.
 pub const MAX_ASKED: usize = 12_000;

@@ -17,7 +17,7 @@ use super::record::{Header, MonitorRecord};
 use crate::core::Core;
 use crate::epoch::{Place, Roll, RollCall, Stage, Witness, Word, calibrations_of, quorum};
 use crate::ledger::ChargeKind;
-use crate::spec::RunSpec;
+use tributary_recipe::RunSpec;
 
 /// How often is looked who has come.
 const LOOK: Duration = Duration::from_millis(50);

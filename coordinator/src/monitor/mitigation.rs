@@ -14,7 +14,7 @@ use super::record::RegionRecord;
 use crate::CoordinatorError;
 use crate::failpoint::Place;
 use crate::run::{Origin, RunView, StartedRun, start_run};
-use crate::spec::{AggregationSpec, ModelSource, PrivacySpec, RunSpec, VersionSource};
+use tributary_recipe::{AggregationSpec, ModelSource, PrivacySpec, RunSpec, VersionSource};
 
 /// Mitigations of one drift before it is left to the operator.
 const MAX_FAILED: u32 = 2;

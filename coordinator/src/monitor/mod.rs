@@ -73,7 +73,7 @@ use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{RunState, RunStatus};
 use crate::epoch::{RollCall, Witness};
-use crate::spec::RunSpec;
+use tributary_recipe::RunSpec;
 
 /// A way to talk to a monitor. Cheap to clone.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use tributary_drift::{Binning, MonitorConfig, Quantity, Role};
 use tributary_proto::v1::QuantitySpec;
 
 use crate::CoordinatorError;
-use crate::spec::{DriftSpec, QuantityRecipe};
+use tributary_recipe::{DriftSpec, QuantityRecipe};
 
 /// The quantities of a recipe for a model of so many classes.
 ///

@@ -12,7 +12,7 @@ use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::RunState;
 use crate::epoch::{Asked, Lineage};
-use crate::spec::RunSpec;
+use tributary_recipe::RunSpec;
 use tributary_store::key::{Key, KeyReader};
 use tributary_store::{Batch, Expect, Table};
 

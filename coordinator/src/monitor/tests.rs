@@ -19,7 +19,7 @@ use crate::fixtures::{Flaky, core_on, device, region, spec, state};
 use crate::ledger::{Change, ChargeKind, Part, Reservation};
 use crate::registry::ModelRecord;
 use crate::run::create_journal;
-use crate::spec::{ModelSource, RunSpec};
+use tributary_recipe::{ModelSource, RunSpec};
 use tributary_store::{
     Batch, CommitFuture, Expect, MemoryStore, Operation, Row, Store, StoreError, Table, Versioned,
 };

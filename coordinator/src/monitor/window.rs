@@ -17,7 +17,7 @@ use crate::CoordinatorError;
 use crate::core::seeded_bytes;
 use crate::epoch::Place;
 use crate::ledger::{Charge, ChargeKind, DeviceCharge};
-use crate::spec::DriftSpec;
+use tributary_recipe::DriftSpec;
 use tributary_store::Batch;
 
 impl Actor {

@@ -7,11 +7,7 @@ use tributary_privacy::{AdaptiveClip, DiscreteGaussian, LocalNoise, RhoError, SC
 
 use crate::CoordinatorError;
 use crate::engine::{Participation, RunState};
-use crate::spec::{NoiseMechanism, PrivacyMode, RunSpec};
-
-/// Participations of one device that correlated noise is planned for at the most: its price is worked
-/// out for each number of them.
-pub const MAX_CORRELATED: u32 = 256;
+use tributary_recipe::{NoiseMechanism, PrivacyMode, RunSpec};
 
 /// The noise that the coordinator adds to a sum.
 #[derive(Debug, Clone, PartialEq)]
@@ -230,7 +226,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::spec;
-    use crate::spec::AdaptiveClipSpec;
+    use tributary_recipe::AdaptiveClipSpec;
 
     fn fixed() -> FixedPoint {
         FixedPoint::new(1.0, 15).unwrap()

@@ -6,7 +6,7 @@ use tributary_proto::RunId;
 use crate::CoordinatorError;
 use crate::core::{Core, seeded_bytes};
 use crate::registry::ModelRecord;
-use crate::spec::{ModelSource, RunSpec};
+use tributary_recipe::{ModelSource, RunSpec};
 use tributary_store::Batch;
 
 /// The first models of all clusters; no digests and the one model where there are no clusters.

@@ -9,7 +9,7 @@ use super::Format;
 use super::costs::RunCosts;
 use super::payload::Payload;
 use crate::CoordinatorError;
-use crate::spec::{PrivacyMode, RunSpec};
+use tributary_recipe::{PrivacyMode, RunSpec};
 use tributary_store::blob::MAX_BLOB_BYTES;
 
 /// Memory that the updates of one robust round may take.

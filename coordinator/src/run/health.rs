@@ -4,7 +4,7 @@
 //! costs no privacy, and it says no more than anybody who reads the releases can work out.
 
 use crate::engine::{RELEASES_IN_A_ROW, Signs};
-use crate::spec::{AnswerTime, RunSpec};
+use tributary_recipe::{AnswerTime, RunSpec};
 
 /// A mean is as good as the clip from this share of it on.
 const AT_CLIP: f64 = 0.9;

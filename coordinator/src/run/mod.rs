@@ -77,7 +77,7 @@ pub use self::catalogue::{Catalogue, Listed};
 pub use self::collect::Refusal;
 use self::collect::Waiting;
 pub use self::controls::Controls;
-pub use self::costs::{MAX_CORRELATED, RunCosts};
+pub use self::costs::RunCosts;
 #[cfg(test)]
 pub use self::ending::create_journal;
 pub use self::ending::{Ending, end_run, give_up};

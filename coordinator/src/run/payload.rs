@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tributary_aggregator::{MAX_WEIGHT, WEIGHT_ONE};
 use tributary_model::{Graph, LocalAlgorithm, Personalisation, named_parameters};
 
-use crate::spec::TrainingSpec;
+use tributary_recipe::TrainingSpec;
 
 /// One unit of the weights that updates carry: 2^20, as on the wire.
 pub const UNIT: u64 = WEIGHT_ONE;
@@ -185,7 +185,7 @@ impl Payload {
 mod tests {
     use super::*;
     use crate::fixtures::plain_spec;
-    use crate::spec::ModelSource;
+    use tributary_recipe::ModelSource;
 
     fn payload(change: impl FnOnce(&mut TrainingSpec)) -> Payload {
         let mut spec = plain_spec();

@@ -7,7 +7,7 @@ use super::costs::RunCosts;
 use super::reserve::WorstCase;
 use crate::CoordinatorError;
 use crate::ledger::Headroom;
-use crate::spec::{NoiseMechanism, PrivacyMode, RunSpec};
+use tributary_recipe::{NoiseMechanism, PrivacyMode, RunSpec};
 
 /// Steps in which an advised noise multiplier is raised until it really fits.
 const ADVICE_STEPS: usize = 24;

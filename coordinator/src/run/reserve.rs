@@ -9,7 +9,7 @@ use super::format::format;
 use crate::CoordinatorError;
 use crate::ledger::{ChargeKind, Part, Reservation};
 use crate::monitor;
-use crate::spec::RunSpec;
+use tributary_recipe::RunSpec;
 
 /// The part that the run itself draws on.
 pub const TRAINING: &str = "training";

@@ -23,7 +23,7 @@ use crate::CoordinatorError;
 use crate::core::{Core, random_bytes, seeded_bytes};
 use crate::engine::{Reject, RunState};
 use crate::epoch::RollCall;
-use crate::spec::{ModelSource, RunSpec, check_features};
+use tributary_recipe::{ModelSource, RunSpec, check_features};
 use tributary_store::{Batch, Expect, StoreError, Table};
 
 /// Commands that may wait for a run.

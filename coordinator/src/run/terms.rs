@@ -11,7 +11,7 @@ use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{RunState, RunStatus};
 use crate::ledger::{Cap, Change, ChargeKind, Exposure, Hold, check_reason, permit};
-use crate::spec::RunSpec;
+use tributary_recipe::RunSpec;
 use tributary_store::{Batch, Expect, Table};
 
 /// Set once the runs of before there were caps and reservations have theirs.

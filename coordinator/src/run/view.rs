@@ -14,7 +14,7 @@ use crate::engine::{
 use crate::epoch::Place;
 use crate::ledger::spend;
 use crate::quarantine::Cause;
-use crate::spec::{NoiseMechanism, PrivacyMode, PrivacySpec, RoundSpec, RunSpec};
+use tributary_recipe::{NoiseMechanism, PrivacyMode, PrivacySpec, RoundSpec, RunSpec};
 
 /// A run as the control service shows it.
 #[derive(Debug, Clone, Default)]

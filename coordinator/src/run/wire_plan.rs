@@ -4,7 +4,7 @@ use tributary_model::{LocalAlgorithm, Personalisation};
 use tributary_proto::v1::{self, local_algorithm, personalisation};
 
 use super::Format;
-use crate::spec::{PrivacyMode, RoundSpec, RunSpec};
+use tributary_recipe::{PrivacyMode, RoundSpec, RunSpec};
 
 /// The plan of a round with this clip, for a model of so many parameters.
 pub fn training_plan(

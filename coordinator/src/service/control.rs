@@ -25,7 +25,7 @@ use crate::error::CoordinatorError;
 use crate::registry::ModelRecord;
 use crate::retention;
 use crate::run::{Listed, Origin, RunView, give_up, start_run};
-use crate::spec::{RoundSpec, RunSpec};
+use tributary_recipe::{RoundSpec, RunSpec};
 
 /// Rows listed when no limit is asked for.
 const ROWS: usize = 100;

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use tributary_coordinator::spec::{PrivacySpec, RoundSpec, RunSpec};
 use tributary_device::Hardware;
+use tributary_recipe::{PrivacySpec, RoundSpec, RunSpec};
 
 use crate::runner::{RunnerError, SUBJECTS};
 

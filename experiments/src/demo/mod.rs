@@ -22,8 +22,8 @@ pub use config::DemoConfig;
 pub use outcome::DemoOutcome;
 
 use tokio::time::Instant;
-use tributary_coordinator::spec::RunSpec;
 use tributary_device_sim::{DriftInjection, FleetStats};
+use tributary_recipe::RunSpec;
 
 use self::act::Story;
 use self::config::{DRIFTING, INJECTED_WINDOW};

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tokio::time::Instant;
-use tributary_coordinator::spec::RunSpec;
 use tributary_device_sim::FleetStats;
 use tributary_model::Personalisation;
 use tributary_proto::v1::GetPrivacyResponse;
+use tributary_recipe::RunSpec;
 
 use super::population::{Population, load, populate};
 use super::write_up::{is_seeded, write_up};

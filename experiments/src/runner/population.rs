@@ -1,9 +1,9 @@
 //! From a recipe's data and split to devices and held-out samples.
 
-use tributary_coordinator::spec::RunSpec;
 use tributary_device::Hardware;
 use tributary_device_sim::{Behaviour, SimDevice};
 use tributary_proto::RegionId;
+use tributary_recipe::RunSpec;
 
 use super::{
     DataSource, ExperimentRecipe, HeldOut, LocalTests, Partition, RunnerError, Variant,

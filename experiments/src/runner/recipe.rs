@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tributary_coordinator::spec::RunSpec;
+use tributary_recipe::RunSpec;
 
 use super::{RunnerError, Variant};
 

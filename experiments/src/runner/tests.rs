@@ -103,11 +103,9 @@ async fn the_best_variant_is_the_headline_and_two_runs_of_a_seed_give_the_same_f
 async fn a_run_that_the_coordinator_refuses_is_told_in_its_words() {
     let mut recipe = digits();
     recipe.variants.truncate(1);
-    recipe.run.model = tributary_coordinator::spec::ModelSource::Version(
-        tributary_coordinator::spec::VersionSource {
-            version: "0".repeat(64),
-        },
-    );
+    recipe.run.model = tributary_recipe::ModelSource::Version(tributary_recipe::VersionSource {
+        version: "0".repeat(64),
+    });
     let folder = tempfile::tempdir().unwrap();
     let refused = Box::pin(run_experiment(&recipe, folder.path(), &Silent)).await;
     let error = refused.unwrap_err();

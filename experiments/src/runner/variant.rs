@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
-use tributary_coordinator::spec::RunSpec;
 use tributary_device_sim::Fault;
+use tributary_recipe::RunSpec;
 
 use super::{ExperimentRecipe, Partition, RunnerError};
 

@@ -296,7 +296,7 @@ fn facts(recipe: &ExperimentRecipe, data: &Dataset, results: &[VariantResult]) -
 }
 
 fn recipe_model(recipe: &ExperimentRecipe) -> String {
-    use tributary_coordinator::spec::ModelSource;
+    use tributary_recipe::ModelSource;
     match &recipe.run.model {
         ModelSource::Architecture(spec) => {
             let kinds: Vec<&str> = spec.layers.iter().map(|layer| layer.kind()).collect();

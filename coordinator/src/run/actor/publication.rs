@@ -13,7 +13,7 @@ use crate::registry::ModelRecord;
 use crate::run::collect::{Sealed, owned_by, read_updates};
 use crate::run::release::{Collected, Release, Released, RoundClip, noise_seed, rule_seed};
 use crate::run::server_state::ServerState;
-use crate::spec::PrivacyMode;
+use tributary_recipe::PrivacyMode;
 use tributary_store::Batch;
 
 impl Actor {

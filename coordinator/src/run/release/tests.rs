@@ -12,7 +12,7 @@ use super::super::payload::{Payload, UNIT};
 use super::super::server_state::Shape;
 use super::*;
 use crate::fixtures::{device, plain_spec};
-use crate::spec::{RunSpec, TrainingSpec};
+use tributary_recipe::{RunSpec, TrainingSpec};
 
 /// Two inputs, two classes: four weights and two biases.
 const PARAMETERS: usize = 6;

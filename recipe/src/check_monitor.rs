@@ -1,12 +1,12 @@
 //! The checks of what is monitored and built.
 
-use super::check::{SpecError, in_range, refuse_if};
-use super::{BuildSpec, DriftSpec, PrivacyMode};
+use crate::error::{in_range, refuse_if};
+use crate::{BuildSpec, DriftSpec, PrivacyMode, SpecError};
 
 const MAX_QUANTITIES: usize = 64;
 const MAX_EDGES: usize = 256;
 
-pub(super) fn check_drift(drift: &DriftSpec, mode: PrivacyMode) -> Result<(), SpecError> {
+pub(crate) fn check_drift(drift: &DriftSpec, mode: PrivacyMode) -> Result<(), SpecError> {
     in_range(
         "drift.interval_ms",
         drift.interval_ms as f64,
@@ -107,7 +107,7 @@ fn feature(source: &str) -> Option<u32> {
 ///
 /// # Errors
 /// The source, with the places that there are.
-pub(crate) fn check_features(drift: &DriftSpec, inputs: usize) -> Result<(), SpecError> {
+pub fn check_features(drift: &DriftSpec, inputs: usize) -> Result<(), SpecError> {
     let sources = drift.quantities.iter().map(|quantity| &quantity.source);
     for source in sources {
         refuse_if(
@@ -125,7 +125,7 @@ fn least_votes(mode: PrivacyMode) -> f64 {
     if mode.has_noise() { 0.5 } else { 0.0 }
 }
 
-pub(super) fn check_builds(builds: &BuildSpec, mode: PrivacyMode) -> Result<(), SpecError> {
+pub(crate) fn check_builds(builds: &BuildSpec, mode: PrivacyMode) -> Result<(), SpecError> {
     let votes = builds.calibration_noise_votes;
     in_range(
         "builds.calibration_noise_votes",

@@ -3,19 +3,21 @@
 use tributary_model::{LocalAlgorithm, Personalisation};
 use tributary_privacy::{AdaptiveClip, AdaptiveClipError};
 
-use super::check::{MAX_CHARGED, in_range};
-use super::combination::Method;
-use super::{NoiseMechanism, PrivacyMode, SpecError};
+use crate::check::MAX_CHARGED;
+use crate::combination::Method;
+use crate::error::in_range;
+use crate::{NoiseMechanism, PrivacyMode, SpecError};
 
-/// Participations of one device that correlated noise is planned for at the most.
-const MAX_CORRELATED: u32 = crate::run::MAX_CORRELATED;
+/// Participations of one device that correlated noise is planned for at the most: its price is worked
+/// out for each number of them.
+pub const MAX_CORRELATED: u32 = 256;
 
 impl Method<'_> {
     /// Refuses what the mode of privacy does not go with.
     ///
     /// # Errors
     /// The first option that does not.
-    pub(super) fn check_privacy(&self) -> Result<(), SpecError> {
+    pub(crate) fn check_privacy(&self) -> Result<(), SpecError> {
         self.check_clip()?;
         self.check_mechanism()?;
         match self.privacy.mode {

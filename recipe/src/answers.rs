@@ -1,7 +1,7 @@
 //! When devices answer: windows that leave room for the answer.
 
-use super::check::refuse_if;
-use super::{AnswerTime, PrivacySpec, RunSpec, SpecError};
+use crate::error::refuse_if;
+use crate::{AnswerTime, PrivacySpec, RunSpec, SpecError};
 
 /// Shortest part of a deadline that is left for sending.
 const SENDING: u64 = 2;
@@ -11,7 +11,7 @@ impl RunSpec {
     ///
     /// # Errors
     /// The first window that is wrong, with the remedy.
-    pub(super) fn check_answers(&self) -> Result<(), SpecError> {
+    pub(crate) fn check_answers(&self) -> Result<(), SpecError> {
         let mut deadlines = vec![("rounds.deadline_ms", self.rounds.deadline_ms)];
         let drift = self.drift.as_ref();
         deadlines.extend(drift.map(|drift| ("drift.deadline_ms", drift.deadline_ms)));

@@ -4,8 +4,8 @@
 use tributary_aggregator::{RobustRule, ServerOptimiser};
 use tributary_model::{LocalAlgorithm, Personalisation};
 
-use super::check::{in_range, refuse_if};
-use super::{
+use crate::error::{in_range, refuse_if};
+use crate::{
     AggregationSpec, ModelSource, PrivacyMode, PrivacySpec, RoundSpec, RunSpec, ServerSpec,
     SpecError, TrainingSpec,
 };
@@ -17,16 +17,16 @@ const MAX_STALENESS: u32 = 1_000;
 const MAX_EXAMPLES: f64 = 1e4;
 
 /// The sections that decide how a run learns.
-pub(super) struct Method<'s> {
+pub(crate) struct Method<'s> {
     /// Where the sections stand in the recipe: empty, or `playbook.`.
-    pub(super) path: &'static str,
-    pub(super) rounds: &'s RoundSpec,
-    pub(super) training: &'s TrainingSpec,
-    pub(super) server: &'s ServerSpec,
-    pub(super) aggregation: &'s AggregationSpec,
-    pub(super) privacy: &'s PrivacySpec,
-    pub(super) regions: usize,
-    pub(super) seeded: bool,
+    pub(crate) path: &'static str,
+    pub(crate) rounds: &'s RoundSpec,
+    pub(crate) training: &'s TrainingSpec,
+    pub(crate) server: &'s ServerSpec,
+    pub(crate) aggregation: &'s AggregationSpec,
+    pub(crate) privacy: &'s PrivacySpec,
+    pub(crate) regions: usize,
+    pub(crate) seeded: bool,
 }
 
 impl RunSpec {
@@ -34,7 +34,7 @@ impl RunSpec {
     ///
     /// # Errors
     /// The first option that does not go with another.
-    pub(super) fn check_method(&self) -> Result<(), SpecError> {
+    pub(crate) fn check_method(&self) -> Result<(), SpecError> {
         let run = Method {
             path: "",
             rounds: &self.rounds,
@@ -130,7 +130,7 @@ impl Method<'_> {
         }
     }
 
-    pub(super) fn refuse(
+    pub(crate) fn refuse(
         &self,
         wrong: bool,
         field: &str,

@@ -4,73 +4,16 @@ use tributary_aggregator::Codec;
 use tributary_model::ModelError;
 use tributary_proto::RunId;
 
-use super::check_monitor::{check_builds, check_drift, check_features};
-use super::{
-    ModelSource, PlaybookSpec, PrivacyMode, PrivacySpec, RoundSpec, RunSpec, ServerSpec,
+use crate::check_monitor::{check_builds, check_drift, check_features};
+use crate::error::{in_range, refuse_if};
+use crate::{
+    ModelSource, PlaybookSpec, PrivacyMode, PrivacySpec, RoundSpec, RunSpec, ServerSpec, SpecError,
     TrainingSpec,
 };
 
-/// Longest recipe in bytes.
-pub const MAX_RECIPE_BYTES: usize = 256 * 1024;
 /// Devices that one commit can charge.
-pub(super) const MAX_CHARGED: u32 = 12_000;
+pub(crate) const MAX_CHARGED: u32 = 12_000;
 const MAX_REGIONS: usize = 1_000;
-
-/// Why a recipe is refused.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum SpecError {
-    /// More bytes than a recipe may have.
-    #[error("the recipe has {bytes} bytes, the limit is {limit}: shorten it")]
-    TooLong {
-        /// Its length.
-        bytes: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// Not TOML, an unknown key, or a value of another type.
-    #[error("the recipe can't be read: {message}")]
-    Syntax {
-        /// Where and why, from the parser.
-        message: String,
-    },
-    /// A value that makes no sense.
-    #[error("{field} {problem}: {remedy}")]
-    Invalid {
-        /// Path of the key.
-        field: String,
-        /// What is wrong with it.
-        problem: String,
-        /// What would be right.
-        remedy: String,
-    },
-}
-
-/// Refuses `field` when `wrong` holds.
-pub(super) fn refuse_if(
-    wrong: bool,
-    field: &str,
-    problem: impl Into<String>,
-    remedy: &str,
-) -> Result<(), SpecError> {
-    if !wrong {
-        return Ok(());
-    }
-    Err(SpecError::Invalid {
-        field: field.to_owned(),
-        problem: problem.into(),
-        remedy: remedy.to_owned(),
-    })
-}
-
-pub(super) fn in_range(field: &str, value: f64, low: f64, high: f64) -> Result<(), SpecError> {
-    let inside = value.is_finite() && value >= low && value <= high;
-    refuse_if(
-        !inside,
-        field,
-        format!("is {value}"),
-        &format!("use {low} to {high}"),
-    )
-}
 
 impl RunSpec {
     /// Checks what the types alone can't say.

@@ -2,21 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::RunSpec;
-use super::privacy::PrivacySpec;
-use super::training::{RoundSpec, ServerSpec, TrainingSpec};
-
-impl RunSpec {
-    /// Whether the run's own model gets builds; else a playbook makes them later, or nobody does.
-    pub fn has_first_builds(&self) -> bool {
-        self.builds.is_some() && self.playbook.is_none()
-    }
-
-    /// Whether the run leaves a monitor behind when it completes.
-    pub fn is_monitored(&self) -> bool {
-        self.drift.is_some() || self.has_first_builds()
-    }
-}
+use crate::privacy::PrivacySpec;
+use crate::training::{RoundSpec, ServerSpec, TrainingSpec};
 
 /// Monitoring of a trained model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fixtures::{RECIPE, plain_spec, spec};
+/// A valid recipe with every section.
+const RECIPE: &str = include_str!("../tests/tiny.toml");
+
+/// The recipe, checked.
+fn spec() -> RunSpec {
+    RunSpec::from_toml(RECIPE).unwrap()
+}
 
 /// The message for the recipe with `from` replaced by `to`.
 fn refusal(from: &str, to: &str) -> String {
@@ -403,7 +409,10 @@ fn a_playbook_needs_a_monitor_and_the_same_privacy() {
         "{message}"
     );
     let mut leaky = spec();
-    leaky.playbook.as_mut().unwrap().privacy = plain_spec().privacy;
+    let plain = &mut leaky.playbook.as_mut().unwrap().privacy;
+    plain.mode = PrivacyMode::None;
+    plain.noise_multiplier = 0.0;
+    plain.epsilon = None;
     let message = leaky.check().unwrap_err().to_string();
     assert!(
         message.contains("playbook.privacy.mode differs"),
