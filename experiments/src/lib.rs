@@ -1,6 +1,6 @@
-//! Experiments: data sets, their split over devices, the demo, recipes, and the report of a run.
+//! Experiments: data sets, their split over devices, the demo, recipes, and what was measured.
 //!
-//! Promise: loaders, partitioners and reports are pure functions of their arguments and of the files
+//! Promise: loaders and partitioners are pure functions of their arguments and of the files
 //! they are told to read. The watch and digits sets are compiled in; no loader reaches for the network.
 //! Any byte string may be given to a loader: damaged or foreign input is a typed error, never a panic
 //! or unbounded memory. The demo and the runner use a real coordinator and real agents over gRPC.
@@ -11,7 +11,7 @@
 //! - [`attacks`]: the attack laboratory, robust rules against lying devices, in one process.
 //! - [`audit`]: the privacy audit, noise and sensitivity of real releases, measured.
 //! - [`demo`]: the main job end to end.
-//! - [`report`]: the [`report::Report`] of a run and its writers (HTML, JSON, CSV, SVG).
+//! - [`output`]: the files and folders that reports are written into.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -19,6 +19,6 @@ pub mod attacks;
 pub mod audit;
 pub mod data;
 pub mod demo;
+pub mod output;
 pub mod partition;
-pub mod report;
 pub mod runner;

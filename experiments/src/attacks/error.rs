@@ -4,8 +4,8 @@ use tributary_aggregator::{RobustError, UpdateError};
 use tributary_model::ModelError;
 
 use crate::data::DataError;
+use crate::output::OutputError;
 use crate::partition::PartitionError;
-use crate::report::ReportError;
 
 /// Why a recipe of attacks is refused or not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub enum AttackError {
     Rule(#[from] RobustError),
     /// The outcome can't be written.
     #[error(transparent)]
-    Report(#[from] ReportError),
+    Report(#[from] OutputError),
 }
 
 impl AttackError {

@@ -8,10 +8,7 @@ use tributary_aggregator::RobustError;
 
 use super::cell::{CellResult, train};
 use super::world::World;
-use super::{
-    Attack, AttackError, AttackOutcome, AttackRecipe, CellOutcome, PipelineOutcome, SettingOutcome,
-    Split, Worst,
-};
+use super::{Attack, AttackError, AttackRecipe, Split};
 use crate::data::{Dataset, digits};
 use crate::runner::Progress;
 

@@ -8,7 +8,8 @@
 //! Promise: an outcome depends on its recipe only, to the bit, whatever the number of threads.
 //!
 //! - [`AttackRecipe`]: what is tried, in TOML.
-//! - [`run_attacks`]: trains all combinations; [`AttackOutcome`] is what came of them.
+//! - [`run_attacks`]: trains all combinations; [`AttackOutcome`](tributary_report::attacks::AttackOutcome) is
+//!   what came of them.
 //! - [`write_attacks`]: the outcome as HTML, JSON and CSV.
 //!
 //! | module | holds |
@@ -20,7 +21,7 @@
 //! | `door` | encoding, the exact check, decoding |
 //! | `cell` | one training run |
 //! | `laboratory` | all runs of a recipe, on threads |
-//! | `outcome`, `write_up` | results and their files |
+//! | `write_up` | the files of an outcome |
 
 mod adversary;
 mod cell;
@@ -28,7 +29,6 @@ mod check;
 mod door;
 mod error;
 mod laboratory;
-mod outcome;
 mod recipe;
 mod worker;
 mod world;
@@ -39,7 +39,6 @@ mod tests;
 
 pub use error::AttackError;
 pub use laboratory::run_attacks;
-pub use outcome::{AttackOutcome, CellOutcome, PipelineOutcome, SettingOutcome, Worst};
 pub use recipe::{Attack, AttackRecipe, Pipeline, RecipeKind, Split, Training};
 pub use write_up::{WrittenAttacks, write_attacks};
 

@@ -5,12 +5,13 @@
 //! off the wire and not taken from what the coordinator tells. Each step of the clip is then taken
 //! apart: the share of norms within it is known, and what remains is the noise on the votes.
 
+use tributary_report::audit::{AdaptiveOutcome, AdaptiveRun, Check};
+
 use super::AuditError;
 use super::device::{Act, Scripted};
 use super::field;
 use super::grid::{honest_steps, values_of};
 use super::mechanism::{central_noise, split};
-use super::outcome::{AdaptiveOutcome, AdaptiveRun, Check};
 use super::pipeline::{self, Trace};
 use super::plan::{Plan, Privacy};
 use super::recipe::{AdaptiveRecipe, AuditRecipe};
@@ -42,7 +43,7 @@ struct World<'r> {
 }
 
 /// Runs from every start, and once with a phase that only estimates.
-pub(super) async fn audit(
+pub(crate) async fn audit(
     recipe: &AuditRecipe,
     settings: &AdaptiveRecipe,
     progress: &dyn Progress,

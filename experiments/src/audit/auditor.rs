@@ -1,8 +1,9 @@
 //! All parts of an audit, side by side.
 
-use super::outcome::{AdaptiveOutcome, AuditOutcome, NoiseOutcome};
+use tributary_report::audit::{AdaptiveOutcome, AuditOutcome, NoiseOutcome};
+
 use super::recipe::AuditRecipe;
-use super::{AuditError, adaptive, canary, noise, sensitivity};
+use super::{AuditError, adaptive, canary, mechanism, noise, sensitivity};
 use crate::runner::Progress;
 
 /// Runs an audit. Needs a tokio runtime; every run gets a coordinator of its own on a loopback port.
@@ -56,7 +57,8 @@ async fn laws(
     let mut laws = Vec::with_capacity(recipe.noise.mechanisms.len());
     for &mechanism in &recipe.noise.mechanisms {
         progress.stage(&format!("noise: {mechanism}"));
-        laws.push(noise::audit(recipe, mechanism).await?);
+        let measured = mechanism::run(recipe, mechanism).await?;
+        laws.push(noise::judge(&measured, recipe.false_alarm));
     }
     Ok(laws)
 }

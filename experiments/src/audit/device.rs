@@ -10,7 +10,7 @@ use tributary_device::{
 
 /// What a device does in a round.
 #[derive(Clone, Debug)]
-pub(super) enum Act {
+pub(crate) enum Act {
     /// Gives its assignment back.
     StayAway,
     /// Sends this payload like any other: it is clipped and encoded by the agent.
@@ -22,21 +22,21 @@ pub(super) enum Act {
 }
 
 /// What a device does in each round, from 1.
-pub(super) type Script = Arc<dyn Fn(u32) -> Act + Send + Sync>;
+pub(crate) type Script = Arc<dyn Fn(u32) -> Act + Send + Sync>;
 
 /// A device that follows a script.
 #[derive(Clone)]
-pub(super) struct Scripted {
-    pub(super) script: Script,
+pub(crate) struct Scripted {
+    pub(crate) script: Script,
     /// Examples that it holds, at least 1.
-    pub(super) examples: usize,
+    pub(crate) examples: usize,
     /// The weight that it claims in units of 2^-20, instead of what the plan says.
-    pub(super) claims: Option<u64>,
+    pub(crate) claims: Option<u64>,
 }
 
 impl Scripted {
     /// A device with one example.
-    pub(super) fn new(script: impl Fn(u32) -> Act + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(script: impl Fn(u32) -> Act + Send + Sync + 'static) -> Self {
         Self {
             script: Arc::new(script),
             examples: 1,
@@ -45,7 +45,7 @@ impl Scripted {
     }
 
     /// The same device with so many examples.
-    pub(super) fn holding(mut self, examples: usize) -> Self {
+    pub(crate) fn holding(mut self, examples: usize) -> Self {
         self.examples = examples;
         self
     }
@@ -53,11 +53,11 @@ impl Scripted {
 
 /// What devices sent, as it travelled: by round and number of the device.
 #[derive(Default)]
-pub(super) struct Sent(Mutex<BTreeMap<(u32, usize), Vec<f32>>>);
+pub(crate) struct Sent(Mutex<BTreeMap<(u32, usize), Vec<f32>>>);
 
 impl Sent {
     /// Takes what was sent in a round, by number of the device.
-    pub(super) fn take(&self, round: u32) -> BTreeMap<usize, Vec<f32>> {
+    pub(crate) fn take(&self, round: u32) -> BTreeMap<usize, Vec<f32>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_round = all.extract_if((round, 0)..(round + 1, 0), |_, _| true);
         of_round
@@ -74,12 +74,12 @@ impl Sent {
 }
 
 /// Puts a script's payload in the place of what was trained, and notes the bytes that leave.
-pub(super) struct ScriptedConduct {
-    pub(super) number: usize,
-    pub(super) device: Scripted,
-    pub(super) sent: Arc<Sent>,
+pub(crate) struct ScriptedConduct {
+    pub(crate) number: usize,
+    pub(crate) device: Scripted,
+    pub(crate) sent: Arc<Sent>,
     /// The round at work; an agent works on one at a time.
-    pub(super) round: AtomicU32,
+    pub(crate) round: AtomicU32,
 }
 
 impl ScriptedConduct {
@@ -131,12 +131,12 @@ fn put(values: &[f32], payload: &mut [f32]) {
 }
 
 /// Examples without content: what is trained on them is never sent.
-pub(super) struct Blank {
-    pub(super) examples: Examples,
+pub(crate) struct Blank {
+    pub(crate) examples: Examples,
 }
 
 impl Blank {
-    pub(super) fn new(count: usize, features: usize) -> Self {
+    pub(crate) fn new(count: usize, features: usize) -> Self {
         let examples = Examples {
             inputs: vec![0.0; count * features].into(),
             labels: vec![0; count].into(),

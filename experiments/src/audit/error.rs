@@ -6,7 +6,7 @@ use tributary_model::ModelError;
 use tributary_privacy::ftrl::FtrlError;
 use tributary_privacy::{AccountingError, VectorError};
 
-use crate::report::ReportError;
+use crate::output::OutputError;
 use crate::runner::RunnerError;
 
 /// Why a recipe of an audit is refused or not carried out.
@@ -60,11 +60,11 @@ pub enum AuditError {
     },
     /// The outcome can't be written.
     #[error(transparent)]
-    Report(#[from] ReportError),
+    Report(#[from] OutputError),
 }
 
 impl AuditError {
-    pub(super) fn setting(
+    pub(crate) fn setting(
         field: impl Into<String>,
         problem: impl Into<String>,
         remedy: impl Into<String>,
@@ -77,7 +77,7 @@ impl AuditError {
     }
 
     /// Says which run an error belongs to.
-    pub(super) fn in_run(run: &str) -> impl FnOnce(RunnerError) -> Self {
+    pub(crate) fn in_run(run: &str) -> impl FnOnce(RunnerError) -> Self {
         move |source| Self::Run {
             run: run.to_owned(),
             source: Box::new(source),

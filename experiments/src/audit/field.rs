@@ -16,13 +16,13 @@ use tributary_privacy::{AccountingError, Rho, RhoError, epsilon_gaussian};
 
 /// A device's clipped update and its number of examples.
 #[derive(Clone, Debug)]
-pub(super) struct Contribution {
-    pub(super) update: Vec<f32>,
-    pub(super) examples: usize,
+pub(crate) struct Contribution {
+    pub(crate) update: Vec<f32>,
+    pub(crate) examples: usize,
 }
 
 /// How far leaving out device `without` moves the mean weighted by examples, in L2.
-pub(super) fn change_of_mean(contributions: &[Contribution], without: usize) -> f64 {
+pub(crate) fn change_of_mean(contributions: &[Contribution], without: usize) -> f64 {
     let all = weighted_mean(contributions.iter());
     let others = contributions.iter().enumerate();
     let others = others.filter(|(index, _)| *index != without);
@@ -49,7 +49,7 @@ fn weighted_mean<'c>(contributions: impl Iterator<Item = &'c Contribution> + Clo
 
 /// Epsilon of Gaussian noise whose deviation is `multiplier` times the L2 sensitivity, in `rounds`
 /// rounds; infinite where it can't be counted.
-pub(super) fn epsilon(multiplier: f64, rounds: u32, delta: f64) -> Result<f64, AccountingError> {
+pub(crate) fn epsilon(multiplier: f64, rounds: u32, delta: f64) -> Result<f64, AccountingError> {
     let rho = f64::from(rounds) / (2.0 * multiplier * multiplier);
     match Rho::from_f64(rho) {
         Ok(rho) => epsilon_gaussian(rho, delta),
@@ -60,7 +60,7 @@ pub(super) fn epsilon(multiplier: f64, rounds: u32, delta: f64) -> Result<f64, A
 
 /// The clip by round, the first one included, of devices whose updates have these norms. Noise on the
 /// count is left out: it would only jitter.
-pub(super) fn clips(norms: &[f64], start: f64, quantile: f64, rate: f64, rounds: u32) -> Vec<f64> {
+pub(crate) fn clips(norms: &[f64], start: f64, quantile: f64, rate: f64, rounds: u32) -> Vec<f64> {
     let mut clips = vec![start];
     let mut clip = start;
     for _ in 0..rounds {

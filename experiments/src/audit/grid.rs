@@ -10,7 +10,7 @@ use tributary_privacy::SCALE;
 use crate::runner::derived_seed;
 
 /// Steps of the grid as values of a payload.
-pub(super) fn values_of(steps: &[i32], clip: f32) -> Vec<f32> {
+pub(crate) fn values_of(steps: &[i32], clip: f32) -> Vec<f32> {
     let step = f64::from(clip) / SCALE as f64;
     let value = |steps: &i32| (f64::from(*steps) * step) as f32;
     steps.iter().map(value).collect()
@@ -18,7 +18,7 @@ pub(super) fn values_of(steps: &[i32], clip: f32) -> Vec<f32> {
 
 /// Steps that a device sends in a round: uniform and independent, with an L2 norm of about `share` of
 /// the clip.
-pub(super) fn honest_steps(
+pub(crate) fn honest_steps(
     seed: u64,
     device: usize,
     round: u32,
@@ -35,7 +35,7 @@ pub(super) fn honest_steps(
 
 /// Steps whose squares sum to exactly `squared_norm`, the largest first; every natural number is a sum
 /// of four squares, and taking the largest each time needs only a few more.
-pub(super) fn steps_of_squared_norm(squared_norm: u64, dimension: usize) -> Vec<i32> {
+pub(crate) fn steps_of_squared_norm(squared_norm: u64, dimension: usize) -> Vec<i32> {
     let mut steps = vec![0; dimension];
     let mut left = squared_norm;
     for step in &mut steps {
@@ -47,7 +47,7 @@ pub(super) fn steps_of_squared_norm(squared_norm: u64, dimension: usize) -> Vec<
 }
 
 /// Uniform in [0, 1), 53 bits.
-pub(super) fn unit(rng: &mut ChaCha20Rng) -> f64 {
+pub(crate) fn unit(rng: &mut ChaCha20Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 

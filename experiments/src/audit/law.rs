@@ -5,7 +5,7 @@ use super::AuditError;
 /// The covariance of the noise of rounds 1 to T in units of sigma^2; coordinates are independent and
 /// alike.
 #[derive(Clone, Debug)]
-pub(super) struct RoundLaw {
+pub(crate) struct RoundLaw {
     /// Row-major, T x T.
     covariance: Vec<f64>,
     /// Lower triangle L with L L^T = covariance, row-major.
@@ -15,7 +15,7 @@ pub(super) struct RoundLaw {
 
 impl RoundLaw {
     /// Fresh noise in every round.
-    pub(super) fn independent(rounds: usize) -> Result<Self, AuditError> {
+    pub(crate) fn independent(rounds: usize) -> Result<Self, AuditError> {
         Self::new("independent noise", rounds, |row, column| {
             f64::from(u8::from(row == column))
         })
@@ -23,7 +23,7 @@ impl RoundLaw {
 
     /// Noise x = C^-1 z of a lower triangular Toeplitz C^-1 with these first-column entries: the
     /// covariance of rounds s and t is sum_j c_{s - j} c_{t - j}.
-    pub(super) fn toeplitz(inverse: &[f64]) -> Result<Self, AuditError> {
+    pub(crate) fn toeplitz(inverse: &[f64]) -> Result<Self, AuditError> {
         Self::new("Toeplitz noise", inverse.len(), |row, column| {
             let (low, high) = (row.min(column), row.max(column));
             let lag = high - low;
@@ -34,7 +34,7 @@ impl RoundLaw {
 
     /// Differences of the sums of node noises in the binary decomposition of 1..=t (Dwork, Naor,
     /// Pitassi, Rothblum 2010; Chan, Shi, Song 2011).
-    pub(super) fn tree(rounds: usize) -> Result<Self, AuditError> {
+    pub(crate) fn tree(rounds: usize) -> Result<Self, AuditError> {
         let shared = |s: usize, t: usize| f64::from(shared_nodes(s, t));
         Self::new("tree noise", rounds, |row, column| {
             let (s, t) = (row + 1, column + 1);
@@ -75,12 +75,12 @@ impl RoundLaw {
     }
 
     /// Variance of round `index` (from 0).
-    pub(super) fn variance(&self, index: usize) -> f64 {
+    pub(crate) fn variance(&self, index: usize) -> f64 {
         self.covariance[index * self.rounds + index]
     }
 
     /// Variance of the sum of rounds 0 to `index`.
-    pub(super) fn running_sum_variance(&self, index: usize) -> f64 {
+    pub(crate) fn running_sum_variance(&self, index: usize) -> f64 {
         let rows = (0..=index).map(|row| {
             let start = row * self.rounds;
             self.covariance[start..=start + index].iter().sum::<f64>()
@@ -89,7 +89,7 @@ impl RoundLaw {
     }
 
     /// Independent values of variance 1 from the noise of all rounds, in units of sigma: L^-1 x.
-    pub(super) fn whiten(&self, noise: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    pub(crate) fn whiten(&self, noise: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let mut whitened: Vec<Vec<f64>> = Vec::with_capacity(noise.len());
         for (row, values) in noise.iter().enumerate() {
             let mut values = values.clone();

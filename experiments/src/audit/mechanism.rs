@@ -18,7 +18,7 @@ const HONEST: f64 = 0.9;
 const VOTE_NOISE: f64 = 2.0;
 
 /// Runs one mechanism.
-pub(super) async fn run(
+pub(crate) async fn run(
     recipe: &AuditRecipe,
     mechanism: AuditedMechanism,
 ) -> Result<Measured, AuditError> {
@@ -147,7 +147,7 @@ async fn adaptive_clip(recipe: &AuditRecipe) -> Result<Measured, AuditError> {
 }
 
 /// z_Delta = (z^-2 - (2 sigma_b)^-2)^(-1/2) (Andrew et al. 2021, theorem 1).
-pub(super) fn split(noise_multiplier: f64, count_noise: f64) -> f64 {
+pub(crate) fn split(noise_multiplier: f64, count_noise: f64) -> f64 {
     (noise_multiplier.powi(-2) - (2.0 * count_noise).powi(-2)).powf(-0.5)
 }
 
@@ -216,7 +216,7 @@ fn honest(recipe: &AuditRecipe, plan: &Plan, devices: usize) -> Result<Vec<Scrip
 
 /// What releases hold beyond the exact sum of what was sent, in units of z C, with the largest error
 /// of any value; `clip` is that of each round.
-pub(super) fn central_noise(
+pub(crate) fn central_noise(
     trace: &Trace,
     cohort: usize,
     clip: impl Fn(usize) -> f32,

@@ -8,7 +8,8 @@
 //! verdict can fail (the tests feed each of them wrong numbers).
 //!
 //! - [`AuditRecipe`]: what is audited, in TOML.
-//! - [`run_audit`]: carries it out; [`AuditOutcome`] is what came of it.
+//! - [`run_audit`]: carries it out; [`AuditOutcome`](tributary_report::audit::AuditOutcome) is what
+//!   came of it.
 //! - [`write_audit`]: the outcome as HTML, JSON and CSV.
 //!
 //! | module | holds |
@@ -22,8 +23,8 @@
 //! | `canary`, `one_run` | part 3: a membership attack, and the bound on epsilon that it proves |
 //! | `adaptive` | part 4: where an adaptive clip goes |
 //! | `field` | part 5: what the field's default would have released on the same inputs |
-//! | `auditor`, `outcome` | all parts, and what they found |
-//! | `write_up`, `page`, `plots` | the outcome as files |
+//! | `auditor` | all parts |
+//! | `write_up` | the outcome as files |
 
 mod adaptive;
 mod auditor;
@@ -36,11 +37,8 @@ mod law;
 mod mechanism;
 mod noise;
 mod one_run;
-mod outcome;
-mod page;
 mod pipeline;
 mod plan;
-mod plots;
 mod recipe;
 mod sensitivity;
 mod statistics;
@@ -51,10 +49,6 @@ mod tests;
 
 pub use auditor::run_audit;
 pub use error::AuditError;
-pub use outcome::{
-    AdaptiveOutcome, AdaptiveRun, AuditOutcome, Bin, CanaryOutcome, CanaryRun, CanaryScore, Check,
-    FieldOutcome, NoiseOutcome, NoiseRound, QuantilePair, SensitivityCase, SensitivityOutcome,
-};
 pub use recipe::{
     AdaptiveRecipe, AuditKind, AuditRecipe, AuditedMechanism, CanaryRecipe, ModelRecipe,
     NoiseRecipe, SensitivityRecipe,

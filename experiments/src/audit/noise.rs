@@ -4,14 +4,12 @@
 //! noise. Rounds are taken apart by the mechanism's covariance, which leaves independent standard
 //! normals if, and only if, the covariance and the law are right.
 
-use super::AuditError;
+use tributary_report::audit::{Bin, Check, NoiseOutcome, NoiseRound, QuantilePair};
+
 use super::law::RoundLaw;
-use super::mechanism;
-use super::outcome::{Bin, Check, NoiseOutcome, NoiseRound, QuantilePair};
-use super::recipe::{AuditRecipe, AuditedMechanism};
 use super::statistics::{
-    anderson_darling, correlation, equal_bins, equal_bins_p_value, mean, mean_p_value, mean_square,
-    normal_cdf, normal_quantile, normal_two_sided, variance_p_value,
+    anderson_darling, chi_square_two_sided, correlation, equal_bins, equal_bins_p_value, mean,
+    mean_p_value, mean_square, normal_cdf, normal_quantile, normal_two_sided, variance_p_value,
 };
 
 /// Distances between coordinates that are tested for correlation.
@@ -28,34 +26,25 @@ const EDGE: f64 = 4.5;
 const BARS: usize = 36;
 
 /// Noise of all rounds in units of sigma, with what is known of it.
-pub(super) struct Measured {
-    pub(super) mechanism: String,
-    pub(super) law_in_words: String,
-    pub(super) devices: usize,
+pub(crate) struct Measured {
+    pub(crate) mechanism: String,
+    pub(crate) law_in_words: String,
+    pub(crate) devices: usize,
     /// Parameters of the model.
-    pub(super) parameters: usize,
-    pub(super) law: RoundLaw,
+    pub(crate) parameters: usize,
+    pub(crate) law: RoundLaw,
     /// By round and coordinate; under local noise the coordinates of all devices, one after the other.
-    pub(super) noise: Vec<Vec<f64>>,
+    pub(crate) noise: Vec<Vec<f64>>,
     /// Largest error of any value.
-    pub(super) rounding: f64,
+    pub(crate) rounding: f64,
     /// What the ledger charged the device that spent most, in zCDP.
-    pub(super) charged: f64,
+    pub(crate) charged: f64,
     /// What it should have charged at least.
-    pub(super) due: f64,
-}
-
-/// Runs one mechanism and judges its noise.
-pub(super) async fn audit(
-    recipe: &AuditRecipe,
-    mechanism: AuditedMechanism,
-) -> Result<NoiseOutcome, AuditError> {
-    let measured = mechanism::run(recipe, mechanism).await?;
-    Ok(judge(&measured, recipe.false_alarm))
+    pub(crate) due: f64,
 }
 
 /// The verdict on measured noise.
-pub(super) fn judge(measured: &Measured, false_alarm: f64) -> NoiseOutcome {
+pub(crate) fn judge(measured: &Measured, false_alarm: f64) -> NoiseOutcome {
     let white = measured.law.whiten(&measured.noise);
     let all: Vec<f64> = white.concat();
     let rounds = rounds(measured);
@@ -161,7 +150,7 @@ fn checks(
 /// The ratio of measured and predicted variance that is least likely, and its p-value among all.
 fn worst_variance(ratios: impl Iterator<Item = f64>, dimension: usize) -> (f64, f64) {
     let freedom = dimension as f64;
-    let p_value = |ratio| super::statistics::chi_square_two_sided(ratio * freedom, freedom);
+    let p_value = |ratio| chi_square_two_sided(ratio * freedom, freedom);
     worst(ratios.map(|ratio| (ratio, p_value(ratio))))
 }
 

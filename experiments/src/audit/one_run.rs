@@ -8,20 +8,20 @@ const HALVINGS: u32 = 50;
 
 /// Guesses about devices that were each included with probability 1/2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Guesses {
+pub(crate) struct Guesses {
     /// Devices that could be guessed (m).
-    pub(super) canaries: usize,
+    pub(crate) canaries: usize,
     /// Guesses made (r); the rest is abstained from.
-    pub(super) made: usize,
+    pub(crate) made: usize,
     /// Those that are right (v).
-    pub(super) correct: usize,
+    pub(crate) correct: usize,
 }
 
 impl Guesses {
     /// Probability of so many right guesses or more, at the most, under any (epsilon, delta)-DP
     /// mechanism (corollary 5.4): P[W >= v] + 2 m delta max_i P[v > W >= v - i] / i, with W binomial
     /// of r trials that succeed with probability e^epsilon / (1 + e^epsilon).
-    pub(super) fn p_value(&self, epsilon: f64, delta: f64) -> f64 {
+    pub(crate) fn p_value(&self, epsilon: f64, delta: f64) -> f64 {
         let masses = binomial(self.made, epsilon);
         let tail: f64 = masses.iter().skip(self.correct).sum();
         let (mut below, mut steepest) = (0.0, 0.0f64);
@@ -34,7 +34,7 @@ impl Guesses {
 
     /// The largest epsilon that these guesses refute at `level`: no mechanism that is (epsilon,
     /// delta)-DP for a smaller one leads to a larger bound with probability above `level`.
-    pub(super) fn lower_bound(&self, delta: f64, level: f64) -> f64 {
+    pub(crate) fn lower_bound(&self, delta: f64, level: f64) -> f64 {
         let refuted = |epsilon| self.p_value(epsilon, delta) < level;
         if !refuted(0.0) {
             return 0.0;

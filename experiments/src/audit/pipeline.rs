@@ -33,29 +33,29 @@ type Agents = JoinSet<Result<(), AgentError>>;
 
 /// Everything that a run released, with what its devices sent.
 #[derive(Clone, Debug)]
-pub(super) struct Trace {
+pub(crate) struct Trace {
     /// The weights that the run started from.
-    pub(super) start: Vec<f32>,
+    pub(crate) start: Vec<f32>,
     /// Its rounds, oldest first.
-    pub(super) rounds: Vec<TracedRound>,
+    pub(crate) rounds: Vec<TracedRound>,
     /// The account of the device that spent most.
-    pub(super) spend: PrivacySpend,
+    pub(crate) spend: PrivacySpend,
 }
 
 /// A round that was published.
 #[derive(Clone, Debug)]
-pub(super) struct TracedRound {
+pub(crate) struct TracedRound {
     /// The weights that it released.
-    pub(super) weights: Vec<f32>,
+    pub(crate) weights: Vec<f32>,
     /// What the coordinator says of it.
-    pub(super) told: v1::Round,
+    pub(crate) told: v1::Round,
     /// What devices sent, counted or not, by their numbers.
-    pub(super) sent: BTreeMap<usize, Vec<f32>>,
+    pub(crate) sent: BTreeMap<usize, Vec<f32>>,
 }
 
 impl Trace {
     /// What round `index` (from 0) added to the weights; differences of `f32` are exact here.
-    pub(super) fn step(&self, index: usize) -> Vec<f64> {
+    pub(crate) fn step(&self, index: usize) -> Vec<f64> {
         let before = match index.checked_sub(1) {
             Some(before) => &self.rounds[before].weights,
             None => &self.start,
@@ -68,7 +68,7 @@ impl Trace {
 
     /// Largest error of [`Trace::step`] in any coordinate of round `index`: the mean is rounded to
     /// `f32` once, and so is the sum of weight and mean.
-    pub(super) fn rounding(&self, index: usize) -> f64 {
+    pub(crate) fn rounding(&self, index: usize) -> f64 {
         let half_ulp = |value: f64| value.abs() * f64::powi(2.0, -24);
         let weights = self.rounds[index].weights.iter();
         let errors = weights.zip(self.step(index)).map(|(weight, step)| {
@@ -81,7 +81,7 @@ impl Trace {
 }
 
 /// Runs `plan` with `devices`, which are numbered in their order.
-pub(super) async fn run(plan: &Plan, devices: &[Scripted]) -> Result<Trace, AuditError> {
+pub(crate) async fn run(plan: &Plan, devices: &[Scripted]) -> Result<Trace, AuditError> {
     let folder = Scratch::new();
     let folder = folder.map_err(|error| AuditError::in_run(&plan.name)(error.into()))?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

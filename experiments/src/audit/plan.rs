@@ -8,53 +8,53 @@ use tributary_proto::RegionId;
 use super::recipe::ModelRecipe;
 
 /// The task of all audited runs.
-pub(super) const TASK: &str = "audit";
+pub(crate) const TASK: &str = "audit";
 
 /// One run: as much of a recipe as audits vary.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// Name of the run.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Region of all its devices.
-    pub(super) region: RegionId,
+    pub(crate) region: RegionId,
     /// Input values of the model.
-    pub(super) features: usize,
+    pub(crate) features: usize,
     /// Units of its hidden layer.
-    pub(super) hidden: usize,
+    pub(crate) hidden: usize,
     /// Its classes.
-    pub(super) classes: usize,
+    pub(crate) classes: usize,
     /// Rounds to publish.
-    pub(super) rounds: u32,
+    pub(crate) rounds: u32,
     /// Planned contributions: all devices.
-    pub(super) cohort: usize,
+    pub(crate) cohort: usize,
     /// Keys of `[rounds]` beside those above, one per line.
-    pub(super) more_rounds: String,
+    pub(crate) more_rounds: String,
     /// Cap on examples that weigh; none: all alike.
-    pub(super) examples_cap: Option<u64>,
+    pub(crate) examples_cap: Option<u64>,
     /// The seed; none: noise from the operating system, as in production.
-    pub(super) seed: Option<u64>,
+    pub(crate) seed: Option<u64>,
     /// The `[privacy]` section.
-    pub(super) privacy: Privacy,
+    pub(crate) privacy: Privacy,
 }
 
 /// The `[privacy]` section of an audited run.
 #[derive(Clone, Debug)]
-pub(super) struct Privacy {
+pub(crate) struct Privacy {
     /// `dp`, `local` or `none`.
-    pub(super) mode: &'static str,
+    pub(crate) mode: &'static str,
     /// L2 clip.
-    pub(super) clip: f32,
+    pub(crate) clip: f32,
     /// z; left out without noise.
-    pub(super) noise_multiplier: Option<f64>,
+    pub(crate) noise_multiplier: Option<f64>,
     /// Delta at which epsilon is stated.
-    pub(super) delta: f64,
+    pub(crate) delta: f64,
     /// Keys beside those above, one per line, and sub-sections.
-    pub(super) more: String,
+    pub(crate) more: String,
 }
 
 impl Privacy {
     /// Independent noise of `noise_multiplier` clips in every round.
-    pub(super) fn central(clip: f32, noise_multiplier: f64, delta: f64) -> Self {
+    pub(crate) fn central(clip: f32, noise_multiplier: f64, delta: f64) -> Self {
         Self {
             mode: "dp",
             clip,
@@ -67,7 +67,7 @@ impl Privacy {
 
 impl Plan {
     /// A plan for `cohort` devices.
-    pub(super) fn new(
+    pub(crate) fn new(
         name: &str,
         model: &ModelRecipe,
         rounds: u32,
@@ -93,13 +93,13 @@ impl Plan {
     }
 
     /// Number of parameters of the model.
-    pub(super) fn dimension(&self) -> Result<usize, ModelError> {
+    pub(crate) fn dimension(&self) -> Result<usize, ModelError> {
         let spec = ModelSpec::perceptron(TASK, self.features, &[self.hidden], self.classes);
         Ok(spec.graph()?.layout().len())
     }
 
     /// The recipe as an operator writes it.
-    pub(super) fn to_toml(&self) -> String {
+    pub(crate) fn to_toml(&self) -> String {
         let mut text = format!("name = \"{}\"\ntask = \"{TASK}\"\n", self.name);
         let _ = writeln!(text, "regions = [\"{}\"]", self.region);
         if let Some(seed) = self.seed {

@@ -6,12 +6,12 @@
 //! and differs in the number of contributions alone, which is public.
 
 use tributary_privacy::SCALE;
+use tributary_report::audit::{FieldOutcome, SensitivityCase, SensitivityOutcome};
 
 use super::AuditError;
 use super::device::{Act, Scripted};
 use super::field::{self, Contribution};
 use super::grid::{honest_steps, steps_of_squared_norm, values_of};
-use super::outcome::{FieldOutcome, SensitivityCase, SensitivityOutcome};
 use super::pipeline::{self, Trace};
 use super::plan::{Plan, Privacy};
 use super::recipe::AuditRecipe;
@@ -35,8 +35,34 @@ struct Variation {
     expected: String,
 }
 
+impl Variation {
+    /// One that may change something.
+    fn counted(name: &'static str, device: Scripted, expected: &str) -> Self {
+        Self {
+            changes: true,
+            ..Self::without_effect(name, device, expected)
+        }
+    }
+
+    /// One that may change nothing.
+    fn without_effect(name: &'static str, device: Scripted, expected: &str) -> Self {
+        Self {
+            name,
+            device,
+            changes: false,
+            same_as_honest: false,
+            expected: expected.to_owned(),
+        }
+    }
+
+    /// One whose update is faulty or missing.
+    fn zeros(name: &'static str, device: Scripted) -> Self {
+        Self::without_effect(name, device, "counted as zeros")
+    }
+}
+
 /// Runs all variations and measures what they change.
-pub(super) async fn audit(
+pub(crate) async fn audit(
     recipe: &AuditRecipe,
     progress: &dyn Progress,
 ) -> Result<(SensitivityOutcome, FieldOutcome), AuditError> {
@@ -58,26 +84,24 @@ pub(super) async fn audit(
         progress.stage(&format!("sensitivity: {}", variation.name));
         let with = run(recipe, &plan, variation.device.clone()).await?;
         let other = plain.as_ref().filter(|_| variation.same_as_honest);
-        outcome.add(recipe, &variation, &with, other.unwrap_or(&without));
+        let other = other.unwrap_or(&without);
+        compare(&mut outcome, recipe, &variation, (&with, other));
         // the first variation is the honest one
         plain.get_or_insert(with);
     }
     let mut weighted = plan;
     weighted.examples_cap = Some(CAP);
     let without = run(recipe, &weighted, away).await?;
-    let many = recipe.sensitivity.examples;
-    let variation = Variation {
-        name: "weighted by examples, holds the most",
-        device: honest(recipe, dimension, 0).holding(many),
-        changes: true,
-        same_as_honest: false,
-        expected: "weights are in [0, 1]: within the bound".to_owned(),
-    };
+    let variation = Variation::counted(
+        "weighted by examples, holds the most",
+        honest(recipe, dimension, 0).holding(recipe.sensitivity.examples),
+        "weights are in [0, 1]: within the bound",
+    );
     progress.stage(&format!("sensitivity: {}", variation.name));
     let with = run(recipe, &weighted, variation.device.clone()).await?;
-    outcome.add(recipe, &variation, &with, &without);
+    compare(&mut outcome, recipe, &variation, (&with, &without));
     outcome.passed = outcome.cases.iter().all(|case| case.passed);
-    let plain = plain.as_ref().map_or(&with, |plain| plain);
+    let plain = plain.as_ref().unwrap_or(&with);
     let field = field_default(recipe, plain, outcome.cases.first())?;
     Ok((outcome, field))
 }
@@ -135,89 +159,73 @@ fn bound(dimension: usize) -> u64 {
     SCALE + half_root.ceil() as u64
 }
 
+/// What the varied device does, the honest first.
 fn variations(recipe: &AuditRecipe, dimension: usize, bound: u64) -> Vec<Variation> {
-    let clip = recipe.clip;
-    let unclipped = move |squared: u64| {
-        let values = values_of(&steps_of_squared_norm(squared, dimension), clip);
-        Scripted::new(move |_| Act::SendUnclipped(values.clone()))
-    };
-    let scaled = |factor: f32| {
-        let seed = recipe.seed;
-        Scripted::new(move |round| {
-            let steps = honest_steps(seed, 0, round, dimension, HONEST);
-            let values = values_of(&steps, clip).into_iter();
-            Act::Send(values.map(|value| value * factor).collect())
-        })
-    };
     let mut not_a_number = vec![0.0; dimension];
     not_a_number[0] = f32::NAN;
     let mut greedy = honest(recipe, dimension, 0);
     greedy.claims = Some(GREEDY);
-    let variation = |name, device, changes, expected: &str| Variation {
-        name,
-        device,
-        changes,
-        same_as_honest: false,
-        expected: expected.to_owned(),
-    };
-    let many = recipe.sensitivity.examples;
+    let unclipped = |squared| unclipped(recipe, dimension, squared);
     vec![
-        variation(
+        Variation::counted(
             "honest, 1 example",
             honest(recipe, dimension, 0),
-            true,
             "within the bound",
         ),
         Variation {
-            name: "honest, many examples, compared with 1",
-            device: honest(recipe, dimension, 0).holding(many),
-            changes: false,
             same_as_honest: true,
-            expected: "the same release to the bit".to_owned(),
+            ..Variation::without_effect(
+                "honest, many examples, compared with 1",
+                honest(recipe, dimension, 0).holding(recipe.sensitivity.examples),
+                "the same release to the bit",
+            )
         },
-        variation(
+        Variation::counted(
             "a thousand times too long, clipped by its agent",
-            scaled(1000.0),
-            true,
+            scaled(recipe, dimension, 1000.0),
             "clipped, within the bound",
         ),
-        variation(
+        Variation::counted(
             "longest that is admitted: squares sum to B^2",
             unclipped(bound * bound),
-            true,
             "counted, exactly the bound",
         ),
-        variation(
+        Variation::zeros(
             "one grid step too long: squares sum to B^2 + 1",
             unclipped(bound * bound + 1),
-            false,
-            "counted as zeros",
         ),
-        variation(
+        Variation::zeros(
             "a hundred times too long, unclipped",
             unclipped(10_000 * bound * bound),
-            false,
-            "counted as zeros",
         ),
-        variation(
+        Variation::zeros(
             "not a number",
             Scripted::new(move |_| Act::SendUnclipped(not_a_number.clone())),
-            false,
-            "counted as zeros",
         ),
-        variation(
-            "its training fails",
-            Scripted::new(|_| Act::Fail),
-            false,
-            "counted as zeros",
-        ),
-        variation(
+        Variation::zeros("its training fails", Scripted::new(|_| Act::Fail)),
+        Variation::counted(
             "claims a weight of 1000",
             greedy,
-            true,
             "not read: within the bound",
         ),
     ]
+}
+
+/// Sends values on the grid whose squares sum to `squared`, without clipping.
+fn unclipped(recipe: &AuditRecipe, dimension: usize, squared: u64) -> Scripted {
+    let steps = steps_of_squared_norm(squared, dimension);
+    let values = values_of(&steps, recipe.clip);
+    Scripted::new(move |_| Act::SendUnclipped(values.clone()))
+}
+
+/// Sends an honest payload times `factor`.
+fn scaled(recipe: &AuditRecipe, dimension: usize, factor: f32) -> Scripted {
+    let (seed, clip) = (recipe.seed, recipe.clip);
+    Scripted::new(move |round| {
+        let steps = honest_steps(seed, 0, round, dimension, HONEST);
+        let values = values_of(&steps, clip).into_iter();
+        Act::Send(values.map(|value| value * factor).collect())
+    })
 }
 
 fn honest(recipe: &AuditRecipe, dimension: usize, number: usize) -> Scripted {
@@ -237,36 +245,39 @@ async fn run(recipe: &AuditRecipe, plan: &Plan, varied: Scripted) -> Result<Trac
     pipeline::run(plan, &devices).await
 }
 
-impl SensitivityOutcome {
-    /// Compares two runs that differ in what one device does.
-    fn add(&mut self, recipe: &AuditRecipe, variation: &Variation, with: &Trace, without: &Trace) {
-        let scale = recipe.sensitivity.devices as f64 / f64::from(recipe.clip);
-        let rounds = with.rounds.len().min(without.rounds.len());
-        let distances = (0..rounds).map(|index| scale * distance(with, without, index));
-        let errors = (0..rounds).map(|index| {
-            // both runs round, in every coordinate
-            let error = with.rounding(index) + without.rounding(index);
-            scale * error * (self.parameters as f64).sqrt()
-        });
-        let rounding = errors.fold(0.0, f64::max);
-        self.rounding = self.rounding.max(rounding);
-        let others = recipe.sensitivity.devices as u64 - 1;
-        let counted = with
-            .rounds
-            .iter()
-            .filter(|round| round.told.counted > others);
-        let case = Measured {
-            name: variation.name,
-            changes: variation.changes,
-            expected: &variation.expected,
-            counted: counted.count() as u32,
-            rounds: rounds as u32,
-            distance: distances.fold(0.0, f64::max),
-            bound: self.bound,
-            rounding,
-        };
-        self.cases.push(case.judge());
-    }
+/// Compares two runs that differ in what one device does, and adds the case.
+fn compare(
+    outcome: &mut SensitivityOutcome,
+    recipe: &AuditRecipe,
+    variation: &Variation,
+    (with, without): (&Trace, &Trace),
+) {
+    let scale = recipe.sensitivity.devices as f64 / f64::from(recipe.clip);
+    let rounds = with.rounds.len().min(without.rounds.len());
+    let distances = (0..rounds).map(|index| scale * distance(with, without, index));
+    let errors = (0..rounds).map(|index| {
+        // both runs round, in every coordinate
+        let error = with.rounding(index) + without.rounding(index);
+        scale * error * (outcome.parameters as f64).sqrt()
+    });
+    let rounding = errors.fold(0.0, f64::max);
+    let others = recipe.sensitivity.devices as u64 - 1;
+    let counted = with
+        .rounds
+        .iter()
+        .filter(|round| round.told.counted > others);
+    let case = Measured {
+        name: variation.name,
+        changes: variation.changes,
+        expected: &variation.expected,
+        counted: counted.count() as u32,
+        rounds: rounds as u32,
+        distance: distances.fold(0.0, f64::max),
+        bound: outcome.bound,
+        rounding,
+    };
+    outcome.rounding = outcome.rounding.max(rounding);
+    outcome.cases.push(case.judge());
 }
 
 /// L2 distance of what round `index` added in two runs.
@@ -277,24 +288,24 @@ fn distance(with: &Trace, without: &Trace, index: usize) -> f64 {
 }
 
 /// One comparison, before it is judged.
-pub(super) struct Measured<'a> {
-    pub(super) name: &'a str,
+pub(crate) struct Measured<'a> {
+    pub(crate) name: &'a str,
     /// Whether it may change anything.
-    pub(super) changes: bool,
-    pub(super) expected: &'a str,
-    pub(super) counted: u32,
-    pub(super) rounds: u32,
+    pub(crate) changes: bool,
+    pub(crate) expected: &'a str,
+    pub(crate) counted: u32,
+    pub(crate) rounds: u32,
     /// In clips.
-    pub(super) distance: f64,
+    pub(crate) distance: f64,
     /// In clips.
-    pub(super) bound: f64,
+    pub(crate) bound: f64,
     /// In clips.
-    pub(super) rounding: f64,
+    pub(crate) rounding: f64,
 }
 
 impl Measured<'_> {
     /// Everything is counted; what may change something stays within the bound.
-    pub(super) fn judge(&self) -> SensitivityCase {
+    pub(crate) fn judge(&self) -> SensitivityCase {
         let (limit, tolerance) = if self.changes {
             (self.bound, self.rounding)
         } else {

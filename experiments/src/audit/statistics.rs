@@ -6,23 +6,23 @@
 use statrs::distribution::{ChiSquared, ContinuousCDF, Normal};
 
 /// Standard normal distribution function.
-pub(super) fn normal_cdf(value: f64) -> f64 {
+pub(crate) fn normal_cdf(value: f64) -> f64 {
     // with mean 0 and deviation 1 there is nothing to refuse
     Normal::standard().cdf(value)
 }
 
 /// Quantile of the standard normal.
-pub(super) fn normal_quantile(probability: f64) -> f64 {
+pub(crate) fn normal_quantile(probability: f64) -> f64 {
     Normal::standard().inverse_cdf(probability)
 }
 
 /// Two-sided p-value of a standard normal statistic.
-pub(super) fn normal_two_sided(statistic: f64) -> f64 {
+pub(crate) fn normal_two_sided(statistic: f64) -> f64 {
     2.0 * Normal::standard().sf(statistic.abs())
 }
 
 /// Two-sided p-value of `sum` as a chi-square with so many degrees of freedom.
-pub(super) fn chi_square_two_sided(sum: f64, freedom: f64) -> f64 {
+pub(crate) fn chi_square_two_sided(sum: f64, freedom: f64) -> f64 {
     let Ok(law) = ChiSquared::new(freedom) else {
         return 0.0;
     };
@@ -34,23 +34,23 @@ pub(super) fn chi_square_two_sided(sum: f64, freedom: f64) -> f64 {
 }
 
 /// Mean of a sample.
-pub(super) fn mean(sample: &[f64]) -> f64 {
+pub(crate) fn mean(sample: &[f64]) -> f64 {
     sample.iter().sum::<f64>() / sample.len().max(1) as f64
 }
 
 /// Mean of squares: the variance where the mean is known to be zero.
-pub(super) fn mean_square(sample: &[f64]) -> f64 {
+pub(crate) fn mean_square(sample: &[f64]) -> f64 {
     sample.iter().map(|value| value * value).sum::<f64>() / sample.len().max(1) as f64
 }
 
 /// p-value that values of variance 1 have this mean square: n times it is a chi-square.
-pub(super) fn variance_p_value(sample: &[f64]) -> f64 {
+pub(crate) fn variance_p_value(sample: &[f64]) -> f64 {
     let count = sample.len() as f64;
     chi_square_two_sided(mean_square(sample) * count, count)
 }
 
 /// p-value that standard normal values have this mean.
-pub(super) fn mean_p_value(sample: &[f64]) -> f64 {
+pub(crate) fn mean_p_value(sample: &[f64]) -> f64 {
     normal_two_sided(mean(sample) * (sample.len() as f64).sqrt())
 }
 
@@ -61,7 +61,7 @@ pub(super) fn mean_p_value(sample: &[f64]) -> f64 {
 /// prod_{j >= 2} (1 - 2 / (j (j + 1)))^{-1/2} = sqrt(3) (Zolotarev 1961), so
 /// P[A^2 > a] is about sqrt(3 / (pi a)) e^-a. At a = 2.492, the tabulated 5 % point, this gives
 /// 5.1 %, and it gets closer further out.
-pub(super) fn anderson_darling(sample: &[f64]) -> (f64, f64) {
+pub(crate) fn anderson_darling(sample: &[f64]) -> (f64, f64) {
     let mut sorted = sample.to_vec();
     sorted.sort_by(f64::total_cmp);
     let count = sorted.len();
@@ -81,7 +81,7 @@ pub(super) fn anderson_darling(sample: &[f64]) -> (f64, f64) {
 }
 
 /// Counts of a sample in `bins` intervals that have equal probability under the standard normal.
-pub(super) fn equal_bins(sample: &[f64], bins: usize) -> Vec<u64> {
+pub(crate) fn equal_bins(sample: &[f64], bins: usize) -> Vec<u64> {
     let mut counts = vec![0; bins];
     for value in sample {
         let bin = (normal_cdf(*value) * bins as f64) as usize;
@@ -92,7 +92,7 @@ pub(super) fn equal_bins(sample: &[f64], bins: usize) -> Vec<u64> {
 
 /// Pearson's chi-square of counts against equal probabilities, with its p-value. Both tails count:
 /// a histogram that is too even is suspicious as well.
-pub(super) fn equal_bins_p_value(counts: &[u64]) -> (f64, f64) {
+pub(crate) fn equal_bins_p_value(counts: &[u64]) -> (f64, f64) {
     let total: u64 = counts.iter().sum();
     let expected = total as f64 / counts.len().max(1) as f64;
     let squares = counts
@@ -105,7 +105,7 @@ pub(super) fn equal_bins_p_value(counts: &[u64]) -> (f64, f64) {
 
 /// Correlation of two samples of variance 1 times the root of their length: standard normal when they
 /// are independent.
-pub(super) fn correlation(left: &[f64], right: &[f64]) -> f64 {
+pub(crate) fn correlation(left: &[f64], right: &[f64]) -> f64 {
     let count = left.len().min(right.len()).max(1) as f64;
     let products = left.iter().zip(right).map(|(left, right)| left * right);
     products.sum::<f64>() / count.sqrt()

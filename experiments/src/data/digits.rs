@@ -32,58 +32,14 @@ pub fn load() -> Result<Dataset, DataError> {
 /// # Errors
 /// [`DataError`] for damaged compression, a row of another length, or a value out of range.
 pub fn from_csv_gz(name: &str, bytes: &[u8]) -> Result<Dataset, DataError> {
-    let foreign = |reason: String| DataError::Foreign {
-        what: name.into(),
-        expected: "gzip rows of 64 pixels and a class",
-        reason,
-    };
-    let mut text = String::new();
-    let mut limited = GzDecoder::new(bytes).take(TEXT_LIMIT + 1);
-    limited
-        .read_to_string(&mut text)
-        .map_err(|error| foreign(error.to_string()))?;
-    if text.len() as u64 > TEXT_LIMIT {
-        let announced = text.len() as u64;
-        return Err(DataError::TooLarge {
-            what: name.into(),
-            announced,
-            limit: TEXT_LIMIT,
-        });
-    }
+    let text = decompressed(name, bytes)?;
     let mut all = Samples::default();
     let mut rows = csv::ReaderBuilder::new()
         .has_headers(false)
         .from_reader(text.as_bytes());
-    for (line, row) in rows.records().enumerate() {
-        let row = row.map_err(|error| foreign(error.to_string()))?;
-        if row.len() != PIXELS + 1 {
-            return Err(foreign(format!(
-                "row {} has {} fields",
-                line + 1,
-                row.len()
-            )));
-        }
-        for (column, field) in row.iter().enumerate() {
-            let highest = if column < PIXELS {
-                BRIGHTEST as u32
-            } else {
-                CLASSES - 1
-            };
-            let value = field.parse::<u32>().ok().filter(|&value| value <= highest);
-            let Some(value) = value else {
-                return Err(DataError::OutOfRange {
-                    what: format!("{name} row {}", line + 1),
-                    position: column,
-                    value: field.chars().take(20).collect(),
-                    range: "0 to 16 for a pixel, 0 to 9 for the class",
-                });
-            };
-            if column < PIXELS {
-                all.inputs.push(value as f32 / BRIGHTEST);
-            } else {
-                all.labels.push(value);
-            }
-        }
+    for (index, row) in rows.records().enumerate() {
+        let row = row.map_err(|error| foreign(name, error.to_string()))?;
+        push_row(name, index + 1, &row, &mut all)?;
     }
     let boundary = all.len() * 3 / 4;
     let test = Samples {
@@ -99,6 +55,69 @@ pub fn from_csv_gz(name: &str, bytes: &[u8]) -> Result<Dataset, DataError> {
         train: all,
         test,
     })
+}
+
+/// The text of an archive, as far as the limit allows.
+fn decompressed(name: &str, bytes: &[u8]) -> Result<String, DataError> {
+    let mut text = String::new();
+    let mut limited = GzDecoder::new(bytes).take(TEXT_LIMIT + 1);
+    limited
+        .read_to_string(&mut text)
+        .map_err(|error| foreign(name, error.to_string()))?;
+    let announced = text.len() as u64;
+    if announced > TEXT_LIMIT {
+        return Err(DataError::TooLarge {
+            what: name.into(),
+            announced,
+            limit: TEXT_LIMIT,
+        });
+    }
+    Ok(text)
+}
+
+/// Appends one sample. `line` counts from 1.
+fn push_row(
+    name: &str,
+    line: usize,
+    row: &csv::StringRecord,
+    samples: &mut Samples,
+) -> Result<(), DataError> {
+    if row.len() != PIXELS + 1 {
+        return Err(foreign(
+            name,
+            format!("row {line} has {} fields", row.len()),
+        ));
+    }
+    for (column, field) in row.iter().enumerate() {
+        let is_pixel = column < PIXELS;
+        let highest = if is_pixel {
+            BRIGHTEST as u32
+        } else {
+            CLASSES - 1
+        };
+        let value = field.parse::<u32>().ok().filter(|&value| value <= highest);
+        let value = value.ok_or_else(|| DataError::OutOfRange {
+            what: format!("{name} row {line}"),
+            position: column,
+            value: field.chars().take(20).collect(),
+            range: "0 to 16 for a pixel, 0 to 9 for the class",
+        })?;
+        if is_pixel {
+            samples.inputs.push(value as f32 / BRIGHTEST);
+        } else {
+            samples.labels.push(value);
+        }
+    }
+    Ok(())
+}
+
+/// Bytes that are no digits.
+fn foreign(name: &str, reason: String) -> DataError {
+    DataError::Foreign {
+        what: name.into(),
+        expected: "gzip rows of 64 pixels and a class",
+        reason,
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::watch::CHANNELS;
+/// Sensor channels of the watch set: acceleration x y z, angular velocity x y z.
+pub const CHANNELS: usize = 6;
 
 /// What channels are shifted and scaled by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

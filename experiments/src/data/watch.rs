@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::normalisation::CHANNELS;
 use super::normalisation::{ChannelScale, Normalisation};
 use super::npz::NpzArchive;
 use super::windowing::Windowing;
@@ -14,8 +15,6 @@ use super::{DataError, Dataset, Samples, Side, User};
 static ARCHIVE: &[u8] = include_bytes!("../../data/watch/watch_i16.npz");
 /// Most bytes that one array of the archive may take; the largest needs 2.9 MB.
 const ARRAY_LIMIT: u64 = 16 << 20;
-/// Sensor channels: acceleration x y z, angular velocity x y z.
-pub const CHANNELS: usize = 6;
 /// Exercises told apart.
 pub const CLASSES: usize = 7;
 const SUBJECTS: i64 = 10;

@@ -24,10 +24,11 @@ pub use outcome::DemoOutcome;
 use tokio::time::Instant;
 use tributary_device_sim::{DriftInjection, FleetStats};
 use tributary_recipe::RunSpec;
+use tributary_report::experiment::{Report, WireBytes};
 
 use self::act::Story;
 use self::config::{DRIFTING, INJECTED_WINDOW};
-use crate::report::{Report, WireBytes, write_all};
+use crate::output::write_all;
 use crate::runner::{Laboratory, Progress, RunnerError, peak_resident_bytes, recipe_text};
 
 /// Why the demo does not reach its end.

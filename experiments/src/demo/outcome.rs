@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-
-use crate::report::Summary;
+use tributary_report::experiment::Summary;
 
 /// What the demo measured. As JSON: the fields of [`Summary`] and, beside them, those below.
 #[derive(Clone, Debug, PartialEq, Serialize)]

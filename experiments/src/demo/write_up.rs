@@ -2,13 +2,14 @@
 
 use tributary_privacy::{Rho, epsilon_cks20};
 use tributary_proto::v1::{DriftWindow, PrivacyAccount};
+use tributary_report::experiment::{
+    AccuracySummary, Build, DriftPoint, DriftSummary, Event, EventKind, Fact, LedgerLine, Phase,
+    Report, RoundPoint, RoundSeries, Summary, Verdict, WireBytes, WirePoint,
+};
+use tributary_report::number::count;
 
 use super::act::{BuildResult, Story};
 use super::config::{DRIFTING, DemoConfig, INJECTED_WINDOW, REGIONS, wrist_large, wrist_small};
-use crate::report::{
-    AccuracySummary, Build, DriftPoint, DriftSummary, Event, EventKind, Fact, LedgerLine, Phase,
-    Report, RoundPoint, RoundSeries, Summary, Verdict, WireBytes, WirePoint, count,
-};
 use crate::runner::{RoundResult, RunResult, Score, conditions, privacy_summary};
 
 /// The variant that has all units of the model.

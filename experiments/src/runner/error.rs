@@ -5,8 +5,8 @@ use tributary_device_sim::FleetError;
 use tributary_model::ModelError;
 
 use crate::data::DataError;
+use crate::output::OutputError;
 use crate::partition::PartitionError;
-use crate::report::ReportError;
 
 /// Why a demo or an experiment does not reach its end.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum RunnerError {
     Model(#[from] ModelError),
     /// The report can't be written.
     #[error(transparent)]
-    Report(#[from] ReportError),
+    Report(#[from] OutputError),
     /// A setting makes no sense.
     #[error("{field} {problem}: {remedy}")]
     Setting {

@@ -22,11 +22,15 @@ mod interrupt;
 mod laboratory;
 mod local;
 mod operator;
+mod outcome;
+mod partition;
 mod population;
 mod process;
 mod progress;
 mod recipe;
+mod result;
 mod scratch;
+mod seed;
 mod simulated;
 mod variant;
 mod write_up;
@@ -36,17 +40,20 @@ mod tests;
 
 pub use built_in::{BUILT_IN, built_in};
 pub use error::RunnerError;
-pub use experiment::{ExperimentOutcome, VariantOutcome, run_experiment};
+pub use experiment::run_experiment;
 pub use follow::{RoundResult, RunResult, follow_run};
 pub use held_out::{HeldOut, Score};
 pub use interrupt::{Interrupt, Interrupter};
 pub use laboratory::Laboratory;
 pub use local::LocalTests;
 pub use operator::Operator;
+pub use outcome::{ExperimentOutcome, VariantOutcome};
+pub use partition::Partition;
 pub use process::peak_resident_bytes;
 pub use progress::{Progress, RoundNews, Silent, WindowNews};
-pub use recipe::{DataSource, ExperimentRecipe, FleetRecipe, Partition};
+pub use recipe::{DataSource, ExperimentRecipe, FleetRecipe};
 pub use scratch::remove_leftovers;
+pub use seed::derived_seed;
 pub use simulated::{
     SUBJECTS, WINDOWS_PER_DEVICE, simulated_devices, watch_as_held, watch_held_out,
     wearable_shards, wearer,
@@ -57,14 +64,3 @@ pub(crate) use experiment::recipe_text;
 pub(crate) use scratch::Scratch;
 pub(crate) use simulated::{device_id, shard};
 pub(crate) use write_up::{conditions, privacy_summary};
-
-use sha2::{Digest as _, Sha256};
-
-/// 32 bytes that depend on a seed and a purpose.
-pub fn derived_seed(seed: u64, purpose: &str) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(b"tributary-experiments-v1");
-    hash.update(seed.to_le_bytes());
-    hash.update(purpose.as_bytes());
-    hash.finalize().into()
-}

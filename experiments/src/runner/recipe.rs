@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 use tributary_recipe::RunSpec;
 
-use super::{RunnerError, Variant};
+use super::{Partition, RunnerError, Variant};
 
 /// Longest recipe in bytes.
 const MAX_BYTES: usize = 256 * 1024;
@@ -67,32 +68,6 @@ pub struct FleetRecipe {
     /// Probability in [0, 1] that a device drops out of a round.
     #[serde(default)]
     pub drop_out: f64,
-}
-
-/// Who holds which sample.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Partition {
-    /// Every device looks like the whole.
-    Iid {},
-    /// Each device has its own mix of labels.
-    Dirichlet {
-        /// Concentration, above 0: 0.1 is very skewed, 100 is even.
-        alpha: f64,
-        /// Fewest samples of a device.
-        #[serde(default = "one")]
-        minimum: usize,
-    },
-    /// Each device holds a few samples of one natural user; users are spread over the devices in
-    /// turn, and a region is a block of users.
-    ByUser {
-        /// Samples of a device.
-        per_device: usize,
-    },
-}
-
-fn one() -> usize {
-    1
 }
 
 impl ExperimentRecipe {
@@ -204,10 +179,73 @@ impl ExperimentRecipe {
         }
         Ok(())
     }
+
+    /// The run of a variant under a seed; the recipe's own seed when there is none.
+    ///
+    /// # Errors
+    /// [`RunnerError::Setting`] names the variant and the key.
+    pub fn spec_of(&self, variant: &Variant, seed: Option<u64>) -> Result<RunSpec, RunnerError> {
+        let refused = |error: String| {
+            let field = format!("variant {:?}", variant.name);
+            RunnerError::setting(field, format!("is refused: {error}"), "mend its run")
+        };
+        let mut table = Table::try_from(&self.run).map_err(|error| refused(error.to_string()))?;
+        merge(&mut table, &variant.run);
+        let mut spec: RunSpec = table
+            .try_into()
+            .map_err(|error: toml::de::Error| refused(error.to_string()))?;
+        spec.seed = seed.or(spec.seed);
+        spec.check().map_err(|error| refused(error.to_string()))?;
+        Ok(spec)
+    }
+
+    /// The split of a variant.
+    ///
+    /// # Errors
+    /// [`RunnerError::Setting`] when neither it nor the recipe names one.
+    pub fn partition_of<'r>(&'r self, variant: &'r Variant) -> Result<&'r Partition, RunnerError> {
+        let partition = variant.partition.as_ref().or(self.partition.as_ref());
+        partition.ok_or_else(|| {
+            RunnerError::setting(
+                format!("variant {:?}", variant.name),
+                "has no partition, and the recipe has none for all",
+                "add partition = { kind = \"iid\" } to one of them",
+            )
+        })
+    }
+
+    /// The seeds that every variant runs with: `seeds`, or the run's own.
+    pub fn seeds(&self) -> Vec<Option<u64>> {
+        if self.seeds.is_empty() {
+            return vec![self.run.seed];
+        }
+        self.seeds.iter().copied().map(Some).collect()
+    }
+
+    /// Whether the runs repeat to the bit.
+    pub(crate) fn is_seeded(&self) -> bool {
+        self.run.is_seeded() || !self.seeds.is_empty()
+    }
+}
+
+/// Puts the keys of `changes` over those of `base`.
+fn merge(base: &mut Table, changes: &Table) {
+    for (key, change) in changes {
+        match (base.get_mut(key), change) {
+            (Some(Value::Table(old)), Value::Table(new)) if !new.contains_key("kind") => {
+                merge(old, new);
+            }
+            _ => {
+                base.insert(key.clone(), change.clone());
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use tributary_model::LocalAlgorithm;
+
     use super::*;
 
     const DIGITS: &str = include_str!("../../recipes/digits-iid-dirichlet.toml");
@@ -241,6 +279,51 @@ mod tests {
             assert!(DIGITS.contains(from), "{from}");
             let error = ExperimentRecipe::from_toml(&DIGITS.replacen(from, to, 1)).unwrap_err();
             assert!(error.to_string().starts_with(field), "{to}: {error}");
+        }
+    }
+
+    fn recipe() -> ExperimentRecipe {
+        ExperimentRecipe::from_toml(DIGITS).unwrap()
+    }
+
+    fn variant(run: &str) -> Variant {
+        Variant {
+            name: "changed".to_owned(),
+            partition: None,
+            attackers: None,
+            run: toml::from_str(run).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_variant_changes_the_keys_that_it_names_and_no_others() {
+        let recipe = recipe();
+        let changed = variant(
+            "training.algorithm = { kind = 'fedprox', mu = 0.5 }\n\
+             server.optimiser = { kind = 'fedavgm', learning_rate = 0.5, momentum = 0.1 }",
+        );
+        let spec = recipe.spec_of(&changed, Some(9)).unwrap();
+        assert_eq!(spec.training.algorithm, LocalAlgorithm::FedProx { mu: 0.5 });
+        assert_eq!(spec.training.epochs, recipe.run.training.epochs);
+        assert_eq!(
+            (spec.seed, spec.server.optimiser.name()),
+            (Some(9), "fedavgm")
+        );
+    }
+
+    #[test]
+    fn a_variant_whose_run_makes_no_sense_is_named() {
+        for run in [
+            "training.epochs = 0",
+            "training.colour = 1",
+            "rounds = 3",
+            "aggregation.rule = { kind = 'median' }",
+        ] {
+            let error = recipe().spec_of(&variant(run), None).unwrap_err();
+            assert!(
+                error.to_string().starts_with("variant \"changed\""),
+                "{error}"
+            );
         }
     }
 }

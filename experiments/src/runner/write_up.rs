@@ -1,14 +1,14 @@
 //! From the results of an experiment to its report.
 
 use tributary_proto::v1::PrivacySpend;
-
-use super::ExperimentRecipe;
-use super::experiment::{SeedResult, VariantResult, deviation};
-use crate::data::Dataset;
-use crate::report::{
+use tributary_report::experiment::{
     AccuracySummary, Conditions, Fact, LedgerLine, Phase, PrivacySummary, Report, RoundPoint,
     RoundSeries, Summary, WireBytes, WirePoint,
 };
+
+use super::ExperimentRecipe;
+use super::result::{SeedResult, VariantResult, deviation};
+use crate::data::Dataset;
 
 /// The report of an experiment.
 pub(super) fn write_up(
@@ -100,7 +100,7 @@ fn summary(recipe: &ExperimentRecipe, results: &[VariantResult]) -> Summary {
             up: rounds().map(|round| round.bytes_up).sum(),
         },
         // what a seed repeats has no clock in it
-        wall_s: (!is_seeded(recipe)).then(|| runs().map(|seed| seed.wall_s).sum()),
+        wall_s: (!recipe.is_seeded()).then(|| runs().map(|seed| seed.wall_s).sum()),
         ..Summary::default()
     }
 }
@@ -111,11 +111,6 @@ fn marks(results: &[VariantResult]) -> Vec<String> {
     let marks = runs.flat_map(|seed| seed.run.run.marks.clone());
     let marks: std::collections::BTreeSet<String> = marks.collect();
     marks.into_iter().collect()
-}
-
-/// Whether the runs repeat to the bit.
-pub(super) fn is_seeded(recipe: &ExperimentRecipe) -> bool {
-    recipe.run.is_seeded() || !recipe.seeds.is_empty()
 }
 
 /// The variant whose last version scores most; the first of equals.
@@ -255,44 +250,48 @@ fn facts(recipe: &ExperimentRecipe, data: &Dataset, results: &[VariantResult]) -
         name: name.to_owned(),
         value,
     };
+    let samples = format!(
+        "{}: {} training and {} held-out samples",
+        data.name,
+        data.train.len(),
+        data.test.len()
+    );
     let mut facts = vec![
-        fact(
-            "Data",
-            format!(
-                "{}: {} training and {} held-out samples",
-                data.name,
-                data.train.len(),
-                data.test.len()
-            ),
-        ),
+        fact("Data", samples),
         fact("Model", recipe_model(recipe)),
         fact("Version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
-    for result in results {
-        let trained = result.trained();
-        let last = 100.0 * result.mean(|seed| seed.run.last_score().overall);
-        let rounds = result.runs.iter().map(|seed| seed.run.rounds.len()).max();
-        let spread = match trained.len() {
-            0 | 1 => String::new(),
-            seeds => format!(
-                " (standard deviation {:.1} over {seeds} seeds)",
-                100.0 * deviation(&trained)
-            ),
-        };
-        let personal = result.runs.iter().map(|seed| seed.local_personal);
-        let personal: Option<Vec<f64>> = personal.collect();
-        let personal = personal.map_or(String::new(), |values| {
-            let own = 100.0 * values.iter().sum::<f64>() / values.len().max(1) as f64;
-            let shared = 100.0 * result.mean(|seed| seed.local_shared);
-            format!("; on the devices' own mix {own:.1}% with their models, {shared:.1}% with the shared one")
-        });
-        let text = format!(
-            "{last:.1}%{spread} after {} rounds{personal}",
-            rounds.unwrap_or(0)
-        );
-        facts.push(fact(&result.name, text));
-    }
+    facts.extend(
+        results
+            .iter()
+            .map(|result| fact(&result.name, reached(result))),
+    );
     facts
+}
+
+/// What a variant reached, in words.
+fn reached(result: &VariantResult) -> String {
+    let trained = result.trained();
+    let last = 100.0 * result.mean(|seed| seed.run.last_score().overall);
+    let rounds = result.runs.iter().map(|seed| seed.run.rounds.len()).max();
+    let spread = match trained.len() {
+        0 | 1 => String::new(),
+        seeds => format!(
+            " (standard deviation {:.1} over {seeds} seeds)",
+            100.0 * deviation(&trained)
+        ),
+    };
+    let personal = result.runs.iter().map(|seed| seed.local_personal);
+    let personal: Option<Vec<f64>> = personal.collect();
+    let personal = personal.map_or(String::new(), |values| {
+        let own = 100.0 * values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let shared = 100.0 * result.mean(|seed| seed.local_shared);
+        format!("; on the devices' own mix {own:.1}% with their models, {shared:.1}% with the shared one")
+    });
+    format!(
+        "{last:.1}%{spread} after {} rounds{personal}",
+        rounds.unwrap_or(0)
+    )
 }
 
 fn recipe_model(recipe: &ExperimentRecipe) -> String {
