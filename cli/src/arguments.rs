@@ -1,21 +1,10 @@
-//! The command line. Verbs define their own flags; this file lists the verbs.
+//! The command line as a whole. Verbs define their own flags.
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
-use crate::demo::DemoArguments;
-use crate::device::DeviceCommand;
-use crate::drift::DriftVerb;
-use crate::experiment::ExperimentVerb;
-use crate::fleet::FleetVerb;
-use crate::model::ModelVerb;
-use crate::monitor::MonitorVerb;
-use crate::output::Format;
-use crate::privacy::PrivacyVerb;
-use crate::restore::RestoreArguments;
-use crate::run::RunVerb;
-use crate::serve::ServeArguments;
-use tributary_store::StoreVerb;
+use crate::commands::Command;
+use crate::global::Global;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -111,98 +100,6 @@ fn hide_coordinator(command: clap::Command, path: &str, hidden: &clap::Arg) -> c
             false => hide_coordinator(verb, &path, hidden),
         })
     })
-}
-
-/// What holds for every verb.
-#[derive(Debug, Clone, Args)]
-pub struct Global {
-    /// How the answer is printed on standard output
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value = "human",
-        value_name = "FORMAT"
-    )]
-    pub format: Format,
-    /// The coordinator to talk to
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "TRIBUTARY_COORDINATOR",
-        default_value = "http://127.0.0.1:7070"
-    )]
-    pub coordinator: String,
-}
-
-/// The verbs.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// See the whole promise happen, in about a minute
-    Demo(DemoArguments),
-    /// Serve a coordinator from a data folder
-    Serve(ServeArguments),
-    /// Make a data folder safe that was put back from a copy
-    Restore(RestoreArguments),
-    /// Simulate devices that take part, on real recordings
-    Device(DeviceCommand),
-    /// Start, list, show, watch and stop training runs
-    #[command(arg_required_else_help = true)]
-    Run {
-        /// The verb.
-        #[command(subcommand)]
-        verb: RunVerb,
-    },
-    /// List, show, export and import model versions
-    #[command(arg_required_else_help = true)]
-    Model {
-        /// The verb.
-        #[command(subcommand)]
-        verb: ModelVerb,
-    },
-    /// Count the enrolled and connected devices, and move one to another region
-    #[command(arg_required_else_help = true)]
-    Fleet {
-        /// The verb.
-        #[command(subcommand)]
-        verb: FleetVerb,
-    },
-    /// Show what the drift monitors see
-    #[command(arg_required_else_help = true)]
-    Drift {
-        /// The verb.
-        #[command(subcommand)]
-        verb: DriftVerb,
-    },
-    /// List and end the drift monitors
-    #[command(arg_required_else_help = true)]
-    Monitor {
-        /// The verb.
-        #[command(subcommand)]
-        verb: MonitorVerb,
-    },
-    /// Show the privacy that was spent and what remains, and calculate what a plan costs
-    #[command(arg_required_else_help = true)]
-    Privacy {
-        /// The verb.
-        #[command(subcommand)]
-        verb: PrivacyVerb,
-    },
-    /// Check, repair and migrate the metadata of a data folder while no coordinator uses it
-    #[command(arg_required_else_help = true)]
-    Store {
-        /// The verb.
-        #[command(subcommand)]
-        verb: StoreVerb,
-    },
-    /// Run recipes with several variants and report on them
-    #[command(arg_required_else_help = true)]
-    Experiment {
-        /// The verb.
-        #[command(subcommand)]
-        verb: ExperimentVerb,
-    },
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use serde_json::json;
+use tributary_experiments::runner::RunnerError;
 
 use crate::output::{self, Format, Output, Tone};
 
@@ -63,6 +64,14 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// What to say of work that did not reach its end; being asked to end is no failure.
+pub fn unfinished(what: &'static str) -> impl Fn(RunnerError) -> anyhow::Error {
+    move |error| match error {
+        RunnerError::Interrupted => Failure::new(Exit::Incomplete, error.to_string()).into(),
+        error => anyhow::Error::from(error).context(format!("{what} did not reach its end")),
+    }
+}
 
 /// Says on standard error what went wrong and gives the exit code. A reader of standard output that
 /// went away (`| head`) is no error.

@@ -1,53 +1,42 @@
 //! The `tributary` command: serves a coordinator, simulates devices, and is the client of both.
 //!
 //! It promises one thing on standard output, the answer, as tables for people or as JSON for
-//! scripts; progress and logs go to standard error. It composes the other rooms and holds no logic
+//! scripts; progress and logs go to standard error. It composes the other crates and holds no logic
 //! of its own.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`arguments`] | the command line: verbs, flags, help |
-//! | [`demo`], [`experiment`], [`attacks`] | verbs that play a story of their own, with [`progress`] |
-//! | [`serve`], [`device`] | verbs that run until they are stopped |
-//! | [`restore`] | the verb for a data folder that was put back from a copy |
-//! | [`run`], [`model`], [`fleet`], [`drift`], [`monitor`], [`privacy`] | verbs that ask a coordinator |
-//! | [`store`] | verbs for a data folder that no coordinator uses |
+//! | [`arguments`], [`global`] | the command line, its help; flags that hold for every verb |
+//! | [`commands`] | the verbs: one file or folder each |
 //! | [`client`], [`pages`] | connecting, turning refusals into sentences; long answers page by page |
 //! | [`exit`], [`logs`], [`signals`] | exit codes; logs on standard error; what asks for an end |
+//! | [`progress`], [`folder`] | how a long story goes on; folders that reports are written into |
 //! | [`output`] | tables, colours, numbers, JSON |
+//! | [`text`] | sentences and cells that several verbs print |
 //! | [`view`] | the fields that `--format json` prints, fixed for scripts |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod arguments;
-mod attacks;
-mod audit;
 mod client;
-mod demo;
-mod device;
-mod drift;
+mod commands;
 mod exit;
-mod experiment;
-mod fleet;
+mod folder;
+mod global;
 mod logs;
-mod model;
-mod monitor;
 mod output;
 mod pages;
-mod privacy;
 mod progress;
-mod restore;
-mod run;
-mod serve;
 mod signals;
-mod store;
+mod text;
 mod view;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use arguments::{Arguments, Command};
+use arguments::Arguments;
+use commands::Command;
 use exit::Exit;
 use output::Output;
 use tributary_experiments::runner::remove_leftovers;
@@ -81,18 +70,5 @@ async fn dispatch(arguments: Arguments, output: Output) -> Result<Exit> {
     if !matches!(command, Command::Serve(_)) {
         logs::start(logs::LogFormat::Text, "warn");
     }
-    match command {
-        Command::Demo(demo) => Box::pin(demo::play(demo, output)).await,
-        Command::Experiment { verb } => Box::pin(experiment::dispatch(verb, output)).await,
-        Command::Serve(serve) => serve::serve(serve, output).await,
-        Command::Restore(restore) => restore::restore(restore, output).await,
-        Command::Device(device) => device::dispatch(device, &global, output).await,
-        Command::Run { verb } => run::dispatch(verb, &global, output).await,
-        Command::Model { verb } => model::dispatch(verb, &global, output).await,
-        Command::Fleet { verb } => fleet::dispatch(verb, &global, output).await,
-        Command::Drift { verb } => drift::dispatch(verb, &global, output).await,
-        Command::Store { verb } => store::dispatch(verb, output).await,
-        Command::Monitor { verb } => monitor::dispatch(verb, &global, output).await,
-        Command::Privacy { verb } => privacy::dispatch(verb, &global, output).await,
-    }
+    commands::dispatch(command, &global, output).await
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tributary_experiments::runner::{Interrupt, Progress, RoundNews, WindowNews, remove_leftovers};
 
-use crate::drift;
 use crate::exit::Exit;
 use crate::output::{self, Output, Palette, Tone, count, decimal, percent, printable};
-use crate::privacy::words;
 use crate::signals::stop_signal;
+use crate::text::monitor::tone;
+use crate::text::spend::words;
 
 /// One line, cut where the terminal ends.
 const SPINNER: &str = "{spinner:.cyan} {wide_msg}";
@@ -151,9 +151,7 @@ impl Progress for Narrator {
     }
 
     fn window(&self, news: &WindowNews) {
-        let verdict = self
-            .colours
-            .paint(drift::tone(&news.verdict), &news.verdict);
+        let verdict = self.colours.paint(tone(&news.verdict), &news.verdict);
         let text = format!("window {} in {}: {verdict}", news.window, news.region);
         let is_quiet = matches!(
             news.verdict.as_str(),

@@ -2,18 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// `1234567` as `1,234,567`.
-pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub use tributary_report::number::count;
 
 /// Bytes in powers of 1,000, as disks and links count: `20.3 kB`.
 pub fn bytes(number: u64) -> String {
