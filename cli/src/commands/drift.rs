@@ -106,6 +106,17 @@ fn monitor(monitor: &MonitorView, windows: usize, colours: Palette) -> String {
         monitor.state,
         progress(monitor)
     );
+    let first = monitor.windows.len().saturating_sub(windows);
+    format!(
+        "{}\n{}{}\n\n{}",
+        colours.paint(Tone::Strong, &printable(&title)),
+        verdict_table(monitor, colours),
+        notes(monitor, colours),
+        window_table(&monitor.windows[first..], colours),
+    )
+}
+
+fn verdict_table(monitor: &MonitorView, colours: Palette) -> String {
     let mut verdicts = Table::new(&[
         ("region", Align::Left),
         ("verdict", Align::Left),
@@ -114,10 +125,9 @@ fn monitor(monitor: &MonitorView, windows: usize, colours: Palette) -> String {
         ("mitigated by", Align::Left),
     ]);
     for region in &monitor.regions {
-        let run = if region.mitigation_run.is_empty() {
-            "-"
-        } else {
-            &region.mitigation_run
+        let run = match region.mitigation_run.as_str() {
+            "" => "-",
+            run => run,
         };
         let needed = match region.devices_needed {
             0 => "-".to_owned(),
@@ -131,28 +141,24 @@ fn monitor(monitor: &MonitorView, windows: usize, colours: Palette) -> String {
             run.into(),
         ]);
     }
-    let first = monitor.windows.len().saturating_sub(windows);
+    verdicts.render(colours, "no regions yet")
+}
+
+/// Why a monitor ended, and what is to be said of its regions; each note begins a line.
+fn notes(monitor: &MonitorView, colours: Palette) -> String {
     let mut notes = String::new();
+    let mut add = |note: &str| {
+        notes.push('\n');
+        notes.push_str(&colours.paint(Tone::Warn, &printable(note)));
+    };
     if !monitor.reason.is_empty() {
-        notes = format!(
-            "\n{}",
-            colours.paint(Tone::Warn, &printable(&monitor.reason))
-        );
+        add(&monitor.reason);
     }
-    for region in monitor
-        .regions
-        .iter()
-        .filter(|region| !region.note.is_empty())
-    {
-        let note = format!("{}: {}", region.region, region.note);
-        notes = format!("{notes}\n{}", colours.paint(Tone::Warn, &printable(&note)));
+    let regions = monitor.regions.iter();
+    for region in regions.filter(|region| !region.note.is_empty()) {
+        add(&format!("{}: {}", region.region, region.note));
     }
-    format!(
-        "{}\n{}{notes}\n\n{}",
-        colours.paint(Tone::Strong, &printable(&title)),
-        verdicts.render(colours, "no regions yet"),
-        window_table(&monitor.windows[first..], colours),
-    )
+    notes
 }
 
 fn window_table(windows: &[WindowView], colours: Palette) -> String {

@@ -93,57 +93,82 @@ fn checks(
     threshold: f64,
 ) -> Vec<Check> {
     let dimension = measured.noise.first().map_or(0, Vec::len);
-    let check = |name, measured, expected, p_value| {
+    let questions = moments(all)
+        .into_iter()
+        .chain(variances(rounds, dimension))
+        .chain(distribution(all))
+        .chain(correlations(white, all, dimension));
+    let check = |(name, measured, expected, p_value)| {
         Check::statistical(name, measured, expected, p_value, threshold)
     };
-    let by_round = rounds.iter().map(|round| round.variance / round.predicted);
-    let running = rounds
-        .iter()
-        .map(|round| round.running_variance / round.running_predicted);
-    let (of_round, round_p) = worst_variance(by_round, dimension);
-    let (of_sum, sum_p) = worst_variance(running, dimension);
-    let (distance, distance_p) = anderson_darling(all);
-    let (pearson, pearson_p) = equal_bins_p_value(&equal_bins(all, EQUAL_BINS));
-    let lags = (1..=LAGS.min(all.len() / 2)).map(|lag| correlation(&all[lag..], all));
-    let (neighbours, neighbours_p) = worst_correlation(lags, all.len());
-    let pairs = (1..white.len()).flat_map(|late| (0..late).map(move |early| (early, late)));
-    let pairs = pairs.map(|(early, late)| correlation(&white[early], &white[late]));
-    let (echo, echo_p) = worst_correlation(pairs, dimension);
-    vec![
-        check("mean of the noise", mean(all), 0.0, mean_p_value(all)),
-        check(
-            "variance, all rounds",
-            mean_square(all),
-            1.0,
-            variance_p_value(all),
-        ),
-        check("variance, worst round", of_round, 1.0, round_p),
-        check(
-            "variance of the running sum, worst round",
-            of_sum,
-            1.0,
-            sum_p,
-        ),
-        check("Anderson-Darling distance", distance, 1.0, distance_p),
-        check(
-            "chi-square on 64 equal bins",
-            pearson,
-            EQUAL_BINS as f64 - 1.0,
-            pearson_p,
-        ),
-        check(
-            "correlation of coordinates, worst of 16 lags",
-            neighbours,
-            0.0,
-            neighbours_p,
-        ),
-        check("correlation of rounds, worst pair", echo, 0.0, echo_p),
+    let certain = [
         Check::at_most("rounding of weights, in sigma", measured.rounding, FINE),
         Check::at_least(
             "charge of the ledger, in rho",
             measured.charged,
             measured.due,
         ),
+    ];
+    questions.map(check).chain(certain).collect()
+}
+
+/// A question of chance: its name, what was measured, what was expected, and the p-value.
+type Question = (&'static str, f64, f64, f64);
+
+/// Mean and variance of all values.
+fn moments(all: &[f64]) -> [Question; 2] {
+    let variance = mean_square(all);
+    [
+        ("mean of the noise", mean(all), 0.0, mean_p_value(all)),
+        ("variance, all rounds", variance, 1.0, variance_p_value(all)),
+    ]
+}
+
+/// Variance by round, of what was added and of the sum so far.
+fn variances(rounds: &[NoiseRound], dimension: usize) -> [Question; 2] {
+    let by_round = rounds.iter().map(|round| round.variance / round.predicted);
+    let running = rounds
+        .iter()
+        .map(|round| round.running_variance / round.running_predicted);
+    let (of_round, round_p) = worst_variance(by_round, dimension);
+    let (of_sum, sum_p) = worst_variance(running, dimension);
+    [
+        ("variance, worst round", of_round, 1.0, round_p),
+        (
+            "variance of the running sum, worst round",
+            of_sum,
+            1.0,
+            sum_p,
+        ),
+    ]
+}
+
+/// The form of the distribution.
+fn distribution(all: &[f64]) -> [Question; 2] {
+    let (distance, distance_p) = anderson_darling(all);
+    let (pearson, pearson_p) = equal_bins_p_value(&equal_bins(all, EQUAL_BINS));
+    let freedom = EQUAL_BINS as f64 - 1.0;
+    [
+        ("Anderson-Darling distance", distance, 1.0, distance_p),
+        ("chi-square on 64 equal bins", pearson, freedom, pearson_p),
+    ]
+}
+
+/// Correlation of neighbouring coordinates and of rounds.
+fn correlations(white: &[Vec<f64>], all: &[f64], dimension: usize) -> [Question; 2] {
+    let lags = (1..=LAGS.min(all.len() / 2)).map(|lag| correlation(&all[lag..], all));
+    let (neighbours, neighbours_p) = worst_correlation(lags, all.len());
+    let pairs = (1..white.len()).flat_map(|late| (0..late).map(move |early| (early, late)));
+    let pairs = pairs.map(|(early, late)| correlation(&white[early], &white[late]));
+    let (echo, echo_p) = worst_correlation(pairs, dimension);
+    [
+        (
+            "correlation of coordinates, worst of 16 lags",
+            neighbours,
+            0.0,
+            neighbours_p,
+        ),
+        ("correlation of rounds, worst pair", echo, 0.0, echo_p),
     ]
 }
 

@@ -63,23 +63,7 @@ pub fn populate(
         Partition::ByUser { .. } => by_region(data, regions)?,
         _ => HeldOut::new(vec![(EVERYWHERE.to_owned(), data.test.clone())])?,
     };
-    let local = match partition {
-        Partition::ByUser { .. } => {
-            let user = |holding: &Holding| {
-                let first = holding.samples.first();
-                first.map_or(u32::MAX, |sample| data.train.users[*sample])
-            };
-            LocalTests::by_user(data, &holdings.iter().map(user).collect::<Vec<_>>())
-        }
-        _ => {
-            let labels = |holding: &Holding| -> Vec<u32> {
-                let samples = holding.samples.iter();
-                samples.map(|sample| data.train.labels[*sample]).collect()
-            };
-            let held: Vec<Vec<u32>> = holdings.iter().map(labels).collect();
-            LocalTests::by_class(data, held.iter().map(Vec::as_slice))
-        }
-    };
+    let local = local_tests(data, partition, &holdings);
     let of_regions = holdings.iter().map(|holding| holding.region).collect();
     let hardware = Hardware::int8("simulated", "cortex-m4", 64 * 1024, 256 * 1024);
     let device = |(number, holding): (usize, Holding)| {
@@ -104,6 +88,27 @@ pub fn populate(
         local,
         regions: of_regions,
     })
+}
+
+/// How the own model of each device is judged: by its user, or by its mix of labels.
+fn local_tests(data: &Dataset, partition: &Partition, holdings: &[Holding]) -> LocalTests {
+    match partition {
+        Partition::ByUser { .. } => {
+            let user = |holding: &Holding| {
+                let first = holding.samples.first();
+                first.map_or(u32::MAX, |sample| data.train.users[*sample])
+            };
+            LocalTests::by_user(data, &holdings.iter().map(user).collect::<Vec<_>>())
+        }
+        _ => {
+            let labels = |holding: &Holding| -> Vec<u32> {
+                let samples = holding.samples.iter();
+                samples.map(|sample| data.train.labels[*sample]).collect()
+            };
+            let held: Vec<Vec<u32>> = holdings.iter().map(labels).collect();
+            LocalTests::by_class(data, held.iter().map(Vec::as_slice))
+        }
+    }
 }
 
 fn hold(

@@ -100,61 +100,48 @@ impl ExperimentRecipe {
     /// # Errors
     /// [`RunnerError::Setting`] for the first value that makes no sense.
     pub fn check(&self) -> Result<(), RunnerError> {
-        let refuse = |wrong: bool, field: &str, problem: String, remedy: &str| {
-            if wrong {
-                Err(RunnerError::setting(field, problem, remedy))
-            } else {
-                Ok(())
-            }
-        };
-        let devices = self.fleet.devices;
-        let outside = devices == 0 || devices > MAX_DEVICES;
-        refuse(
-            outside,
-            "fleet.devices",
-            format!("is {devices}"),
-            "use 1 to 20000",
-        )?;
-        let drop_out = self.fleet.drop_out;
-        let outside = !(0.0..=1.0).contains(&drop_out);
-        refuse(
-            outside,
-            "fleet.drop_out",
-            format!("is {drop_out}"),
-            "use 0 to 1",
-        )?;
+        self.check_fleet()?;
         let count = self.variants.len();
         let outside = count == 0 || count > MAX_VARIANTS;
-        refuse(
-            outside,
-            "variant",
-            format!("is there {count} times"),
-            "write 1 to 32",
-        )?;
+        let problem = format!("is there {count} times");
+        refuse_if(outside, "variant", problem, "write 1 to 32")?;
+        self.check_seeds()?;
+        self.check_names()?;
+        let mut variants = self.variants.iter();
+        variants.try_for_each(|variant| self.check_variant(variant))
+    }
+
+    fn check_fleet(&self) -> Result<(), RunnerError> {
+        let devices = self.fleet.devices;
+        let outside = devices == 0 || devices > MAX_DEVICES;
+        let problem = format!("is {devices}");
+        refuse_if(outside, "fleet.devices", problem, "use 1 to 20000")?;
+        let drop_out = self.fleet.drop_out;
+        let outside = !(0.0..=1.0).contains(&drop_out);
+        let problem = format!("is {drop_out}");
+        refuse_if(outside, "fleet.drop_out", problem, "use 0 to 1")
+    }
+
+    fn check_seeds(&self) -> Result<(), RunnerError> {
         let mut seeds = self.seeds.clone();
         seeds.sort_unstable();
         let twice = seeds.windows(2).any(|pair| pair[0] == pair[1]);
-        refuse(
+        refuse_if(
             twice || seeds.len() > MAX_SEEDS || seeds.iter().any(|seed| *seed >= 1 << 63),
             "seeds",
             "names one twice, more than 16, or one of 2^63 or more".to_owned(),
             "name up to 16 different ones",
-        )?;
+        )
+    }
+
+    fn check_names(&self) -> Result<(), RunnerError> {
         let mut names: Vec<&str> = self.variants.iter().map(|variant| &*variant.name).collect();
         names.sort_unstable();
-        let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
-        if let Some(pair) = twice {
-            let problem = format!("{:?} is there twice", pair[0]);
-            return Err(RunnerError::setting(
-                "variant.name",
-                problem,
-                "name each once",
-            ));
-        }
-        for variant in &self.variants {
-            self.check_variant(variant)?;
-        }
-        Ok(())
+        let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) else {
+            return Ok(());
+        };
+        let problem = format!("{:?} is there twice", pair[0]);
+        refuse_if(true, "variant.name", problem, "name each once")
     }
 
     fn check_variant(&self, variant: &Variant) -> Result<(), RunnerError> {
@@ -225,6 +212,19 @@ impl ExperimentRecipe {
     /// Whether the runs repeat to the bit.
     pub(crate) fn is_seeded(&self) -> bool {
         self.run.is_seeded() || !self.seeds.is_empty()
+    }
+}
+
+/// Names a key and the remedy where something is wrong.
+fn refuse_if(
+    is_wrong: bool,
+    field: &str,
+    problem: String,
+    remedy: &str,
+) -> Result<(), RunnerError> {
+    match is_wrong {
+        true => Err(RunnerError::setting(field, problem, remedy)),
+        false => Ok(()),
     }
 }
 

@@ -69,42 +69,8 @@ fn opening(report: &Report) -> Markup {
 
 /// The milestones of accuracy that were measured, from first to last.
 fn journey(summary: &Summary) -> Markup {
-    let accuracy = &summary.accuracy;
-    let drifted = summary
-        .drift
-        .as_ref()
-        .map_or("the drifted region", |drift| &drift.region);
-    let trained = match summary.headline.as_str() {
-        "" => "held-out data, all regions".to_owned(),
-        variant => format!("the best variant, {variant}; held-out data, all regions"),
-    };
-    let milestones = [
-        (
-            "Initial",
-            accuracy.initial,
-            "before the first round".to_owned(),
-        ),
-        ("Trained", accuracy.trained, trained),
-        (
-            "Drifted",
-            accuracy.drifted,
-            format!("the same model, {drifted} after its data moved"),
-        ),
-        (
-            "Recovered",
-            accuracy.recovered,
-            format!("{drifted} after retraining"),
-        ),
-        (
-            "On the device",
-            accuracy.recovered_int8,
-            "the same model in 8 bits".to_owned(),
-        ),
-    ];
-    let measured: Vec<_> = milestones
-        .into_iter()
-        .filter(|(_, value, _)| value.is_some_and(f64::is_finite))
-        .collect();
+    let mut measured = milestones(summary);
+    measured.retain(|(_, value, _)| value.is_some_and(f64::is_finite));
     let values: Vec<Option<f64>> = measured.iter().map(|(_, value, _)| *value).collect();
     html! {
         @if !measured.is_empty() {
@@ -122,6 +88,30 @@ fn journey(summary: &Summary) -> Markup {
             }
         }
     }
+}
+
+/// Name, accuracy and caption of each milestone, measured or not.
+fn milestones(summary: &Summary) -> Vec<(&'static str, Option<f64>, String)> {
+    let accuracy = &summary.accuracy;
+    let drifted = summary
+        .drift
+        .as_ref()
+        .map_or("the drifted region", |drift| &drift.region);
+    let trained = match summary.headline.as_str() {
+        "" => "held-out data, all regions".to_owned(),
+        variant => format!("the best variant, {variant}; held-out data, all regions"),
+    };
+    let before = "before the first round".to_owned();
+    let moved = format!("the same model, {drifted} after its data moved");
+    let regained = format!("{drifted} after retraining");
+    let int8 = "the same model in 8 bits".to_owned();
+    vec![
+        ("Initial", accuracy.initial, before),
+        ("Trained", accuracy.trained, trained),
+        ("Drifted", accuracy.drifted, moved),
+        ("Recovered", accuracy.recovered, regained),
+        ("On the device", accuracy.recovered_int8, int8),
+    ]
 }
 
 fn fact(name: &str, value: &str, unit: &str, caption: &str) -> Markup {

@@ -19,7 +19,7 @@ use crate::client::{Coordinator, is_unreachable};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Tone, bytes};
 use crate::signals::stop_signal;
-use crate::text::model::marks as marked_with;
+use crate::text;
 
 /// Attempts without a single new byte before the fetch is given up.
 const ATTEMPTS: u32 = 5;
@@ -56,7 +56,7 @@ pub async fn export(
         let file = colours.paint(Tone::Strong, &out.display().to_string());
         let marked = match marks.is_empty() {
             true => String::new(),
-            false => format!("; marked {}", marked_with(&marks, colours)),
+            false => format!("; marked {}", text::model::marks(&marks, colours)),
         };
         format!("wrote {file} ({}, SHA-256 {digest}){marked}", bytes(length))
     })

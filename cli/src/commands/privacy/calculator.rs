@@ -136,21 +136,43 @@ pub fn exit(plan: &PlanView) -> Exit {
 
 /// The plan for people.
 pub fn text(plan: &PlanView, colours: Palette) -> String {
-    let number = |value: Option<f64>| value.map_or("-".to_owned(), decimal);
-    let noise = |value: Option<f64>| value.map_or("-".to_owned(), |value| value.to_string());
-    let headline = match plan.epsilon {
+    let tone = match plan.claims_sampling {
+        true => Tone::Warn,
+        false => Tone::Dim,
+    };
+    format!(
+        "{}\n{}\n\n{}\n\n{}\n{}",
+        headline(plan, colours),
+        plan.mechanism,
+        table(&plan.accountants, colours),
+        colours.paint(tone, plan.caveat),
+        colours.paint(Tone::Dim, CURVES),
+    )
+}
+
+/// The epsilon of the best accountant with what it has to be read with.
+fn headline(plan: &PlanView, colours: Palette) -> String {
+    match plan.epsilon {
         Some(epsilon) => format!(
             "epsilon {} at delta {:e} ({}) with noise of {} times the clip",
             colours.paint(Tone::Accent, &decimal(epsilon)),
             plan.delta,
             words(&plan.adjacency),
-            colours.paint(Tone::Accent, &noise(plan.noise_multiplier)),
+            colours.paint(Tone::Accent, &noise_text(plan.noise_multiplier)),
         ),
         None => colours.paint(
             Tone::Bad,
             "no accountant can state an epsilon for this plan",
         ),
-    };
+    }
+}
+
+/// A noise multiplier with all its digits, which are rounded up already; `-` for none.
+fn noise_text(multiplier: Option<f64>) -> String {
+    multiplier.map_or("-".to_owned(), |value| value.to_string())
+}
+
+fn table(accountants: &[AccountantView], colours: Palette) -> String {
     let mut table = Table::new(&[
         ("accountant", Align::Left),
         ("epsilon", Align::Right),
@@ -158,7 +180,7 @@ pub fn text(plan: &PlanView, colours: Palette) -> String {
         ("sampling", Align::Left),
         ("", Align::Left),
     ]);
-    for (place, line) in plan.accountants.iter().enumerate() {
+    for (place, line) in accountants.iter().enumerate() {
         let name = match place {
             0 => Cell::toned(Tone::Strong, line.accountant),
             _ => line.accountant.into(),
@@ -171,27 +193,11 @@ pub fn text(plan: &PlanView, colours: Palette) -> String {
             true => Cell::toned(Tone::Dim, "curve"),
             false => "bound".into(),
         };
-        let noise = noise(line.noise_multiplier);
-        table.row(vec![
-            name,
-            number(line.epsilon).into(),
-            noise.into(),
-            sampling,
-            proof,
-        ]);
+        let epsilon = line.epsilon.map_or("-".to_owned(), decimal);
+        let noise = noise_text(line.noise_multiplier);
+        table.row(vec![name, epsilon.into(), noise.into(), sampling, proof]);
     }
-    let tone = if plan.claims_sampling {
-        Tone::Warn
-    } else {
-        Tone::Dim
-    };
-    format!(
-        "{headline}\n{}\n\n{}\n\n{}\n{}",
-        plan.mechanism,
-        table.render(colours, ""),
-        colours.paint(tone, plan.caveat),
-        colours.paint(Tone::Dim, CURVES),
-    )
+    table.render(colours, "")
 }
 
 #[cfg(test)]

@@ -91,30 +91,48 @@ fn phases(report: &Report, area: &Area, x: &Scale) -> Markup {
 
 /// The name and last value of each line, beside its end.
 fn end_labels(report: &Report, x: &Scale, y: &Scale) -> Markup {
-    struct End {
-        name: String,
-        value: f64,
-        x: f64,
-        y: f64,
-    }
     let ends: Vec<End> = report
         .accuracy
         .iter()
-        .filter_map(|series| {
-            let point = series
-                .points
-                .iter()
-                .rev()
-                .find(|point| point.value.is_finite())?;
-            let (x, y) = (x.place(point.round as f64), y.place(point.value));
-            Some(End {
-                name: series.label(),
-                value: point.value,
-                x,
-                y,
-            })
-        })
+        .filter_map(|series| End::of(series, x, y))
         .collect();
+    let heights = label_heights(&ends);
+    html! {
+        @for (end, height) in ends.iter().zip(heights) {
+            g class=(colour(report, &end.name)) {
+                circle class="dot" cx=(px(end.x)) cy=(px(end.y)) r="4.5" {}
+                text class="halo tint" x=(px(end.x + 10.0)) y=(px(height + 4.5)) {
+                    tspan font-weight="600" { (end.name) } " " (percent(Some(end.value))) "%"
+                }
+            }
+        }
+    }
+}
+
+/// The last value of a line and where it is drawn.
+struct End {
+    name: String,
+    value: f64,
+    x: f64,
+    y: f64,
+}
+
+impl End {
+    /// None for a line without any value.
+    fn of(series: &RoundSeries, x: &Scale, y: &Scale) -> Option<Self> {
+        let mut points = series.points.iter().rev();
+        let last = points.find(|point| point.value.is_finite())?;
+        Some(Self {
+            name: series.label(),
+            value: last.value,
+            x: x.place(last.round as f64),
+            y: y.place(last.value),
+        })
+    }
+}
+
+/// Heights of the labels, moved apart where they would overlap.
+fn label_heights(ends: &[End]) -> Vec<f64> {
     // labels that end far apart can't overlap, so only neighbours push each other
     let mut heights: Vec<f64> = ends.iter().map(|end| end.y).collect();
     let mut columns: Vec<f64> = ends.iter().map(|end| end.x).collect();
@@ -131,16 +149,7 @@ fn end_labels(report: &Report, x: &Scale, y: &Scale) -> Markup {
             .zip(places)
             .for_each(|(&at, place)| heights[at] = place);
     }
-    html! {
-        @for (end, height) in ends.iter().zip(heights) {
-            g class=(colour(report, &end.name)) {
-                circle class="dot" cx=(px(end.x)) cy=(px(end.y)) r="4.5" {}
-                text class="halo tint" x=(px(end.x + 10.0)) y=(px(height + 4.5)) {
-                    tspan font-weight="600" { (end.name) } " " (percent(Some(end.value))) "%"
-                }
-            }
-        }
-    }
+    heights
 }
 
 /// The milestones of the summary as a line from dot to dot, one per column of equal width.

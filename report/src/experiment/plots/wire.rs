@@ -1,11 +1,11 @@
 //! Bytes on the wire by round.
 
-use maud::html;
+use maud::{Markup, html};
 
 use crate::experiment::{Report, WirePoint};
 use crate::number::{bytes, bytes_parts};
 use crate::plot::axes::{Area, grid, whole_axis};
-use crate::plot::scale::ticks;
+use crate::plot::scale::{Scale, ticks};
 use crate::plot::{Plot, px};
 
 /// Bars at most; longer runs are averaged over neighbouring rounds.
@@ -33,31 +33,13 @@ pub(crate) fn wire(report: &Report, width: f64) -> Plot {
     let y = area.upward(-down.max(1.0) * 1.12, up.max(1.0) * 1.12);
     let spacing = (area.right - area.left) / bars.len().max(1) as f64;
     let thickness = (spacing * 0.72).clamp(0.5, 26.0);
-    let labels: Vec<(f64, String)> = ticks(-down * 1.05, up * 1.05, 5)
-        .into_iter()
-        .map(|tick| (tick, axis_bytes(tick.abs().round() as u64)))
-        .collect();
+    let zero = px(y.place(0.0));
     let body = html! {
-        (grid(&area, &y, &labels))
+        (grid(&area, &y, &numbers(up, down)))
         (whole_axis(&area, &x, first, last, "round"))
-        @for bar in &bars {
-            @let left = px(x.place(bar.round) - thickness / 2.0);
-            g {
-                title {
-                    (bar.name) ": " (bytes(bar.up.round() as u64)) " up, "
-                    (bytes(bar.down.round() as u64)) " down"
-                }
-                rect class="bar soft" x=(left) width=(px(thickness)) y=(px(y.place(bar.up)))
-                    height=(px(y.place(0.0) - y.place(bar.up))) {}
-                rect class="bar mute" x=(left) width=(px(thickness)) y=(px(y.place(0.0)))
-                    height=(px(y.place(-bar.down) - y.place(0.0))) {}
-            }
-        }
-        line class="base" x1=(px(area.left)) x2=(px(area.right)) y1=(px(y.place(0.0))) y2=(px(y.place(0.0))) {}
-        rect class="bar soft" x=(px(area.left)) y="4" width="10" height="10" {}
-        text x=(px(area.left + 16.0)) y="13.5" { "up, from devices" }
-        rect class="bar mute" x=(px(area.left + 148.0)) y="4" width="10" height="10" {}
-        text x=(px(area.left + 164.0)) y="13.5" { "down, to devices" }
+        @for bar in &bars { (bar.draw(thickness, &x, &y)) }
+        line class="base" x1=(px(area.left)) x2=(px(area.right)) y1=(zero) y2=(zero) {}
+        (legend(&area))
     };
     Plot {
         id: "wire",
@@ -65,6 +47,23 @@ pub(crate) fn wire(report: &Report, width: f64) -> Plot {
         width,
         height: 288.0,
         body,
+    }
+}
+
+/// The numbers of the axis, below zero for downloads.
+fn numbers(up: f64, down: f64) -> Vec<(f64, String)> {
+    let ticks = ticks(-down * 1.05, up * 1.05, 5).into_iter();
+    ticks
+        .map(|tick| (tick, axis_bytes(tick.abs().round() as u64)))
+        .collect()
+}
+
+fn legend(area: &Area) -> Markup {
+    html! {
+        rect class="bar soft" x=(px(area.left)) y="4" width="10" height="10" {}
+        text x=(px(area.left + 16.0)) y="13.5" { "up, from devices" }
+        rect class="bar mute" x=(px(area.left + 148.0)) y="4" width="10" height="10" {}
+        text x=(px(area.left + 164.0)) y="13.5" { "down, to devices" }
     }
 }
 
@@ -85,6 +84,24 @@ struct Bar {
     round: f64,
     up: f64,
     down: f64,
+}
+
+impl Bar {
+    fn draw(&self, thickness: f64, x: &Scale, y: &Scale) -> Markup {
+        let left = px(x.place(self.round) - thickness / 2.0);
+        html! {
+            g {
+                title {
+                    (self.name) ": " (bytes(self.up.round() as u64)) " up, "
+                    (bytes(self.down.round() as u64)) " down"
+                }
+                rect class="bar soft" x=(left) width=(px(thickness)) y=(px(y.place(self.up)))
+                    height=(px(y.place(0.0) - y.place(self.up))) {}
+                rect class="bar mute" x=(left) width=(px(thickness)) y=(px(y.place(0.0)))
+                    height=(px(y.place(-self.down) - y.place(0.0))) {}
+            }
+        }
+    }
 }
 
 /// The rounds of the variant that the report leads with, or all where there is one.
