@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +24,7 @@ use crate::limits::Limits;
 use crate::monitor::MonitorHandle;
 use crate::object::Objects;
 use crate::quarantine::Quarantine;
+use crate::random::random_bytes;
 use crate::registry::Registry;
 use crate::run::{Catalogue, Controls, RunHandle};
 use crate::telemetry::Telemetry;
@@ -280,23 +280,4 @@ async fn build_key(store: &dyn Store) -> Result<(SigningKey, bool), CoordinatorE
     batch.put_json(Table::Meta, KEY, &secret, Expect::Absent)?;
     store.commit(batch).await?;
     Ok((SigningKey::from_bytes(&secret), true))
-}
-
-/// 32 bytes from the operating system.
-pub(crate) fn random_bytes() -> Result<[u8; 32], CoordinatorError> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| CoordinatorError::Entropy(error.to_string()))?;
-    Ok(bytes)
-}
-
-/// 32 bytes that depend on a seed and a purpose, for seeded runs.
-pub(crate) fn seeded_bytes(seed: u64, purpose: &[&[u8]]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(b"tributary-simulation-v1");
-    hash.update(seed.to_be_bytes());
-    for part in purpose {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
 }

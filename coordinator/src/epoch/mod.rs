@@ -45,13 +45,13 @@ use tributary_proto::{DeviceId, MonitorId, RunId};
 pub use self::guard::{Gate, GuardedStore};
 pub use self::halt::{Halt, HaltRecord};
 pub use self::past::PastRuns;
-pub use self::restore::{Caps, Restored, restore};
+pub use self::restore::{Restored, restore};
 pub use self::roll_call::{LISTEN, Roll, RollCall, Stage, Word, quorum};
 use self::seal::{authenticate, is_same};
 pub use self::witness::Asked;
 use crate::CoordinatorError;
-use crate::core::random_bytes;
 pub use crate::lineage::{Lineage, Place};
+use crate::random::random_bytes;
 use tributary_store::{Batch, Expect, Store, Table};
 
 /// Where the number is kept.

@@ -5,7 +5,7 @@ use tributary_privacy::{DiscreteGaussian, NoiseSource};
 
 use super::poll::Votes;
 use crate::CoordinatorError;
-use crate::core::seeded_bytes;
+use crate::random::seeded_bytes;
 use tributary_recipe::DriftSpec;
 
 /// Denominator of the noise's standard deviation, so that halves and tenths of votes are exact.

@@ -73,6 +73,7 @@ use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{RunState, RunStatus};
 use crate::epoch::{RollCall, Witness};
+use crate::names::{monitor_of, run_of};
 use tributary_recipe::RunSpec;
 
 /// A way to talk to a monitor. Cheap to clone.
@@ -145,22 +146,12 @@ impl Shown {
 /// Monitors that have ended and are listed without being asked for by name.
 const ENDED_LISTED: usize = 100;
 
-/// The id of a run's monitor.
-pub fn id_of(run_id: &str) -> String {
-    format!("{run_id}-drift")
-}
-
-/// The run of a monitor's id.
-pub fn run_of(monitor_id: &str) -> &str {
-    monitor_id.strip_suffix("-drift").unwrap_or(monitor_id)
-}
-
 /// Starts the monitor of a completed run, if its recipe wants one and it does not exist yet.
 ///
 /// # Errors
 /// When the recipe's quantities are wrong or the store refuses.
 pub async fn start(core: &Arc<Core>, run: &RunState) -> Result<(), CoordinatorError> {
-    let id: MonitorId = id_of(run.id.as_str()).parse()?;
+    let id: MonitorId = monitor_of(run.id.as_str()).parse()?;
     let wanted = run.spec.is_monitored() && run.status == RunStatus::Completed;
     // one that is on disk is started by `recover`, with the windows that it has judged
     if !wanted || MonitorRecord::exists(core, &id)? {
@@ -181,7 +172,7 @@ pub async fn start(core: &Arc<Core>, run: &RunState) -> Result<(), CoordinatorEr
 /// # Errors
 /// When the store can't be read.
 pub fn exists(core: &Core, run: &RunId) -> Result<bool, CoordinatorError> {
-    MonitorRecord::exists(core, &id_of(run.as_str()).parse()?)
+    MonitorRecord::exists(core, &monitor_of(run.as_str()).parse()?)
 }
 
 /// Goes on with every monitor on disk that has not ended. One that is damaged is set aside.
@@ -253,7 +244,7 @@ pub fn list(
         monitors.sort_by(|a, b| a.monitor_id.cmp(&b.monitor_id));
         return Ok(monitors);
     };
-    let id: MonitorId = id_of(run.as_str()).parse()?;
+    let id: MonitorId = monitor_of(run.as_str()).parse()?;
     if let Some(monitor) = set_aside(core, &id) {
         return Ok(vec![monitor]);
     }
@@ -295,7 +286,7 @@ fn all_shown(core: &Core) -> Result<Vec<Shown>, CoordinatorError> {
 /// When it is not known, or the coordinator stops meanwhile.
 pub async fn stop(core: &Core, name: &str) -> Result<v1::Monitor, CoordinatorError> {
     let named: MonitorId = name.parse()?;
-    let of_run: MonitorId = id_of(run_of(name)).parse()?;
+    let of_run: MonitorId = monitor_of(run_of(name)).parse()?;
     for id in [&named, &of_run] {
         if let Some(monitor) = core.monitor(id) {
             monitor.end().await?;

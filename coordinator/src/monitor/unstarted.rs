@@ -4,10 +4,10 @@ use tributary_proto::v1::{self, MonitorState};
 use tributary_proto::{MonitorId, RunId};
 
 use super::record::{End, Header, MonitorRecord};
-use super::{id_of, run_of};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::Reject;
+use crate::names::{monitor_of, run_of};
 use crate::quarantine::Cause;
 use crate::run::{RunView, stored_state};
 use tributary_store::Batch;
@@ -29,7 +29,7 @@ pub fn all_set_aside(core: &Core) -> Vec<v1::Monitor> {
 
 /// Why a run has no monitor that works, as a sentence with the remedy.
 pub fn problem_of(core: &Core, run: &RunId) -> Option<String> {
-    let cause = core.quarantine.cause(KIND, &id_of(run.as_str()))?;
+    let cause = core.quarantine.cause(KIND, &monitor_of(run.as_str()))?;
     Some(format!("its monitor does not work: {}", sentence(&cause)))
 }
 

@@ -14,9 +14,9 @@ use super::mitigation::plan;
 use super::poll::{Question, Votes, request};
 use super::record::{Shortage, WindowRecord};
 use crate::CoordinatorError;
-use crate::core::seeded_bytes;
 use crate::epoch::Place;
 use crate::ledger::{Charge, ChargeKind, DeviceCharge};
+use crate::random::seeded_bytes;
 use tributary_recipe::DriftSpec;
 use tributary_store::Batch;
 

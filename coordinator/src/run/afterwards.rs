@@ -37,7 +37,7 @@ async fn try_start(core: &Arc<Core>, state: &RunState) -> Result<(), Coordinator
 
 /// Tries again, ever more seldom, until there is room.
 async fn start_with_room(core: Arc<Core>, state: RunState, mut error: CoordinatorError) {
-    let name = format!("monitor {}", monitor::id_of(state.id.as_str()));
+    let name = format!("monitor {}", crate::names::monitor_of(state.id.as_str()));
     let health = &core.telemetry.health;
     let mut backoff = Backoff::default();
     while error.is_disk_full() {
@@ -60,7 +60,7 @@ async fn start_with_room(core: Arc<Core>, state: RunState, mut error: Coordinato
 fn set_aside(core: &Core, state: &RunState, error: &CoordinatorError) {
     // a halted coordinator says why by itself, and goes on after a start
     if !core.halt.is_halted() {
-        let id = monitor::id_of(state.id.as_str());
+        let id = crate::names::monitor_of(state.id.as_str());
         core.quarantine.add("monitor", &id, error);
     }
 }

@@ -16,9 +16,10 @@ use tributary_proto::{DeviceId, RunId, v1};
 use self::parts::{Part, PartRecord, with_part};
 use super::view::RunView;
 use crate::CoordinatorError;
-use crate::core::{Core, random_bytes};
+use crate::core::Core;
 use crate::engine::{Event, MarkKey, RunState, RunStatus};
 use crate::failpoint::Place;
+use crate::random::random_bytes;
 use tributary_store::key::Key;
 use tributary_store::{Batch, Expect, Store, StoreError, Table};
 

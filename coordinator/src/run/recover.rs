@@ -15,9 +15,10 @@ use super::server_state::ServerState;
 use super::start::{Parts, of_each_model, shape, spawn};
 use super::terms::{adopt, is_adopted, set_adopted};
 use crate::CoordinatorError;
-use crate::core::{Core, random_bytes};
+use crate::core::Core;
 use crate::engine::{MarkKey, RunState};
 use crate::quarantine::Cause;
+use crate::random::random_bytes;
 
 /// Goes on with every run that is on disk. One that is damaged is set aside.
 ///

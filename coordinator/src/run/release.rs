@@ -17,8 +17,8 @@ use super::collect::Sealed;
 use super::costs::{RunCosts, SumNoise};
 use super::server_state::ServerState;
 use crate::CoordinatorError;
-use crate::core::seeded_bytes;
 use crate::engine::{Noise, RunState, Signs};
+use crate::random::seeded_bytes;
 
 /// A round has sums or single updates, as its rule needs.
 const MIXED: &str = "a round of sums has single updates";

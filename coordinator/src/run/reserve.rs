@@ -92,7 +92,7 @@ impl WorstCase {
     /// The reservation of the run `id`; none when it charges nothing.
     pub fn reservation(&self, id: &RunId, spec: &RunSpec) -> Option<Reservation> {
         let run = id.as_str();
-        let monitor = monitor::id_of(run);
+        let monitor = crate::names::monitor_of(run);
         let windows = self.all_windows();
         let playbooks = Part {
             name: PLAYBOOKS.to_owned(),

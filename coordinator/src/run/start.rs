@@ -20,9 +20,10 @@ use super::terms::{Plan, terms};
 use super::view::RunView;
 use super::{Format, RunHandle};
 use crate::CoordinatorError;
-use crate::core::{Core, random_bytes, seeded_bytes};
+use crate::core::Core;
 use crate::engine::{Reject, RunState};
 use crate::epoch::RollCall;
+use crate::random::{random_bytes, seeded_bytes};
 use tributary_recipe::{ModelSource, RunSpec, check_features};
 use tributary_store::{Batch, Expect, StoreError, Table};
 

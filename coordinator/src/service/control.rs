@@ -18,8 +18,9 @@ use tributary_proto::v1::{
 };
 use tributary_proto::{DeviceId, RegionId, RunId};
 
+use super::answers::{Answers, until_stopped};
 use super::turns::{CHANGES, READS, on_a_thread_of_its_own};
-use super::{Answers, pages, privacy, terms, until_stopped};
+use super::{pages, privacy, terms};
 use crate::core::Core;
 use crate::error::CoordinatorError;
 use crate::registry::ModelRecord;
@@ -371,7 +372,7 @@ fn concerns(event: &WatchResponse, only: &str) -> bool {
         Some(watch_response::Event::Run(run)) => run.run_id == only,
         Some(watch_response::Event::Round(changed)) => changed.run_id == only,
         Some(watch_response::Event::Window(window)) => {
-            window.monitor_id == crate::monitor::id_of(only)
+            window.monitor_id == crate::names::monitor_of(only)
         }
         _ => false,
     }

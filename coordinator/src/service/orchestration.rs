@@ -16,7 +16,8 @@ use tributary_proto::v1::{
     directive,
 };
 
-use super::{Answers, unreadable};
+use super::answers::Answers;
+use super::unreadable;
 use crate::core::Core;
 use crate::engine::DropReason;
 use crate::epoch::Witness;

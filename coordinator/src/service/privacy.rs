@@ -58,7 +58,7 @@ pub(super) async fn show(
 
 /// The marks of the run of an account, which may be its monitor's; none of one that can't be read.
 async fn marks(core: &Core, account: &str) -> Vec<String> {
-    for name in [account, crate::monitor::run_of(account)] {
+    for name in [account, crate::names::run_of(account)] {
         let Ok(run) = name.parse() else { continue };
         if let Ok(marks) = core.run_marks(&run).await {
             return marks;

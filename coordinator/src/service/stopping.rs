@@ -39,7 +39,7 @@ impl Control {
             _ => "stopped",
         };
         let name = run.to_string();
-        let monitor = crate::monitor::id_of(&name).parse().ok();
+        let monitor = crate::names::monitor_of(&name).parse().ok();
         let watched = monitor.is_some_and(|id| self.0.monitor(&id).is_some());
         let remedy = if watched {
             format!("its monitor is at work; end it with `tributary monitor stop {name}`")

@@ -19,8 +19,9 @@ use tributary_proto::v1::{
     UploadRequest, UploadResponse, upload_request, upload_response,
 };
 
+use super::answers::{Answers, until_stopped};
+use super::unreadable;
 use super::upload::{Upload, Uploads, busy, wire_refusal};
-use super::{Answers, unreadable, until_stopped};
 use crate::core::Core;
 use crate::error::CoordinatorError;
 

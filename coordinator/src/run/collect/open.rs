@@ -12,9 +12,10 @@ use tributary_proto::{DeviceId, RunId};
 use super::salt::{SALT, salted, salted_update};
 use super::{Adding, Arrival, Refusal, Sealing, SumCrash, Waiting, crashed};
 use crate::CoordinatorError;
-use crate::core::{Core, random_bytes};
+use crate::core::Core;
 use crate::engine::Segment;
 use crate::failpoint::Place;
+use crate::random::random_bytes;
 use crate::run::Format;
 use tributary_store::blob::{BlobError, Sink, Source};
 
