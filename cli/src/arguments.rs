@@ -105,6 +105,7 @@ fn hide_coordinator(command: clap::Command, path: &str, hidden: &clap::Arg) -> c
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::Format;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -7,7 +7,7 @@ use tributary_proto::v1::{GetDriftRequest, StopMonitorRequest};
 use crate::client::Coordinator;
 use crate::exit::Exit;
 use crate::global::Global;
-use crate::output::{Align, Cell, Output, Palette, Table, Tone, count, printable};
+use crate::output::{Align, Cell, Output, Palette, Table, Tone, printable};
 use crate::text::monitor::progress;
 use crate::view::{DriftView, MonitorView};
 

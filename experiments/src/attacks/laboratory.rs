@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tributary_aggregator::RobustError;
+use tributary_report::attacks::{
+    AttackOutcome, CellOutcome, PipelineOutcome, SettingOutcome, Worst,
+};
 
 use super::cell::{CellResult, train};
 use super::world::World;

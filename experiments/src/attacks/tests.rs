@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use tributary_report::attacks::AttackOutcome;
+
 use super::*;
 use crate::runner::Silent;
 

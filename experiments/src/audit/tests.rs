@@ -57,13 +57,13 @@ async fn the_pipeline_passes_its_audit() {
 mod verdicts {
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng as _;
+    use tributary_report::audit::NoiseOutcome;
 
     use super::super::grid::unit;
     use super::super::law::RoundLaw;
     use super::super::noise::{Measured, judge};
     use super::super::sensitivity;
     use super::super::statistics::normal_quantile;
-    use super::*;
 
     const ROUNDS: usize = 4;
     const PARAMETERS: usize = 20_000;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use tributary_proto::v1::{GetModelRequest, ImportModelRequest};
+use tributary_proto::v1::ImportModelRequest;
 
 use crate::client::Coordinator;
 use crate::exit::Exit;
