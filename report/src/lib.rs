@@ -10,7 +10,7 @@
 //! - [`attacks`]: what the attack laboratory found.
 //! - [`picture`]: terminal output as a standalone SVG file.
 //! - [`number`]: numbers as people read them.
-//! - [`CsvFile`], [`json`]: tables and data for programs, at full precision.
+//! - [`CsvFile`], [`json()`]: tables and data for programs, at full precision.
 //!
 //! | module | holds |
 //! |---|---|

@@ -1,17 +1,17 @@
-//! What an audit found, as CSV. Columns are stable; every number is at full precision.
-//!
-//! | file | one line per | columns |
-//! |---|---|---|
-//! | `checks.csv` | question | `part,subject,check,measured,expected,p_value,passed` |
-//! | `noise.csv` | mechanism and round | `mechanism,round,variance,predicted,running_variance,running_predicted` |
-//! | `canaries.csv` | attack and canary | `run,canary,included,score` |
-//! | `clips.csv` | start, phase and round | `start,estimation_rounds,round,clip,field_clip` |
+//! What an audit found, as CSV.
 
 use super::outcome::{AdaptiveRun, AuditOutcome, CanaryRun, Check, NoiseOutcome, NoiseRound};
 use crate::csv_file::{CsvFile, field, optional};
 use crate::error::EncodeError;
 
-/// The four tables of an audit, in the order above.
+/// The tables of an audit, in this order. Columns are stable; every number is at full precision.
+///
+/// | file | one line per | columns |
+/// |---|---|---|
+/// | `checks.csv` | question | `part,subject,check,measured,expected,p_value,passed` |
+/// | `noise.csv` | mechanism and round | `mechanism,round,variance,predicted,running_variance,running_predicted` |
+/// | `canaries.csv` | attack and canary | `run,canary,included,score` |
+/// | `clips.csv` | start, phase and round | `start,estimation_rounds,round,clip,field_clip` |
 ///
 /// # Errors
 /// [`EncodeError`] names the file.

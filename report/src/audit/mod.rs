@@ -1,8 +1,8 @@
 //! What a privacy audit found: the outcome as data, and what shows it.
 //!
 //! - [`AuditOutcome`]: all parts and their verdicts.
-//! - [`page`], `plots`: the HTML page.
-//! - [`csv_files`]: questions, noise, canaries and clips.
+//! - [`page()`], `plots`: the HTML page.
+//! - [`csv_files()`]: questions, noise, canaries and clips.
 
 mod csv_files;
 mod outcome;

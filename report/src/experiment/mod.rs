@@ -3,9 +3,9 @@
 //! A [`Report`] is plain serde data; each writer is a pure function of it.
 //!
 //! - `model`, `summary`: the data.
-//! - [`page`], `tables`: the HTML page.
-//! - [`csv_files`]: one CSV file per series and table.
-//! - [`key_plots`]: the plots as one standalone picture.
+//! - [`page()`], `tables`: the HTML page.
+//! - [`csv_files()`]: one CSV file per series and table.
+//! - [`key_plots()`]: the plots as one standalone picture.
 //! - `plots`: accuracy, drift, epsilon and bytes, drawn as SVG.
 
 mod csv_files;
