@@ -39,7 +39,7 @@ use crate::layers::LayerSpec;
 use crate::quant::Int8Model;
 use crate::quant::kernel::Int8Tensor;
 use crate::quant::scale::ActivationScale;
-use tributary_recipe::{MAX_ACTIVATIONS, MAX_LAYERS, volume};
+use crate::spec::{MAX_ACTIVATIONS, MAX_LAYERS, volume};
 
 /// First bytes of every bundle.
 pub const BUNDLE_MAGIC: [u8; 4] = *b"TRBM";

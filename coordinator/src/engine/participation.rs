@@ -1,7 +1,6 @@
 //! What a device has done in a run: how often it took part, and how often it was asked in vain.
 
 use serde::{Deserialize, Serialize};
-use tributary_proto::DeviceId;
 
 /// What a device has done in this run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

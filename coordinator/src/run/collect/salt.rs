@@ -6,7 +6,7 @@
 
 use tributary_proto::{DeviceId, RunId};
 
-use super::{owned_by, without_owner};
+use super::owner::{owned_by, without_owner};
 use crate::CoordinatorError;
 use crate::random::random_bytes;
 

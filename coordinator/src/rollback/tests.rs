@@ -8,6 +8,7 @@ use super::*;
 use crate::core::Core;
 use crate::engine::{Assigned, Event, MarkKey, RunState, RunStatus, Segment};
 use crate::fixtures::{core_on, device, plain_spec, state};
+use crate::ledger::PastCaps;
 use crate::run::create_journal;
 use tributary_store::{MemoryStore, REPAIR_KEY, RepairNote, StoreError};
 

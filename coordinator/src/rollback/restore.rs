@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Halt;
 use crate::CoordinatorError;
 use crate::clock::SharedClock;
 use crate::core::Core;
+use crate::epoch::Halt;
 use crate::failpoint::NoFailpoint;
-use crate::ledger::Ledger;
-use crate::ledger::PastCaps;
+use crate::ledger::{Ledger, PastCaps};
 use crate::run::{Ending, end_run, run_ids};
 use tributary_store::{Batch, Expect, Table};
 
