@@ -104,7 +104,9 @@ fn test(skips: Skips) -> Result<ExitCode> {
         let findings = modules::report(&workspace.root, false)?;
         Ok(Outcome::check(findings.circles == 0))
     });
-    sequence.step("paths", || Ok(Outcome::check(paths::missing(&workspace.root)? == 0)));
+    sequence.step("paths", || {
+        Ok(Outcome::check(paths::missing(&workspace.root)? == 0))
+    });
     sequence.step("lints", || rust::lints(&workspace));
     sequence.step("tests", || rust::tests(&workspace, &["--workspace"]));
     sequence.step("doctests", || rust::doctests(&workspace));
