@@ -227,7 +227,7 @@ async fn handle(coordinator: &Coordinator, id: &DeviceId, event: DeviceEvent) {
     match event.event {
         None | Some(device_event::Event::Heartbeat(_)) => {}
         Some(device_event::Event::OrderRefused(refused)) => {
-            match coordinator.witness(id, &refused.newest).await {
+            match coordinator.witness(id, refused.newest.as_slice()).await {
                 Ok(witnesses) => {
                     let runs = coordinator.runs.live();
                     runs.iter().for_each(|run| run.showed(id, &witnesses));
