@@ -52,6 +52,7 @@ mod payload;
 mod plan;
 mod recover;
 mod release;
+mod remedy;
 mod reserve;
 mod server_state;
 mod start;
