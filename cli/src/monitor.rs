@@ -84,13 +84,19 @@ fn one_line(monitor: &MonitorView, colours: Palette) -> String {
     )
 }
 
-/// How far a monitor is.
+/// How far a monitor is: against its plan as each region is, since one that is retrained misses windows.
 pub fn windows(monitor: &MonitorView) -> String {
-    let asked = count(monitor.windows_asked);
-    match monitor.windows_planned {
-        0 => format!("{asked} windows"),
-        planned => format!("{asked} of {} windows", count(planned)),
+    if monitor.windows_planned == 0 {
+        return format!("{} windows", count(monitor.windows_asked));
     }
+    let planned = count(monitor.windows_planned);
+    let asked = || monitor.regions.iter().map(|region| region.windows_asked);
+    let (least, most) = (asked().min().unwrap_or(0), asked().max().unwrap_or(0));
+    let asked = match least == most {
+        true => count(most),
+        false => format!("{} to {}", count(least), count(most)),
+    };
+    format!("{asked} of {planned} windows a region")
 }
 
 fn table(monitors: &[MonitorView], colours: Palette) -> String {
@@ -152,5 +158,25 @@ mod tests {
             "m-1-drift stopped, 1,234 windows"
         );
         assert!(table(&[], Palette::PLAIN).contains("[drift]"));
+    }
+
+    #[test]
+    fn windows_are_counted_by_region_against_the_plan() {
+        let region = |windows_asked| v1::RegionVerdict {
+            windows_asked,
+            ..Default::default()
+        };
+        let monitor = |regions| {
+            MonitorView::from(v1::Monitor {
+                windows_asked: 71,
+                windows_planned: 40,
+                regions,
+                ..Default::default()
+            })
+        };
+        let done = monitor(vec![region(40), region(40)]);
+        assert_eq!(windows(&done), "40 of 40 windows a region");
+        let begun = monitor(vec![region(9), region(31)]);
+        assert_eq!(windows(&begun), "9 to 31 of 40 windows a region");
     }
 }

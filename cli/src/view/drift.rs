@@ -46,6 +46,8 @@ pub struct RegionVerdictView {
     pub note: String,
     /// Devices that a window of it needs; 0 when that is not known, or no number would do.
     pub devices_needed: u64,
+    /// Windows that its devices were asked in.
+    pub windows_asked: u64,
 }
 
 /// One window of one region.
@@ -161,6 +163,7 @@ impl From<v1::Monitor> for MonitorView {
             mitigation_run: region.mitigation_run_id,
             note: region.note,
             devices_needed: region.devices_needed,
+            windows_asked: region.windows_asked,
         };
         let state = match monitor.state() {
             v1::MonitorState::Completed => "completed",

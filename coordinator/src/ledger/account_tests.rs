@@ -261,4 +261,11 @@ async fn of_devices_with_nothing_left_the_one_that_spent_most_is_told() {
     let headroom = ledger.hold().await.headroom(&regions, &[]);
     let told = (headroom.left, headroom.spent, headroom.taken);
     assert_eq!(told, (Some(0), 40, 40));
+    assert_eq!(
+        (
+            ledger.beyond_caps(None),
+            ledger.beyond_caps(Some(&regions[0]))
+        ),
+        (8, 4)
+    );
 }

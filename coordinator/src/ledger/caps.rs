@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tributary_privacy::{AccountingError, rho_for_epsilon};
 use tributary_proto::RegionId;
 
+use super::Ledger;
 use super::books::{Books, DeviceBook};
 use crate::spec::RunSpec;
 
@@ -106,6 +107,21 @@ impl Caps {
     /// The least cap of a device that is, and always was, in `region`.
     pub(super) fn of_region(&self, region: &RegionId) -> Option<u64> {
         self.binding(region).map(|cap| cap.pico_rho).min()
+    }
+}
+
+impl Ledger {
+    /// Devices of a region, or of all, that have spent more than their caps allow: they are not asked again.
+    pub fn beyond_caps(&self, only: Option<&RegionId>) -> u64 {
+        let books = self.lock();
+        let is_beyond = |book: &&DeviceBook| {
+            let Some(region) = books.region_of(book) else {
+                return false;
+            };
+            let cap = books.cap_of(Some(book), region);
+            only.is_none_or(|only| only == region) && cap.is_some_and(|cap| cap < book.total)
+        };
+        books.devices.values().filter(is_beyond).count() as u64
     }
 }
 

@@ -10,8 +10,13 @@ use crate::error::CoordinatorError;
 impl Control {
     /// What to say of a run that is not known: a monitor has a verb of its own.
     fn monitor_instead(&self, name: &str, error: CoordinatorError) -> CoordinatorError {
-        let known = name.parse().ok().and_then(|id| self.0.monitor(&id));
-        if known.is_none() {
+        let run = crate::monitor::run_of(name);
+        let is_monitor = run != name
+            && run.parse().is_ok_and(|run| {
+                // one that is over is on disk alone
+                crate::monitor::exists(&self.0, &run).unwrap_or(false)
+            });
+        if !is_monitor {
             return error;
         }
         CoordinatorError::Over(format!(
