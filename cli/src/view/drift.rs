@@ -113,10 +113,11 @@ impl WindowView {
         !self.mechanism.contains("NOT PRIVATE")
     }
 
-    /// The quantity that moved most.
+    /// The quantity that moved most; none where nothing is tested yet, as in a window of the warm-up.
     pub fn worst(&self) -> Option<&ReadingView> {
         self.streams
             .iter()
+            .filter(|reading| reading.threshold > 0.0)
             .max_by(|a, b| a.severity().total_cmp(&b.severity()))
     }
 }
@@ -217,5 +218,10 @@ mod tests {
         assert_eq!(window.worst().unwrap().quantity, "b");
         assert_eq!(window.worst().unwrap().severity(), 1.5);
         assert_eq!(reading("c", 1.0, 1.0).severity(), 0.25);
+        let warm_up = WindowView {
+            streams: vec![v1::StreamReading::default().into()],
+            ..v1::DriftWindow::default().into()
+        };
+        assert!(warm_up.worst().is_none(), "a row without numbers");
     }
 }
