@@ -166,7 +166,10 @@ mod tests {
         for number in 0..20 {
             let (id, token) = (device(number), [number as u8; 32]);
             let (region, tasks) = (spec.regions[0].clone(), vec![spec.task.clone()]);
-            let profile = tributary_proto::v1::DeviceProfile::default();
+            let profile = tributary_proto::v1::DeviceProfile {
+                name: "watch".to_owned(),
+                ..Default::default()
+            };
             let enrolled = fleet.enrol(id, &token, region, profile, tasks, 5).await;
             enrolled.unwrap();
         }

@@ -91,8 +91,9 @@ async fn a_run_that_is_over_leaves_memory_and_its_view_comes_from_the_store() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_sees_the_end_of_a_run_finds_nothing_reserved_for_it() {
     let core = core_on(Arc::new(MemoryStore::new())).await;
-    let run = start_run(&core, crate::fixtures::spec(), Origin::default());
-    let run = run.await.unwrap();
+    let mut spec = crate::fixtures::spec();
+    (spec.drift, spec.playbook, spec.builds) = (None, None, None);
+    let run = start_run(&core, spec, Origin::default()).await.unwrap();
     let reserved = || core.ledger.reservation(run.id.as_str()).is_some();
     assert!(reserved());
     let stop = tokio::spawn({
