@@ -77,6 +77,9 @@ pub fn endpoint(url: &str) -> Result<Endpoint, Failure> {
 /// Codes of a coordinator that can't write: see docs/errors.md.
 const DISK: [&str; 3] = ["TRB-0500", "TRB-0503", "TRB-0510"];
 
+/// Code of a coordinator that has halted.
+const HALTED: &str = "TRB-0520";
+
 /// Whether the call may succeed later against the same address.
 pub fn is_unreachable(status: &Status) -> bool {
     match status.code() {
@@ -110,6 +113,8 @@ fn failure(url: &str, status: &Status) -> Failure {
             let sentence = format!("the coordinator at {url} failed: {message}");
             (Exit::Failed, sentence)
         }
+        // it answers, and has halted for good
+        Code::Unavailable if code == Some(HALTED) => (Exit::Failed, message.to_owned()),
         Code::Unavailable | Code::DeadlineExceeded => (Exit::Unreachable, message.to_owned()),
         Code::Unimplemented if code.is_some() => {
             let remedy = "its version differs from this command's";
@@ -187,6 +192,12 @@ mod tests {
         let full = failure("http://h:1", &full);
         assert_eq!(full.exit, Exit::Failed, "it answers");
         assert!(full.sentence.contains("disk full"), "{full}");
+        let halted = status(Code::Unavailable, "halted [TRB-0520]", Some("TRB-0520"));
+        assert_eq!(
+            failure("http://h:1", &halted).exit,
+            Exit::Failed,
+            "so does this"
+        );
         for code in [
             Code::InvalidArgument,
             Code::NotFound,

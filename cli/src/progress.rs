@@ -83,7 +83,7 @@ impl Narrator {
         if is_new(&self.meaning, &meaning) {
             self.line(&self.colours.paint(Tone::Dim, &meaning));
         }
-        format!("epsilon {}", decimal(news.epsilon))
+        format!("epsilon {} in this run", decimal(news.epsilon))
     }
 }
 

@@ -362,7 +362,7 @@ fn refused(refusal: Refusal, kind: ChargeKind, pico_rho: u64) -> CoordinatorErro
     let (what, remedy) = match refusal {
         Refusal::Cap => (
             "the cap of a device",
-            "plan less, or raise it with `tributary privacy cap --raise`",
+            "plan less, or raise it with `tributary privacy cap --epsilon E --delta D --raise --reason TEXT`",
         ),
         Refusal::Reservation => (
             "what was reserved for it",

@@ -21,6 +21,8 @@ use tributary_store::{Batch, Expect, Row, Store, StoreError, Table};
 
 /// Parameters from which on a model is read and written beside the threads that answer calls.
 const LARGE: usize = 256 * 1024;
+const LIST: &str = "see `tributary model ls`";
+const SEVERAL: &str = "several versions begin so; give more of its digest";
 const REMEDY: &str = "see `tributary model ls`; 6 characters at least";
 
 /// Models and builds of one coordinator.
@@ -159,7 +161,8 @@ impl Registry {
             .scan(Table::Models, prefix.to_lowercase().as_bytes(), None, 2)?;
         match rows.as_slice() {
             [(_, record)] => Ok(record.json()?),
-            _ => Err(unknown()),
+            [] => Err(CoordinatorError::unknown("model", prefix, LIST)),
+            _ => Err(CoordinatorError::unknown("model", prefix, SEVERAL)),
         }
     }
 

@@ -180,6 +180,9 @@ pub fn named_parameters(graph: &Graph, layers: &[String]) -> Vec<bool> {
     named
 }
 
+/// Paths listed where none fits.
+const PATHS: usize = 8;
+
 fn check_layers(layers: &[String], graph: &Graph) -> Result<(), ModelError> {
     let wrong = |rule, value: &str| {
         Err(ModelError::Training {
@@ -192,9 +195,15 @@ fn check_layers(layers: &[String], graph: &Graph) -> Result<(), ModelError> {
     for layer in layers {
         let found = entries.iter().any(|entry| entry.path.starts_with(layer));
         if layer.is_empty() || !found {
+            let paths = entries.iter().map(|entry| entry.path.as_str());
+            let mut known: Vec<&str> = paths.take(PATHS + 1).collect();
+            if known.len() > PATHS {
+                known[PATHS] = "...";
+            }
+            let known = known.join(", ");
             return wrong(
-                "must be prefixes of tensor paths, as `tributary model show` prints them",
-                layer,
+                "must be prefixes of the model's tensor paths",
+                &format!("{layer:?}, where it has {known}"),
             );
         }
     }

@@ -85,9 +85,14 @@ impl RunSpec {
                 }
                 let personalisation = self.training.personalisation.as_ref();
                 personalisation.map_or(Ok(()), |method| {
-                    let field = "training.personalisation";
-                    let checked = method.check(&graph);
-                    checked.map_err(|error| invalid(field, error, "mend the value"))
+                    method.check(&graph).map_err(|error| match error {
+                        ModelError::Training { field, rule, value } => SpecError::Invalid {
+                            field: format!("training.{field}"),
+                            problem: format!("{rule}, got {value}"),
+                            remedy: "mend the value".to_owned(),
+                        },
+                        error => invalid("training.personalisation", error, "mend the value"),
+                    })
                 })
             }
             ModelSource::Version(source) => refuse_if(

@@ -145,4 +145,24 @@ mod tests {
         );
         assert!(table(&[], Palette::PLAIN).contains("[drift]"));
     }
+
+    #[test]
+    fn windows_are_counted_by_region_against_the_plan() {
+        let region = |windows_asked| v1::RegionVerdict {
+            windows_asked,
+            ..Default::default()
+        };
+        let monitor = |regions| {
+            MonitorView::from(v1::Monitor {
+                windows_asked: 71,
+                windows_planned: 40,
+                regions,
+                ..Default::default()
+            })
+        };
+        let done = monitor(vec![region(40), region(40)]);
+        assert_eq!(progress(&done), "40 of 40 windows a region");
+        let begun = monitor(vec![region(9), region(31)]);
+        assert_eq!(progress(&begun), "9 to 31 of 40 windows a region");
+    }
 }

@@ -91,9 +91,14 @@ impl Output {
     }
 }
 
+/// The text in lines that fit the terminal of standard error.
+pub fn fitting_stderr(text: &str) -> String {
+    fit::fitted(text, fit::columns(&std::io::stderr()))
+}
+
 /// Writes a line for people to standard error, where it fits the terminal; a closed one is no reason to fail.
 pub fn to_stderr(text: &str) {
-    json_to_stderr(&fit::fitted(text, fit::columns(&std::io::stderr())));
+    json_to_stderr(&fitting_stderr(text));
 }
 
 /// Writes a line as it is to standard error: JSON for scripts.

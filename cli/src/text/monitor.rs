@@ -3,13 +3,19 @@
 use crate::output::{Palette, Tone, count, decimal, printable};
 use crate::view::{MonitorView, WindowView};
 
-/// How far a monitor is: windows asked, and planned where their number is known.
+/// How far a monitor is: against its plan as each region is, since one that is retrained misses windows.
 pub fn progress(monitor: &MonitorView) -> String {
-    let asked = count(monitor.windows_asked);
-    match monitor.windows_planned {
-        0 => format!("{asked} windows"),
-        planned => format!("{asked} of {} windows", count(planned)),
+    if monitor.windows_planned == 0 {
+        return format!("{} windows", count(monitor.windows_asked));
     }
+    let planned = count(monitor.windows_planned);
+    let asked = || monitor.regions.iter().map(|region| region.windows_asked);
+    let (least, most) = (asked().min().unwrap_or(0), asked().max().unwrap_or(0));
+    let asked = match least == most {
+        true => count(most),
+        false => format!("{} to {}", count(least), count(most)),
+    };
+    format!("{asked} of {planned} windows a region")
 }
 
 /// The tone of a verdict.

@@ -46,6 +46,8 @@ pub struct RegionVerdictView {
     pub note: String,
     /// Devices that a window of it needs; 0 when that is not known, or no number would do.
     pub devices_needed: u64,
+    /// Windows that its devices were asked in.
+    pub windows_asked: u64,
 }
 
 /// One window of one region.
@@ -111,10 +113,11 @@ impl WindowView {
         !self.mechanism.contains("NOT PRIVATE")
     }
 
-    /// The quantity that moved most.
+    /// The quantity that moved most; none where nothing is tested yet, as in a window of the warm-up.
     pub fn worst(&self) -> Option<&ReadingView> {
         self.streams
             .iter()
+            .filter(|reading| reading.threshold > 0.0)
             .max_by(|a, b| a.severity().total_cmp(&b.severity()))
     }
 }
@@ -161,6 +164,7 @@ impl From<v1::Monitor> for MonitorView {
             mitigation_run: region.mitigation_run_id,
             note: region.note,
             devices_needed: region.devices_needed,
+            windows_asked: region.windows_asked,
         };
         let state = match monitor.state() {
             v1::MonitorState::Completed => "completed",
@@ -214,5 +218,10 @@ mod tests {
         assert_eq!(window.worst().unwrap().quantity, "b");
         assert_eq!(window.worst().unwrap().severity(), 1.5);
         assert_eq!(reading("c", 1.0, 1.0).severity(), 0.25);
+        let warm_up = WindowView {
+            streams: vec![v1::StreamReading::default().into()],
+            ..v1::DriftWindow::default().into()
+        };
+        assert!(warm_up.worst().is_none(), "a row without numbers");
     }
 }

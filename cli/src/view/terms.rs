@@ -3,6 +3,8 @@
 use serde::Serialize;
 use tributary_proto::v1;
 
+use crate::output::count;
+
 /// `privacy cap`.
 #[derive(Debug, Serialize)]
 pub struct CapsView {
@@ -10,6 +12,8 @@ pub struct CapsView {
     pub caps: Vec<CapView>,
     /// What the operator may not have meant, as sentences.
     pub warnings: Vec<String>,
+    /// Devices that have spent more already and are not asked again.
+    pub devices_beyond: u64,
 }
 
 /// The most that any device of a population may lose over everything.
@@ -88,9 +92,22 @@ impl From<v1::SetPrivacyCapResponse> for CapsView {
     fn from(answer: v1::SetPrivacyCapResponse) -> Self {
         Self {
             caps: answer.caps.into_iter().map(CapView::from).collect(),
-            warnings: Vec::new(),
+            warnings: beyond(answer.devices_beyond).into_iter().collect(),
+            devices_beyond: answer.devices_beyond,
         }
     }
+}
+
+/// What follows for devices that have spent more than their cap.
+fn beyond(devices: u64) -> Option<String> {
+    let (subject, they) = match devices {
+        0 => return None,
+        1 => ("1 device has".to_owned(), "it"),
+        _ => (format!("{} devices have", count(devices)), "they"),
+    };
+    Some(format!(
+        "{subject} spent more already: {they} will not be asked again under this cap"
+    ))
 }
 
 impl From<v1::PrivacyCap> for CapView {
@@ -140,5 +157,25 @@ impl From<v1::PrivacyDecision> for DecisionView {
             reason: decision.reason,
             unix_ms: decision.unix_ms,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cap_below_what_devices_have_spent_says_that_they_are_not_asked_again() {
+        let set = |devices_beyond| {
+            let caps = Vec::new();
+            let answer = v1::SetPrivacyCapResponse {
+                caps,
+                devices_beyond,
+            };
+            CapsView::from(answer).warnings.join("")
+        };
+        assert_eq!(set(0), "");
+        assert!(set(1).starts_with("1 device has spent more already: it will not"));
+        assert!(set(1_234).starts_with("1,234 devices have spent more already: they"));
     }
 }

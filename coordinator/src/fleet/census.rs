@@ -12,7 +12,7 @@ const LISTED: usize = 8;
 
 impl Fleet {
     /// Devices enrolled in one of the regions that hold data of the task, and were so when the coordinator
-    /// started.
+    /// started: those that a roll call after a start waits for.
     pub fn population(&self, regions: &[RegionId], task: &str) -> usize {
         let inner = self.lock();
         let settled = |id: &DeviceId| !inner.unsettled.contains(id);
@@ -84,7 +84,8 @@ impl Fleet {
     /// Says that the devices enrolled for a recipe may not take part as often as its rounds need; none when they
     /// may, and while there are fewer than its first round waits for if those would be enough.
     pub fn shortage(&self, task: &str, regions: &[RegionId], rounds: &RoundSpec) -> Option<String> {
-        let enrolled = self.population(regions, task) as u64;
+        let regions = regions.iter();
+        let enrolled: u64 = regions.map(|region| self.enrolled(region, task)).sum();
         let devices = enrolled.max(rounds.population().into());
         let each = u64::from(rounds.needed_participations());
         let available = devices.saturating_mul(each);
@@ -129,7 +130,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::fixtures::spec;
+    use crate::fixtures::{device, spec};
     use crate::quarantine::Quarantine;
     use tributary_store::MemoryStore;
 
@@ -156,5 +157,28 @@ mod tests {
         assert!(told.contains("lower rounds.min_separation"), "{told}");
         rounds.min_separation = 1;
         assert_eq!(shortage(&rounds), None);
+    }
+
+    #[tokio::test]
+    async fn devices_that_enrolled_after_the_start_count_against_a_shortage() {
+        let spec = spec();
+        let fleet = Fleet::open(Arc::new(MemoryStore::new()), &Quarantine::default()).unwrap();
+        for number in 0..20 {
+            let (id, token) = (device(number), [number as u8; 32]);
+            let (region, tasks) = (spec.regions[0].clone(), vec![spec.task.clone()]);
+            let profile = tributary_proto::v1::DeviceProfile {
+                name: "watch".to_owned(),
+                ..Default::default()
+            };
+            let enrolled = fleet.enrol(id, &token, region, profile, tasks, 5).await;
+            enrolled.unwrap();
+        }
+        let mut rounds = spec.rounds.clone();
+        (rounds.count, rounds.cohort) = (10, 4);
+        assert_eq!(fleet.shortage(&spec.task, &spec.regions, &rounds), None);
+        assert_eq!(fleet.population(&spec.regions, &spec.task), 0);
+        rounds.count = 11;
+        let told = fleet.shortage(&spec.task, &spec.regions, &rounds).unwrap();
+        assert!(told.contains("20 devices may give 40, 2 each"), "{told}");
     }
 }

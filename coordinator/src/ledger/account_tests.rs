@@ -244,3 +244,28 @@ async fn only_the_region_whose_devices_met_known_or_no_noise_is_marked_not_priva
     assert_eq!(regions.len(), 1);
     assert!(regions[0].region == "eu" && regions[0].spend.as_ref().unwrap().not_private);
 }
+
+#[tokio::test]
+async fn of_devices_with_nothing_left_the_one_that_spent_most_is_told() {
+    let ledger = open(&MemoryStore::new());
+    ledger
+        .charge(charge(1), &pay(10, 0..8), Batch::new())
+        .await
+        .unwrap();
+    ledger
+        .charge(charge(2), &pay(30, 4..5), Batch::new())
+        .await
+        .unwrap();
+    cap(&ledger, 7).await;
+    let regions = [region("eu"), region("mars")];
+    let headroom = ledger.hold().await.headroom(&regions, &[]);
+    let told = (headroom.left, headroom.spent, headroom.taken);
+    assert_eq!(told, (Some(0), 40, 40));
+    assert_eq!(
+        (
+            ledger.beyond_caps(None),
+            ledger.beyond_caps(Some(&regions[0]))
+        ),
+        (8, 4)
+    );
+}

@@ -2,10 +2,26 @@
 
 use tributary_proto::RegionId;
 
+use super::Ledger;
 use super::books::{Books, DeviceBook};
 use super::caps::Exposure;
 use super::charge::{AccountKey, ChargeKind};
 use super::reservation::{Outstanding, Part, Refusal, Reservation, sum};
+
+impl Ledger {
+    /// Devices of a region, or of all, that have spent more than their caps allow: they are not asked again.
+    pub fn beyond_caps(&self, only: Option<&RegionId>) -> u64 {
+        let books = self.lock();
+        let is_beyond = |book: &&DeviceBook| {
+            let Some(region) = books.region_of(book) else {
+                return false;
+            };
+            let cap = books.cap_of(Some(book), region);
+            only.is_none_or(|only| only == region) && cap.is_some_and(|cap| cap < book.total)
+        };
+        books.devices.values().filter(is_beyond).count() as u64
+    }
+}
 
 impl Books {
     /// The least cap of a device; `region` is where it is, unless it is known.

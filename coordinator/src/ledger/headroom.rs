@@ -1,5 +1,7 @@
 //! What is free under the caps.
 
+use std::cmp::Reverse;
+
 use tributary_proto::RegionId;
 
 use super::books::Books;
@@ -16,6 +18,8 @@ pub struct Headroom {
     pub spent: u64,
     /// Of the cap, what others have reserved.
     pub reserved: u64,
+    /// Most that was spent and reserved on any of the devices, whatever its cap.
+    pub taken: u64,
     /// Runs that have reserved something for one of the regions.
     pub holders: Vec<String>,
     /// Of them, one whose charges have no end.
@@ -29,20 +33,24 @@ pub(super) fn headroom(books: &Books, regions: &[RegionId]) -> Headroom {
         all.filter(|held| regions.iter().any(|region| held.covers(region)))
     };
     let endless = held().find(|held| held.whole() == Outstanding::Endless);
-    let mut tightest: Option<(u64, Headroom)> = None;
+    let mut tightest = Headroom {
+        left: None,
+        cap: 0,
+        spent: 0,
+        reserved: 0,
+        taken: 0,
+        holders: held().map(|held| held.id.clone()).collect(),
+        endless: endless.map(|held| held.id.clone()),
+    };
     let mut weigh = |cap: u64, spent: u64, reserved: u64| {
         let left = cap.saturating_sub(spent).saturating_sub(reserved);
-        if tightest.as_ref().is_none_or(|(least, _)| left < *least) {
-            let headroom = Headroom {
-                left: Some(left),
-                cap,
-                spent,
-                reserved,
-                holders: Vec::new(),
-                endless: None,
-            };
-            tightest = Some((left, headroom));
+        // of devices that have nothing left, the one that lost most
+        let known = tightest.left.map(|left| (left, Reverse(tightest.spent)));
+        if known.is_none_or(|known| (left, Reverse(spent)) < known) {
+            tightest.left = Some(left);
+            (tightest.cap, tightest.spent, tightest.reserved) = (cap, spent, reserved);
         }
+        tightest.taken = tightest.taken.max(spent.saturating_add(reserved));
     };
     let bounded = |outstanding| match outstanding {
         Outstanding::AtMost(pico) => pico,
@@ -63,17 +71,5 @@ pub(super) fn headroom(books: &Books, regions: &[RegionId]) -> Headroom {
             weigh(cap, book.total, reserved);
         }
     }
-    let none = Headroom {
-        left: None,
-        cap: 0,
-        spent: 0,
-        reserved: 0,
-        holders: Vec::new(),
-        endless: None,
-    };
-    Headroom {
-        holders: held().map(|held| held.id.clone()).collect(),
-        endless: endless.map(|held| held.id.clone()),
-        ..tightest.map_or(none, |(_, headroom)| headroom)
-    }
+    tightest
 }

@@ -103,7 +103,7 @@ async fn invariant_3_a_charge_past_the_cap_changes_nothing_at_all() {
         panic!("{refused:?}")
     };
     assert!(
-        message.contains("the cap of a device") && message.contains("privacy cap --raise"),
+        message.contains("the cap of a device") && message.contains("--raise --reason TEXT"),
         "{message}"
     );
     assert!(

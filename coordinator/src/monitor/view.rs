@@ -80,6 +80,7 @@ impl RegionRecord {
                 .map_or(String::new(), RunId::to_string),
             note: sentences.join("; "),
             devices_needed: self.devices_needed,
+            windows_asked: self.asked,
         }
     }
 }

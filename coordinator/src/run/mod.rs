@@ -61,6 +61,7 @@ mod plan;
 mod receipt;
 mod recover;
 mod release;
+mod remedy;
 mod reserve;
 mod roll;
 mod runs;

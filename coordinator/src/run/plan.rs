@@ -4,6 +4,7 @@ use tributary_aggregator::FixedPoint;
 use tributary_privacy::Rho;
 
 use super::costs::RunCosts;
+use super::remedy::raise;
 use super::reserve::WorstCase;
 use crate::CoordinatorError;
 use crate::ledger::Headroom;
@@ -20,8 +21,8 @@ pub struct Room<'r> {
     pub headroom: &'r Headroom,
     /// True when the recipe's own epsilon is the cap that binds.
     pub own: bool,
-    /// True when a larger one would help: no cap from before is as low.
-    pub is_new: bool,
+    /// The cap that held before the recipe's epsilon; none when there was none.
+    pub standing: Option<u64>,
 }
 
 /// Refuses a plan that can't finish under the caps of its devices, and says what would.
@@ -46,10 +47,10 @@ pub fn check_budget(
         )));
     }
     let beside = worst.beside_windows();
-    let Some(windows) = worst.all_windows() else {
+    if worst.windows.is_none() {
         return Err(endless_monitor(worst, left.saturating_sub(beside)));
-    };
-    let wanted = beside.saturating_add(windows);
+    }
+    let wanted = worst.all();
     if wanted <= left {
         return Ok(());
     }
@@ -112,10 +113,8 @@ fn refusal(spec: &RunSpec, worst: &WorstCase, room: &Room<'_>, ways: Vec<String>
         (true, Some(epsilon)) => format!("privacy.epsilon {epsilon}"),
         _ => format!("the cap of rho {}", Rho::from_pico(headroom.cap)),
     };
-    let raise = match room.own && room.is_new {
-        true => "raise privacy.epsilon",
-        false => "raise the cap with `tributary privacy cap --raise --reason TEXT`",
-    };
+    let needed = headroom.taken.saturating_add(worst.all());
+    let raise = raise(spec, room.standing, needed);
     let ways: Vec<String> = ways.into_iter().chain(free(&headroom.holders)).collect();
     let remedy = match ways.is_empty() {
         true if left == 0 && headroom.reserved == 0 => format!("the budget is spent: {raise}"),
@@ -238,6 +237,7 @@ mod tests {
             cap: cap.unwrap_or(0),
             spent,
             reserved: 0,
+            taken: spent,
             holders: Vec::new(),
             endless: None,
         }
@@ -261,7 +261,7 @@ mod tests {
         let room = Room {
             headroom,
             own: true,
-            is_new: true,
+            standing: None,
         };
         check_budget(spec, &costs(spec), &fixed(), worst, &room)
     }

@@ -89,6 +89,12 @@ impl WorstCase {
         parts.into_iter().fold(0, u64::saturating_add)
     }
 
+    /// All of it, windows without end left out.
+    pub fn all(&self) -> u64 {
+        let windows = self.all_windows().unwrap_or(0);
+        self.beside_windows().saturating_add(windows)
+    }
+
     /// The reservation of the run `id`; none when it charges nothing.
     pub fn reservation(&self, id: &RunId, spec: &RunSpec) -> Option<Reservation> {
         let run = id.as_str();

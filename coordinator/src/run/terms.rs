@@ -72,7 +72,7 @@ pub fn terms(
     let headroom = hold.headroom(&spec.regions, &changes);
     let room = Room {
         own: own.is_some_and(|own| own.pico_rho == headroom.cap),
-        is_new: bare.left.is_none() || bare.cap > headroom.cap,
+        standing: bare.left.map(|_| bare.cap),
         headroom: &headroom,
     };
     changes.extend(permission);

@@ -109,6 +109,26 @@ async fn a_run_that_is_over_leaves_memory_and_its_view_comes_from_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_sees_the_end_of_a_run_finds_nothing_reserved_for_it() {
+    let served = coordinator_on(Arc::new(MemoryStore::new())).await;
+    let mut spec = crate::fixtures::spec();
+    (spec.drift, spec.playbook, spec.builds) = (None, None, None);
+    let run = start_run(&served.runs, spec, Origin::default())
+        .await
+        .unwrap();
+    let reserved = || served.core.ledger.reservation(run.id.as_str()).is_some();
+    assert!(reserved());
+    let stop = tokio::spawn({
+        let handle = served.runs.handle(&run.id).unwrap();
+        async move { handle.stop().await }
+    });
+    let mut follow = run.follow();
+    follow.wait_for(RunView::is_over).await.unwrap();
+    assert!(!reserved());
+    stop.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_was_started_before_with_the_same_key_is_found_when_it_is_over() {
     let served = coordinator_on(Arc::new(MemoryStore::new())).await;
     let origin = || Origin {

@@ -375,10 +375,8 @@ impl ControlService for Control {
         &self,
         request: Request<SetPrivacyCapRequest>,
     ) -> Result<Response<SetPrivacyCapResponse>, Status> {
-        let caps = terms::set_cap(&self.0.core, request.into_inner()).await?;
-        Ok(Response::new(SetPrivacyCapResponse {
-            caps: caps.into_iter().map(terms::cap).collect(),
-        }))
+        let answer = terms::set_cap(&self.0.core, request.into_inner()).await?;
+        Ok(Response::new(answer))
     }
 }
 

@@ -6,12 +6,18 @@ use tributary_proto::v1;
 use super::Control;
 use crate::engine::Reject;
 use crate::error::CoordinatorError;
+use crate::names::has_monitor;
 
 impl Control {
     /// What to say of a run that is not known: a monitor has a verb of its own.
     fn monitor_instead(&self, name: &str, error: CoordinatorError) -> CoordinatorError {
-        let known = name.parse().ok().and_then(|id| self.0.monitors.get(&id));
-        if known.is_none() {
+        let run = crate::names::run_of(name);
+        let is_monitor = run != name
+            && run.parse().is_ok_and(|run| {
+                // one that is over is on disk alone
+                has_monitor(&*self.0.core.store, &run).unwrap_or(false)
+            });
+        if !is_monitor {
             return error;
         }
         CoordinatorError::Over(format!(

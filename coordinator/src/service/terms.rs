@@ -4,6 +4,7 @@ use tributary_privacy::{Adjacency, Rho};
 use tributary_proto::RegionId;
 use tributary_proto::v1::{
     PrivacyCap, PrivacyDecision, PrivacyReservation, ReservedPart, SetPrivacyCapRequest,
+    SetPrivacyCapResponse,
 };
 
 use crate::CoordinatorError;
@@ -14,7 +15,7 @@ use tributary_store::Batch;
 /// What adds up under a cap.
 const ALL_CHARGES: &str = "all charges of a device, zCDP composition, no amplification";
 
-/// Sets a cap; returns all caps.
+/// Sets a cap; returns all caps, and how many of its devices have spent more already.
 ///
 /// # Errors
 /// When a field is wrong, the cap is above the one that holds and is not to raise it, or the store
@@ -22,8 +23,8 @@ const ALL_CHARGES: &str = "all charges of a device, zCDP composition, no amplifi
 pub async fn set_cap(
     core: &Core,
     request: SetPrivacyCapRequest,
-) -> Result<Vec<(Option<RegionId>, Cap)>, CoordinatorError> {
-    let region = match request.region.as_str() {
+) -> Result<SetPrivacyCapResponse, CoordinatorError> {
+    let region: Option<RegionId> = match request.region.as_str() {
         "" => None,
         region => Some(region.parse()?),
     };
@@ -58,9 +59,12 @@ pub async fn set_cap(
     };
     let hold = core.ledger.hold().await;
     let raise = request.raise.then_some(request.reason.as_str());
-    let changes = hold.set_cap(region, &cap, raise)?;
+    let changes = hold.set_cap(region.clone(), &cap, raise)?;
     hold.commit(changes, Batch::new()).await?;
-    Ok(core.ledger.caps())
+    Ok(SetPrivacyCapResponse {
+        caps: core.ledger.caps().into_iter().map(self::cap).collect(),
+        devices_beyond: core.ledger.beyond_caps(region.as_ref()),
+    })
 }
 
 /// A cap on the wire.

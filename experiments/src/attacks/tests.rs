@@ -57,6 +57,8 @@ fn a_robust_rule_learns_where_the_mean_is_led_away() {
         "{}",
         mean.refusal
     );
+    assert_eq!(mean.remark(), "the default mode; refused as a robust rule");
+    assert_eq!(outcome.settings[0].pipelines[1].remark(), "");
     assert_eq!(mean.worst.as_ref().unwrap().attack, "foe 10");
 }
 
@@ -84,6 +86,7 @@ fn a_rule_that_can_not_bear_the_number_has_a_row_that_says_so() {
     };
     assert!(bulyan.refusal.contains("n >= 4f + 3") && bulyan.cells.is_empty());
     assert!(bulyan.worst.is_none());
+    assert_eq!(bulyan.remark(), "refused at run creation");
     assert!(default.refusal.is_empty() && default.cells.len() == 1);
 }
 

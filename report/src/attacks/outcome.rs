@@ -43,6 +43,17 @@ pub struct PipelineOutcome {
     pub worst: Option<Worst>,
 }
 
+impl PipelineOutcome {
+    /// What to say beside its name: nothing of one that a run accepts.
+    pub fn remark(&self) -> &'static str {
+        match self.name.as_str() {
+            _ if self.refusal.is_empty() => "",
+            "mean" => "the default mode; refused as a robust rule",
+            _ => "refused at run creation",
+        }
+    }
+}
+
 /// One cell: means over the seeds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CellOutcome {

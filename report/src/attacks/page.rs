@@ -62,7 +62,7 @@ fn row(pipeline: &PipelineOutcome) -> Markup {
             td class="key" {
                 (pipeline.name)
                 @if !pipeline.refusal.is_empty() {
-                    span class="sub" title=(pipeline.refusal) { "refused at run creation" }
+                    span class="sub" title=(pipeline.refusal) { (pipeline.remark()) }
                 }
             }
             td class="n" {

@@ -264,7 +264,10 @@ async fn combinations_that_void_a_guarantee_are_refused_with_a_way_out() {
         // values
         (
             personal(new(), "kind = 'fedper'\nlayers = ['7.']"),
-            &["personalisation.layers", "7.", "tensor paths"],
+            &[
+                "training.personalisation.layers must be prefixes of the model's tensor paths",
+                "got \"7.\", where it has 0.",
+            ],
         ),
         (
             personal(new(), "kind = 'fedper'\nlayers = ['']"),

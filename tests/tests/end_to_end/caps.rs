@@ -72,7 +72,8 @@ async fn the_cap_of_one_recipe_binds_the_next_run_that_names_none_even_over_a_cr
         "the cap of rho 1.2",
         "can't last",
         "remains",
-        "privacy cap --raise",
+        "tributary privacy cap --epsilon 10",
+        "--delta 1e-5 --raise --reason TEXT",
     ];
     assert_refusal(&refused, Code::FailedPrecondition, "TRB-0130", &words);
     let coordinator = coordinator.crash_and_restart().await;

@@ -89,6 +89,15 @@ pub async fn until_halted(operator: &Operator) -> String {
     }
 }
 
+/// Charges of a run and versions in a data folder, from a copy that no device speaks to.
+async fn held(data: &Path, copied: &Path, run: &str) -> (u64, usize) {
+    copy(data, copied);
+    let process = Process::serve(copied, "127.0.0.1:0");
+    let operator = operator(&process).await;
+    let charges = operator.privacy(run).await.accounts[0].charges;
+    (charges, operator.models().await.len())
+}
+
 /// A coordinator whose folder was copied in mid-run, went on for rounds, and was put back.
 struct Scene {
     _folder: tempfile::TempDir,
@@ -112,13 +121,12 @@ impl Scene {
         in_round(&operator(&process).await, &run, 3).await;
         let address = process.kill();
         copy(&data, &folder.path().join("copy"));
+        let (charges, models) = held(&data, &folder.path().join("looked-at"), &run).await;
         process = Process::serve(&data, &address);
-        let at_copy = operator(&process).await;
-        let charges = at_copy.privacy(&run).await.accounts[0].charges;
-        let models = at_copy.models().await.len();
+        let on_time = operator(&process).await;
         // a restart alone is no reason to stop
-        in_round(&at_copy, &run, 6).await;
-        assert_eq!(halted(&at_copy).await, "");
+        in_round(&on_time, &run, 6).await;
+        assert_eq!(halted(&on_time).await, "");
         let address = process.kill();
         std::fs::rename(&data, folder.path().join("lost")).unwrap();
         std::fs::rename(folder.path().join("copy"), &data).unwrap();

@@ -175,6 +175,12 @@ async fn why_devices_gave_up_is_counted_by_kind() {
     let shown = over(&operator, &run).await;
     assert_eq!(of(&shown).state(), RunState::Failed, "{shown:#?}");
     assert!(of(&shown).reason.contains("model mismatch 4"), "{shown:#?}");
+    // every device refused, thrice: a fourth attempt would end alike
+    assert!(
+        of(&shown).reason.contains("mend the recipe's model.input"),
+        "{shown:#?}"
+    );
+    assert_eq!(shown.rounds.len(), 3, "{shown:#?}");
     for round in &shown.rounds {
         assert_eq!(counts(&round.drops), [(DropReason::ModelMismatch, 4)]);
         assert_eq!(round.dropped, 4);

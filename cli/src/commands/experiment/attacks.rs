@@ -56,7 +56,7 @@ fn text(answer: &Answer, colours: Palette) -> String {
         text = format!("{text}\n\n{name}\n\n{}", table(setting, colours));
     }
     let notes = "Accuracy in per cent; after a slash what the backdoor reached. * refused at run \
-                 creation.";
+                 creation; the plain mean only as a robust rule, for it is the default mode.";
     text = format!("{text}\n\n{notes}\n{}\n", outcome.method);
     match &answer.report {
         Some(page) => {

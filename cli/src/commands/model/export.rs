@@ -163,6 +163,15 @@ struct Partial {
 
 impl Partial {
     fn create(out: &Path) -> Result<Self> {
+        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            let sentence = format!(
+                "--out {}: there is no folder {}: make it first",
+                out.display(),
+                folder.display()
+            );
+            return Err(Failure::new(Exit::Failed, sentence).into());
+        }
         let file = OutputFile::create(out)
             .with_context(|| format!("--out {}: it can't be written", out.display()))?;
         Ok(Self {

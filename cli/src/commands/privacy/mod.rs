@@ -182,11 +182,8 @@ async fn cap(request: SetPrivacyCapRequest, global: &Global, output: Output) -> 
     let caps = answer
         .map_err(|status| coordinator.failure(&status))?
         .into_inner();
-    let warnings = of_nobody(&coordinator, &region).await;
-    let view = CapsView {
-        warnings,
-        ..CapsView::from(caps)
-    };
+    let mut view = CapsView::from(caps);
+    view.warnings.extend(of_nobody(&coordinator, &region).await);
     output.answer(&view, |view, colours| {
         let warnings = view.warnings.iter();
         let warnings = warnings.map(|text| format!("\n{}", colours.paint(Tone::Warn, text)));

@@ -91,10 +91,10 @@ pub fn page(view: &RunView, rounds: usize, colours: Palette) -> String {
         line("because of", format!("drift {}", printable(&run.drift)));
     }
     let first = view.round_log.len().saturating_sub(rounds);
-    lines.push(format!(
-        "\n{}",
-        round_table(&view.round_log[first..], colours)
-    ));
+    if rounds > 0 || view.round_log.is_empty() {
+        let table = round_table(&view.round_log[first..], colours);
+        lines.push(format!("\n{table}"));
+    }
     if first > 0 {
         let hint = format!("{first} earlier rounds: --rounds {}", view.round_log.len());
         lines.push(colours.paint(Tone::Dim, &hint));
@@ -230,6 +230,11 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("1 earlier rounds"), "{text}");
+        let none = page(&view(), 0, Palette::PLAIN);
+        assert!(
+            none.contains("earlier rounds") && !none.contains("no rounds yet"),
+            "{none}"
+        );
         assert!(!text.contains('\x1b'));
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use tonic::Streaming;
 use tributary_proto::v1::watch_response::Event;
@@ -13,7 +13,7 @@ use tributary_proto::v1::{GetRunRequest, WatchRequest, WatchResponse};
 use super::line;
 use crate::client::{Coordinator, is_unreachable};
 use crate::exit::{self, Exit};
-use crate::output::{Output, Palette, Tone, printable};
+use crate::output::{Output, Palette, Tone, fitting_stderr, printable};
 use crate::text::model::build_line;
 use crate::text::monitor::window_line;
 use crate::view::{BuildView, RoundView, RunSummary, RunView, WindowView};
@@ -99,7 +99,7 @@ impl Watcher<'_> {
             if since.elapsed() > patience {
                 return Err(self.coordinator.failure(&status).into());
             }
-            self.bar.set_message("waiting for the coordinator");
+            self.bar.set_message(below("waiting for the coordinator"));
             tokio::time::sleep(pause).await;
             away = Some((since, (pause * 2).min(PAUSES.1)));
         }
@@ -218,6 +218,9 @@ impl Watcher<'_> {
         } else {
             run.round.max(1) - 1
         };
+        if self.last.is_none() && self.output.shows_progress() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
         self.bar.set_length(run.rounds.into());
         self.bar.set_position(finished.into());
         let why = if run.reason.is_empty() {
@@ -225,7 +228,7 @@ impl Watcher<'_> {
         } else {
             &run.reason
         };
-        self.bar.set_message(printable(why));
+        self.bar.set_message(below(&printable(why)));
         self.last = Some(run.clone());
     }
 
@@ -251,12 +254,21 @@ fn end(run: &RunSummary) -> Option<Exit> {
     }
 }
 
+/// What the run waits for, on lines of its own: it is never cut.
+fn below(text: &str) -> String {
+    match text {
+        "" => String::new(),
+        text => format!("\n{}", fitting_stderr(text)),
+    }
+}
+
 fn bar(output: Output) -> ProgressBar {
     if !output.shows_progress() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new(0);
-    let dim = output.errors.paint(Tone::Dim, "{elapsed} {wide_msg}");
+    // drawn once the run is known
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
+    let dim = output.errors.paint(Tone::Dim, "{elapsed}{msg}");
     let template = format!("{{bar:20}} round {{pos}}/{{len}} {dim}");
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("━╸─"));

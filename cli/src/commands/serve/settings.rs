@@ -56,6 +56,12 @@ Model versions are all kept, or those of each run's newest rounds:
 It serves plain text on loopback only. SIGINT, SIGTERM or SIGHUP stops it; after
 `kill -9` the same rounds go on at the next start.";
 
+/// An address with its port; names are not looked up.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let wrong = "give an address and a port, for example 127.0.0.1:7070 (names such as localhost are not looked up)";
+    text.parse().map_err(|_| wrong.to_owned())
+}
+
 /// Flags of `serve`.
 #[derive(Debug, Default, Args)]
 #[command(after_help = AFTER)]
@@ -73,7 +79,8 @@ pub struct ServeArguments {
         long,
         value_name = "ADDRESS",
         env = "TRIBUTARY__SERVE__LISTEN",
-        hide_env = true
+        hide_env = true,
+        value_parser = address
     )]
     listen: Option<SocketAddr>,
     /// Where metrics and health are served over HTTP [default: 127.0.0.1:7071]
@@ -81,7 +88,8 @@ pub struct ServeArguments {
         long,
         value_name = "ADDRESS",
         env = "TRIBUTARY__SERVE__ADMIN",
-        hide_env = true
+        hide_env = true,
+        value_parser = address
     )]
     admin: Option<SocketAddr>,
     /// Threads that sum large updates; any number gives the same bits [default: 1]

@@ -11,6 +11,8 @@ use crate::CoordinatorError;
 use crate::engine::{AssignmentState, CloseReason, DropReason, Event, Lease};
 use crate::run::journal::DEVICES_PER_EVENT;
 
+/// Attempts in a row that all devices refuse alike before the run fails.
+const ALIKE: u32 = 3;
 /// How often a round looks for devices that went away.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A seeded round waits so many deadlines for a device that is connected: a busy machine that
@@ -133,7 +135,15 @@ impl Actor {
             events = self.dropped(silent.collect());
         }
         events.push(match self.why_not(reason, &events) {
-            Some(reason) => Event::Aborted { round, reason },
+            Some(short) => match self.nobody_can(&events) {
+                Some(remedy) => Event::Failed {
+                    reason: format!("{short}: {remedy}"),
+                },
+                None => Event::Aborted {
+                    round,
+                    reason: short,
+                },
+            },
             None => Event::Closed { round, reason },
         });
         self.commit(events).await
@@ -156,6 +166,28 @@ impl Actor {
         Some(too_few(why, counted, minimum, &self.drops_with(dropped)))
     }
 
+    /// What to do when attempt after attempt all devices refuse for what they are made for, as many as are
+    /// within reach; none while another attempt may do better.
+    fn nobody_can(&self, dropped: &[Event]) -> Option<&'static str> {
+        let state = &self.state;
+        let (refusal, mut devices) = alike(&self.drops_with(dropped), state.round.counted())?;
+        let mut attempts = 1;
+        for past in state.history.iter().rev() {
+            let counted: u64 = past.counted.iter().sum();
+            match alike(&past.drops, counted as usize) {
+                Some((same, more)) if same == refusal && past.number == state.round.number => {
+                    (attempts, devices) = (attempts + 1, devices + more);
+                }
+                _ => break,
+            }
+        }
+        let regions = state.spec.regions.iter();
+        let fleet = &self.core.fleet;
+        let here = regions.map(|region| fleet.reachable(region, &state.spec.task).len() as u64);
+        let everybody = attempts >= ALIKE && devices >= here.sum::<u64>();
+        everybody.then(|| mend(refusal)).flatten()
+    }
+
     /// Why assignments of the attempt came to nothing, those of `coming` included.
     fn drops_with(&self, coming: &[Event]) -> BTreeMap<DropReason, u64> {
         let mut drops = self.state.round.drops.clone();
@@ -168,6 +200,27 @@ impl Actor {
             }
         }
         drops
+    }
+}
+
+/// The reason, and the devices, of an attempt that came to nothing because all that were asked are not made for it.
+fn alike(drops: &BTreeMap<DropReason, u64>, counted: usize) -> Option<(DropReason, u64)> {
+    let (reason, devices) = drops.first_key_value()?;
+    let is_alone = drops.len() == 1 && counted == 0;
+    (is_alone && mend(*reason).is_some()).then_some((*reason, *devices))
+}
+
+/// The remedy for what no attempt changes; none for other reasons.
+fn mend(reason: DropReason) -> Option<&'static str> {
+    match reason {
+        DropReason::UnknownTask => Some("no device holds data of the task: mend the recipe's task"),
+        DropReason::ModelMismatch => {
+            Some("no device's data fit the model: mend the recipe's model.input, and its classes")
+        }
+        DropReason::Unsupported => {
+            Some("no device knows all of the plan: update the devices, or leave out what is new")
+        }
+        _ => None,
     }
 }
 

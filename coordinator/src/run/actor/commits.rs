@@ -6,9 +6,10 @@ use tributary_proto::v1::{self, directive, watch_response};
 
 use super::Actor;
 use crate::CoordinatorError;
-use crate::engine::{Effect, Event};
+use crate::engine::{Effect, Event, RunStatus};
 use crate::failpoint::Place;
 use crate::run::collect::Collection;
+use crate::run::terms::release_after;
 use tributary_store::Batch;
 
 impl Actor {
@@ -41,6 +42,7 @@ impl Actor {
             let fits = self.core.failpoint.reach(Place::Applying, &self.state.id);
             let applied = fits.and_then(|()| self.state.apply(event));
             effects.extend(applied.map_err(|reject| self.misfit(reject))?);
+            self.give_back().await;
             if event.ends_round() {
                 let goes_on = |device: &&DeviceId| {
                     self.state.is_running() && self.state.round.leases.contains_key(*device)
@@ -61,6 +63,19 @@ impl Actor {
             outcome = self.first_of(outcome, done);
         }
         outcome
+    }
+
+    /// Gives back what a run has reserved that is over, before anybody is shown its end. What fails is tried
+    /// again afterwards.
+    async fn give_back(&self) {
+        let (id, spec) = (&self.state.id, &self.state.spec);
+        if self.state.is_running() {
+            return;
+        }
+        let completed = self.state.status == RunStatus::Completed;
+        if let Err(error) = release_after(&self.core, id, spec, completed).await {
+            tracing::warn!(run = %id, %error, "what the run reserved is not given back yet");
+        }
     }
 
     /// The first of two outcomes that is a failure. The second failure is in the log.
