@@ -15,7 +15,7 @@ use crate::layout::Role;
 use crate::quant::ChannelWeights;
 use crate::quant::QuantError;
 use crate::quant::kernel::{Int8Tensor, Kernel, Lowered, Lowering, Step};
-use tributary_recipe::{MAX_ACTIVATIONS, volume};
+use crate::spec::{MAX_ACTIVATIONS, volume};
 
 /// `[channels, steps]` to `[filters, (steps - kernel) / stride + 1]`;
 /// weight `[filters, channels, kernel]`, bias `[filters]`.

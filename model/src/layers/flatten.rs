@@ -7,7 +7,7 @@ use crate::LayerError;
 use crate::engine::burn::Tensor;
 use crate::quant::QuantError;
 use crate::quant::kernel::{Lowered, Lowering};
-use tributary_recipe::{MAX_ACTIVATIONS, volume};
+use crate::spec::{MAX_ACTIVATIONS, volume};
 
 /// Any shape to `[product]`, row major (the values keep their order).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
