@@ -1,6 +1,7 @@
 use tributary_proto::v1;
 use tributary_proto::v1::local_algorithm::Kind as AlgorithmKind;
 use tributary_proto::v1::personalisation::Kind as PersonalKind;
+use tributary_recipe::PrivacyMode;
 
 use super::*;
 
@@ -299,4 +300,104 @@ fn steps_count_personal_passes_and_stop_at_the_limit() {
         ..personal(ditto, plan())
     };
     assert_eq!(steps(limited), 3 + 3);
+}
+
+/// Plans of every algorithm and personalisation, with and without momentum, top-k, a cap, an answer window
+/// and the device's own noise, each with its mode.
+fn every_method() -> Vec<(PrivacyMode, TrainingPlan)> {
+    let layers = || v1::PersonalLayers {
+        layers: vec!["2.".to_owned()],
+        head_epochs: 1,
+    };
+    let algorithms = [
+        None,
+        Some(AlgorithmKind::Fedprox(v1::FedProx { mu: 0.1 })),
+        Some(AlgorithmKind::Scaffold(v1::Scaffold {})),
+        Some(AlgorithmKind::Feddyn(v1::FedDyn { alpha: 1.0 })),
+        Some(AlgorithmKind::Fednova(v1::FedNova {})),
+        Some(AlgorithmKind::Qfedavg(v1::QFedAvg { q: 1.0 })),
+    ];
+    let (lambda, epochs, alpha, adaptive) = (1.0, 1, 0.5, false);
+    let personal = [
+        None,
+        Some(PersonalKind::Fedper(layers())),
+        Some(PersonalKind::Fedrep(layers())),
+        Some(PersonalKind::Ditto(v1::Ditto { lambda, epochs })),
+        Some(PersonalKind::Apfl(v1::Apfl { alpha, adaptive })),
+        Some(PersonalKind::Ifca(v1::Ifca {})),
+    ];
+    let mut plans = Vec::new();
+    for bits in 0..8u32 {
+        for mode in [PrivacyMode::None, PrivacyMode::Dp, PrivacyMode::Local] {
+            for algorithm in &algorithms {
+                for personal in &personal {
+                    let message = |kind| v1::LocalAlgorithm { kind: Some(kind) };
+                    let personalisation = |kind| v1::Personalisation { kind: Some(kind) };
+                    let is_private = mode != PrivacyMode::None;
+                    plans.push((
+                        mode,
+                        TrainingPlan {
+                            algorithm: algorithm.clone().map(message),
+                            personalisation: personal.clone().map(personalisation),
+                            momentum: if bits & 1 > 0 { 0.9 } else { 0.0 },
+                            codec: if bits & 2 > 0 {
+                                "topk-fixed:0.1"
+                            } else {
+                                "int8"
+                            }
+                            .to_owned(),
+                            examples_cap: if bits & 4 > 0 { 8 } else { 0 },
+                            answer_window: is_private.then_some(v1::AnswerWindow {
+                                from_ms: 1,
+                                until_ms: 2,
+                            }),
+                            local_noise_multiplier: f64::from(u8::from(mode == PrivacyMode::Local)),
+                            ..plan()
+                        },
+                    ));
+                }
+            }
+        }
+    }
+    plans
+}
+
+#[test]
+fn a_device_refuses_exactly_what_excludes_each_other_by_the_table_that_recipes_use() {
+    let (mut refused, mut followed) = (0, 0);
+    for (mode, plan) in every_method() {
+        let is_ifca = matches!(
+            plan.personalisation
+                .as_ref()
+                .and_then(|personal| personal.kind.as_ref()),
+            Some(PersonalKind::Ifca(_))
+        );
+        let digests: &[&str] = if is_ifca { &["a", "b"] } else { &[] };
+        let order = Assignment {
+            auxiliary_digests: digests.iter().map(|&digest| digest.to_owned()).collect(),
+            ..assignment(plan.clone())
+        };
+        let algorithm = algorithm(plan.algorithm.as_ref()).unwrap();
+        let personal = personalisation(plan.personalisation.as_ref(), &order).unwrap();
+        let options = LocalOptions {
+            algorithm,
+            personalisation: personal.as_ref(),
+            momentum: plan.momentum,
+            sparse: plan.codec.starts_with("topk"),
+            capped: plan.examples_cap > 0,
+        };
+        let conflicts: Vec<_> = options.conflicts(mode).collect();
+        let read = LocalPlan::read(&order);
+        assert_eq!(
+            read.is_ok(),
+            conflicts.is_empty(),
+            "{plan:?}: {read:?}, {conflicts:?}"
+        );
+        *(if read.is_ok() {
+            &mut followed
+        } else {
+            &mut refused
+        }) += 1;
+    }
+    assert!(refused > 100 && followed > 50, "{refused}, {followed}");
 }
