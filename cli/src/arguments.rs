@@ -15,7 +15,7 @@ use crate::privacy::PrivacyVerb;
 use crate::restore::RestoreArguments;
 use crate::run::RunVerb;
 use crate::serve::ServeArguments;
-use tributary_store::StoreVerb;
+use crate::store::StoreVerb;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 use tributary_coordinator::clock::SystemClock;
-use tributary_coordinator::epoch::{Caps, Restored, restore as restore_folder};
+use tributary_coordinator::epoch::{Restored, restore as restore_folder};
+use tributary_coordinator::ledger::PastCaps;
 
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Palette};
@@ -50,8 +51,8 @@ pub async fn restore(arguments: RestoreArguments, output: Output) -> Result<Exit
         return Err(Failure::new(Exit::Failed, sentence).into());
     }
     let caps = match arguments.caps_changed {
-        true => Caps::Void,
-        false => Caps::Held,
+        true => PastCaps::Void,
+        false => PastCaps::Held,
     };
     let restored = restore_folder(&folder, Arc::new(SystemClock::new()), caps).await;
     let restored = restored.map_err(|error| Failure {

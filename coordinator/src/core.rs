@@ -1,38 +1,47 @@
-//! What all parts of a coordinator share: the stores, the fleet, the ledger, the registry, the runs.
+//! What all parts of a coordinator share: the stores, the fleet, the ledger, the registry. It knows no run
+//! and no monitor: they know it, and follow its events.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tributary_model::Digest;
 use tributary_proto::v1::{WatchResponse, watch_response};
-use tributary_proto::{MonitorId, RunId};
 
 use crate::CoordinatorError;
 use crate::clock::SharedClock;
-use crate::epoch::{Epoch, GuardedStore, Halt, PastRuns};
+use crate::epoch::{Epoch, GuardedStore, Halt, HaltRecord, Witness};
 use crate::failpoint::SharedFailpoint;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::limits::Limits;
-use crate::monitor::MonitorHandle;
 use crate::object::Objects;
 use crate::quarantine::Quarantine;
+use crate::random::random_bytes;
 use crate::registry::Registry;
-use crate::run::{Catalogue, Controls, RunHandle};
 use crate::telemetry::Telemetry;
-use tributary_store::blob::BlobStore;
+use tributary_store::blob::{BlobError, BlobStore};
 use tributary_store::{Batch, EmbeddedStore, EngineKind, Expect, Store, StoreError, Table};
 
 /// Events that a slow watcher may fall behind before it loses some.
 const WATCH_BACKLOG: usize = 4_096;
+/// Damaged objects that may be found before the runs hear of the first.
+const DAMAGE_BACKLOG: usize = 1_024;
+
+/// An object that was found damaged, or that is gone although a record names it.
+#[derive(Debug, Clone)]
+pub struct Damage {
+    /// Its digest.
+    pub digest: Digest,
+    /// What was found.
+    pub error: BlobError,
+}
 
 /// The shared parts of one coordinator.
 pub struct Core {
@@ -44,8 +53,6 @@ pub struct Core {
     pub halt: Arc<Halt>,
     /// What proves later what was ordered and counted.
     pub epoch: Epoch,
-    /// Runs that are over, as far as devices show tickets of them.
-    pub(crate) past_runs: PastRuns,
     /// Models and builds: what anyone may download.
     pub blobs: BlobStore,
     /// Partial sums, snapshots and optimiser states: never served.
@@ -58,24 +65,18 @@ pub struct Core {
     pub ledger: Ledger,
     /// Models and builds.
     pub registry: Registry,
-    /// The server's control variates.
-    pub controls: Controls,
     /// Counters.
     pub telemetry: Arc<Telemetry>,
     /// Signs builds.
     pub build_key: SigningKey,
     /// Threads that sum large updates.
     pub sum_threads: NonZeroUsize,
-    /// The runs.
-    pub catalogue: Catalogue,
     /// What is known of blobs that are given out.
     pub(crate) objects: Objects,
     /// What is set aside as damaged.
     pub quarantine: Arc<Quarantine>,
     /// Where a test can make the coordinator fail.
     pub failpoint: SharedFailpoint,
-    /// Held while a run is started, so that ids and idempotency keys are taken one after the other.
-    pub starting: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled once the coordinator stops: streams end, nothing new begins.
     pub stopping: CancellationToken,
     /// Updates that are being counted; a stopping coordinator waits for them for a moment.
@@ -84,12 +85,8 @@ pub struct Core {
     upload_bytes: AtomicUsize,
     /// How long a stream may take to say hello, in milliseconds.
     hello_ms: AtomicU64,
-    monitors: Mutex<BTreeMap<MonitorId, MonitorHandle>>,
+    damages: broadcast::Sender<Damage>,
     watchers: broadcast::Sender<WatchResponse>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Core {
@@ -143,16 +140,12 @@ impl Core {
             unguarded,
             halt,
             epoch,
-            past_runs: PastRuns::default(),
             fleet: Fleet::open(store.clone(), &quarantine)?,
             ledger: Ledger::open(store.clone())?,
             registry: Registry::new(store.clone(), blobs.clone()),
-            controls: Controls::default(),
             telemetry,
             build_key,
             sum_threads,
-            starting: Arc::default(),
-            catalogue: Catalogue::default(),
             objects: Objects::default(),
             quarantine,
             failpoint,
@@ -160,7 +153,7 @@ impl Core {
             counting: TaskTracker::new(),
             upload_bytes: AtomicUsize::new(limits.upload_bytes),
             hello_ms: AtomicU64::new(limits.hello.as_millis() as u64),
-            monitors: Mutex::default(),
+            damages: broadcast::channel(DAMAGE_BACKLOG).0,
             watchers: broadcast::channel(WATCH_BACKLOG).0,
             store,
             blobs,
@@ -188,44 +181,28 @@ impl Core {
         Duration::from_millis(self.hello_ms.load(Ordering::Relaxed))
     }
 
-    /// The runs that go on, by id.
-    pub fn runs(&self) -> Vec<RunHandle> {
-        self.catalogue.live()
-    }
-
-    /// One run that goes on.
-    ///
-    /// # Errors
-    /// When it is over, set aside, or not known.
-    pub fn run(&self, id: &RunId) -> Result<RunHandle, CoordinatorError> {
-        self.catalogue.handle(id)
-    }
-
-    /// The monitors.
-    pub fn monitors(&self) -> Vec<MonitorHandle> {
-        lock(&self.monitors).values().cloned().collect()
-    }
-
-    /// One monitor.
-    pub fn monitor(&self, id: &MonitorId) -> Option<MonitorHandle> {
-        lock(&self.monitors).get(id).cloned()
-    }
-
-    /// Adds a monitor unless it is there; true when it was added.
-    pub fn add_monitor(&self, id: MonitorId, handle: MonitorHandle) -> bool {
-        use std::collections::btree_map::Entry;
-        match lock(&self.monitors).entry(id) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(handle);
-                true
-            }
-            Entry::Occupied(_) => false,
+    /// Halts because of what a witness proves.
+    pub async fn halt_for(&self, witness: &Witness) {
+        let proof = HaltRecord::new(witness, self.clock.now_ms());
+        let sentence = proof.sentence();
+        self.telemetry.set_halted(sentence.clone());
+        match self.halt.halt(&*self.unguarded, proof).await {
+            Ok(true) => tracing::error!("{sentence}"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "{sentence}; that can't be noted"),
         }
     }
 
-    /// Forgets a monitor that has ended; its record stays on disk.
-    pub fn remove_monitor(&self, id: &MonitorId) {
-        lock(&self.monitors).remove(id);
+    /// Tells who follows that an object is damaged.
+    pub(crate) fn damaged(&self, digest: Digest, error: &BlobError) {
+        let error = error.clone();
+        // nobody may be following
+        let _ = self.damages.send(Damage { digest, error });
+    }
+
+    /// Follows what is found damaged from now on.
+    pub fn damages(&self) -> broadcast::Receiver<Damage> {
+        self.damages.subscribe()
     }
 
     /// Tells the watchers.
@@ -280,23 +257,4 @@ async fn build_key(store: &dyn Store) -> Result<(SigningKey, bool), CoordinatorE
     batch.put_json(Table::Meta, KEY, &secret, Expect::Absent)?;
     store.commit(batch).await?;
     Ok((SigningKey::from_bytes(&secret), true))
-}
-
-/// 32 bytes from the operating system.
-pub(crate) fn random_bytes() -> Result<[u8; 32], CoordinatorError> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| CoordinatorError::Entropy(error.to_string()))?;
-    Ok(bytes)
-}
-
-/// 32 bytes that depend on a seed and a purpose, for seeded runs.
-pub(crate) fn seeded_bytes(seed: u64, purpose: &[&[u8]]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(b"tributary-simulation-v1");
-    hash.update(seed.to_be_bytes());
-    for part in purpose {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
 }

@@ -1,5 +1,6 @@
 //! The fleet: enrolled devices, their open sessions, and mailboxes for those that poll.
 //!
+//! - `device`: what is kept of each
 //! - `admission`: how many devices may enrol
 //! - `enrolment`: who becomes known, and what of it changes
 //! - `profiles`: what devices say of themselves, kept once
@@ -7,7 +8,9 @@
 //! - `relocation`: a device that moves to another region
 
 mod admission;
+mod as_itself;
 mod census;
+mod device;
 mod enrolment;
 mod mailbox;
 mod pollers;
@@ -18,88 +21,26 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tributary_proto::v1::directive::Directive as Order;
-use tributary_proto::v1::{Credentials, DeviceProfile, Directive, FleetGroup};
+use tributary_proto::v1::{Credentials, Directive, FleetGroup};
 use tributary_proto::{DeviceId, RegionId};
 
 use self::admission::Admission;
+pub use self::device::{Device, Former, Profile};
+pub use self::mailbox::MAILBOX;
 use self::pollers::Pollers;
 use self::profiles::Profiles;
 use crate::CoordinatorError;
-use crate::core::random_bytes;
 use crate::limits::Limits;
 use crate::quarantine::Quarantine;
+use crate::random::random_bytes;
 use tributary_store::{Store, Table};
 
-/// Directives that may wait for one device.
-pub const MAILBOX: usize = 16;
 /// Bytes of a device's token.
 pub const TOKEN_BYTES: usize = 32;
-
-/// What is kept of a device.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Device {
-    /// Its region. Only an operator moves it.
-    pub region: RegionId,
-    /// The region that it enrolled in and still names when it enrols again; absent if it is there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    enrolled_in: Option<RegionId>,
-    /// Its hardware.
-    #[serde(with = "profiles::as_itself")]
-    pub profile: Arc<Profile>,
-    /// The tasks whose data it holds.
-    #[serde(with = "profiles::as_itself")]
-    pub tasks: Arc<Vec<String>>,
-    /// SHA-256 of its token.
-    token: [u8; 32],
-    /// What it said of itself before, oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<Former>,
-}
-
-/// What a device said of itself until it enrolled again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Former {
-    /// Its hardware.
-    #[serde(with = "profiles::as_itself")]
-    pub profile: Arc<Profile>,
-    /// The tasks whose data it held.
-    #[serde(with = "profiles::as_itself")]
-    pub tasks: Arc<Vec<String>>,
-    /// Until when, in milliseconds since 1970.
-    pub until_ms: u64,
-}
-
-/// A device's hardware, as kept.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Profile {
-    /// Name of the hardware class.
-    pub name: String,
-    /// Processor core.
-    pub core: String,
-    /// Bytes of RAM for inference.
-    pub ram_bytes: u64,
-    /// Bytes of one model slot.
-    pub flash_slot_bytes: u64,
-    /// Build formats that it runs.
-    pub formats: Vec<String>,
-}
-
-impl From<DeviceProfile> for Profile {
-    fn from(wire: DeviceProfile) -> Self {
-        Self {
-            name: wire.name,
-            core: wire.core,
-            ram_bytes: wire.ram_bytes,
-            flash_slot_bytes: wire.flash_slot_bytes,
-            formats: wire.formats,
-        }
-    }
-}
 
 struct Session {
     number: u64,

@@ -6,15 +6,15 @@
 //! look at the data, so a device pays only for the rounds and windows that it is in, in the region
 //! whose sum it is in; the guarantee that is printed is that of the device that spent most.
 //!
-//! - `charge`: an entry
+//! - `charge`: an entry; `total`, `add_up`: older entries of a monitor's windows, added up
 //! - `books`: sums of entries, in memory
-//! - `claim`: what may be said about a sum
-//! - `accounts`: the statements
-//! - `caps`: the most that a device may lose; `decide`: who may change that, and how
+//! - `claim`: what may be said about a sum; `accounts`: the statements
+//! - `caps`: the most that a device may lose; `reservation`: what was set aside for charges to come;
+//!   `bounds`, `headroom`: what both leave
+//! - `change`, `decision`: changes of these terms; `decide`: who may make them, and how; `terms`: on disk
+//! - `hold`: the ledger while nobody charges
 //! - `relocation`: a device that moves to another region
-//! - `reservation`: what was set aside for charges to come
-//! - `terms`: caps, reservations and decisions on disk
-//! - `total`: older entries of a monitor's windows, added up
+//! - `forfeit`: what is charged to devices whose spending was lost
 //!
 //! | table | key | value |
 //! |---|---|---|
@@ -24,12 +24,18 @@
 //! | `DeviceAccounts` | device | its region once it has moved, and those that it left; its spend of before spends were kept by account |
 
 mod accounts;
+mod add_up;
 mod books;
+mod bounds;
 mod caps;
+mod change;
 mod charge;
 mod claim;
 mod decide;
+mod decision;
 mod forfeit;
+mod headroom;
+mod hold;
 mod relocation;
 mod reservation;
 mod terms;
@@ -41,15 +47,19 @@ use serde::{Deserialize, Serialize};
 use tributary_privacy::{Mechanism, Rho};
 use tributary_proto::{DeviceId, RegionId};
 
-use self::books::{AccountKey, Books, Left, Posting};
+use self::books::{Books, Left, Posting};
 pub use self::caps::{Cap, Exposure};
+pub use self::change::Change;
+use self::charge::AccountKey;
 pub use self::charge::{Charge, ChargeKind, DeviceCharge, RegionCharge};
 pub use self::claim::spend;
 pub use self::decide::{check_reason, permit};
-pub use self::forfeit::Forfeited;
+pub use self::decision::{Decision, DecisionKind};
+pub use self::forfeit::{Forfeited, PastCaps};
+pub use self::headroom::Headroom;
+pub use self::hold::Hold;
 use self::reservation::Refusal;
 pub use self::reservation::{Part, Reservation};
-pub use self::terms::{Change, Decision, DecisionKind, Headroom, Hold};
 use crate::CoordinatorError;
 use tributary_store::key::{Key, KeyReader};
 use tributary_store::{Batch, Expect, Store, StoreError, Table};
@@ -268,7 +278,7 @@ impl Ledger {
                 }
             }
             // the charge is made, whatever becomes of this; the next one tries again
-            if let Err(error) = total::add_up(&*store, &books, &account, charge.number).await {
+            if let Err(error) = add_up::add_up(&*store, &books, &account, charge.number).await {
                 tracing::warn!(account = account.0, %error, "older entries stay one by one");
             }
             Ok(())

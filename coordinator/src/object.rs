@@ -1,9 +1,4 @@
-//! Blobs that are given out: model versions, control variates, builds. What is damaged on the disk is
-//! found before devices get it, and named.
-//!
-//! A small object is checked whenever it is read, and kept in memory for a fleet that asks for it. A
-//! large one is read piece by piece; it is checked as a whole when it is first asked for since the
-//! start, and again when a device could not fetch what its assignment names.
+//! What is known of blobs that are given out: which are in memory, which were checked.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,20 +8,14 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tributary_model::Digest;
 
-use crate::CoordinatorError;
-use crate::core::Core;
 use tributary_store::blob::BlobError;
 
 /// Objects kept in memory for download.
 const HOT_OBJECTS: usize = 16;
-/// Largest object kept in memory.
-const HOT_BYTES: usize = 8 * 1024 * 1024;
 /// Large objects of which it is kept when they were checked; of others it is done again.
 const CHECKED: usize = 1_024;
 /// A large object is not read as a whole more often: nobody can keep the disk busy by complaining.
 const BETWEEN_CHECKS: Duration = Duration::from_secs(10);
-/// How a blob is called that is set aside.
-const KIND: &str = "object";
 
 /// What is known of objects that were asked for.
 #[derive(Default)]
@@ -34,9 +23,9 @@ pub struct Objects {
     hot: Mutex<Vec<(Digest, Bytes)>>,
     checked: Mutex<BTreeMap<Digest, Checked>>,
     /// Held while an object is read, so that a fleet that asks for it reads it once.
-    reading: tokio::sync::Mutex<()>,
+    pub reading: tokio::sync::Mutex<()>,
     /// The same of a check, which takes longer.
-    checking: tokio::sync::Mutex<()>,
+    pub checking: tokio::sync::Mutex<()>,
 }
 
 /// A large object that was read as a whole.
@@ -87,13 +76,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Objects {
-    fn hot(&self, digest: &Digest) -> Option<Bytes> {
+    /// One that is in memory.
+    pub fn hot(&self, digest: &Digest) -> Option<Bytes> {
         let hot = lock(&self.hot);
         let hit = hot.iter().find(|(known, _)| known == digest);
         hit.map(|(_, bytes)| bytes.clone())
     }
 
-    fn keep(&self, digest: Digest, bytes: &Bytes) {
+    /// Keeps one in memory, instead of the one that is there longest.
+    pub fn keep(&self, digest: Digest, bytes: &Bytes) {
         let mut hot = lock(&self.hot);
         if hot.len() >= HOT_OBJECTS {
             hot.remove(0);
@@ -102,7 +93,7 @@ impl Objects {
     }
 
     /// What a check found that still holds; none when one is due.
-    fn known(&self, digest: &Digest) -> Option<Result<(), BlobError>> {
+    pub fn known(&self, digest: &Digest) -> Option<Result<(), BlobError>> {
         let checked = lock(&self.checked);
         let known = checked.get(digest)?;
         if known.is_due(Instant::now()) {
@@ -111,7 +102,8 @@ impl Objects {
         Some(known.damage.clone().map_or(Ok(()), Err))
     }
 
-    fn note(&self, digest: Digest, damage: Option<BlobError>) {
+    /// Notes what a check found.
+    pub fn note(&self, digest: Digest, damage: Option<BlobError>) {
         let mut checked = lock(&self.checked);
         let again = checked.contains_key(&digest) || damage.is_some();
         while checked.len() >= CHECKED && !checked.contains_key(&digest) {
@@ -135,175 +127,9 @@ impl Objects {
         }
     }
 
-    fn forget(&self, digest: &Digest) {
+    /// Forgets one that is deleted.
+    pub fn forget(&self, digest: &Digest) {
         lock(&self.hot).retain(|(known, _)| known != digest);
         lock(&self.checked).remove(digest);
-    }
-}
-
-impl Core {
-    /// A blob to download.
-    ///
-    /// # Errors
-    /// When it is not known; when it is damaged, which is named then.
-    pub async fn open_object(&self, digest: &Digest) -> Result<OpenObject, CoordinatorError> {
-        if let Some(bytes) = self.objects.hot(digest) {
-            return Ok(OpenObject::Whole(bytes));
-        }
-        let opened = self.open_stored(digest).await;
-        self.judged(digest, opened)
-    }
-
-    async fn open_stored(&self, digest: &Digest) -> Result<OpenObject, BlobError> {
-        let size = self.blobs.size(digest).await?;
-        if size <= HOT_BYTES as u64 {
-            return Ok(OpenObject::Whole(self.read_whole(digest).await?));
-        }
-        if self.objects.known(digest).is_none() {
-            self.check(digest).await?;
-        }
-        // doubted again meanwhile: the next who asks looks into it
-        self.objects.known(digest).unwrap_or(Ok(()))?;
-        let digest = *digest;
-        Ok(OpenObject::Stored { digest, size })
-    }
-
-    /// Reads a large object as a whole, unless somebody else just did.
-    async fn check(&self, digest: &Digest) -> Result<(), BlobError> {
-        let _turn = self.objects.checking.lock().await;
-        if self.objects.known(digest).is_some() {
-            return Ok(());
-        }
-        let damage = match self.blobs.check(digest).await {
-            Ok(()) => None,
-            Err(damage @ BlobError::Corrupt { .. }) => Some(damage),
-            Err(error) => return Err(error),
-        };
-        self.objects.note(*digest, damage);
-        Ok(())
-    }
-
-    /// A small object, from memory when it was asked for lately.
-    async fn read_whole(&self, digest: &Digest) -> Result<Bytes, BlobError> {
-        let _turn = self.objects.reading.lock().await;
-        // another download of the same object may have been faster
-        if let Some(bytes) = self.objects.hot(digest) {
-            return Ok(bytes);
-        }
-        let bytes = self.blobs.get(digest).await?;
-        self.objects.keep(*digest, &bytes);
-        Ok(bytes)
-    }
-
-    /// A piece of a blob that is within its length.
-    ///
-    /// # Errors
-    /// When it can't be read any more.
-    pub async fn read_object(
-        &self,
-        object: &OpenObject,
-        offset: u64,
-        length: u64,
-    ) -> Result<Bytes, CoordinatorError> {
-        match object {
-            OpenObject::Whole(bytes) => {
-                Ok(bytes.slice(offset as usize..(offset + length) as usize))
-            }
-            OpenObject::Stored { digest, .. } => {
-                match self.blobs.get_range(digest, offset, length).await {
-                    // one piece says nothing of the others
-                    Ok(piece) => Ok(piece),
-                    failed => {
-                        self.objects.doubt([*digest]);
-                        self.judged(digest, failed)
-                    }
-                }
-            }
-        }
-    }
-
-    /// Names an object that was found damaged, or that is gone although a record names it, and tells the
-    /// runs: one whose devices need it is read from disk again, and set aside. One that is whole again
-    /// is taken off the list.
-    pub(crate) fn judged<T>(
-        &self,
-        digest: &Digest,
-        found: Result<T, BlobError>,
-    ) -> Result<T, CoordinatorError> {
-        let name = digest.to_string();
-        let error = match found {
-            Ok(object) => {
-                self.quarantine.remove(KIND, &name);
-                return Ok(object);
-            }
-            Err(error) => error,
-        };
-        let is_damage = match &error {
-            BlobError::Corrupt { .. } | BlobError::OutOfRange { .. } => true,
-            BlobError::NotFound { .. } => self.registry.model(digest).is_ok_and(|at| at.is_some()),
-            _ => false,
-        };
-        if !is_damage {
-            return Err(error.into());
-        }
-        for run in self.runs() {
-            run.damaged(*digest, &error);
-        }
-        let cause = self.quarantine.add(KIND, &name, &error.into());
-        Err(CoordinatorError::SetAside {
-            what: KIND,
-            name,
-            cause: cause.sentence,
-            code: cause.code,
-        })
-    }
-
-    /// Forgets what was kept in memory of an object that is deleted.
-    pub fn forget(&self, digest: &Digest) {
-        self.objects.forget(digest);
-        self.telemetry.take_downloads(digest);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use object_store::memory::InMemory;
-    use object_store::path::Path;
-    use object_store::{ObjectStore, ObjectStoreExt as _};
-
-    use super::*;
-    use crate::fixtures::core_with;
-    use tributary_store::MemoryStore;
-    use tributary_store::blob::BlobStore;
-
-    #[tokio::test]
-    async fn a_large_object_is_read_as_a_whole_once_and_then_only_when_it_is_doubted() {
-        let disk: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let core = core_with(Arc::new(MemoryStore::new()), BlobStore::new(disk.clone())).await;
-        let whole = vec![7; HOT_BYTES + 1];
-        let digest = core.blobs.put(whole.clone()).await.unwrap();
-        let mut damaged = whole.clone();
-        damaged[HOT_BYTES] ^= 1;
-        let digits = digest.to_string();
-        let path = Path::from_iter(["blobs", &digits[..2], &digits[2..]]);
-        let is_given = async || core.open_object(&digest).await.is_ok();
-        assert!(is_given().await);
-        disk.put(&path, damaged.into()).await.unwrap();
-        assert!(is_given().await, "nobody complained");
-        core.objects.doubt([digest]);
-        let refused = core.open_object(&digest).await.unwrap_err();
-        assert_eq!(refused.code(), "TRB-0530", "{refused}");
-        assert!(core.quarantine.cause(KIND, &digest.to_string()).is_some());
-        // put back: it is looked at again, but not at once
-        disk.put(&path, whole.into()).await.unwrap();
-        core.objects.doubt([digest]);
-        assert!(!is_given().await);
-        // as if it had been looked at long ago
-        let long_ago = |known: &mut Checked| known.looked = None;
-        lock(&core.objects.checked).get_mut(&digest).map(long_ago);
-        assert!(is_given().await);
-        assert!(core.quarantine.is_empty());
     }
 }

@@ -27,6 +27,16 @@ impl Cause {
     pub fn shown(&self) -> String {
         format!("{} [{}]", self.sentence, self.code)
     }
+
+    /// The refusal of what is set aside for it: a `run`, a `monitor`.
+    pub fn refusal(&self, what: &'static str, name: &str) -> CoordinatorError {
+        CoordinatorError::SetAside {
+            what,
+            name: name.to_owned(),
+            cause: self.sentence.clone(),
+            code: self.code,
+        }
+    }
 }
 
 impl From<&CoordinatorError> for Cause {

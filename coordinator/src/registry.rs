@@ -1,18 +1,19 @@
 //! The registry: model versions and builds. Bytes are blobs, written before the record names them.
 //!
-//! - `builds`: the records of builds, and deleting a version with them
+//! - `records`: what is kept of versions and builds
+//! - `builds`: reading and writing those of builds, and deleting a version with them
 
 mod builds;
+mod records;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use tributary_model::{Digest, Marks, ModelFile};
 use tributary_proto::v1::Model;
 
-pub use self::builds::BuildRecord;
+pub use self::records::{BuildRecord, ModelRecord};
 use crate::CoordinatorError;
 use crate::quarantine::Quarantine;
 use tributary_store::blob::BlobStore;
@@ -21,33 +22,6 @@ use tributary_store::{Batch, Expect, Row, Store, StoreError, Table};
 /// Parameters from which on a model is read and written beside the threads that answer calls.
 const LARGE: usize = 256 * 1024;
 const REMEDY: &str = "see `tributary model ls`; 6 characters at least";
-
-/// What is kept of a model version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelRecord {
-    /// Digest of its file.
-    pub digest: Digest,
-    /// Name of its architecture.
-    pub name: String,
-    /// The version that it came from.
-    pub parent: Option<Digest>,
-    /// The run that made it; empty when imported.
-    pub run_id: String,
-    /// The round that made it.
-    pub round: u32,
-    /// Number of parameters.
-    pub parameters: u64,
-    /// When, in milliseconds since 1970.
-    pub created_ms: u64,
-    /// Regions that it is meant for; empty for all.
-    pub regions: Vec<String>,
-    /// What it has to be read with.
-    #[serde(default)]
-    pub marks: Marks,
-    /// Whether it is kept whatever its age.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub pinned: bool,
-}
 
 /// Models and builds of one coordinator.
 pub struct Registry {

@@ -17,8 +17,8 @@ use tributary_model::Digest;
 use tributary_proto::v1::{RunState, watch_response};
 
 use crate::CoordinatorError;
-use crate::core::Core;
 use crate::registry::ModelRecord;
+use crate::run::Runs;
 
 /// Versions that go at a time; a caller comes back for more.
 pub const AT_A_TIME: usize = 1_000;
@@ -40,15 +40,16 @@ pub struct Pruned {
 /// # Errors
 /// When a store can't be read or written. What went before stays gone.
 pub async fn prune(
-    core: &Arc<Core>,
+    runs: &Runs,
     keep: usize,
     only: Option<&str>,
     delete: bool,
 ) -> Result<Pruned, CoordinatorError> {
     // a run that is being started may be about to go on from one of them
-    let _turn = core.starting.lock().await;
+    let core = &runs.core;
+    let _turn = runs.starting.lock().await;
     let models = core.registry.models(usize::MAX)?;
-    let needed = needed(core, &models)?;
+    let needed = needed(runs, &models)?;
     let mut going: Vec<ModelRecord> = surplus(models, keep, only)
         .into_iter()
         .filter(|model| !needed.contains(&model.digest))
@@ -77,13 +78,13 @@ pub async fn prune(
 }
 
 /// Prunes all runs now, and each run after each of its rounds, until `stop`.
-pub async fn keep(core: Arc<Core>, keep: NonZeroU32, stop: CancellationToken) {
-    let mut events = core.watch();
+pub async fn keep(runs: Arc<Runs>, keep: NonZeroU32, stop: CancellationToken) {
+    let mut events = runs.core.watch();
     let mut due: Option<String> = Some(String::new());
     loop {
         if let Some(run) = due.take() {
             let only = (!run.is_empty()).then_some(run.as_str());
-            if let Err(error) = prune_all(&core, keep, only).await {
+            if let Err(error) = prune_all(&runs, keep, only).await {
                 tracing::error!(run, %error, "old model versions can't be pruned");
             }
         }
@@ -104,12 +105,12 @@ pub async fn keep(core: Arc<Core>, keep: NonZeroU32, stop: CancellationToken) {
 }
 
 async fn prune_all(
-    core: &Arc<Core>,
+    runs: &Runs,
     keep: NonZeroU32,
     only: Option<&str>,
 ) -> Result<(), CoordinatorError> {
     loop {
-        let pruned = prune(core, keep.get() as usize, only, true).await?;
+        let pruned = prune(runs, keep.get() as usize, only, true).await?;
         if pruned.all == pruned.models.len() {
             return Ok(());
         }
@@ -139,9 +140,9 @@ fn surplus(models: Vec<ModelRecord>, keep: usize, only: Option<&str>) -> Vec<Mod
 }
 
 /// Versions that must stay whatever their age.
-fn needed(core: &Core, models: &[ModelRecord]) -> Result<HashSet<Digest>, CoordinatorError> {
+fn needed(runs: &Runs, models: &[ModelRecord]) -> Result<HashSet<Digest>, CoordinatorError> {
     let mut needed: HashSet<Digest> = HashSet::new();
-    for run in core.runs() {
+    for run in runs.live() {
         let view = run.view();
         needed.extend(view.versions());
         let view = view.run;
@@ -158,7 +159,7 @@ fn needed(core: &Core, models: &[ModelRecord]) -> Result<HashSet<Digest>, Coordi
             needed.extend(model.parent);
         }
     }
-    needed.extend(core.registry.installed(&core.quarantine)?);
+    needed.extend(runs.core.registry.installed(&runs.core.quarantine)?);
     let pinned = models.iter().filter(|model| model.pinned);
     needed.extend(pinned.map(|model| model.digest));
     Ok(needed)

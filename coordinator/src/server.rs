@@ -42,6 +42,7 @@ use self::leaving::Outgoing;
 use self::places::Places;
 use self::room::Room;
 use crate::clock::{SharedClock, SystemClock};
+use crate::coordinator::Coordinator;
 use crate::core::Core;
 use crate::error::CoordinatorError;
 use crate::failpoint::{NoFailpoint, SharedFailpoint};
@@ -157,7 +158,7 @@ pub enum ServerError {
 
 /// A coordinator that serves.
 pub struct Server {
-    core: Arc<Core>,
+    coordinator: Arc<Coordinator>,
     listen: SocketAddr,
     admin: Option<SocketAddr>,
     /// Nothing new begins.
@@ -193,8 +194,8 @@ impl Server {
                 source,
             })?);
         }
-        let core = match open(&config, &pages).await {
-            Ok(core) => core,
+        let coordinator = match open(&config, &pages).await {
+            Ok(coordinator) => coordinator,
             Err(source) => {
                 drop(opening);
                 if let Some(ended) = ended {
@@ -208,18 +209,25 @@ impl Server {
         let mut server = Self {
             listen,
             admin,
-            failure: watch_store(core.clone()),
-            core,
+            failure: watch_store(coordinator.core.clone()),
+            coordinator,
             stop: opening.disarm(),
             cut: CancellationToken::new(),
             tasks: Vec::new(),
         };
-        let keeping = crate::service_time::keep(server.core.clone(), server.stop.clone());
+        let (core, runs) = (&server.coordinator.core, server.coordinator.runs.clone());
+        let keeping = crate::service_time::keep(
+            core.store.clone(),
+            core.clock.clone(),
+            move || runs.catalogue.any_live(),
+            server.stop.clone(),
+        );
+        core.telemetry.set_ready(true);
         server.tasks.push(tokio::spawn(keeping));
-        server.core.telemetry.set_ready(true);
         server.serve_grpc(grpc, &config.limits).await;
         if let Some(keep) = config.keep {
-            let keeping = retention::keep(server.core.clone(), keep, server.stop.clone());
+            let keeping =
+                retention::keep(server.coordinator.runs.clone(), keep, server.stop.clone());
             server.tasks.push(tokio::spawn(keeping));
         }
         tracing::info!(listen = %server.listen, admin = ?server.admin, "serving");
@@ -229,7 +237,8 @@ impl Server {
     async fn serve_grpc(&mut self, listener: TcpListener, limits: &Limits) {
         let (health, health_service) = tonic_health::server::health_reporter();
         health::set(&health, true).await;
-        let core = &self.core;
+        let coordinator = &self.coordinator;
+        let core = &coordinator.core;
         let (arriving, leaving) = (&core.telemetry.arriving, &core.telemetry.leaving);
         let calls = CallLayer {
             request: limits.request,
@@ -238,7 +247,7 @@ impl Server {
             room: Room::new(limits.arriving_bytes, arriving.clone()),
             outgoing: Outgoing::new(limits.leaving_bytes, leaving.clone(), limits.answer),
         };
-        let control = ControlServiceServer::new(Control(core.clone()));
+        let control = ControlServiceServer::new(Control(coordinator.clone()));
         let router = tonic::transport::Server::builder()
             .max_concurrent_streams(limits.streams_per_connection)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -255,11 +264,11 @@ impl Server {
                     .max_decoding_message_size(MAX_MESSAGE),
             )
             .add_service(
-                OrchestrationServiceServer::new(Orchestration::new(core.clone()))
+                OrchestrationServiceServer::new(Orchestration::new(coordinator.clone()))
                     .max_decoding_message_size(MAX_MESSAGE),
             )
             .add_service(
-                TransferServiceServer::new(Transfer::new(core.clone()))
+                TransferServiceServer::new(Transfer::new(coordinator.runs.clone()))
                     .max_decoding_message_size(MAX_CHUNK_MESSAGE),
             )
             .add_service(control.max_decoding_message_size(MOST_IMPORT));
@@ -308,7 +317,7 @@ impl Server {
     /// counted gets its receipt if that takes a moment only; the rest is sent again later. Sessions end
     /// with the word that the coordinator stops, and when to come back.
     pub async fn shutdown(mut self) {
-        let core = &self.core;
+        let core = &self.coordinator.core;
         core.telemetry.set_ready(false);
         core.stopping.cancel();
         self.stop.cancel();
@@ -338,7 +347,10 @@ impl Drop for Server {
 }
 
 /// Opens the data folder and goes on with its runs and monitors.
-async fn open(config: &ServerConfig, pages: &admin::Pages) -> Result<Arc<Core>, CoordinatorError> {
+async fn open(
+    config: &ServerConfig,
+    pages: &admin::Pages,
+) -> Result<Arc<Coordinator>, CoordinatorError> {
     let (clock, failpoint) = (config.clock.clone(), config.failpoint.clone());
     let threads = config.sum_threads;
     let core = Core::open(&config.data, config.engine, clock, threads, failpoint).await?;
@@ -346,9 +358,9 @@ async fn open(config: &ServerConfig, pages: &admin::Pages) -> Result<Arc<Core>, 
     // the first to come is the only one
     let _ = pages.set(crate::telemetry::admin(core.telemetry.clone()));
     note_missing(&core).await?;
-    crate::run::recover_runs(&core).await?;
-    crate::monitor::recover(&core).await?;
-    Ok(core)
+    let coordinator = Coordinator::new(core);
+    coordinator.recover().await?;
+    Ok(coordinator)
 }
 
 /// Says of registered models whose files are gone that they can't be given out.

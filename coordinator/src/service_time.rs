@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::CoordinatorError;
-use crate::clock::Clock;
-use crate::core::Core;
+use crate::clock::{Clock, SharedClock};
 use tributary_store::{Batch, Expect, Store, Table};
 
 /// Its key in the table of facts about the deployment.
@@ -40,8 +39,13 @@ async fn put(store: &dyn Store, service_ms: u64) -> Result<(), CoordinatorError>
     Ok(())
 }
 
-/// Keeps service time while runs go on, until the coordinator stops.
-pub async fn keep(core: Arc<Core>, stop: CancellationToken) {
+/// Keeps service time while it `is_needed`, because runs go on, until the coordinator stops.
+pub async fn keep(
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    is_needed: impl Fn() -> bool,
+    stop: CancellationToken,
+) {
     let mut interval = tokio::time::interval(EVERY);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -49,9 +53,9 @@ pub async fn keep(core: Arc<Core>, stop: CancellationToken) {
             () = stop.cancelled() => true,
             _ = interval.tick() => false,
         };
-        if core.catalogue.any_live() {
+        if is_needed() {
             // the runs say in the log what is wrong with the store; this is tried again soon
-            let kept = put(&*core.store, core.clock.service_ms()).await;
+            let kept = put(&*store, clock.service_ms()).await;
             kept.inspect_err(|error| tracing::debug!(%error, "service time is not kept"))
                 .ok();
         }

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `run` | the run, made of the sections below |
 //! | `model_source`, `training`, `aggregation`, `privacy`, `monitor` | the sections |
+//! | `playbook` | the run that a playbook starts |
 //! | `parse` | from TOML to a checked run |
 //! | `check`, `check_monitor`, `answers` | ranges of single values and sections |
 //! | [`compatibility`] | which options of local training exclude each other, for recipes and devices |
@@ -30,6 +31,7 @@ mod model_source;
 mod monitor;
 mod noise;
 mod parse;
+mod playbook;
 mod privacy;
 mod run;
 mod training;

@@ -30,14 +30,13 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// Two stores of their own with what is in this one, as of one moment.
-    #[cfg(test)]
-    pub(crate) fn copies(&self) -> (Self, Self) {
+    /// A store of its own with what is in this one, as of one moment.
+    #[must_use]
+    pub fn fork(&self) -> Self {
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
-        let copy = || Self {
+        Self {
             tables: Arc::new(RwLock::new(tables.clone())),
-        };
-        (copy(), copy())
+        }
     }
 }
 

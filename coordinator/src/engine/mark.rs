@@ -11,8 +11,6 @@ use serde::{Deserialize, Serialize};
 use tributary_model::{Digest, DigestBuilder};
 use tributary_proto::DeviceId;
 
-use super::{RunState, Segment};
-
 /// The secret of one attempt at a round.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -66,7 +64,7 @@ enum Form {
 
 impl Mark {
     /// Whether it is of these bytes of the device; `key` is that of the round in which it was counted.
-    fn is_of(self, key: Option<&MarkKey>, device: &DeviceId, update: &Digest) -> bool {
+    pub(super) fn is_of(self, key: Option<&MarkKey>, device: &DeviceId, update: &Digest) -> bool {
         match self.0 {
             Form::Plain(digest) => digest == *update,
             Form::Keyed(_) => key.is_some_and(|key| key.mark(device, update) == self),
@@ -74,7 +72,7 @@ impl Mark {
     }
 
     /// The same made with a key.
-    fn keyed(self, key: &MarkKey, device: &DeviceId) -> Self {
+    pub(super) fn keyed(self, key: &MarkKey, device: &DeviceId) -> Self {
         match self.0 {
             Form::Plain(digest) => key.mark(device, &digest),
             Form::Keyed(_) => self,
@@ -99,60 +97,6 @@ impl TryFrom<String> for Mark {
             Some(keyed) => Form::Keyed(keyed.parse()?),
             None => Form::Plain(text.parse()?),
         }))
-    }
-}
-
-impl RunState {
-    /// The marks of devices' updates in the open round; none while the run has no key.
-    pub fn update_marks<'a>(
-        &self,
-        devices: impl IntoIterator<Item = &'a DeviceId>,
-        updates: &[Digest],
-    ) -> Vec<Mark> {
-        let Some(key) = &self.mark_key else {
-            return Vec::new();
-        };
-        let pairs = devices.into_iter().zip(updates);
-        pairs
-            .map(|(device, update)| key.mark(device, update))
-            .collect()
-    }
-
-    /// Whether the counted update of a device is one with this digest; none when that is not known.
-    pub fn was_counted(&self, device: &DeviceId, update: &Digest) -> Option<bool> {
-        let mark = self.round.leases.get(device)?.mark?;
-        Some(mark.is_of(self.mark_key.as_ref(), device, update))
-    }
-
-    /// Gives a run of before there were keys one, and makes what it holds with it.
-    pub fn adopt_key(&mut self, key: MarkKey) {
-        for (device, lease) in &mut self.round.leases {
-            lease.mark = lease.mark.map(|mark| mark.keyed(&key, device));
-        }
-        for segment in &mut self.round.segments {
-            segment.adopt_key(&key);
-        }
-        self.mark_key = Some(key);
-    }
-
-    /// Another key for another attempt.
-    pub(super) fn turn_key(&mut self) {
-        self.mark_key = self.mark_key.as_ref().map(MarkKey::next);
-    }
-
-    /// Drops what a run that is over has no use for: who was asked last, what they sent, and the key.
-    pub fn forget_round(&mut self) {
-        self.mark_key = None;
-        self.round.leases.clear();
-        self.round.segments.clear();
-    }
-}
-
-impl Segment {
-    fn adopt_key(&mut self, key: &MarkKey) {
-        for (mark, device) in self.marks.iter_mut().zip(&self.contributors) {
-            *mark = mark.keyed(key, device);
-        }
     }
 }
 

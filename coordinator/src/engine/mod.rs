@@ -17,7 +17,9 @@
 
 mod admit;
 mod apply;
+mod counted;
 mod drop_reason;
+mod eligibility;
 mod event;
 mod mark;
 mod participation;
@@ -27,9 +29,10 @@ mod signs;
 mod state;
 
 pub use drop_reason::DropReason;
+pub use eligibility::LONGEST_HOLD;
 pub use event::{Assigned, CloseReason, Effect, Event, Segment, Unheard};
 pub use mark::{Mark, MarkKey};
-pub use participation::{LONGEST_HOLD, Participation, Standing};
+pub use participation::{Participation, Standing};
 pub use reject::Reject;
 pub use select::{Candidate, select};
 pub use signs::{Noise, RELEASES_IN_A_ROW, Signs};

@@ -18,7 +18,8 @@
 //! round 24 that was ordered in another start than the folder's own round 24 is of a past that was lost.
 //!
 //! A claim stops nobody: only a ticket with a seal of this folder for the device that shows it counts,
-//! so a device that makes something up is ignored, and so are the tickets of another coordinator.
+//! so a device that makes something up is ignored, and so are the tickets of another coordinator. The
+//! comparison itself is in `rollback`, above the runs and monitors that it looks at.
 //!
 //! The epoch is a number that only rises. `tributary restore` starts a new one; devices begin afresh
 //! in it, since no run outlives its epoch.
@@ -26,32 +27,27 @@
 //! - `seal`: HMAC-SHA256
 //! - `halt`: the state in which nothing is assigned, charged or released
 //! - `guard`: a store that commits nothing in that state
-//! - `restore`: a folder that was put back is made safe
-//! - `witness`: what devices show, compared with what is known; `past`: with runs that are over
+//! - `asked`: what a monitor has asked, compared with what devices show
 //! - `roll_call`: who has come back after a start, before anything is charged or released
 
+mod asked;
 mod guard;
 mod halt;
-mod past;
-mod restore;
 mod roll_call;
 mod seal;
-mod witness;
 
 use tributary_model::Digest;
 use tributary_proto::v1::Ticket;
 use tributary_proto::{DeviceId, MonitorId, RunId};
 
+pub use self::asked::Asked;
 pub use self::guard::{Gate, GuardedStore};
 pub use self::halt::{Halt, HaltRecord};
-pub use self::past::PastRuns;
-pub use self::restore::{Caps, Restored, restore};
 pub use self::roll_call::{LISTEN, Roll, RollCall, Stage, Word, quorum};
 use self::seal::{authenticate, is_same};
-pub use self::witness::Asked;
 use crate::CoordinatorError;
-use crate::core::random_bytes;
 pub use crate::lineage::{Lineage, Place};
+use crate::random::random_bytes;
 use tributary_store::{Batch, Expect, Store, Table};
 
 /// Where the number is kept.
@@ -287,6 +283,3 @@ fn begin(now_ms: u64, last: u64) -> Result<u64, CoordinatorError> {
     let after = last.saturating_add(2).saturating_add(random);
     Ok(by_time.max(after))
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use tributary_proto::v1::Directive;
 use tributary_proto::v1::directive::Directive as Order;
 
-use super::MAILBOX;
+/// Directives that may wait for one device.
+pub const MAILBOX: usize = 16;
 
 /// Orders without a time of their own are not repeated after so long.
 const REPEATED: Duration = Duration::from_secs(600);

@@ -1,5 +1,7 @@
 //! Enrolment, credentials, sessions, mailboxes and reservations.
 
+use tributary_proto::v1::DeviceProfile;
+
 use super::*;
 use crate::fixtures::{device, region};
 use crate::ledger::{Charge, ChargeKind, DeviceCharge, Ledger};

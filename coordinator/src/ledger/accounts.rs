@@ -10,8 +10,8 @@ use tributary_proto::RegionId;
 use tributary_proto::v1::{PrivacyAccount, PrivacySpend, RegionAccount, RegionSpend};
 
 use super::Ledger;
-use super::books::{AccountBook, AccountKey, Books, RegionBook};
-use super::charge::ChargeKind;
+use super::books::{AccountBook, Books, RegionBook};
+use super::charge::{AccountKey, ChargeKind};
 use super::claim::{Claim, epsilons};
 
 /// Devices of one region in one account.
@@ -245,13 +245,13 @@ fn by_region(books: &Books) -> BTreeMap<RegionId, (u64, Claim)> {
 
 /// True when an account is a run's own or that of its monitor.
 fn belongs(account: &str, run: &str) -> bool {
-    account == run || account == crate::monitor::id_of(run)
+    account == run || account == crate::names::monitor_of(run)
 }
 
 /// The run of an account.
 fn run_of((account, kind): &AccountKey) -> &str {
     match kind {
         ChargeKind::Training | ChargeKind::Restore => account,
-        ChargeKind::Drift | ChargeKind::Calibration => crate::monitor::run_of(account),
+        ChargeKind::Drift | ChargeKind::Calibration => crate::names::run_of(account),
     }
 }

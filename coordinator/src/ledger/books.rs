@@ -10,14 +10,11 @@ use serde::{Deserialize, Serialize};
 use tributary_proto::{DeviceId, RegionId};
 
 use super::caps::Caps;
-use super::charge::{Charge, ChargeKind, DeviceCharge};
+use super::charge::{AccountKey, Charge, ChargeKind, DeviceCharge};
 use super::claim::Claim;
+use super::decision::Decision;
 use super::reservation::Reservation;
-use super::terms::Decision;
 use super::total::{Total, is_added_up};
-
-/// What tells accounts apart.
-pub(super) type AccountKey = (String, ChargeKind);
 
 /// The devices of one region.
 pub(super) struct RegionBook {

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use tributary_privacy::{AccountingError, rho_for_epsilon};
 use tributary_proto::RegionId;
 
-use super::books::{Books, DeviceBook};
 use tributary_recipe::RunSpec;
 
 /// The most that any device of a population may lose.
@@ -106,39 +105,5 @@ impl Caps {
     /// The least cap of a device that is, and always was, in `region`.
     pub(super) fn of_region(&self, region: &RegionId) -> Option<u64> {
         self.binding(region).map(|cap| cap.pico_rho).min()
-    }
-}
-
-impl Books {
-    /// The least cap of a device; `region` is where it is, unless it is known.
-    pub(super) fn cap_of(&self, book: Option<&DeviceBook>, region: &RegionId) -> Option<u64> {
-        let Some(book) = book else {
-            return self.caps.of_region(region);
-        };
-        let region = self.region_of(book).unwrap_or(region);
-        let left_behind = book.past.iter().map(|(region, at_leaving)| {
-            let region = self.regions.get(*region as usize);
-            let now = region.and_then(|at| self.caps.get(&Some(at.region.clone())));
-            now.map_or(*at_leaving, |cap| cap.pico_rho.max(*at_leaving))
-        });
-        let here = self.caps.of_region(region);
-        here.into_iter().chain(left_behind).min()
-    }
-
-    /// True when no cap of a device is in the way of this exposure.
-    pub(super) fn may_expose(
-        &self,
-        book: Option<&DeviceBook>,
-        region: &RegionId,
-        exposure: Exposure,
-    ) -> bool {
-        let at = book.and_then(|book| self.region_of(book)).unwrap_or(region);
-        let past = book.map_or(&[][..], |book| book.past.as_slice()).iter();
-        let past = past.filter_map(|(region, _)| {
-            let region = self.regions.get(*region as usize)?;
-            self.caps.get(&Some(region.region.clone()))
-        });
-        let mut caps = self.caps.binding(at).chain(past);
-        !caps.any(|cap| exposure.breaks(cap))
     }
 }

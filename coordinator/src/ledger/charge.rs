@@ -43,6 +43,9 @@ impl ChargeKind {
     }
 }
 
+/// What tells accounts apart.
+pub(super) type AccountKey = (String, ChargeKind);
+
 /// What one device pays in a charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceCharge {

@@ -4,7 +4,9 @@ use tributary_privacy::Rho;
 use tributary_proto::RegionId;
 
 use super::caps::Cap;
-use super::terms::{Change, Decision, DecisionKind, Hold};
+use super::change::Change;
+use super::decision::{Decision, DecisionKind};
+use super::hold::Hold;
 use crate::CoordinatorError;
 
 /// Longest reason, in bytes.

@@ -11,7 +11,6 @@ use tributary_proto::{DeviceId, RegionId};
 use super::books::{Books, DeviceBook};
 use super::{Charge, ChargeKind, DeviceCharge, Ledger};
 use crate::CoordinatorError;
-use crate::epoch::Caps;
 use tributary_store::key::Key;
 use tributary_store::{Batch, Table};
 
@@ -21,6 +20,16 @@ const CHARGED: &str = "restore";
 const MARKED: &str = "restore-uncapped";
 /// Devices in one commit.
 const DEVICES_PER_CHARGE: usize = 8_000;
+
+/// What an operator knows of the time between the copy and its return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PastCaps {
+    /// No cap was raised, and no run without privacy was allowed: a device has spent no more than the cap
+    /// that the copy knows.
+    Held,
+    /// One was, or nobody knows: nothing bounds what devices have spent.
+    Void,
+}
 
 /// How many devices lost what.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,7 +48,7 @@ impl Ledger {
     pub async fn forfeit(
         &self,
         devices: &[(DeviceId, RegionId)],
-        caps: Caps,
+        caps: PastCaps,
         epoch: u64,
         now_ms: u64,
     ) -> Result<Forfeited, CoordinatorError> {
@@ -47,8 +56,8 @@ impl Ledger {
         let (mut charged, mut marked) = (Vec::new(), Vec::new());
         for (device, region) in devices {
             let left = match caps {
-                Caps::Held => self.left_of(device, region),
-                Caps::Void => None,
+                PastCaps::Held => self.left_of(device, region),
+                PastCaps::Void => None,
             };
             let pays = DeviceCharge {
                 device: device.clone(),
@@ -216,7 +225,7 @@ mod tests {
             .into();
         for again in 0..2 {
             let forfeited = ledger
-                .forfeit(&all, Caps::Held, 7 + again, 1)
+                .forfeit(&all, PastCaps::Held, 7 + again, 1)
                 .await
                 .unwrap();
             assert_eq!((forfeited.charged, forfeited.marked), (1, 2));
@@ -250,7 +259,7 @@ mod tests {
         cap_region(&ledger, "capped", 100).await;
         let all = [(device(1), region("capped"))];
         // also when it was said too late
-        for (caps, epoch, expected) in [(Caps::Held, 7, (1, 0)), (Caps::Void, 8, (0, 1))] {
+        for (caps, epoch, expected) in [(PastCaps::Held, 7, (1, 0)), (PastCaps::Void, 8, (0, 1))] {
             let forfeited = ledger.forfeit(&all, caps, epoch, 1).await.unwrap();
             assert_eq!((forfeited.charged, forfeited.marked), expected);
         }
@@ -263,7 +272,9 @@ mod tests {
         let late: Vec<_> = (0..8)
             .map(|number| [(device(number), region("eu"))])
             .collect();
-        let forfeits = late.iter().map(|one| ledger.forfeit(one, Caps::Held, 7, 1));
+        let forfeits = late
+            .iter()
+            .map(|one| ledger.forfeit(one, PastCaps::Held, 7, 1));
         for forfeited in futures::future::join_all(forfeits).await {
             assert_eq!(forfeited.unwrap().marked, 1);
         }

@@ -7,15 +7,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tributary_drift::Calibrator;
 
-use super::Monitor;
+use super::at_work::Monitor;
 use super::first_builds::first_builds;
 use super::history;
-use super::judge::VoteNoise;
 use super::mitigation::Outcome;
 use super::record::{End, MonitorRecord};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::failpoint::Place;
+use crate::votes::VoteNoise;
 use tributary_recipe::DriftSpec;
 use tributary_store::Batch;
 
@@ -64,7 +64,7 @@ impl Actor {
     }
 
     pub(super) fn core(&self) -> &Arc<Core> {
-        &self.handle.core
+        self.handle.core()
     }
 
     /// Runs until the planned windows are over or an operator ends it; then the monitor leaves memory.
@@ -205,7 +205,7 @@ impl Actor {
         self.until_kept("that it charges no more", || ledger.release(run, None))
             .await;
         self.handle.show(&self.record);
-        self.core().remove_monitor(&self.handle.id);
+        self.handle.monitors.remove(&self.handle.id);
         tracing::info!(monitor = %self.handle.id, stopped, "the monitor has ended");
         // nobody may be waiting
         self.handle.over.send_replace(true);

@@ -9,7 +9,7 @@ use tributary_model::{Digest, Marks, ModelFile};
 use tributary_proto::v1::{BuildChanged, BuildOffer, watch_response};
 use tributary_proto::{DeviceId, RegionId};
 
-use super::Monitor;
+use super::at_work::Monitor;
 use super::calibration::calibrate;
 use super::installs::OfferKey;
 use crate::CoordinatorError;
@@ -37,7 +37,7 @@ pub async fn build_for_region(
     region: &RegionId,
     model: Digest,
 ) -> Result<(), CoordinatorError> {
-    let core = &handle.core;
+    let core = handle.core();
     let file = core.registry.file(&model).await?;
     let graph = file.spec.graph()?;
     let ranges = calibrate(handle, spec, builds, region, model, &graph).await?;
@@ -143,7 +143,7 @@ fn choose<'v>(variants: &'v [Variant], profile: &Profile) -> Result<(&'v Variant
 
 /// The region's reachable devices by profile, in the order of the profiles' names.
 fn profiles(handle: &Monitor, region: &RegionId, task: &str) -> Vec<(Profile, Vec<DeviceId>)> {
-    let fleet = &handle.core.fleet;
+    let fleet = &handle.core().fleet;
     let mut groups = BTreeMap::<String, (Profile, Vec<DeviceId>)>::new();
     for id in fleet.reachable(region, task) {
         let Some(device) = fleet.device(&id) else {
@@ -164,7 +164,7 @@ async fn roll_out(
     builds: &BuildSpec,
     offers: Vec<(BuildRecord, Vec<DeviceId>)>,
 ) -> Result<(), CoordinatorError> {
-    let core = &handle.core;
+    let core = handle.core();
     for (record, devices) in &offers {
         handle.installs.offer(
             core,
@@ -203,7 +203,7 @@ fn offer(handle: &Monitor, record: &BuildRecord, task: &str) -> BuildOffer {
         format: record.format.clone(),
         arena_bytes: record.arena_bytes,
         signature: handle
-            .core
+            .core()
             .build_key
             .sign(text.as_bytes())
             .to_bytes()

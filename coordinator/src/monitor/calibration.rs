@@ -13,15 +13,15 @@ use tributary_model::quant::ActivationRanges;
 use tributary_model::{Digest, Graph, LayerSpec, ModelError};
 use tributary_proto::{DeviceId, RegionId};
 
-use super::Monitor;
+use super::at_work::Monitor;
 use super::charging::{Payers, mechanism, patience, payers};
-use super::judge::VoteNoise;
 use super::poll::{Question, request};
 use super::record::MonitorRecord;
-use super::run_of;
 use crate::CoordinatorError;
-use crate::core::seeded_bytes;
 use crate::ledger::{Charge, ChargeKind, DeviceCharge};
+use crate::names::run_of;
+use crate::random::seeded_bytes;
+use crate::votes::{VoteNoise, calibrated_tensors};
 use tributary_recipe::{BuildSpec, RunSpec};
 use tributary_store::key::Key;
 use tributary_store::{Batch, Expect, Table};
@@ -50,14 +50,6 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long nobody may have come before those who are there are enough.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// Charge of one calibration to a device that votes, in units of 1e-12 of zCDP.
-///
-/// # Errors
-/// When its noise can't be represented.
-pub fn calibration_pico_rho(builds: &BuildSpec, graph: &Graph) -> Result<u64, CoordinatorError> {
-    VoteNoise::new(builds.calibration_noise_votes, None)?.pico_rho(tensors(graph).count())
-}
-
 /// Asks the region for its activations under `model`, charges for it, and returns the ranges. Devices
 /// that are not within reach yet, as after a restart, are waited for until `builds.deadline_ms`.
 ///
@@ -71,12 +63,12 @@ pub async fn calibrate(
     model: Digest,
     graph: &Graph,
 ) -> Result<ActivationRanges, CoordinatorError> {
-    let core = &handle.core;
+    let core = handle.core();
     let key = stored_key(handle, region, &model);
     if let Some(stored) = core.store.get(Table::Monitors, &key)? {
         return Ok(ranges(graph, &stored.json::<Vec<f32>>()?)?);
     }
-    let quantities = tensors(graph)
+    let quantities = calibrated_tensors(graph)
         .map(quantity)
         .collect::<Result<Vec<_>, _>>()?;
     let noise = VoteNoise::new(builds.calibration_noise_votes, spec.seed)?;
@@ -185,16 +177,6 @@ fn too_few(region: &RegionId, there: u64, needed: u64) -> CoordinatorError {
     ))
 }
 
-/// Indices of the tensors that need a range: all but the output of a softmax, which lies in 0..1.
-fn tensors(graph: &Graph) -> impl Iterator<Item = usize> {
-    let softmax = |index: &usize| {
-        index
-            .checked_sub(1)
-            .is_some_and(|layer| matches!(graph.layers()[layer], LayerSpec::Softmax(_)))
-    };
-    (0..graph.shapes().len()).filter(move |index| !softmax(index))
-}
-
 fn quantity(tensor: usize) -> Result<Quantity, CoordinatorError> {
     let parts = LOWEST * PER_OCTAVE..=HIGHEST * PER_OCTAVE;
     let edges = parts
@@ -210,7 +192,7 @@ fn quantity(tensor: usize) -> Result<Quantity, CoordinatorError> {
 /// Ranges from the largest activation of each tensor that needs one.
 fn ranges(graph: &Graph, largest: &[f32]) -> Result<ActivationRanges, ModelError> {
     let mut ranges = vec![(0.0_f32, 1.0_f32); graph.shapes().len()];
-    for (tensor, &largest) in tensors(graph).zip(largest) {
+    for (tensor, &largest) in calibrated_tensors(graph).zip(largest) {
         let rectified = tensor > 0 && matches!(graph.layers()[tensor - 1], LayerSpec::Relu(_));
         ranges[tensor] = (if rectified { 0.0 } else { -largest }, largest);
     }

@@ -1,7 +1,7 @@
 //! Builds of the run's own model: where the recipe has `[builds]` and no playbook that would make them
 //! later.
 
-use super::Monitor;
+use super::at_work::Monitor;
 use super::builds::build_for_region;
 use super::record::MonitorRecord;
 use crate::CoordinatorError;

@@ -3,7 +3,7 @@
 use tributary_proto::MonitorId;
 use tributary_proto::v1::DriftWindow;
 
-use super::record::WindowRecord;
+use super::record::{WindowRecord, row_key};
 use crate::CoordinatorError;
 use crate::core::Core;
 use tributary_store::key::{Key, KeyReader};
@@ -162,12 +162,6 @@ fn note_damaged(core: &Core, id: &MonitorId, key: &[u8], error: CoordinatorError
     let window = number_of(key).unwrap_or(0);
     core.quarantine
         .add("window", &format!("{id}/{window}"), &error);
-}
-
-/// The key of one region's window.
-pub fn row_key(id: &MonitorId, window: u64, index: usize) -> Vec<u8> {
-    let key = Key::new().text(id.as_str()).number(window);
-    key.number(index as u64).into_bytes()
 }
 
 fn number_of(key: &[u8]) -> Option<u64> {

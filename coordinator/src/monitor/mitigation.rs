@@ -5,23 +5,21 @@ use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 use tributary_drift::{Circumstances, DriftId, Evidence, Playbook, choose_playbook};
 use tributary_model::Digest;
+use tributary_proto::RunId;
 use tributary_proto::v1::{self, RunState};
-use tributary_proto::{RegionId, RunId};
 
-use super::Monitor;
+use super::at_work::Monitor;
 use super::builds::build_for_region;
 use super::record::RegionRecord;
 use crate::CoordinatorError;
 use crate::failpoint::Place;
 use crate::run::{Origin, RunView, StartedRun, start_run};
-use tributary_recipe::{AggregationSpec, ModelSource, PrivacySpec, RunSpec, VersionSource};
+use tributary_recipe::RunSpec;
 
 /// Mitigations of one drift before it is left to the operator.
 const MAX_FAILED: u32 = 2;
 /// How long a stop of the coordinator may take to be heard of.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Longest name of a run that a playbook starts.
-const NAME: usize = 40;
 
 /// What a drift calls for, and whether the monitor does it by itself.
 ///
@@ -121,7 +119,7 @@ impl Mitigation {
             // only a failpoint of a test has something to say here, by a panic
             let _ = self
                 .handle
-                .core
+                .core()
                 .failpoint
                 .reach(Place::Mitigating, &self.run_id);
             let mut run = None;
@@ -166,11 +164,11 @@ impl Mitigation {
 
     /// Starts the region's run, or finds the one that was started before.
     async fn start(&self) -> Result<StartedRun, CoordinatorError> {
-        let core = &self.handle.core;
+        let runs = &self.handle.monitors.runs;
         let key = start_key(&self.run_id, &self.drift, self.failed);
         let region = &self.spec.regions[self.index];
         let model = self.model.to_string();
-        let Some(recipe) = playbook_recipe(&self.spec, region, &model) else {
+        let Some(recipe) = self.spec.of_playbook(region, &model) else {
             return Err(CoordinatorError::unknown(
                 "playbook",
                 "",
@@ -183,7 +181,7 @@ impl Mitigation {
             playbook_of: Some(self.run_id.clone()),
             ..Origin::default()
         };
-        let start = || start_run(core, recipe.clone(), origin.clone());
+        let start = || start_run(runs, recipe.clone(), origin.clone());
         let child = self.handle.with_room(start).await?;
         let (id, index) = (child.id.to_string(), self.index);
         self.handle
@@ -213,7 +211,7 @@ impl Mitigation {
         if follow.wait_for(RunView::is_over).await.is_ok() {
             return Ok(follow.borrow().run.clone());
         }
-        let stopping = &self.handle.core.stopping;
+        let stopping = &self.handle.core().stopping;
         // a task that is cancelled with the runtime has no time to say so
         if tokio::time::timeout(FAREWELL, stopping.cancelled())
             .await
@@ -223,32 +221,4 @@ impl Mitigation {
         }
         Err(CoordinatorError::Crashed("the run of a playbook"))
     }
-}
-
-/// The recipe of the run that a playbook starts in one region, from the version that drifted; none
-/// without a playbook.
-pub fn playbook_recipe(spec: &RunSpec, region: &RegionId, version: &str) -> Option<RunSpec> {
-    let playbook = spec.playbook.as_ref()?;
-    let mut name = format!("{}-{region}", spec.name);
-    name.truncate(NAME);
-    Some(RunSpec {
-        name,
-        task: spec.task.clone(),
-        regions: vec![region.clone()],
-        seed: spec.seed,
-        model: ModelSource::Version(VersionSource {
-            version: version.to_owned(),
-        }),
-        rounds: playbook.rounds.clone(),
-        training: playbook.training.clone(),
-        server: playbook.server.clone(),
-        aggregation: AggregationSpec::default(),
-        privacy: PrivacySpec {
-            epsilon: playbook.privacy.epsilon.or(spec.privacy.epsilon),
-            ..playbook.privacy.clone()
-        },
-        drift: None,
-        playbook: None,
-        builds: None,
-    })
 }

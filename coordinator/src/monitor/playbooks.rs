@@ -124,11 +124,11 @@ impl Actor {
     }
 
     async fn try_end_started(&self, key: &str) -> Result<Option<RunId>, CoordinatorError> {
-        let Some(id) = started_with(self.core(), key).await? else {
+        let Some(id) = started_with(&self.handle.monitors.runs, key).await? else {
             return Ok(None);
         };
         // one that is over or set aside does not go on
-        if let Ok(run) = self.core().run(&id) {
+        if let Ok(run) = self.handle.monitors.runs.handle(&id) {
             match run.stop().await {
                 Ok(()) | Err(CoordinatorError::Reject(Reject::RunOver)) => {}
                 Err(error) => return Err(error),

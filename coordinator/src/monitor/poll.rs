@@ -16,10 +16,10 @@ use tributary_proto::DeviceId;
 use tributary_proto::v1::{Directive, Reject, RejectReason, SummaryReport, directive};
 
 use self::ballot::Poll;
-pub use self::ballot::Votes;
 use self::request::directive_of;
 pub use self::request::{Question, request};
 use crate::core::Core;
+use crate::votes::Votes;
 
 /// Ends a poll when it is dropped.
 struct Open<'a> {

@@ -6,7 +6,6 @@ use tributary_model::{Digest, Marks};
 use tributary_privacy::Mechanism;
 use tributary_proto::{MonitorId, RunId};
 
-use super::history::row_key;
 use super::quantities;
 use crate::CoordinatorError;
 use crate::core::Core;
@@ -170,6 +169,12 @@ impl RegionRecord {
             devices_needed: 0,
         }
     }
+}
+
+/// The key of one region's window.
+pub fn row_key(id: &MonitorId, window: u64, index: usize) -> Vec<u8> {
+    let key = Key::new().text(id.as_str()).number(window);
+    key.number(index as u64).into_bytes()
 }
 
 /// The id of a monitor on disk, with its records or why they can't be read.

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::Monitor;
+use super::at_work::Monitor;
 use crate::CoordinatorError;
 use crate::backoff::Backoff;
 use crate::run::NO_SPACE;
@@ -47,7 +47,7 @@ impl Monitor {
     /// As [`Monitor::with_room`].
     pub(super) async fn commit(&self, batch: &Batch) -> Result<(), CoordinatorError> {
         let commit = || async {
-            self.core.store.commit(batch.clone()).await?;
+            self.core().store.commit(batch.clone()).await?;
             Ok(())
         };
         self.with_room(commit).await
@@ -60,7 +60,7 @@ impl Monitor {
             let failures = backoff.failures();
             tracing::error!(monitor = %self.id, %error, failures, "monitor can't go on");
         }
-        let telemetry = &self.core.telemetry;
+        let telemetry = &self.core().telemetry;
         if telemetry.health.is_amiss(&self.name(), &reason) {
             telemetry.space_waits.fetch_add(1, Ordering::Relaxed);
         }
@@ -84,14 +84,14 @@ impl Monitor {
             "it can't go on, and tries again: {error} [{}]",
             error.code()
         );
-        self.core.telemetry.health.is_amiss(&self.name(), &reason);
+        self.core().telemetry.health.is_amiss(&self.name(), &reason);
         self.waits_for(reason);
     }
 
     /// Shows that nothing is amiss with it any more.
     pub(super) fn goes_on(&self) {
         self.waits_for(String::new());
-        self.core.telemetry.health.is_well(&self.name());
+        self.core().telemetry.health.is_well(&self.name());
     }
 
     fn name(&self) -> String {

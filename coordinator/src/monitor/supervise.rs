@@ -6,8 +6,8 @@
 
 use tokio::time::Instant;
 
-use super::Monitor;
 use super::actor::Actor;
+use super::at_work::Monitor;
 use super::record::MonitorRecord;
 use super::unstarted::KIND;
 use crate::CoordinatorError;
@@ -54,7 +54,7 @@ pub(super) async fn supervise(monitor: Monitor, mut actor: Actor) {
 /// An actor that goes on from what is on disk.
 fn reload(monitor: &Monitor) -> Result<Actor, CoordinatorError> {
     let gone = CoordinatorError::Inconsistent("the record of a monitor at work is gone");
-    let record = MonitorRecord::find(&monitor.core, &monitor.id)?.ok_or(gone)?;
+    let record = MonitorRecord::find(monitor.core(), &monitor.id)?.ok_or(gone)?;
     Actor::new(monitor.clone(), record)
 }
 
@@ -62,10 +62,10 @@ fn reload(monitor: &Monitor) -> Result<Actor, CoordinatorError> {
 fn give_up(monitor: &Monitor, error: &CoordinatorError) {
     monitor.goes_on();
     monitor
-        .core
+        .core()
         .quarantine
         .add(KIND, monitor.id.as_str(), error);
-    monitor.core.remove_monitor(&monitor.id);
+    monitor.monitors.remove(&monitor.id);
     // whoever waits for its end finds it set aside
     monitor.over.send_replace(true);
 }

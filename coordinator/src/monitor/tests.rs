@@ -210,7 +210,7 @@ async fn a_window_with_a_device_whose_spending_was_lost_says_that_it_is_not_priv
     // one of them was in an earlier epoch and has come back
     let marked = [(device(3), region("eu"))];
     core.ledger
-        .forfeit(&marked, crate::epoch::Caps::Held, 7, 1)
+        .forfeit(&marked, crate::ledger::PastCaps::Held, 7, 1)
         .await
         .unwrap();
     let wanted = before.windows_asked + 3;

@@ -11,12 +11,13 @@ use super::actor::{Actor, Asked};
 use super::charging::{mechanism, patience, payers};
 use super::history;
 use super::mitigation::plan;
-use super::poll::{Question, Votes, request};
+use super::poll::{Question, request};
 use super::record::{Shortage, WindowRecord};
 use crate::CoordinatorError;
-use crate::core::seeded_bytes;
 use crate::epoch::Place;
 use crate::ledger::{Charge, ChargeKind, DeviceCharge};
+use crate::random::seeded_bytes;
+use crate::votes::Votes;
 use tributary_recipe::DriftSpec;
 use tributary_store::Batch;
 
@@ -60,7 +61,7 @@ impl Actor {
         let patience = patience(&self.record.header.spec, drift.deadline_ms);
         let handle = self.handle.clone();
         let votes = tokio::select! {
-            votes = handle.polls.ask(&handle.core, window, groups, patience) => votes,
+            votes = handle.polls.ask(handle.core(), window, groups, patience) => votes,
             () = handle.stop.cancelled() => return Ok(Asked::Stopped),
         };
         for (index, votes) in active.into_iter().zip(votes) {

@@ -3,48 +3,15 @@
 
 use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize};
-use tributary_model::{Digest, Marks};
+use tributary_model::Digest;
 use tributary_proto::v1::Build;
 
-use super::{ModelRecord, Registry};
+use super::{BuildRecord, ModelRecord, Registry};
 use crate::CoordinatorError;
 use crate::quarantine::Quarantine;
 use tributary_store::blob::BlobError;
 use tributary_store::key::{Key, KeyReader};
 use tributary_store::{Batch, Expect, Table};
-
-/// What is kept of a build.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BuildRecord {
-    /// Digest of its bytes.
-    pub digest: Digest,
-    /// The model version.
-    pub model: Digest,
-    /// The region that it is offered to.
-    pub region: String,
-    /// The device profile.
-    pub profile: String,
-    /// Its format.
-    pub format: String,
-    /// The variant.
-    pub variant: String,
-    /// Its length in bytes.
-    pub bytes: u64,
-    /// RAM that it needs, in bytes.
-    pub arena_bytes: u64,
-    /// How this variant was chosen.
-    pub decision: String,
-    /// Devices that it was offered to.
-    pub offered_to: u64,
-    /// Devices that run it.
-    pub installed_on: u64,
-    /// Devices that refused it.
-    pub failed_on: u64,
-    /// Those of its model, and of its own calibration.
-    #[serde(default)]
-    pub marks: Marks,
-}
 
 impl Registry {
     /// Keeps a build's record.

@@ -31,17 +31,15 @@ use tokio::time::Instant;
 use tributary_model::{Digest, ModelFile};
 use tributary_proto::{DeviceId, RunId};
 
-pub use self::ends::{End, Ends};
-pub(super) use self::listening::{after_start, soon_after_start};
-pub use self::retry::NO_SPACE;
-use self::retry::needs_reload;
+pub use self::ends::{End, Ends, Mishap};
 use super::collect::Collection;
 use super::costs::RunCosts;
+use super::failure::needs_reload;
 use super::journal::Journal;
+use super::parts::Parts;
 use super::release::Released;
+use super::runs::Runs;
 use super::server_state::ServerState;
-use super::start::Parts;
-use super::supervise::Mishap;
 use super::{Command, Format};
 use crate::CoordinatorError;
 use crate::backoff::Backoff;
@@ -56,6 +54,7 @@ const TOGETHER: usize = 64;
 
 /// The actor of one run.
 pub struct Actor {
+    pub(super) runs: Arc<Runs>,
     pub(super) core: Arc<Core>,
     pub(super) state: RunState,
     pub(super) journal: Journal,
@@ -93,15 +92,16 @@ pub struct Actor {
 impl Actor {
     /// An actor that goes on from a state.
     pub(super) fn new(
-        core: Arc<Core>,
+        runs: Arc<Runs>,
         state: RunState,
         journal: Journal,
         parts: Parts,
         ends: Ends,
     ) -> Self {
-        let now_ms = core.clock.service_ms();
+        let now_ms = runs.core.clock.service_ms();
         Self {
-            core,
+            core: runs.core.clone(),
+            runs,
             state,
             journal,
             costs: parts.costs,

@@ -5,19 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tributary_proto::RunId;
-use tributary_proto::v1;
 
-use super::journal::{Journal, RunRecord};
-use super::{RunHandle, RunView};
+use super::RunHandle;
 use crate::CoordinatorError;
-use crate::core::Core;
 use crate::engine::Reject;
-use crate::monitor::problem_of;
 use crate::quarantine::Cause;
 
 /// What is kept in memory of one run.
 #[derive(Clone)]
-enum Entry {
+pub(super) enum Entry {
     Live(Box<RunHandle>),
     Over { started_ms: u64, delta: f64 },
     SetAside(Cause),
@@ -27,7 +23,7 @@ enum Entry {
 pub struct Listed {
     /// The run.
     pub id: RunId,
-    entry: Entry,
+    pub(super) entry: Entry,
 }
 
 /// The runs by id.
@@ -81,7 +77,7 @@ impl Catalogue {
         match self.lock().get(id) {
             Some(Entry::Live(handle)) => Ok(handle.as_ref().clone()),
             Some(Entry::Over { .. }) => Err(Reject::RunOver.into()),
-            Some(Entry::SetAside(cause)) => Err(set_aside(id, cause)),
+            Some(Entry::SetAside(cause)) => Err(cause.refusal("run", id.as_str())),
             None => Err(unknown(id)),
         }
     }
@@ -134,125 +130,7 @@ impl Catalogue {
     }
 }
 
-impl Core {
-    /// Runs of the catalogue as lists show them. Reads a record of each that is over.
-    ///
-    /// # Errors
-    /// When the store can't be read. A run whose own record is damaged is shown as such.
-    pub async fn list_runs(&self, listed: Vec<Listed>) -> Result<Vec<v1::Run>, CoordinatorError> {
-        let mut runs = Vec::new();
-        for Listed { id, entry } in listed {
-            runs.push(match entry {
-                Entry::Live(handle) => handle.view().run,
-                Entry::SetAside(cause) => self.damaged_run(&id, &cause),
-                Entry::Over { .. } => match self.over_run(&id).await {
-                    Ok(run) => self.with_damage(run),
-                    Err(error) => self.damaged_run(&id, &Cause::from(&error)),
-                },
-            });
-        }
-        Ok(runs)
-    }
-
-    /// Says of a finished run that its version is damaged, where that is known.
-    fn with_damage(&self, mut run: v1::Run) -> v1::Run {
-        if let Some(cause) = self.quarantine.cause("object", &run.model_digest) {
-            let before = if run.reason.is_empty() { "" } else { "; " };
-            run.reason = format!("{}{before}{}", run.reason, cause.shown());
-        }
-        run
-    }
-
-    async fn over_run(&self, id: &RunId) -> Result<v1::Run, CoordinatorError> {
-        match RunRecord::read(self, id)?.over {
-            Some(over) => over.message(),
-            None => Ok(self.over_view(id).await?.run),
-        }
-    }
-
-    async fn over_view(&self, id: &RunId) -> Result<RunView, CoordinatorError> {
-        let record = RunRecord::read(self, id)?;
-        if record.is_note()
-            && let Some(over) = &record.over
-        {
-            return Ok(RunView {
-                run: over.message()?,
-                ..RunView::default()
-            });
-        }
-        let (_, state) = Journal::recover(self, id).await?;
-        let mut view = RunView::default();
-        view.update(&state, "");
-        Ok(view)
-    }
-
-    /// The marks of a run. Of one that is over its short record is read, not the run.
-    ///
-    /// # Errors
-    /// When it is not known, set aside, or can't be read.
-    pub async fn run_marks(&self, id: &RunId) -> Result<Vec<String>, CoordinatorError> {
-        match self.catalogue.handle(id) {
-            Ok(handle) => Ok(handle.view().run.marks),
-            Err(CoordinatorError::Reject(Reject::RunOver)) => Ok(self.over_run(id).await?.marks),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What a run looks like: of one that goes on, now; of one that is over, as the store has it.
-    ///
-    /// # Errors
-    /// When it is not known, or the store can't be read.
-    pub async fn run_view(&self, id: &RunId) -> Result<RunView, CoordinatorError> {
-        match self.catalogue.handle(id) {
-            Ok(handle) => Ok(handle.view()),
-            Err(CoordinatorError::Reject(Reject::RunOver)) => {
-                let mut view = self.over_view(id).await?;
-                view.run.warnings.extend(problem_of(self, id));
-                Ok(view)
-            }
-            Err(CoordinatorError::SetAside { cause, code, .. }) => {
-                let cause = Cause {
-                    code,
-                    sentence: cause,
-                };
-                Ok(RunView {
-                    run: self.damaged_run(id, &cause),
-                    ..RunView::default()
-                })
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
 fn unknown(id: &RunId) -> CoordinatorError {
     let remedy = "see `tributary run ls` for the ids";
     CoordinatorError::unknown("run", id.as_str(), remedy)
-}
-
-/// The refusal of a run that is set aside.
-pub(super) fn set_aside(id: &RunId, cause: &Cause) -> CoordinatorError {
-    CoordinatorError::SetAside {
-        what: "run",
-        name: id.to_string(),
-        cause: cause.sentence.clone(),
-        code: cause.code,
-    }
-}
-
-impl Core {
-    /// What can be said of a run whose records can't be read: the ledger still knows what it spent.
-    pub(super) fn damaged_run(&self, id: &RunId, cause: &Cause) -> v1::Run {
-        v1::Run {
-            run_id: id.to_string(),
-            state: v1::RunState::Quarantined.into(),
-            reason: format!(
-                "{}; nothing of it was changed: put the data folder back from a backup, or end the run \
-                 for good with `tributary run stop {id}`",
-                cause.shown()
-            ),
-            privacy: self.spent_by(id),
-            ..v1::Run::default()
-        }
-    }
 }

@@ -1,103 +1,33 @@
 //! Open contributions of a round and their sealing: exact sums, or under a robust rule the updates
 //! themselves.
 //!
+//! - `arrival`: an update on its way into a sum
 //! - `open`: what is not durable yet
+//! - `owner`: blobs that are one run's
 //! - `salt`: blobs whose names say nothing of them
 
+mod arrival;
 mod open;
+mod owner;
 mod salt;
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tributary_aggregator::{Partial, PartialError, UpdateError};
+use tributary_aggregator::{Partial, PartialError};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
-pub use self::open::Content;
+use self::arrival::crashed;
+pub use self::arrival::{Adding, Arrival, Content, Sealing, SumCrash};
 use self::open::Open;
+pub use self::owner::{owned_by, without_owner};
+use super::Format;
 use super::journal::CONTRIBUTORS_PER_SEGMENT;
-use super::{Counted, Format};
+use super::receipt::Waiting;
 use crate::CoordinatorError;
 use crate::core::Core;
-use crate::engine::{Reject, Segment};
-use crate::failpoint::SharedFailpoint;
-
-/// Why a contribution is not counted.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Refusal {
-    /// The engine does not want it now.
-    Engine(Reject),
-    /// Its bytes are not a contribution.
-    Update(UpdateError),
-    /// A field of its header does not fit the plan.
-    Header(&'static str),
-    /// The device was counted in this round already.
-    Counted(Box<Counted>),
-    /// The run is set aside as damaged.
-    SetAside,
-    /// The sum can't take it, for example because it would overflow.
-    Sum(PartialError),
-}
-
-impl From<Reject> for Refusal {
-    fn from(reject: Reject) -> Self {
-        Self::Engine(reject)
-    }
-}
-
-/// Who waits for a receipt, and of what.
-pub struct Waiting {
-    /// Digest of the update that was sent.
-    pub digest: Digest,
-    reply: oneshot::Sender<Result<Counted, Refusal>>,
-}
-
-impl Waiting {
-    /// Waits for an update with this digest.
-    pub fn new(digest: Digest, reply: oneshot::Sender<Result<Counted, Refusal>>) -> Self {
-        Self { digest, reply }
-    }
-
-    /// Answers; a device that has gone away needs no answer.
-    pub fn answer(self, answer: Result<Counted, Refusal>) {
-        let _ = self.reply.send(answer);
-    }
-
-    /// A receipt, if it was this update of the device that was counted; else what was.
-    pub fn counted(self, counted: Counted) {
-        if self.digest == counted.digest {
-            self.answer(Ok(counted));
-        } else {
-            self.answer(Err(Refusal::Counted(Box::new(counted))));
-        }
-    }
-}
-
-/// An update that the engine admits.
-pub struct Arrival {
-    /// Who sent it.
-    pub device: DeviceId,
-    /// Index of its region.
-    pub region: usize,
-    /// The cluster that it trained.
-    pub cluster: usize,
-    /// The encoded payload.
-    pub bytes: Bytes,
-    /// Its weight in units of 2^-20.
-    pub weight: u64,
-    /// Its weight times its steps, in the same units.
-    pub work: u64,
-    /// What its staleness leaves of it, in (0, 1].
-    pub share: f32,
-    /// Its place in the byte budget, free once the bytes are summed.
-    pub permit: Option<OwnedSemaphorePermit>,
-    /// Who waits for the receipt.
-    pub receipt: Waiting,
-}
+use crate::engine::Segment;
 
 /// The blob of a single update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,18 +63,6 @@ pub struct Collection {
     pending: BTreeMap<DeviceId, (usize, usize)>,
     /// Digests of the updates that were sealed since the process runs; on disk there are only marks.
     counted: BTreeMap<DeviceId, Digest>,
-}
-
-/// A blob that was written and waits for its record.
-pub struct Sealing {
-    /// The segment to record, without the marks.
-    pub segment: Segment,
-    /// Digests of the updates, by contributor.
-    pub digests: Vec<Digest>,
-    /// What it is made of.
-    pub content: Content,
-    /// Who waits for it, by contributor.
-    pub receipts: Vec<Vec<Waiting>>,
 }
 
 impl Collection {
@@ -337,35 +255,6 @@ impl Collection {
     }
 }
 
-/// How updates are added.
-#[derive(Clone)]
-pub struct Adding {
-    /// The run, for failpoints.
-    pub run: RunId,
-    /// Threads that add large updates, each a part of the parameters.
-    pub threads: NonZeroUsize,
-    /// Where a test can make it crash.
-    pub failpoint: SharedFailpoint,
-}
-
-/// Adding updates crashed. What the open sum held is gone with it.
-#[derive(Debug)]
-pub struct SumCrash {
-    /// Whose updates were being added.
-    pub devices: Vec<DeviceId>,
-    /// What to make of it.
-    pub error: CoordinatorError,
-}
-
-/// Why a task that was given away did not come back.
-fn crashed(error: &tokio::task::JoinError, what: &'static str) -> CoordinatorError {
-    if error.is_cancelled() {
-        CoordinatorError::Stopping
-    } else {
-        CoordinatorError::Crashed(what)
-    }
-}
-
 /// Reads the single updates of a round, decoded, in the order of their devices' ids.
 ///
 /// # Errors
@@ -394,18 +283,6 @@ pub async fn read_updates(
         read.push((device.clone(), values));
     }
     Ok(read)
-}
-
-/// Marks bytes as one run's. Blobs are named by their content, so two runs with equal sums would
-/// otherwise share a blob, and the first to end its round would delete it for both.
-pub fn owned_by(run: &RunId, mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes.extend_from_slice(run.as_str().as_bytes());
-    bytes
-}
-
-/// What [`owned_by`] was given. Bytes of another run are left as they are and fail to parse.
-pub fn without_owner<'b>(run: &RunId, bytes: &'b [u8]) -> &'b [u8] {
-    bytes.strip_suffix(run.as_str().as_bytes()).unwrap_or(bytes)
 }
 
 /// The name of a segment on a receipt: keyed, so that nobody can test guesses of the sum with it.

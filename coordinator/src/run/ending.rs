@@ -1,19 +1,18 @@
 //! Ending a run that no task owns: one of a folder that nobody serves, or one that is set aside.
 
 use tributary_proto::RunId;
-use tributary_proto::v1::{self, watch_response};
+use tributary_proto::v1;
 
 use super::journal::{Journal, OverRun, RunRecord};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{Effect, Event};
 use crate::ledger::ChargeKind;
-use crate::quarantine::Cause;
 use tributary_store::blob::BlobError;
 use tributary_store::{Batch, Store};
 
 /// Delta of a statement about a run whose recipe can't be read.
-const DELTA: f64 = 1e-5;
+pub(super) const DELTA: f64 = 1e-5;
 
 /// What became of a run that was to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,44 +34,8 @@ pub async fn end_run(core: &Core, id: &RunId, reason: &str) -> Result<Ending, Co
     end_or_note(core, &*core.unguarded, id, reason).await
 }
 
-/// Ends a run for good that is set aside, whether its records can be read or not: it is listed as failed,
-/// what it charged stays charged, and what is reserved for it is given back.
-///
-/// # Errors
-/// When it is not set aside, or a store refuses; then it can be repeated.
-pub async fn give_up(core: &Core, id: &RunId) -> Result<(), CoordinatorError> {
-    // of two operators the second hears that it is over
-    let _turn = core.starting.lock().await;
-    let cause = match core.catalogue.handle(id) {
-        Err(CoordinatorError::SetAside { cause, code, .. }) => Cause {
-            code,
-            sentence: cause,
-        },
-        Ok(_) => {
-            let sentence = format!("run {id} goes on again: stop it once more");
-            return Err(CoordinatorError::Over(sentence));
-        }
-        Err(error) => return Err(error),
-    };
-    let reason = format!(
-        "ended by an operator while it was set aside as damaged: {}",
-        cause.shown()
-    );
-    end_or_note(core, &*core.store, id, &reason).await?;
-    // a crash may come here: `recover_runs` gives back what runs that are over have reserved
-    if !crate::monitor::exists(core, id)? {
-        core.ledger.release(id.as_str(), None).await?;
-    }
-    let over = RunRecord::read(core, id)?.over;
-    let (started_ms, delta) = over.map_or((0, DELTA), |over| (over.started_ms, over.delta));
-    core.catalogue.over(id.clone(), started_ms, delta);
-    core.quarantine.remove("run", id.as_str());
-    let view = core.run_view(id).await?;
-    core.tell(watch_response::Event::Run(view.run));
-    Ok(())
-}
-
-async fn end_or_note(
+/// Ends it in `store`; of one that can't be read a note is kept.
+pub(super) async fn end_or_note(
     core: &Core,
     store: &dyn Store,
     id: &RunId,

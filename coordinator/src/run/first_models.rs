@@ -4,7 +4,8 @@ use tributary_model::{Digest, Marks, ModelFile, Personalisation, initialise};
 use tributary_proto::RunId;
 
 use crate::CoordinatorError;
-use crate::core::{Core, seeded_bytes};
+use crate::core::Core;
+use crate::random::seeded_bytes;
 use crate::registry::ModelRecord;
 use tributary_recipe::{ModelSource, RunSpec};
 use tributary_store::Batch;

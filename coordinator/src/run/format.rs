@@ -5,7 +5,6 @@ use tributary_model::{ModelFile, Personalisation};
 use tributary_privacy::ftrl::Strategy;
 use tributary_privacy::{LocalNoise, VectorError};
 
-use super::Format;
 use super::costs::RunCosts;
 use super::payload::Payload;
 use crate::CoordinatorError;
@@ -14,6 +13,23 @@ use tributary_store::blob::MAX_BLOB_BYTES;
 
 /// Memory that the updates of one robust round may take.
 const MAX_RESERVOIR: u64 = 1 << 30;
+
+/// How to check and count an update of this run.
+#[derive(Debug, Clone)]
+pub struct Format {
+    /// The plan's codec.
+    pub codec: Codec,
+    /// The plan's clip, and the payload's length.
+    pub fixed: FixedPoint,
+    /// What the payload is made of.
+    pub payload: Payload,
+    /// The rule that makes one update of many; none for the mean.
+    pub robust: Option<RobustSpec>,
+    /// Rounds that an update may be late.
+    pub staleness_cap: u32,
+    /// True when there is noise: what is found inside an update is then told to nobody.
+    pub is_private: bool,
+}
 
 /// How updates of a run are checked and counted, and what they cost; `known` is the strategy of its
 /// correlated noise, where it has begun.

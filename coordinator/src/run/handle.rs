@@ -8,9 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
-use super::catalogue::set_aside;
-use super::collect::Waiting;
 use super::notices::{Kind, Notices};
+use super::receipt::Waiting;
 use super::{Announced, Command, Contribute, Counted, Format, Refusal, RunView};
 use crate::CoordinatorError;
 use crate::engine::{DropReason, Reject};
@@ -176,7 +175,7 @@ impl RunHandle {
     fn why_not_stopped(&self) -> CoordinatorError {
         let view = self.view.borrow();
         match (&view.aside, view.is_over()) {
-            (Some(cause), _) => set_aside(&self.id, cause),
+            (Some(cause), _) => cause.refusal("run", self.id.as_str()),
             (None, true) => Reject::RunOver.into(),
             (None, false) if self.commands.is_closed() => CoordinatorError::Stopping,
             (None, false) => CoordinatorError::Busy {

@@ -3,6 +3,7 @@
 //! - `note`: what takes the place of a run that can't be read
 //! - `parts`: participations and rounds, which a snapshot does not write anew
 
+mod damaged;
 mod note;
 mod parts;
 
@@ -13,14 +14,16 @@ use serde::{Deserialize, Serialize};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId, v1};
 
+use self::damaged::{damaged, encoding};
 use self::parts::{Part, PartRecord, with_part};
 use super::view::RunView;
 use crate::CoordinatorError;
-use crate::core::{Core, random_bytes};
+use crate::core::Core;
 use crate::engine::{Event, MarkKey, RunState, RunStatus};
 use crate::failpoint::Place;
+use crate::random::random_bytes;
 use tributary_store::key::Key;
-use tributary_store::{Batch, Expect, Store, StoreError, Table};
+use tributary_store::{Batch, Expect, Store, Table};
 
 /// Devices named in one event, so that a record stays well under the store's limit.
 pub const DEVICES_PER_EVENT: usize = 500;
@@ -365,14 +368,6 @@ fn misfit(run: &RunId, reject: crate::engine::Reject) -> CoordinatorError {
         run: run.to_string(),
         why: reject.to_string(),
     }
-}
-
-fn damaged(error: serde_json::Error) -> CoordinatorError {
-    encoding(error.to_string())
-}
-
-fn encoding(message: String) -> CoordinatorError {
-    CoordinatorError::Store(StoreError::Encoding { message })
 }
 
 #[cfg(test)]

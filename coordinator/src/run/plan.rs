@@ -42,7 +42,7 @@ pub fn check_budget(
         return Err(CoordinatorError::Budget(format!(
             "the monitor of run {run} may charge these devices without end: stop it first, with \
              `tributary monitor stop {}`",
-            crate::monitor::id_of(run)
+            crate::names::monitor_of(run)
         )));
     }
     let beside = worst.beside_windows();

@@ -3,27 +3,35 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tributary_model::{Digest, ModelFile};
+use tributary_model::Digest;
 use tributary_proto::RunId;
 
-use super::actor::after_start;
-use super::afterwards::start_monitor;
-use super::collect::{Collection, without_owner};
-use super::format::format;
 use super::journal::{Journal, OverRun, RunRecord, run_ids};
-use super::server_state::ServerState;
-use super::start::{Parts, of_each_model, shape, spawn};
+use super::parts::assemble;
+use super::roll::after_start;
+use super::runs::Runs;
+use super::start::spawn;
 use super::terms::{adopt, is_adopted, set_adopted};
 use crate::CoordinatorError;
-use crate::core::{Core, random_bytes};
+use crate::core::Core;
 use crate::engine::{MarkKey, RunState};
-use crate::quarantine::Cause;
+use crate::random::random_bytes;
 
-/// Goes on with every run that is on disk. One that is damaged is set aside.
+/// A run that was over before the coordinator started.
+pub struct EndedRun {
+    /// The run.
+    pub id: RunId,
+    /// Whether its recipe asks for a monitor; false in records of before builds alone counted.
+    pub wants_monitor: bool,
+}
+
+/// Goes on with every run that is on disk, and returns those that are over. One that is damaged is set aside.
 ///
 /// # Errors
 /// When the store as a whole can't be read.
-pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
+pub async fn recover_runs(runs: &Arc<Runs>) -> Result<Vec<EndedRun>, CoordinatorError> {
+    let core = &runs.core;
+    let mut ended = Vec::new();
     let mut recovered = Vec::new();
     let mut named = HashSet::new();
     let mut controls = Vec::new();
@@ -32,29 +40,24 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
         match load(core, &id, &mut named).await {
             Ok(Loaded::Running(journal, state)) => {
                 if let Some(control) = state.control {
-                    core.controls.claim(&id, control).await;
+                    runs.controls.claim(&id, control).await;
                     controls.push(control);
                 }
                 recovered.push((id, *journal, *state));
             }
             Ok(Loaded::Over(over)) => {
                 if let Some(control) = over.control {
-                    core.controls.claim(&id, control).await;
+                    runs.controls.claim(&id, control).await;
                     controls.push(control);
                 }
-                core.catalogue.over(id.clone(), over.started_ms, over.delta);
+                runs.catalogue.over(id.clone(), over.started_ms, over.delta);
                 if !adopted && let Err(error) = adopt_over(core, &id).await {
                     tracing::error!(run = %id, %error, "its caps can't be kept");
                 }
-                // records of before builds alone counted don't say that they want one
-                if !over.wants_monitor && !crate::monitor::exists(core, &id)? {
-                    core.ledger.release(id.as_str(), None).await?;
-                }
-                if over.wants_monitor {
-                    start_missing_monitor(core, &id).await;
-                }
+                let wants_monitor = over.wants_monitor;
+                ended.push(EndedRun { id, wants_monitor });
             }
-            Err(error) => drop(set_aside(core, &id, &error)),
+            Err(error) => drop(runs.set_aside(&id, &error)),
         }
     }
     sweep(core, &named, controls).await?;
@@ -62,7 +65,7 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
         let parts = match assemble(core, &state).await {
             Ok(parts) => parts,
             Err(error) => {
-                set_aside(core, &id, &error);
+                runs.set_aside(&id, &error);
                 continue;
             }
         };
@@ -73,9 +76,10 @@ pub async fn recover_runs(core: &Arc<Core>) -> Result<(), CoordinatorError> {
             .reserve(state.round.leases.keys().cloned().collect());
         tracing::info!(run = %id, round = state.round.number, "run goes on");
         let listening = after_start(core, &state);
-        spawn(core, state, journal, parts, listening);
+        spawn(runs, state, journal, parts, listening);
     }
-    set_adopted(core, adopted).await
+    set_adopted(core, adopted).await?;
+    Ok(ended)
 }
 
 /// Keeps what a run promised that was over before there were caps.
@@ -173,18 +177,6 @@ async fn bring_up_to_date(core: &Core, journal: &mut Journal, state: &mut RunSta
     }
 }
 
-/// A run that completed just before the coordinator ended, or whose monitor could not start, has none yet.
-async fn start_missing_monitor(core: &Arc<Core>, id: &RunId) {
-    let exists = crate::monitor::exists(core, id);
-    if exists.is_ok_and(|exists| exists) {
-        return;
-    }
-    match stored_state(core, id).await {
-        Ok(state) => start_monitor(core, state).await,
-        Err(error) => drop(set_aside(core, id, &error)),
-    }
-}
-
 /// The state of a run as the disk has it.
 ///
 /// # Errors
@@ -192,62 +184,6 @@ async fn start_missing_monitor(core: &Arc<Core>, id: &RunId) {
 pub async fn stored_state(core: &Core, id: &RunId) -> Result<RunState, CoordinatorError> {
     let (_, state) = Journal::recover(core, id).await?;
     Ok(state)
-}
-
-/// Notes that a run's records are damaged.
-pub(super) fn set_aside(core: &Core, id: &RunId, error: &CoordinatorError) -> Cause {
-    let cause = core.quarantine.add("run", id.as_str(), error);
-    core.catalogue.set_aside(id.clone(), cause.clone());
-    cause
-}
-
-/// Everything that the actor of a run needs beside its state, from the blobs that the state names.
-///
-/// # Errors
-/// When one of them is missing or damaged.
-pub(super) async fn assemble(core: &Core, state: &RunState) -> Result<Parts, CoordinatorError> {
-    let bases = current_models(core, state).await?;
-    let (mut format, costs) = format(&state.spec, &bases[0], state.strategy.as_ref())?;
-    if let Some(clip) = state.clip {
-        format = format.with_clip(&state.spec, clip)?;
-    }
-    let regions = state.spec.regions.len();
-    let bases = of_each_model(&format, regions, bases);
-    let shape = shape(&state.spec, &format, &costs, &bases);
-    let server = match &state.server {
-        Some(digest) => {
-            let bytes = core.vault.get(digest).await?;
-            ServerState::from_bytes(&shape, without_owner(&state.id, &bytes))?
-        }
-        None => ServerState::new(&shape)?,
-    };
-    if let Some(control) = &state.control {
-        // devices fetch it, and the next release goes on from it
-        core.blobs.check(control).await?;
-    }
-    let format = Arc::new(format);
-    let segments = &state.round.segments;
-    let collection =
-        Collection::recover(core, &state.id, format.clone(), regions, segments).await?;
-    Ok(Parts {
-        format,
-        costs,
-        bases,
-        server,
-        collection,
-    })
-}
-
-/// The newest version, or those of all regions or clusters.
-async fn current_models(core: &Core, state: &RunState) -> Result<Vec<ModelFile>, CoordinatorError> {
-    if state.variants.is_empty() {
-        return Ok(vec![core.registry.file(&state.model).await?]);
-    }
-    let mut files = Vec::with_capacity(state.variants.len());
-    for digest in &state.variants {
-        files.push(core.registry.file(digest).await?);
-    }
-    Ok(files)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::costs::RunCosts;
 use super::format::format;
 use crate::CoordinatorError;
 use crate::ledger::{ChargeKind, Part, Reservation};
-use crate::monitor;
+use crate::votes::{calibration_pico_rho, window_pico_rho};
 use tributary_recipe::RunSpec;
 
 /// The part that the run itself draws on.
@@ -51,7 +51,7 @@ impl WorstCase {
             ..Self::default()
         };
         let calibration = match &spec.builds {
-            Some(builds) => monitor::calibration_pico_rho(builds, &base.spec.graph()?)?,
+            Some(builds) => calibration_pico_rho(builds, &base.spec.graph()?)?,
             None => 0,
         };
         if spec.has_first_builds() {
@@ -60,7 +60,7 @@ impl WorstCase {
         let Some(drift) = &spec.drift else {
             return Ok(worst);
         };
-        worst.window = monitor::window_pico_rho(drift)?;
+        worst.window = window_pico_rho(drift)?;
         worst.windows = match worst.window {
             0 => Some(0),
             _ => drift.windows,
@@ -69,7 +69,7 @@ impl WorstCase {
             return Ok(worst);
         };
         let runs = u64::from(playbook.most_runs);
-        if let Some(child) = monitor::playbook_recipe(spec, &spec.regions[0], "") {
+        if let Some(child) = spec.of_playbook(&spec.regions[0], "") {
             let (_, costs) = format(&child, base, None)?;
             worst.playbooks = costs.worst_case(&child).saturating_mul(runs);
         }
@@ -92,7 +92,7 @@ impl WorstCase {
     /// The reservation of the run `id`; none when it charges nothing.
     pub fn reservation(&self, id: &RunId, spec: &RunSpec) -> Option<Reservation> {
         let run = id.as_str();
-        let monitor = monitor::id_of(run);
+        let monitor = crate::names::monitor_of(run);
         let windows = self.all_windows();
         let playbooks = Part {
             name: PLAYBOOKS.to_owned(),

@@ -3,44 +3,35 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tributary_model::ModelFile;
 use tributary_proto::RunId;
 
-use super::actor::{Actor, Ends, soon_after_start};
+use super::RunHandle;
+use super::actor::{Actor, Ends};
+use super::catalogue::Catalogue;
 use super::collect::Collection;
-use super::costs::RunCosts;
 use super::first_models::{first_clusters, first_model};
 use super::format::{check_server_state, format};
 use super::journal::Journal;
 use super::notices::{Notices, forward};
+use super::origin::Origin;
+use super::parts::{Parts, of_each_model, shape};
 use super::reserve::WorstCase;
-use super::server_state::{NoiseShape, ServerState, Shape};
+use super::roll::soon_after_start;
+use super::runs::Runs;
+use super::server_state::ServerState;
 use super::supervise::supervise;
 use super::terms::{Plan, terms};
 use super::view::RunView;
-use super::{Format, RunHandle};
 use crate::CoordinatorError;
-use crate::core::{Core, random_bytes, seeded_bytes};
+use crate::core::Core;
 use crate::engine::{Reject, RunState};
 use crate::epoch::RollCall;
+use crate::random::{random_bytes, seeded_bytes};
 use tributary_recipe::{ModelSource, RunSpec, check_features};
 use tributary_store::{Batch, Expect, StoreError, Table};
 
 /// Commands that may wait for a run.
 const COMMANDS: usize = 1_024;
-
-/// Where a run comes from.
-#[derive(Debug, Clone, Default)]
-pub struct Origin {
-    /// Chosen by the caller: the same key never starts two runs. Empty for none.
-    pub idempotency_key: String,
-    /// The drift that a playbook answers.
-    pub drift_id: Option<String>,
-    /// The run whose playbook starts this one: it draws on what that has reserved.
-    pub playbook_of: Option<RunId>,
-    /// Why it may do without privacy on devices under a cap; empty when it may not.
-    pub allow_no_privacy: String,
-}
 
 /// A run that was started, now or before.
 #[derive(Debug, Clone)]
@@ -71,21 +62,22 @@ impl From<RunHandle> for StartedRun {
 /// # Errors
 /// When the plan can't last, the model is not known, or a store refuses.
 pub async fn start_run(
-    core: &Arc<Core>,
+    runs: &Arc<Runs>,
     mut spec: RunSpec,
     origin: Origin,
 ) -> Result<StartedRun, CoordinatorError> {
     spec.check()?;
+    let core = &runs.core;
     if let ModelSource::Version(source) = &mut spec.model {
         // the recipe may name its beginning; what is kept is the whole digest
         source.version = core.registry.find(&source.version)?.digest.to_string();
     }
-    let turn = core.starting.clone().lock_owned().await;
+    let turn = runs.starting.clone().lock_owned().await;
     if let Some(known) = known_run(core, &origin.idempotency_key)? {
-        return known_start(core, known).await;
+        return known_start(runs, known).await;
     }
     let mut batch = Batch::new();
-    let id = next_id(core, &spec)?;
+    let id = next_id(&runs.catalogue, &spec)?;
     let key = match spec.seed {
         Some(seed) => seeded_bytes(seed, &[b"run", id.as_str().as_bytes()]),
         None => random_bytes()?,
@@ -131,15 +123,15 @@ pub async fn start_run(
         bases,
         server,
     };
-    let core = core.clone();
+    let runs = runs.clone();
     // a task of its own: whoever goes away meanwhile must not leave a run on disk that nobody runs
     let starting = tokio::spawn(async move {
         let _turn = turn;
-        let journal = Journal::create(&core, &mut state, batch).await?;
+        let journal = Journal::create(&runs.core, &mut state, batch).await?;
         hold.apply(terms);
         drop(hold);
-        let listening = soon_after_start(&core, &state);
-        Ok(spawn(&core, state, journal, parts, listening).into())
+        let listening = soon_after_start(&runs.core, &state);
+        Ok(spawn(&runs, state, journal, parts, listening).into())
     });
     starting
         .await
@@ -151,58 +143,17 @@ pub async fn start_run(
 /// # Errors
 /// When the store can't be read.
 pub async fn started_with(
-    core: &Core,
+    runs: &Runs,
     idempotency_key: &str,
 ) -> Result<Option<RunId>, CoordinatorError> {
-    let _turn = core.starting.lock().await;
-    known_run(core, idempotency_key)
-}
-
-/// One version for each model of the run: the same for every region before the first round.
-pub(super) fn of_each_model(
-    format: &Format,
-    regions: usize,
-    mut bases: Vec<ModelFile>,
-) -> Vec<ModelFile> {
-    if format.payload.heads().is_some() && bases.len() == 1 {
-        bases.resize(regions, bases[0].clone());
-    }
-    bases
-}
-
-/// What the server's state of a run is made of.
-pub(super) fn shape(
-    spec: &RunSpec,
-    format: &Format,
-    costs: &RunCosts,
-    bases: &[ModelFile],
-) -> Shape {
-    let strategy = costs.strategy().cloned();
-    Shape {
-        optimiser: spec.server.optimiser,
-        models: bases.len(),
-        dimension: bases[0].weights.len(),
-        noise: strategy.map(|strategy| NoiseShape {
-            strategy,
-            length: format.payload.len(),
-            rounds: spec.rounds.count - spec.privacy.estimation_rounds(),
-        }),
-    }
-}
-
-/// What the actor of a run needs beside its state.
-pub(super) struct Parts {
-    pub format: Arc<Format>,
-    pub costs: RunCosts,
-    pub bases: Vec<ModelFile>,
-    pub server: ServerState,
-    pub collection: Collection,
+    let _turn = runs.starting.lock().await;
+    known_run(&runs.core, idempotency_key)
 }
 
 /// Puts a run into the catalogue and starts its task, which first hears those of `listening`: none but after
 /// a start of the coordinator.
 pub(super) fn spawn(
-    core: &Arc<Core>,
+    runs: &Arc<Runs>,
     state: RunState,
     journal: Journal,
     parts: Parts,
@@ -221,20 +172,20 @@ pub(super) fn spawn(
         notices,
         view: follow,
     };
-    core.catalogue.add(state.id.clone(), handle.clone());
+    runs.catalogue.add(state.id.clone(), handle.clone());
     let held = state.round.leases.keys().cloned();
     let ends = Ends::new(commands, view, held, listening);
-    let actor = Actor::new(core.clone(), state, journal, parts, ends.clone());
-    tokio::spawn(supervise(core.clone(), actor, ends));
+    let actor = Actor::new(runs.clone(), state, journal, parts, ends.clone());
+    tokio::spawn(supervise(runs.clone(), actor, ends));
     handle
 }
 
 /// A run that the same key started before: it may be over.
-async fn known_start(core: &Core, id: RunId) -> Result<StartedRun, CoordinatorError> {
-    match core.run(&id) {
+async fn known_start(runs: &Runs, id: RunId) -> Result<StartedRun, CoordinatorError> {
+    match runs.handle(&id) {
         Ok(handle) => Ok(handle.into()),
         Err(CoordinatorError::Reject(Reject::RunOver)) => {
-            let view = core.run_view(&id).await?;
+            let view = runs.run_view(&id).await?;
             let (_, view) = watch::channel(view);
             Ok(StartedRun { id, view })
         }
@@ -257,10 +208,10 @@ fn known_run(core: &Core, idempotency_key: &str) -> Result<Option<RunId>, Coordi
 
 /// The next free id of the recipe's name: `name-1`, `name-2`, ... Counting instead of drawing keeps
 /// seeded runs repeatable, since ids enter the devices' randomness.
-fn next_id(core: &Core, spec: &RunSpec) -> Result<RunId, CoordinatorError> {
+fn next_id(catalogue: &Catalogue, spec: &RunSpec) -> Result<RunId, CoordinatorError> {
     for number in 1..=u32::MAX {
         let id: RunId = format!("{}-{number}", spec.name).parse()?;
-        if !core.catalogue.is_known(&id) {
+        if !catalogue.is_known(&id) {
             return Ok(id);
         }
     }

@@ -3,10 +3,11 @@
 use tributary_model::ModelFile;
 use tributary_proto::RunId;
 
+use super::Format;
 use super::costs::RunCosts;
+use super::origin::Origin;
 use super::plan::{Room, check_budget};
 use super::reserve::{PLAYBOOKS, TRAINING, WorstCase};
-use super::{Format, Origin};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{RunState, RunStatus};

@@ -132,7 +132,7 @@ async fn a_playbooks_run_has_the_permission_of_the_run_whose_playbook_it_is() {
     let version = core.run(&parent.id).unwrap().view().run.model_digest;
     let child = |of: &RunId| {
         let region = &spec.regions[0];
-        let recipe = crate::monitor::playbook_recipe(&spec, region, &version).unwrap();
+        let recipe = spec.of_playbook(region, &version).unwrap();
         let origin = Origin {
             playbook_of: Some(of.clone()),
             ..Origin::default()

@@ -18,10 +18,12 @@ use tributary_proto::v1::{
 };
 use tributary_proto::{DeviceId, RegionId, RunId};
 
+use super::answers::{Answers, until_stopped};
 use super::turns::{CHANGES, READS, on_a_thread_of_its_own};
-use super::{Answers, pages, privacy, terms, until_stopped};
-use crate::core::Core;
+use super::{pages, privacy, terms};
+use crate::coordinator::Coordinator;
 use crate::error::CoordinatorError;
+use crate::monitor::problem_of;
 use crate::registry::ModelRecord;
 use crate::retention;
 use crate::run::{Listed, Origin, RunView, give_up, start_run};
@@ -33,16 +35,21 @@ const ROWS: usize = 100;
 const MAX_KEY: usize = 128;
 
 /// The control service.
-pub struct Control(pub Arc<Core>);
+pub struct Control(pub Arc<Coordinator>);
 
 impl Control {
     /// What a run looks like. One that is over is read from disk.
     pub(super) async fn view(&self, id: &str) -> Result<RunView, CoordinatorError> {
-        let (core, id) = (self.0.clone(), id.parse::<RunId>()?);
-        if let Ok(live) = core.run(&id) {
+        let (runs, id) = (self.0.runs.clone(), id.parse::<RunId>()?);
+        if let Ok(live) = runs.handle(&id) {
             return Ok(live.view());
         }
-        let reading = async move { core.run_view(&id).await };
+        let core = self.0.core.clone();
+        let reading = async move {
+            let mut view = runs.run_view(&id).await?;
+            view.run.warnings.extend(problem_of(&core, &id));
+            Ok(view)
+        };
         on_a_thread_of_its_own((&READS, "reading a run"), reading).await
     }
 
@@ -53,7 +60,7 @@ impl Control {
         regions: &[RegionId],
         rounds: Option<&RoundSpec>,
     ) -> Vec<String> {
-        let fleet = &self.0.fleet;
+        let fleet = &self.0.core.fleet;
         let shortage = rounds.and_then(|rounds| fleet.shortage(task, regions, rounds));
         let mut warnings = fleet.warnings(task, regions);
         warnings.extend(shortage);
@@ -64,7 +71,7 @@ impl Control {
     /// When there is no such run.
     fn must_know(&self, id: &str) -> Result<RunId, CoordinatorError> {
         let id = id.parse()?;
-        self.0.catalogue.must_know(&id)?;
+        self.0.runs.catalogue.must_know(&id)?;
         Ok(id)
     }
 }
@@ -86,7 +93,7 @@ impl ControlService for Control {
             }
             .into());
         }
-        let core = self.0.clone();
+        let runs = self.0.runs.clone();
         let run = on_a_thread_of_its_own((&CHANGES, "starting a run"), async move {
             let spec = RunSpec::from_toml(&request.recipe)?;
             let origin = Origin {
@@ -95,7 +102,7 @@ impl ControlService for Control {
                 ..Origin::default()
             };
             let asked = spec.clone();
-            Ok((start_run(&core, spec, origin).await?, asked))
+            Ok((start_run(&runs, spec, origin).await?, asked))
         });
         let (run, asked) = Box::pin(run).await?;
         Ok(Response::new(StartRunResponse {
@@ -111,15 +118,15 @@ impl ControlService for Control {
         let request = request.into_inner();
         let size = pages::size(request.limit, ROWS);
         let id = |run: &Listed| run.id.to_string();
-        let listed = self.0.catalogue.newest();
+        let listed = self.0.runs.catalogue.newest();
         let (listed, next_page_token) = pages::after(listed, &request.page_token, size, id)?;
-        let core = self.0.clone();
-        let reading = async move { core.list_runs(listed).await };
+        let known = self.0.runs.clone();
+        let reading = async move { known.list_runs(listed).await };
         let runs = on_a_thread_of_its_own((&READS, "listing the runs"), reading).await?;
         Ok(Response::new(ListRunsResponse {
             runs,
             next_page_token,
-            halted: self.0.halt.reason().unwrap_or_default(),
+            halted: self.0.core.halt.reason().unwrap_or_default(),
         }))
     }
 
@@ -159,9 +166,9 @@ impl ControlService for Control {
             .run_id
             .parse()
             .map_err(CoordinatorError::from)?;
-        let stopped = match self.0.run(&run) {
+        let stopped = match self.0.runs.handle(&run) {
             Ok(handle) => handle.stop().await,
-            Err(CoordinatorError::SetAside { .. }) => give_up(&self.0, &run).await,
+            Err(CoordinatorError::SetAside { .. }) => give_up(&self.0.runs, &run).await,
             Err(error) => Err(error),
         };
         if let Err(error) = stopped {
@@ -177,15 +184,21 @@ impl ControlService for Control {
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let only = request.into_inner().run_id;
-        let events = BroadcastStream::new(self.0.watch());
+        let events = BroadcastStream::new(self.0.core.watch());
         // the state at the beginning first, so that a watcher misses nothing between two calls
-        let mut runs: Vec<Run> = self.0.runs().iter().map(|run| run.view().run).collect();
+        let mut runs: Vec<Run> = self
+            .0
+            .runs
+            .live()
+            .iter()
+            .map(|run| run.view().run)
+            .collect();
         if !only.is_empty() {
             // it may be over
             runs = vec![self.view(&only).await?.run];
         }
         let now = runs.into_iter().map(|run| WatchResponse {
-            unix_ms: self.0.clock.now_ms(),
+            unix_ms: self.0.core.clock.now_ms(),
             event: Some(watch_response::Event::Run(run)),
         });
         let now: Vec<WatchResponse> = now.collect();
@@ -197,14 +210,14 @@ impl ControlService for Control {
             };
             futures::future::ready(chosen)
         });
-        Ok(Response::new(until_stopped(&self.0, chosen)))
+        Ok(Response::new(until_stopped(&self.0.core, chosen)))
     }
 
     async fn list_models(
         &self,
         request: Request<ListModelsRequest>,
     ) -> Result<Response<ListModelsResponse>, Status> {
-        let (core, request) = (self.0.clone(), request.into_inner());
+        let (core, request) = (self.0.core.clone(), request.into_inner());
         let page = on_a_thread_of_its_own((&READS, "listing the models"), async move {
             let models = core.registry.models(usize::MAX)?;
             let size = pages::size(request.limit, ROWS);
@@ -222,13 +235,13 @@ impl ControlService for Control {
         &self,
         request: Request<PruneModelsRequest>,
     ) -> Result<Response<PruneModelsResponse>, Status> {
-        let (core, request) = (self.0.clone(), request.into_inner());
+        let (runs, request) = (self.0.runs.clone(), request.into_inner());
         if !request.run_id.is_empty() {
             self.must_know(&request.run_id)?;
         }
         let pruned = on_a_thread_of_its_own((&CHANGES, "pruning models"), async move {
             let only = (!request.run_id.is_empty()).then_some(request.run_id.as_str());
-            retention::prune(&core, request.keep as usize, only, request.delete).await
+            retention::prune(&runs, request.keep as usize, only, request.delete).await
         });
         let pruned = pruned.await?;
         Ok(Response::new(PruneModelsResponse {
@@ -243,7 +256,12 @@ impl ControlService for Control {
         request: Request<PinModelRequest>,
     ) -> Result<Response<PinModelResponse>, Status> {
         let request = request.into_inner();
-        let model = self.0.registry.pin(&request.digest, request.pinned).await?;
+        let model = self
+            .0
+            .core
+            .registry
+            .pin(&request.digest, request.pinned)
+            .await?;
         Ok(Response::new(PinModelResponse {
             model: Some(model.into()),
         }))
@@ -253,9 +271,10 @@ impl ControlService for Control {
         &self,
         request: Request<GetModelRequest>,
     ) -> Result<Response<GetModelResponse>, Status> {
-        let model = self.0.registry.find(&request.into_inner().digest)?;
+        let model = self.0.core.registry.find(&request.into_inner().digest)?;
         let builds = self
             .0
+            .core
             .registry
             .builds(&model.digest)?
             .into_iter()
@@ -272,7 +291,7 @@ impl ControlService for Control {
         request: Request<ImportModelRequest>,
     ) -> Result<Response<ImportModelResponse>, Status> {
         let bytes = request.into_inner().safetensors;
-        let core = self.0.clone();
+        let core = self.0.core.clone();
         let model = on_a_thread_of_its_own((&CHANGES, "importing a model"), async move {
             core.registry.import(bytes, core.clock.now_ms()).await
         })
@@ -289,7 +308,7 @@ impl ControlService for Control {
         let request = request.into_inner();
         let size = pages::size(request.page_size, pages::DEFAULT);
         let name = |group: &FleetGroup| format!("{}/{}", group.region, group.profile);
-        let groups = self.0.fleet.groups();
+        let groups = self.0.core.fleet.groups();
         let (groups, next_page_token) = pages::after(groups, &request.page_token, size, name)?;
         Ok(Response::new(GetFleetResponse {
             groups,
@@ -309,7 +328,7 @@ impl ControlService for Control {
             from_region: String::new(),
             region: region.to_string(),
         };
-        let core = &self.0;
+        let core = &self.0.core;
         let moved = core.fleet.relocate(&core.ledger, &device, region).await?;
         Ok(Response::new(MoveDeviceResponse {
             from_region: moved.to_string(),
@@ -327,7 +346,7 @@ impl ControlService for Control {
             run => Some(self.must_know(run)?),
         };
         let (rows, before) = (request.windows, request.before_window);
-        let monitors = crate::monitor::list(&self.0, only.as_ref(), rows, before)?;
+        let monitors = crate::monitor::list(&self.0.monitors, only.as_ref(), rows, before)?;
         Ok(Response::new(GetDriftResponse { monitors }))
     }
 
@@ -335,7 +354,8 @@ impl ControlService for Control {
         &self,
         request: Request<StopMonitorRequest>,
     ) -> Result<Response<StopMonitorResponse>, Status> {
-        let monitor = crate::monitor::stop(&self.0, &request.into_inner().monitor_id).await?;
+        let monitor =
+            crate::monitor::stop(&self.0.monitors, &request.into_inner().monitor_id).await?;
         Ok(Response::new(StopMonitorResponse {
             monitor: Some(monitor),
         }))
@@ -345,8 +365,8 @@ impl ControlService for Control {
         &self,
         request: Request<GetPrivacyRequest>,
     ) -> Result<Response<GetPrivacyResponse>, Status> {
-        let (core, request) = (self.0.clone(), request.into_inner());
-        let answer = async move { privacy::show(&core, &request).await };
+        let (runs, request) = (self.0.runs.clone(), request.into_inner());
+        let answer = async move { privacy::show(&runs, &request).await };
         let answer = on_a_thread_of_its_own((&READS, "reading the ledger"), answer);
         Ok(Response::new(answer.await?))
     }
@@ -355,7 +375,7 @@ impl ControlService for Control {
         &self,
         request: Request<SetPrivacyCapRequest>,
     ) -> Result<Response<SetPrivacyCapResponse>, Status> {
-        let caps = terms::set_cap(&self.0, request.into_inner()).await?;
+        let caps = terms::set_cap(&self.0.core, request.into_inner()).await?;
         Ok(Response::new(SetPrivacyCapResponse {
             caps: caps.into_iter().map(terms::cap).collect(),
         }))
@@ -371,7 +391,7 @@ fn concerns(event: &WatchResponse, only: &str) -> bool {
         Some(watch_response::Event::Run(run)) => run.run_id == only,
         Some(watch_response::Event::Round(changed)) => changed.run_id == only,
         Some(watch_response::Event::Window(window)) => {
-            window.monitor_id == crate::monitor::id_of(only)
+            window.monitor_id == crate::names::monitor_of(only)
         }
         _ => false,
     }

@@ -1,4 +1,4 @@
-//! The gRPC services: thin translations between the wire and the rooms behind them.
+//! The gRPC services: thin translations between the wire and the modules behind them.
 //!
 //! - `enrolment`: how a device becomes known
 //! - `orchestration`: sessions and polls
@@ -6,6 +6,7 @@
 //! - `control`: what operators do, `terms`: what they decide about caps, `privacy`: what was spent;
 //!   `pages` keeps answers bounded, `turns` long work off the threads that answer
 
+mod answers;
 mod budget;
 mod control;
 mod enrolment;
@@ -18,20 +19,13 @@ mod transfer;
 mod turns;
 mod upload;
 
-use std::pin::Pin;
-
-use futures::{Stream, StreamExt as _};
 use tonic::{Code, Status};
 
 pub use self::control::Control;
 pub use self::enrolment::Enrolment;
 pub use self::orchestration::Orchestration;
 pub use self::transfer::{PIECE, Transfer};
-use crate::core::Core;
 use crate::error::CoordinatorError;
-
-/// A stream of answers.
-pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
 
 /// What a caller is told whose bytes are no message: the gRPC library calls that an internal error.
 /// Other statuses stay as they are.
@@ -43,19 +37,4 @@ pub(crate) fn unreadable(status: &Status) -> Status {
         }
         _ => status.clone(),
     }
-}
-
-/// Answers that end with the word that the coordinator stops, once it does.
-fn until_stopped<T: Send + 'static>(
-    core: &Core,
-    answers: impl Stream<Item = Result<T, Status>> + Send + 'static,
-) -> Answers<T> {
-    let stopping = core.stopping.clone();
-    let last = core.stopping.clone();
-    let word = futures::stream::once(async move {
-        last.is_cancelled()
-            .then(|| Err(CoordinatorError::Stopping.into()))
-    });
-    let word = word.filter_map(futures::future::ready);
-    Box::pin(answers.take_until(stopping.cancelled_owned()).chain(word))
 }

@@ -16,7 +16,9 @@ use tributary_proto::v1::{
     directive,
 };
 
-use super::{Answers, unreadable};
+use super::answers::Answers;
+use super::unreadable;
+use crate::coordinator::Coordinator;
 use crate::core::Core;
 use crate::engine::DropReason;
 use crate::epoch::Witness;
@@ -31,15 +33,15 @@ const MAX_EVENTS: usize = 256;
 
 /// The orchestration service.
 pub struct Orchestration {
-    core: Arc<Core>,
+    coordinator: Arc<Coordinator>,
     strangers: Arc<Semaphore>,
 }
 
 impl Orchestration {
     /// The service of a coordinator.
-    pub fn new(core: Arc<Core>) -> Self {
+    pub fn new(coordinator: Arc<Coordinator>) -> Self {
         Self {
-            core,
+            coordinator,
             strangers: Arc::new(Semaphore::new(WITHOUT_HELLO)),
         }
     }
@@ -53,7 +55,7 @@ impl Orchestration {
                 what: "too many streams have not said hello yet",
                 retry_after_ms: 1_000,
             })?;
-        let first = tokio::time::timeout(self.core.hello(), messages.message()).await;
+        let first = tokio::time::timeout(self.coordinator.core.hello(), messages.message()).await;
         let first = first.map_err(|_| CoordinatorError::Slow {
             what: "the hello",
             remedy: "send it first on every stream, at once",
@@ -81,10 +83,10 @@ impl OrchestrationService for Orchestration {
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let mut messages = request.into_inner();
         let hello = self.hello(&mut messages).await?;
-        let core = self.core.clone();
+        let (coordinator, core) = (&self.coordinator, &self.coordinator.core);
         let (id, device) = core.fleet.authenticate(hello.credentials.as_ref())?;
         // before it is within reach of anything that could ask it
-        let witnesses = core.witness(&id, &hello.tickets).await?;
+        let witnesses = coordinator.witness(&id, &hello.tickets).await?;
         let (number, directives) = core.fleet.connect(&id);
         core.telemetry.sessions.fetch_add(1, Ordering::Relaxed);
         let welcome = Welcome {
@@ -93,10 +95,10 @@ impl OrchestrationService for Orchestration {
         };
         let welcome = answer(connect_response::Message::Welcome(welcome));
         let (fault, faulted) = oneshot::channel();
-        let reading = read_session(core.clone(), id.clone(), number, messages, fault);
+        let reading = read_session(coordinator.clone(), id.clone(), number, messages, fault);
         tokio::spawn(reading);
-        announce(&core, &id, &witnesses);
-        let directives = until_ended(directives, Box::pin(ending(core, faulted)));
+        announce(coordinator, &id, &witnesses);
+        let directives = until_ended(directives, Box::pin(ending(core.clone(), faulted)));
         let answers = futures::stream::once(async move { Ok(welcome) }).chain(directives);
         Ok(Response::new(Box::pin(answers)))
     }
@@ -107,7 +109,7 @@ impl OrchestrationService for Orchestration {
     ) -> Result<Response<CheckInResponse>, Status> {
         let request = request.into_inner();
         let hello = request.hello.unwrap_or_default();
-        let core = &self.core;
+        let (coordinator, core) = (&self.coordinator, &self.coordinator.core);
         let (id, _) = core.fleet.authenticate(hello.credentials.as_ref())?;
         if request.events.len() > MAX_EVENTS {
             return Err(CoordinatorError::Invalid {
@@ -119,17 +121,17 @@ impl OrchestrationService for Orchestration {
         }
         let is_new = !core.fleet.is_polling(&id, request.received);
         let witnesses = match is_new {
-            true => core.witness(&id, &hello.tickets).await?,
+            true => coordinator.witness(&id, &hello.tickets).await?,
             // it has learnt nothing since that was not said here
             false => Vec::new(),
         };
         for event in request.events {
-            handle(core, &id, event).await;
+            handle(coordinator, &id, event).await;
         }
         let (number, directives) = core.fleet.poll(&id, request.received);
         if is_new {
             // after a restart it may hold an assignment that it can only hear of by polling
-            announce(core, &id, &witnesses);
+            announce(coordinator, &id, &witnesses);
         }
         let (earliest, latest) = core.fleet.poll_window();
         Ok(Response::new(CheckInResponse {
@@ -179,18 +181,18 @@ fn until_ended(
 }
 
 /// Tells runs and monitors that a device is within reach: what it has not answered is sent again.
-fn announce(core: &Core, id: &DeviceId, witnesses: &[Witness]) {
-    for run in core.runs() {
+fn announce(coordinator: &Coordinator, id: &DeviceId, witnesses: &[Witness]) {
+    for run in coordinator.runs.live() {
         run.connected(id.clone(), witnesses);
     }
-    for monitor in core.monitors() {
-        monitor.connected(core, id, witnesses);
+    for monitor in coordinator.monitors.all() {
+        monitor.connected(&coordinator.core, id, witnesses);
     }
 }
 
 /// Reads a session until it ends.
 async fn read_session(
-    core: Arc<Core>,
+    coordinator: Arc<Coordinator>,
     id: DeviceId,
     number: u64,
     mut messages: Streaming<ConnectRequest>,
@@ -199,9 +201,11 @@ async fn read_session(
     loop {
         match messages.message().await {
             Ok(Some(request)) => match request.message {
-                Some(connect_request::Message::Event(event)) => handle(&core, &id, event).await,
+                Some(connect_request::Message::Event(event)) => {
+                    handle(&coordinator, &id, event).await
+                }
                 _ => refuse(
-                    &core,
+                    &coordinator.core,
                     &id,
                     RejectReason::Protocol,
                     "send events after the hello",
@@ -215,18 +219,20 @@ async fn read_session(
             }
         }
     }
-    core.fleet.disconnect(&id, number);
+    coordinator.core.fleet.disconnect(&id, number);
 }
 
 /// Takes an event. Never waits for a run: a busy one must not hold up the session of another.
-async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
+async fn handle(coordinator: &Coordinator, id: &DeviceId, event: DeviceEvent) {
+    let core = &coordinator.core;
     match event.event {
         None | Some(device_event::Event::Heartbeat(_)) => {}
         Some(device_event::Event::OrderRefused(refused)) => {
             let newest = refused.newest.as_slice();
-            match core.witness(id, newest).await {
-                Ok(witnesses) => core
-                    .runs()
+            match coordinator.witness(id, newest).await {
+                Ok(witnesses) => coordinator
+                    .runs
+                    .live()
                     .iter()
                     .for_each(|run| run.showed(id, &witnesses)),
                 Err(error) => tracing::error!(%error, "what a device has seen can't be compared"),
@@ -238,7 +244,7 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
                     if order.run_id == abandoned.run_id && order.round == abandoned.round)
             });
             let run = abandoned.run_id.parse().map_err(CoordinatorError::from);
-            match run.and_then(|run| core.run(&run)) {
+            match run.and_then(|run| coordinator.runs.handle(&run)) {
                 Ok(run) => {
                     let reason = DropReason::stated(&abandoned);
                     run.abandon(id.clone(), abandoned.round, reason);
@@ -262,7 +268,7 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
                 .monitor_id
                 .parse()
                 .ok()
-                .and_then(|known| core.monitor(&known));
+                .and_then(|known| coordinator.monitors.get(&known));
             match monitor {
                 Some(monitor) => monitor.vote(core, id, &report),
                 None => refuse(
@@ -275,7 +281,7 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
         }
         Some(device_event::Event::SummaryDeclined(declined)) => {
             let monitor = declined.monitor_id.parse().ok();
-            if let Some(monitor) = monitor.and_then(|known| core.monitor(&known)) {
+            if let Some(monitor) = monitor.and_then(|known| coordinator.monitors.get(&known)) {
                 monitor.declined(id.clone(), declined.window).await;
             }
         }
@@ -284,7 +290,7 @@ async fn handle(core: &Core, id: &DeviceId, event: DeviceEvent) {
                 matches!(order, Order::BuildOffer(offer)
                     if offer.build_digest == report.build_digest)
             });
-            for monitor in core.monitors() {
+            for monitor in coordinator.monitors.all() {
                 monitor.installed(id, &report);
             }
         }

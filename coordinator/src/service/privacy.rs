@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use tributary_proto::v1::{GetPrivacyRequest, GetPrivacyResponse, PrivacyAccount};
 
 use super::{pages, terms};
-use crate::core::Core;
 use crate::error::CoordinatorError;
+use crate::run::Runs;
 
 /// Delta of statements that belong to no run.
 const DELTA: f64 = 1e-5;
@@ -19,26 +19,26 @@ const DECISIONS: usize = 1_000;
 /// # Errors
 /// When the run is not known, or the token is of another list.
 pub(super) async fn show(
-    core: &Core,
+    runs: &Runs,
     request: &GetPrivacyRequest,
 ) -> Result<GetPrivacyResponse, CoordinatorError> {
     let only = Some(request.run_id.as_str()).filter(|only| !only.is_empty());
     if let Some(only) = only {
-        core.catalogue.must_know(&only.parse()?)?;
+        runs.catalogue.must_know(&only.parse()?)?;
     }
-    let deltas = core.catalogue.deltas().into_iter();
+    let deltas = runs.catalogue.deltas().into_iter();
     let deltas: HashMap<String, f64> = deltas
         .map(|(run, delta)| (run.to_string(), delta))
         .collect();
     let delta_of = |run: &str| deltas.get(run).copied().unwrap_or(DELTA);
     let delta = only.map_or(DELTA, delta_of);
-    let ledger = &core.ledger;
+    let ledger = &runs.core.ledger;
     let size = pages::size(request.page_size, pages::DEFAULT);
     let name = |account: &PrivacyAccount| format!("{}/{}", account.id, account.kind);
     let accounts = ledger.accounts(only, delta_of);
     let (mut accounts, next_page_token) = pages::after(accounts, &request.page_token, size, name)?;
     for account in &mut accounts {
-        account.marks = marks(core, &account.id).await;
+        account.marks = marks(runs, &account.id).await;
     }
     let (worst_device, worst_region) = ledger.worst(delta);
     let held = ledger.reservations().into_iter();
@@ -57,10 +57,10 @@ pub(super) async fn show(
 }
 
 /// The marks of the run of an account, which may be its monitor's; none of one that can't be read.
-async fn marks(core: &Core, account: &str) -> Vec<String> {
-    for name in [account, crate::monitor::run_of(account)] {
+async fn marks(runs: &Runs, account: &str) -> Vec<String> {
+    for name in [account, crate::names::run_of(account)] {
         let Ok(run) = name.parse() else { continue };
-        if let Ok(marks) = core.run_marks(&run).await {
+        if let Ok(marks) = runs.run_marks(&run).await {
             return marks;
         }
     }

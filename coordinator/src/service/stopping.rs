@@ -10,7 +10,7 @@ use crate::error::CoordinatorError;
 impl Control {
     /// What to say of a run that is not known: a monitor has a verb of its own.
     fn monitor_instead(&self, name: &str, error: CoordinatorError) -> CoordinatorError {
-        let known = name.parse().ok().and_then(|id| self.0.monitor(&id));
+        let known = name.parse().ok().and_then(|id| self.0.monitors.get(&id));
         if known.is_none() {
             return error;
         }
@@ -39,8 +39,8 @@ impl Control {
             _ => "stopped",
         };
         let name = run.to_string();
-        let monitor = crate::monitor::id_of(&name).parse().ok();
-        let watched = monitor.is_some_and(|id| self.0.monitor(&id).is_some());
+        let monitor = crate::names::monitor_of(&name).parse().ok();
+        let watched = monitor.is_some_and(|id| self.0.monitors.get(&id).is_some());
         let remedy = if watched {
             format!("its monitor is at work; end it with `tributary monitor stop {name}`")
         } else {

@@ -19,10 +19,12 @@ use tributary_proto::v1::{
     UploadRequest, UploadResponse, upload_request, upload_response,
 };
 
+use super::answers::{Answers, until_stopped};
+use super::unreadable;
 use super::upload::{Upload, Uploads, busy, wire_refusal};
-use super::{Answers, unreadable, until_stopped};
 use crate::core::Core;
 use crate::error::CoordinatorError;
+use crate::run::Runs;
 
 /// Bytes per piece of a download: what each of them may hold that nobody takes.
 pub const PIECE: usize = 32 * 1024;
@@ -35,17 +37,17 @@ const WAITING: usize = 4;
 
 /// The transfer service.
 pub struct Transfer {
-    core: Arc<Core>,
+    runs: Arc<Runs>,
     uploads: Arc<Uploads>,
     strangers: Arc<Semaphore>,
 }
 
 impl Transfer {
     /// The service of a coordinator.
-    pub fn new(core: Arc<Core>) -> Self {
+    pub fn new(runs: Arc<Runs>) -> Self {
         Self {
-            uploads: Arc::new(Uploads::new(core.upload_bytes())),
-            core,
+            uploads: Arc::new(Uploads::new(runs.core.upload_bytes())),
+            runs,
             strangers: Arc::new(Semaphore::new(WITHOUT_HEADER)),
         }
     }
@@ -64,7 +66,10 @@ impl TransferService for Transfer {
     ) -> Result<Response<Self::DownloadStream>, Status> {
         let request = request.into_inner();
         if request.credentials.is_some() {
-            self.core.fleet.authenticate(request.credentials.as_ref())?;
+            self.runs
+                .core
+                .fleet
+                .authenticate(request.credentials.as_ref())?;
         }
         let digest: Digest = request
             .digest
@@ -74,7 +79,7 @@ impl TransferService for Transfer {
                 problem: "is no SHA-256".to_owned(),
                 remedy: "send 64 hex characters",
             })?;
-        let object = self.core.open_object(&digest).await?;
+        let object = self.runs.core.open_object(&digest).await?;
         let total = object.size();
         if request.offset > total {
             return Err(CoordinatorError::Invalid {
@@ -84,7 +89,7 @@ impl TransferService for Transfer {
             }
             .into());
         }
-        let core = self.core.clone();
+        let core = self.runs.core.clone();
         // what operators fetch is no part of a round
         let counted = request.credentials.is_some().then_some(digest);
         let pieces = (request.offset..total.max(request.offset + 1)).step_by(PIECE);
@@ -104,7 +109,7 @@ impl TransferService for Transfer {
                 })
             }
         });
-        Ok(Response::new(until_stopped(&self.core, pieces)))
+        Ok(Response::new(until_stopped(&self.runs.core, pieces)))
     }
 
     async fn upload(
@@ -112,14 +117,14 @@ impl TransferService for Transfer {
         request: Request<Streaming<UploadRequest>>,
     ) -> Result<Response<Self::UploadStream>, Status> {
         let (answers, stream) = mpsc::channel(WAITING);
-        let (core, uploads) = (self.core.clone(), self.uploads.clone());
+        let (runs, uploads) = (self.runs.clone(), self.uploads.clone());
         let stranger = self.strangers.clone().try_acquire_owned();
         let stranger = stranger.map_err(|_| CoordinatorError::Busy {
             what: "too many uploads have not announced themselves yet",
             retry_after_ms: 1_000,
         })?;
         tokio::spawn(async move {
-            let taken = take_upload(&core, &uploads, request.into_inner(), &answers, stranger);
+            let taken = take_upload(&runs, &uploads, request.into_inner(), &answers, stranger);
             // an upload never ends as if all were well without an answer
             let last = match AssertUnwindSafe(taken).catch_unwind().await {
                 Ok(last) => last,
@@ -134,21 +139,21 @@ impl TransferService for Transfer {
 
 /// Takes one upload from header to receipt; its last answer.
 async fn take_upload(
-    core: &Arc<Core>,
+    runs: &Arc<Runs>,
     uploads: &Arc<Uploads>,
     mut parts: Streaming<UploadRequest>,
     answers: &mpsc::Sender<Answer>,
     stranger: OwnedSemaphorePermit,
 ) -> Answer {
-    let received = receive(core, uploads, &mut parts, answers, stranger).await;
+    let received = receive(runs, uploads, &mut parts, answers, stranger).await;
     let counted = match received {
-        Ok(upload) => count(core, upload).await,
+        Ok(upload) => count(&runs.core, upload).await,
         Err(refusal) => Err(refusal),
     };
     let answer = match counted {
         Ok(receipt) => upload_response::Answer::Receipt(receipt),
         Err(Refusal::Reject(reject)) => {
-            core.telemetry.rejected(reject.reason());
+            runs.core.telemetry.rejected(reject.reason());
             upload_response::Answer::Reject(reject)
         }
         Err(Refusal::Status(status)) => return Err(*status),
@@ -204,12 +209,13 @@ async fn header(
 }
 
 async fn receive(
-    core: &Core,
+    runs: &Runs,
     uploads: &Arc<Uploads>,
     parts: &mut Streaming<UploadRequest>,
     answers: &mpsc::Sender<Answer>,
     stranger: OwnedSemaphorePermit,
 ) -> Result<Upload, Refusal> {
+    let core = &runs.core;
     let header = header(core, parts).await?;
     let (device, _) = core.fleet.authenticate(header.credentials.as_ref())?;
     drop(stranger);
@@ -217,7 +223,7 @@ async fn receive(
         matches!(order, Order::Assignment(order)
             if order.run_id == header.run_id && order.round == header.round)
     });
-    let mut upload = uploads.begin(core, device, &header).await?;
+    let mut upload = uploads.begin(runs, device, &header).await?;
     let accepted = UploadAccepted {
         offset: upload.offset(),
     };

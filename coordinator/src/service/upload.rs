@@ -13,9 +13,9 @@ use tributary_proto::DeviceId;
 use tributary_proto::v1::{Reject, RejectReason, UploadHeader};
 
 use super::budget::{Budget, Place};
-use crate::core::Core;
 use crate::engine;
 use crate::error::CoordinatorError;
+use crate::run::Runs;
 use crate::run::{Announced, Refusal, RunHandle, wire_reject};
 
 /// Longest time that any upload may take, and the least bytes per second beyond it.
@@ -83,13 +83,13 @@ impl Uploads {
     /// The refusal to send.
     pub async fn begin(
         &self,
-        core: &Core,
+        runs: &Runs,
         device: DeviceId,
         header: &UploadHeader,
     ) -> Result<Upload, Reject> {
         let run = header.run_id.parse().map_err(CoordinatorError::from);
         let run = run
-            .and_then(|id| core.run(&id))
+            .and_then(|id| runs.handle(&id))
             .map_err(|error| match error {
                 CoordinatorError::Reject(over) => wire_reject(over),
                 CoordinatorError::SetAside { .. } => aside(),

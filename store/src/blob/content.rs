@@ -38,6 +38,12 @@ pub trait Source: Send + 'static {
     fn write_to(&self, sink: &mut Sink<'_>) -> Result<(), BlobError>;
 }
 
+impl<S: Source + Sync> Source for Arc<S> {
+    fn write_to(&self, sink: &mut Sink<'_>) -> Result<(), BlobError> {
+        S::write_to(self, sink)
+    }
+}
+
 /// Blobs by digest. Clones share the storage.
 #[derive(Clone)]
 pub struct BlobStore {

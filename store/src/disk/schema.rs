@@ -14,7 +14,7 @@
 use std::ops::Bound;
 
 use crate::disk::checksum::{self, ChainDigest, Checksum};
-use crate::{Table, Versioned};
+use crate::{StoreError, Table, Versioned};
 
 /// The format this program reads and writes. Format 1, without checksums and anchor, is upgraded
 /// when it is opened; any other is refused.

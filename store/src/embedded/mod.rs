@@ -12,22 +12,23 @@
 //! 6. If the engine is one group ahead of the anchor, moves the anchor.
 
 mod shared;
-mod staging;
+pub(crate) mod staging;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::anchor::{Anchor, AnchorFile, Doubt};
+use crate::RedbDisk;
+use crate::disk::anchor::{Anchor, AnchorFile};
+use crate::disk::doubt::Doubt;
 use crate::disk::files;
 use crate::disk::folder::Folder;
 use crate::disk::format::{Format, is_store};
 use crate::disk::proof::{is_at_start, prove, read_header};
-use crate::disk::schema::{self, Header, StoreId, key_range};
+use crate::disk::schema::{self, Header, key_range};
 use crate::embedded::shared::Shared;
 use crate::embedded::writer::Writer;
 use crate::engine::redb::RedbEngine;
-use crate::engine::redb_disk::RedbDisk;
 use crate::engine::view::{View, open_engine};
 use crate::engine::{DEFAULT_ENGINE, Engine, EngineKind};
 use crate::upkeep::{build, upgrade};

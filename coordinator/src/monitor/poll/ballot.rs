@@ -1,5 +1,6 @@
 //! The votes of one poll: all of a device's, once, or none.
 
+use crate::votes::Votes;
 use std::collections::BTreeMap;
 
 use tributary_proto::DeviceId;
@@ -9,15 +10,6 @@ use super::Question;
 
 /// A vote that is counted and adds to no bin.
 pub(super) const BLANK: u32 = u32::MAX;
-
-/// The votes of one group. No `Debug`: the sums are exact.
-#[derive(Clone, Default)]
-pub struct Votes {
-    /// Sums by quantity and bin.
-    pub sums: Vec<Vec<i64>>,
-    /// Who voted.
-    pub voters: Vec<DeviceId>,
-}
 
 /// The votes of one window as they come in.
 pub(super) struct Poll {

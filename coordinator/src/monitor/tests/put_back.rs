@@ -37,7 +37,8 @@ async fn a_monitor_of_a_folder_that_was_put_back_asks_and_charges_nothing_before
     connect(&core, &Arc::default(), |_, _| {});
     start(&core, &run).await.unwrap();
     until(&core, &run, "windows", |one| one.windows_asked >= 3).await;
-    let (copy, whole) = store.copies();
+    let copy = store.fork();
+    let whole = copy.fork();
     drop(core);
     // all devices are within reach, but none of them has shown anything
     let core = taken_up(&copy).await;
@@ -73,7 +74,7 @@ async fn a_monitor_that_has_caught_up_with_its_lost_windows_does_not_hide_them()
     connect(&core, &Arc::default(), |_, _| {});
     start(&core, &run).await.unwrap();
     until(&core, &run, "windows", |one| one.windows_asked >= 2).await;
-    let (copy, _) = store.copies();
+    let copy = store.fork();
     let monitor: MonitorId = "tiny-1-drift".parse().unwrap();
     let newest = |core: &Core| {
         let asked = MonitorRecord::windows_asked(core, &monitor).unwrap();

@@ -9,8 +9,9 @@ use super::Actor;
 use crate::CoordinatorError;
 use crate::engine::{DropReason, Lease, Reject};
 use crate::epoch::Place;
-use crate::run::collect::{Adding, Arrival, Refusal};
+use crate::run::collect::{Adding, Arrival};
 use crate::run::payload::UNIT;
+use crate::run::receipt::Refusal;
 use crate::run::{ClipAnswer, Command, Contribute, Counted};
 
 /// What the engine says of an update that it wants.

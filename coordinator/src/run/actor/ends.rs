@@ -102,3 +102,13 @@ impl Ends {
         core.fleet.release(&free);
     }
 }
+
+/// Why the actor before this one ended.
+pub struct Mishap {
+    /// What happened, for the round's record.
+    pub reason: String,
+    /// Devices whose updates were being added: another attempt does better without them.
+    pub suspects: Vec<DeviceId>,
+    /// How often in a row.
+    pub crashes: u32,
+}

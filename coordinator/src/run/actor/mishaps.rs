@@ -3,9 +3,10 @@
 use tributary_proto::DeviceId;
 
 use super::Actor;
+use super::Mishap;
 use crate::CoordinatorError;
 use crate::engine::{AssignmentState, DropReason, Event, Phase};
-use crate::run::supervise::{MOST_RELEASES, Mishap};
+use crate::run::supervise::MOST_RELEASES;
 
 impl Actor {
     /// Re-issues what a crash or a failure may have cut off; every part of it is idempotent.

@@ -63,7 +63,7 @@ impl Actor {
                     self.core.vault.delete(&before).await?;
                 }
                 if let Some(before) = control.filter(|_| self.state.control != control) {
-                    let (controls, blobs) = (&self.core.controls, &self.core.blobs);
+                    let (controls, blobs) = (&self.runs.controls, &self.core.blobs);
                     controls.drop(blobs, &self.state.id, before).await?;
                 }
                 outcome
@@ -207,7 +207,7 @@ impl Actor {
         }
         let control = match &released.control {
             Some(control) => {
-                let (controls, blobs) = (&self.core.controls, &self.core.blobs);
+                let (controls, blobs) = (&self.runs.controls, &self.core.blobs);
                 let bytes = to_little_endian(control);
                 Some(controls.put(blobs, &self.state.id, bytes).await?)
             }

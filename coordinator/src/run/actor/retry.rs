@@ -4,27 +4,7 @@ use tokio::time::Instant;
 
 use super::{Actor, End};
 use crate::CoordinatorError;
-use tributary_store::blob::BlobError;
-use tributary_store::{StoreError, Table};
-
-/// How the reason of a run begins that has no room on the disk.
-pub const NO_SPACE: &str = "waiting for space";
-
-/// True when what is in memory can't be relied on after this error.
-pub(super) fn needs_reload(error: &CoordinatorError) -> bool {
-    match error {
-        CoordinatorError::Crashed(_)
-        | CoordinatorError::Inconsistent(_)
-        | CoordinatorError::Misfit { .. }
-        // what is read back needs it too, and says so
-        | CoordinatorError::Blob(BlobError::Corrupt { .. } | BlobError::NotFound { .. }) => true,
-        // the journal on disk is longer than the one in memory
-        CoordinatorError::Store(StoreError::Conflict { table, .. }) => {
-            matches!(table, Table::RunEvents | Table::Runs)
-        }
-        _ => false,
-    }
-}
+use crate::run::failure::{NO_SPACE, needs_reload};
 
 impl Actor {
     /// Says why the run can't go on now; it tries again, ever more seldom. Gives the actor's end when

@@ -11,10 +11,10 @@ use tributary_proto::v1::{self, directive};
 use super::super::journal::DEVICES_PER_EVENT;
 use super::Actor;
 use crate::CoordinatorError;
-use crate::core::seeded_bytes;
 use crate::engine::{Assigned, AssignmentState, Candidate, Event, Lease, Phase, select};
 use crate::epoch::Place;
 use crate::ledger::{ChargeKind, Exposure};
+use crate::random::seeded_bytes;
 use crate::run::wire_plan::training_plan;
 
 /// How often devices are looked for while a round waits for them.

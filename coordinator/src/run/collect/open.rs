@@ -9,13 +9,15 @@ use tributary_aggregator::{EncodedContribution, Faults, Partial, PartialError};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
+use super::arrival::{Adding, Arrival, Content, Sealing, SumCrash, crashed};
 use super::salt::{SALT, salted, salted_update};
-use super::{Adding, Arrival, Refusal, Sealing, SumCrash, Waiting, crashed};
 use crate::CoordinatorError;
-use crate::core::{Core, random_bytes};
+use crate::core::Core;
 use crate::engine::Segment;
 use crate::failpoint::Place;
+use crate::random::random_bytes;
 use crate::run::Format;
+use crate::run::receipt::{Refusal, Waiting};
 use tributary_store::blob::{BlobError, Sink, Source};
 
 /// What crashed, for the log.
@@ -230,14 +232,6 @@ impl Open {
     }
 }
 
-/// What a segment is made of.
-pub enum Content {
-    /// A sum of contributions.
-    Sum(Partial),
-    /// One update, with its place in the byte budget.
-    Update(Bytes, Option<OwnedSemaphorePermit>),
-}
-
 /// A sum that is stored as one run's.
 struct OwnedSum {
     salt: [u8; SALT],
@@ -245,7 +239,7 @@ struct OwnedSum {
     partial: Partial,
 }
 
-impl Source for Arc<OwnedSum> {
+impl Source for OwnedSum {
     fn write_to(&self, sink: &mut Sink<'_>) -> Result<(), BlobError> {
         self.partial.write_to(&mut *sink)?;
         sink(&self.salt)?;

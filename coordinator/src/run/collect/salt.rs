@@ -6,9 +6,9 @@
 
 use tributary_proto::{DeviceId, RunId};
 
-use super::{owned_by, without_owner};
+use super::owner::{owned_by, without_owner};
 use crate::CoordinatorError;
-use crate::core::random_bytes;
+use crate::random::random_bytes;
 
 /// Random bytes behind what is stored.
 pub const SALT: usize = 32;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
-use super::damaged;
+use super::damaged::damaged;
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{Participation, RoundRecord, RunState};

@@ -6,7 +6,7 @@ use tributary_aggregator::{
 use tributary_privacy::NoiseSource;
 use tributary_privacy::ftrl::CorrelatedNoise;
 
-use super::Release;
+use super::input::Release;
 use crate::CoordinatorError;
 use crate::run::costs::{RunCosts, SumNoise};
 use crate::run::payload::UNIT;

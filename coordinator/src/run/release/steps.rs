@@ -6,7 +6,7 @@ use tributary_aggregator::Partial;
 use tributary_privacy::ftrl::CorrelatedNoise;
 use tributary_proto::DeviceId;
 
-use super::Release;
+use super::input::Release;
 use super::noise::RoundNoise;
 use crate::CoordinatorError;
 use crate::run::payload::UNIT;

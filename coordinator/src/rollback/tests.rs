@@ -8,6 +8,7 @@ use super::*;
 use crate::core::Core;
 use crate::engine::{Assigned, Event, MarkKey, RunState, RunStatus, Segment};
 use crate::fixtures::{core_on, device, plain_spec, state};
+use crate::ledger::PastCaps;
 use crate::run::create_journal;
 use tributary_store::{MemoryStore, REPAIR_KEY, RepairNote, StoreError};
 
@@ -407,7 +408,7 @@ async fn a_restored_folder_has_a_new_epoch_and_no_run_that_goes_on() {
         .await
         .unwrap();
     assert!(core.halt.is_halted());
-    let restored = restore::restore_core(&core, Caps::Held).await.unwrap();
+    let restored = restore::restore_core(&core, PastCaps::Held).await.unwrap();
     assert!(restored.was_halted && restored.epoch > restored.former_epoch);
     assert_eq!(restored.runs_ended, ["tiny-1"]);
     assert_eq!(
@@ -420,7 +421,7 @@ async fn a_restored_folder_has_a_new_epoch_and_no_run_that_goes_on() {
     // what the device saw before is the past now
     core.witness(&device(1), &[order]).await.unwrap();
     assert!(!core.halt.is_halted());
-    let again = restore::restore_core(&core, Caps::Held).await.unwrap();
+    let again = restore::restore_core(&core, PastCaps::Held).await.unwrap();
     assert!(again.runs_ended.is_empty() && again.epoch > restored.epoch);
 }
 
@@ -431,7 +432,9 @@ async fn a_device_that_enrols_again_after_a_restore_is_marked_by_its_ticket_of_b
     let ticket = before
         .epoch
         .order(&device(1), "lost-1", (Place::of_round(2, 1), 0));
-    restore::restore_core(&before, Caps::Held).await.unwrap();
+    restore::restore_core(&before, PastCaps::Held)
+        .await
+        .unwrap();
     let core = core_on(store).await;
     for number in [1, 2] {
         let profile = DeviceProfile {
@@ -469,6 +472,6 @@ async fn a_repaired_store_that_has_lost_records_is_halted_until_it_is_restored()
     for word in ["repaired", "3 records of table ledger", "tributary restore"] {
         assert!(reason.contains(word), "{reason}");
     }
-    restore::restore_core(&core, Caps::Held).await.unwrap();
+    restore::restore_core(&core, PastCaps::Held).await.unwrap();
     assert!(!core_on(store).await.halt.is_halted());
 }

@@ -1,12 +1,13 @@
-//! Noise on a region's votes, and what it costs.
+//! The votes of a region's devices: their sums, the noise on them, and what they cost.
 
 use tributary_drift::{Histogram, Quantity};
+use tributary_model::{Graph, LayerSpec};
 use tributary_privacy::{DiscreteGaussian, NoiseSource};
+use tributary_proto::DeviceId;
 
-use super::poll::Votes;
 use crate::CoordinatorError;
-use crate::core::seeded_bytes;
-use tributary_recipe::DriftSpec;
+use crate::random::seeded_bytes;
+use tributary_recipe::{BuildSpec, DriftSpec};
 
 /// Denominator of the noise's standard deviation, so that halves and tenths of votes are exact.
 const SIGMA_PARTS: u64 = 1_000;
@@ -17,6 +18,34 @@ const SIGMA_PARTS: u64 = 1_000;
 /// When its noise can't be represented.
 pub fn window_pico_rho(drift: &DriftSpec) -> Result<u64, CoordinatorError> {
     VoteNoise::new(drift.noise_votes, None)?.pico_rho(drift.quantities.len())
+}
+
+/// Charge of one calibration to a device that votes, in units of 1e-12 of zCDP.
+///
+/// # Errors
+/// When its noise can't be represented.
+pub fn calibration_pico_rho(builds: &BuildSpec, graph: &Graph) -> Result<u64, CoordinatorError> {
+    VoteNoise::new(builds.calibration_noise_votes, None)?
+        .pico_rho(calibrated_tensors(graph).count())
+}
+
+/// Indices of the tensors that need a range: all but the output of a softmax, which lies in 0..1.
+pub fn calibrated_tensors(graph: &Graph) -> impl Iterator<Item = usize> {
+    let softmax = |index: &usize| {
+        index
+            .checked_sub(1)
+            .is_some_and(|layer| matches!(graph.layers()[layer], LayerSpec::Softmax(_)))
+    };
+    (0..graph.shapes().len()).filter(move |index| !softmax(index))
+}
+
+/// The votes of one group. No `Debug`: the sums are exact.
+#[derive(Clone, Default)]
+pub struct Votes {
+    /// Sums by quantity and bin.
+    pub sums: Vec<Vec<i64>>,
+    /// Who voted.
+    pub voters: Vec<DeviceId>,
 }
 
 /// The noise on each bin of a window.

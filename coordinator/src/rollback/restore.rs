@@ -6,36 +6,26 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Halt;
 use crate::CoordinatorError;
 use crate::clock::SharedClock;
 use crate::core::Core;
+use crate::epoch::Halt;
 use crate::failpoint::NoFailpoint;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, PastCaps};
 use crate::run::{Ending, end_run, run_ids};
 use tributary_store::{Batch, Expect, Table};
 
 /// Where it is kept that caps bound nothing of what was lost.
 const CAPS_VOID: &[u8] = b"restored-without-caps";
 
-/// What an operator knows of the time between the copy and its return.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caps {
-    /// No cap was raised, and no run without privacy was allowed: a device has spent no more than the cap
-    /// that the copy knows.
-    Held,
-    /// One was, or nobody knows: nothing bounds what devices have spent.
-    Void,
-}
-
 impl Core {
     /// Whether the caps that this folder knows bound what was lost with its past.
     ///
     /// # Errors
     /// When the store can't be read.
-    pub(super) fn caps_of_the_past(&self) -> Result<Caps, CoordinatorError> {
+    pub(super) fn caps_of_the_past(&self) -> Result<PastCaps, CoordinatorError> {
         let void = self.store.get(Table::Meta, CAPS_VOID)?;
-        Ok(void.map_or(Caps::Held, |_| Caps::Void))
+        Ok(void.map_or(PastCaps::Held, |_| PastCaps::Void))
     }
 }
 
@@ -66,20 +56,23 @@ pub struct Restored {
 pub async fn restore(
     folder: &Path,
     clock: SharedClock,
-    caps: Caps,
+    caps: PastCaps,
 ) -> Result<Restored, CoordinatorError> {
     let nothing = Arc::new(NoFailpoint);
     let core = Core::open(folder, None, clock, NonZeroUsize::MIN, nothing).await?;
     restore_core(&core, caps).await
 }
 
-pub(super) async fn restore_core(core: &Core, caps: Caps) -> Result<Restored, CoordinatorError> {
+pub(super) async fn restore_core(
+    core: &Core,
+    caps: PastCaps,
+) -> Result<Restored, CoordinatorError> {
     let now_ms = core.clock.now_ms();
     let mut last = Batch::new();
     let newest = core.halt.record().map_or(0, |proof| proof.epoch);
     let epoch = core.epoch.renew(newest, now_ms, &mut last)?;
     Halt::end(&mut last);
-    if caps == Caps::Void {
+    if caps == PastCaps::Void {
         last.put_json(Table::Meta, CAPS_VOID, &epoch, Expect::Any)?;
     }
     // the one of `core` commits nothing while it is halted

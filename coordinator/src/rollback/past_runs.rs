@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tributary_proto::{DeviceId, RunId};
 
-use super::{Lineage, Place, Witness};
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::{RunState, RunStatus};
+use crate::epoch::Witness;
+use crate::lineage::{Lineage, Place};
 use crate::run::stored_state;
 use tributary_store::Table;
 use tributary_store::blob::BlobError;
