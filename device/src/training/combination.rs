@@ -131,7 +131,7 @@ fn problem(conflict: Conflict, options: &LocalOptions<'_>) -> String {
         }
         Conflict::ClustersAndSparse => {
             "does not go with the personalisation ifca: what topk leaves out \
-                                        of one model would be added to another"
+             of one model would be added to another"
                 .to_owned()
         }
         Conflict::LossesAndCap => {
@@ -139,7 +139,7 @@ fn problem(conflict: Conflict, options: &LocalOptions<'_>) -> String {
         }
         Conflict::StateAndCap => {
             "does not go with scaffold or feddyn: the device's state would move by \
-                                  the whole change and the server's by a share of it"
+             the whole change and the server's by a share of it"
                 .to_owned()
         }
         Conflict::WeightAndPrivacy => format!(
