@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 use tributary_coordinator::clock::SystemClock;
-use tributary_coordinator::epoch::{Restored, restore as restore_folder};
 use tributary_coordinator::ledger::PastCaps;
+use tributary_coordinator::rollback::{Restored, restore as restore_folder};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Palette};

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use tokio::task::yield_now;
 use tributary_proto::v1::DeviceProfile;
 
-use crate::core::Core;
+use crate::coordinator::Coordinator;
 use crate::epoch::{Halt, Place};
-use crate::fixtures::{core_on, device, region, spec};
+use crate::fixtures::{coordinator_on, device, region, spec};
 use crate::fleet::{Device, Fleet};
 use crate::ledger::{Cap, Change, Charge, ChargeKind, DeviceCharge, Ledger};
 use crate::quarantine::Quarantine;
@@ -189,28 +189,38 @@ async fn a_caller_that_goes_away_is_enrolled_in_memory_as_it_is_on_disk() {
     panic!("it does not end");
 }
 
-async fn start(core: &Arc<Core>) {
+async fn start(served: &Arc<Coordinator>) {
     let mut recipe = spec();
     (recipe.drift, recipe.playbook, recipe.builds) = (None, None, None);
-    start_run(core, recipe, Origin::default()).await.unwrap();
+    start_run(&served.runs, recipe, Origin::default())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn a_caller_that_goes_away_leaves_no_run_on_disk_that_nobody_runs() {
     for times in 0..ENOUGH {
         let store = Slow::default();
-        let core = core_on(store.shared()).await;
-        let ended = Box::pin(dropped_after(times, start(&core))).await;
+        let served = coordinator_on(store.shared()).await;
+        let ended = Box::pin(dropped_after(times, start(&served))).await;
         // whoever starts the next waits for the end of this one
-        drop(core.starting.lock().await);
-        let live: Vec<_> = core.runs().into_iter().map(|run| run.id).collect();
-        assert_eq!(live, run_ids(&core).unwrap(), "dropped after {times} polls");
+        drop(served.runs.starting.lock().await);
+        let live: Vec<_> = served.runs.live().into_iter().map(|run| run.id).collect();
+        assert_eq!(
+            live,
+            run_ids(&served.core).unwrap(),
+            "dropped after {times} polls"
+        );
         let reserved = store.ledger().reservations();
-        assert_eq!(core.ledger.reservations(), reserved);
+        assert_eq!(served.core.ledger.reservations(), reserved);
         assert_eq!(reserved.len(), live.len(), "dropped after {times} polls");
         let before = live.len();
-        start(&core).await;
-        assert_eq!(core.runs().len(), before + 1, "the next can't be started");
+        start(&served).await;
+        assert_eq!(
+            served.runs.live().len(),
+            before + 1,
+            "the next can't be started"
+        );
         if ended {
             return;
         }
@@ -222,14 +232,15 @@ async fn a_caller_that_goes_away_leaves_no_run_on_disk_that_nobody_runs() {
 async fn a_device_that_goes_away_at_once_has_halted_the_coordinator_for_good() {
     for times in 0..ENOUGH {
         let store = Slow::default();
-        let core = core_on(store.shared()).await;
-        let lost = core
+        let served = coordinator_on(store.shared()).await;
+        let lost = served
+            .core
             .epoch
             .order(&device(1), "lost-1", (Place::of_round(2, 1), 0));
-        let ended = dropped_after(times, core.witness(&device(1), &[lost])).await;
+        let ended = dropped_after(times, served.witness(&device(1), &[lost])).await;
         let noted = Halt::open(&store).unwrap();
         assert_eq!(
-            core.halt.record(),
+            served.core.halt.record(),
             noted.record(),
             "dropped after {times} polls"
         );

@@ -7,6 +7,7 @@ use tributary_model::Digest;
 use tributary_proto::{DeviceId, RegionId};
 
 use crate::clock::ManualClock;
+use crate::coordinator::Coordinator;
 use crate::core::Core;
 use crate::engine::RunState;
 use crate::epoch::{Gate, GuardedStore};
@@ -56,12 +57,25 @@ pub fn region(name: &str) -> RegionId {
     name.parse().unwrap()
 }
 
-/// A coordinator that keeps everything in memory.
+/// A coordinator with its runs and monitors on a given store, with new blobs.
+pub async fn coordinator_on(store: Arc<dyn Store>) -> Arc<Coordinator> {
+    Coordinator::new(core_on(store).await)
+}
+
+/// The same with places where it fails.
+pub async fn coordinator_failing(
+    store: Arc<dyn Store>,
+    failpoint: SharedFailpoint,
+) -> Arc<Coordinator> {
+    Coordinator::new(core_failing(store, failpoint).await)
+}
+
+/// What the parts of a coordinator share, in memory.
 pub async fn core() -> Arc<Core> {
     core_on(Arc::new(MemoryStore::new())).await
 }
 
-/// A coordinator on a given store, with new blobs.
+/// The same on a given store, with new blobs.
 pub async fn core_on(store: Arc<dyn Store>) -> Arc<Core> {
     core_failing(store, Arc::new(NoFailpoint)).await
 }

@@ -127,6 +127,14 @@ impl Objects {
         }
     }
 
+    /// As if every check had been long ago.
+    #[cfg(test)]
+    pub fn age(&self, digest: &Digest) {
+        if let Some(known) = lock(&self.checked).get_mut(digest) {
+            known.looked = None;
+        }
+    }
+
     /// Forgets one that is deleted.
     pub fn forget(&self, digest: &Digest) {
         lock(&self.hot).retain(|(known, _)| known != digest);

@@ -168,6 +168,7 @@ fn needed(runs: &Runs, models: &[ModelRecord]) -> Result<HashSet<Digest>, Coordi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::Core;
     use crate::fixtures::core;
     use crate::registry::BuildRecord;
     use tributary_store::key::Key;
@@ -215,6 +216,7 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_build_record_keeps_its_own_version_and_stops_no_other_pruning() {
         let core = core().await;
+        let runs = Runs::new(core.clone()).0;
         let mut versions = Vec::new();
         for round in 1..=5 {
             versions.push(version(&core, "a-1", round, false).await);
@@ -234,7 +236,7 @@ mod tests {
         core.store.commit(batch).await.unwrap();
         for _ in 0..2 {
             // twice: what is left must not stand in the way of the next pruning
-            prune(&core, 1, None, true).await.unwrap();
+            prune(&runs, 1, None, true).await.unwrap();
         }
         let left = core.registry.models(usize::MAX).unwrap();
         let left: Vec<Digest> = left.iter().map(|model| model.digest).collect();
@@ -255,6 +257,7 @@ mod tests {
     #[tokio::test]
     async fn old_versions_go_with_their_bytes_and_what_is_needed_stays() {
         let core = core().await;
+        let runs = Runs::new(core.clone()).0;
         let mut old = Vec::new();
         for round in 1..=6 {
             old.push(version(&core, "a-1", round, round == 2).await);
@@ -273,7 +276,7 @@ mod tests {
             .await
             .unwrap();
 
-        let goes = prune(&core, 2, None, false).await.unwrap();
+        let goes = prune(&runs, 2, None, false).await.unwrap();
         let digests: Vec<Digest> = goes.models.iter().map(|model| model.digest).collect();
         assert_eq!(
             digests,
@@ -286,7 +289,7 @@ mod tests {
             "asking deletes nothing"
         );
 
-        let gone = prune(&core, 2, None, true).await.unwrap();
+        let gone = prune(&runs, 2, None, true).await.unwrap();
         assert_eq!(gone.models.len(), 2);
         for digest in [old[2], old[3], idle] {
             assert!(!core.blobs.exists(&digest).await.unwrap());
@@ -298,10 +301,10 @@ mod tests {
         let left = core.registry.models(usize::MAX).unwrap();
         assert_eq!(left.len(), 6);
         assert_eq!(
-            prune(&core, 2, None, true).await.unwrap(),
+            prune(&runs, 2, None, true).await.unwrap(),
             Pruned::default()
         );
-        let only = prune(&core, 1, Some("b-1"), true).await.unwrap();
+        let only = prune(&runs, 1, Some("b-1"), true).await.unwrap();
         assert!(only.models.is_empty(), "the newest of a run stays");
     }
 }

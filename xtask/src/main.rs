@@ -11,6 +11,7 @@
 //! - [`buf`]: buf's lint of the protos
 //! - [`foreign`]: a gRPC client in Python against a running server
 //! - [`mod@modules`]: the import graph of each crate and its circles
+//! - [`paths`]: whether the files that the documents name are there
 //! - [`system`]: programs and Debian packages
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -19,6 +20,7 @@ mod buf;
 mod counts;
 mod foreign;
 mod modules;
+mod paths;
 mod process;
 mod rust;
 mod sequence;
@@ -27,7 +29,7 @@ mod system;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use sequence::Sequence;
+use sequence::{Outcome, Sequence};
 use system::Workspace;
 
 const HELP: &str = "\
@@ -36,7 +38,7 @@ Chores of Tributary.
 Usage: cargo xtask COMMAND [ARGUMENTS]
 
 Commands:
-  test                format, lints, tests, doctests, documentation, protos, foreign client
+  test                format, modules, paths, lints, tests, doctests, documentation, protos, foreign client
   ci                  the same, but a check that can't run here is a failure
   bench [ARGUMENTS]   cargo bench; arguments are handed on
   modules [--arrows]  the import graph of each crate, its circles, long files and functions
@@ -98,6 +100,13 @@ fn test(skips: Skips) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     let mut sequence = Sequence::new(skips == Skips::Fail);
     sequence.step("format", || rust::format(&workspace));
+    sequence.step("modules", || {
+        let findings = modules::report(&workspace.root, false)?;
+        Ok(Outcome::check(findings.circles == 0))
+    });
+    sequence.step("paths", || {
+        Ok(Outcome::check(paths::missing(&workspace.root)? == 0))
+    });
     sequence.step("lints", || rust::lints(&workspace));
     sequence.step("tests", || rust::tests(&workspace, &["--workspace"]));
     sequence.step("doctests", || rust::doctests(&workspace));

@@ -21,7 +21,7 @@ use crate::CoordinatorError;
 use crate::ledger::{Charge, ChargeKind, DeviceCharge};
 use crate::names::run_of;
 use crate::random::seeded_bytes;
-use crate::votes::{VoteNoise, calibrated_tensors};
+use crate::votes::{VoteNoise, Votes, calibrated_tensors};
 use tributary_recipe::{BuildSpec, RunSpec};
 use tributary_store::key::Key;
 use tributary_store::{Batch, Expect, Table};
@@ -97,35 +97,65 @@ pub async fn calibrate(
     if (votes.voters.len() as u64) < needed {
         return Err(too_few(region, votes.voters.len() as u64, needed));
     }
-    let voters = votes.voters.clone();
-    let part = spec
-        .regions
-        .iter()
-        .position(|known| known == region)
-        .unwrap_or(0) as u64;
-    let purpose: [&[u8]; 3] = [b"calibration", id.as_bytes(), &number.to_be_bytes()];
-    let histograms = noise.release(&quantities, votes, &purpose)?;
-    let largest: Vec<f32> = histograms.iter().map(largest).collect();
-    let mut batch = Batch::new();
-    batch.put_json(Table::Monitors, key, &largest, Expect::Absent)?;
-    let charge = Charge {
-        part,
-        mechanism: mechanism(spec, pico_rho > 0),
-        unix_ms: core.clock.now_ms(),
-        ..Charge::new(id, ChargeKind::Calibration, number)
-    };
-    let pays = |device| DeviceCharge {
-        device,
-        region: region.clone(),
+    let released = Released {
+        number,
+        quantities: &quantities,
+        noise: &noise,
         pico_rho,
     };
-    let devices: Vec<DeviceCharge> = voters.into_iter().map(pays).collect();
-    let charged = || {
-        let (charge, batch) = (charge.clone(), batch.clone());
-        core.ledger.charge(charge, &devices, batch)
-    };
-    handle.with_room(charged).await?;
+    let largest = released.charge(handle, spec, region, key, votes).await?;
     Ok(ranges(graph, &largest)?)
+}
+
+/// A calibration whose votes are in.
+struct Released<'c> {
+    number: u64,
+    quantities: &'c [Quantity],
+    noise: &'c VoteNoise,
+    pico_rho: u64,
+}
+
+impl Released<'_> {
+    /// Noises the votes of a region, charges for them and keeps what came of it; the largest activations.
+    async fn charge(
+        self,
+        handle: &Monitor,
+        spec: &RunSpec,
+        region: &RegionId,
+        key: Vec<u8>,
+        votes: Votes,
+    ) -> Result<Vec<f32>, CoordinatorError> {
+        let (core, id) = (handle.core(), handle.id.as_str());
+        let voters = votes.voters.clone();
+        let part = spec
+            .regions
+            .iter()
+            .position(|known| known == region)
+            .unwrap_or(0) as u64;
+        let purpose: [&[u8]; 3] = [b"calibration", id.as_bytes(), &self.number.to_be_bytes()];
+        let histograms = self.noise.release(self.quantities, votes, &purpose)?;
+        let largest: Vec<f32> = histograms.iter().map(largest).collect();
+        let mut batch = Batch::new();
+        batch.put_json(Table::Monitors, key, &largest, Expect::Absent)?;
+        let charge = Charge {
+            part,
+            mechanism: mechanism(spec, self.pico_rho > 0),
+            unix_ms: core.clock.now_ms(),
+            ..Charge::new(id, ChargeKind::Calibration, self.number)
+        };
+        let pays = |device| DeviceCharge {
+            device,
+            region: region.clone(),
+            pico_rho: self.pico_rho,
+        };
+        let devices: Vec<DeviceCharge> = voters.into_iter().map(pays).collect();
+        let charged = || {
+            let (charge, batch) = (charge.clone(), batch.clone());
+            core.ledger.charge(charge, &devices, batch)
+        };
+        handle.with_room(charged).await?;
+        Ok(largest)
+    }
 }
 
 /// Devices that a calibration needs under noise of this variance.

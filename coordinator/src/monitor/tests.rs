@@ -14,8 +14,16 @@ use tributary_proto::v1::{
     DeviceProfile, DriftWindow, MonitorState, SummaryReport, SummaryRequest, Vote, directive,
 };
 
+use tributary_model::Digest;
+use tributary_proto::v1;
+use tributary_proto::{MonitorId, RunId};
+
+use super::after_run::start_monitor;
+use super::launch::start;
 use super::*;
-use crate::fixtures::{Flaky, core_on, device, region, spec, state};
+use crate::coordinator::Coordinator;
+use crate::engine::{RunState, RunStatus};
+use crate::fixtures::{Flaky, coordinator_on, device, region, spec, state};
 use crate::ledger::{Change, ChargeKind, Part, Reservation};
 use crate::registry::ModelRecord;
 use crate::run::create_journal;
@@ -43,19 +51,19 @@ fn watched() -> RunSpec {
 }
 
 /// A run of this recipe that has completed, and its model, in a coordinator that serves.
-async fn completed(core: &Arc<Core>, spec: RunSpec) -> RunState {
-    core.telemetry.health.set_ready(true);
+async fn completed(served: &Arc<Coordinator>, spec: RunSpec) -> RunState {
+    served.core.telemetry.health.set_ready(true);
     let mut run = state(spec);
     let mut batch = Batch::new();
-    run.model = register(core, &run.spec, &mut batch).await;
-    core.store.commit(batch).await.unwrap();
+    run.model = register(served, &run.spec, &mut batch).await;
+    served.core.store.commit(batch).await.unwrap();
     run.status = RunStatus::Completed;
-    create_journal(core, &mut run).await.unwrap();
-    core.catalogue.over(run.id.clone(), 1, 1e-5);
+    create_journal(&served.core, &mut run).await.unwrap();
+    served.runs.catalogue.over(run.id.clone(), 1, 1e-5);
     run
 }
 
-async fn register(core: &Core, spec: &RunSpec, batch: &mut Batch) -> Digest {
+async fn register(served: &Coordinator, spec: &RunSpec, batch: &mut Batch) -> Digest {
     let ModelSource::Architecture(architecture) = &spec.model else {
         panic!("{:?}", spec.model)
     };
@@ -76,14 +84,14 @@ async fn register(core: &Core, spec: &RunSpec, batch: &mut Batch) -> Digest {
         pinned: false,
     };
     let marks = Marks::default();
-    let registry = &core.registry;
+    let registry = &served.core.registry;
     registry
         .add_model(&file, marks, describe, batch)
         .await
         .unwrap()
 }
 
-async fn enrol(core: &Core) {
+async fn enrol(served: &Coordinator) {
     for number in 0..DEVICES {
         let profile = DeviceProfile {
             name: "watch".to_owned(),
@@ -91,24 +99,33 @@ async fn enrol(core: &Core) {
         };
         let tasks = vec!["watch".to_owned()];
         let (id, home) = (device(number), region("eu"));
-        let enrolled = core.fleet.enrol(id, &[7; 32], home, profile, tasks, 1);
+        let enrolled = served
+            .core
+            .fleet
+            .enrol(id, &[7; 32], home, profile, tasks, 1);
         enrolled.await.unwrap();
     }
 }
 
 /// Connects all devices. What each is asked goes to `before` first; then it votes for the bin that `bin`
 /// holds.
-fn connect(core: &Arc<Core>, bin: &Arc<AtomicU32>, before: fn(&Core, &SummaryRequest)) {
+fn connect(
+    served: &Arc<Coordinator>,
+    bin: &Arc<AtomicU32>,
+    before: fn(&Coordinator, &SummaryRequest),
+) {
     for number in 0..DEVICES {
-        let (_, mut messages) = core.fleet.connect(&device(number));
-        let (core, bin) = (core.clone(), bin.clone());
+        let (_, mut messages) = served.core.fleet.connect(&device(number));
+        let (served, bin) = (served.clone(), bin.clone());
         tokio::spawn(async move {
             while let Some(message) = messages.recv().await {
                 if let Some(directive::Directive::SummaryRequest(request)) = message.directive {
-                    before(&core, &request);
-                    let monitor = core.monitor(&request.monitor_id.parse().unwrap());
+                    before(&served, &request);
+                    let monitor = served.monitors.get(&request.monitor_id.parse().unwrap());
                     let report = report(&request, bin.load(Ordering::SeqCst));
-                    monitor.unwrap().vote(&core, &device(number), &report);
+                    monitor
+                        .unwrap()
+                        .vote(&served.core, &device(number), &report);
                 }
             }
         });
@@ -128,26 +145,30 @@ fn report(request: &SummaryRequest, bin: u32) -> SummaryReport {
     }
 }
 
-fn shown(core: &Core, run: &RunState) -> v1::Monitor {
-    list(core, Some(&run.id), None, 0).unwrap().remove(0)
+fn shown(served: &Coordinator, run: &RunState) -> v1::Monitor {
+    list(&served.monitors, Some(&run.id), None, 0)
+        .unwrap()
+        .remove(0)
 }
 
 /// Waits until the monitor of a run is as wanted.
 async fn until(
-    core: &Core,
+    served: &Coordinator,
     run: &RunState,
     what: &str,
     wanted: impl Fn(&v1::Monitor) -> bool,
 ) -> v1::Monitor {
     for _ in 0..3_000 {
-        if let Some(monitor) = list(core, Some(&run.id), None, 0).unwrap().pop()
+        if let Some(monitor) = list(&served.monitors, Some(&run.id), None, 0)
+            .unwrap()
+            .pop()
             && wanted(&monitor)
         {
             return monitor;
         }
         tokio::time::sleep(GLANCE).await;
     }
-    panic!("waited in vain for {what}: {:?}", shown(core, run));
+    panic!("waited in vain for {what}: {:?}", shown(served, run));
 }
 
 fn numbers(windows: &[DriftWindow]) -> Vec<u64> {
@@ -159,29 +180,29 @@ async fn a_window_whose_commit_meets_a_full_disk_waits_for_space_and_loses_no_vo
     static STORE: std::sync::OnceLock<Arc<Flaky>> = std::sync::OnceLock::new();
     let (held, flaky) = Flaky::store();
     let store = STORE.get_or_init(|| flaky).clone();
-    let core = core_on(held).await;
-    let run = completed(&core, watched()).await;
-    enrol(&core).await;
-    let full_in_the_third = |_: &Core, request: &SummaryRequest| {
+    let served = coordinator_on(held).await;
+    let run = completed(&served, watched()).await;
+    enrol(&served).await;
+    let full_in_the_third = |_: &Coordinator, request: &SummaryRequest| {
         let full = &STORE.get().unwrap().is_full;
         full.store(request.window == 3, Ordering::SeqCst);
     };
     let bin = Arc::default();
-    connect(&core, &bin, full_in_the_third);
-    start(&core, &run).await.unwrap();
+    connect(&served, &bin, full_in_the_third);
+    start(&served.monitors, &run).await.unwrap();
     let waits = |monitor: &v1::Monitor| monitor.reason.starts_with("waiting for space");
-    let waiting = until(&core, &run, "a monitor that waits", waits).await;
+    let waiting = until(&served, &run, "a monitor that waits", waits).await;
     assert_eq!(numbers(&waiting.windows), [1, 2], "{waiting:?}");
     let named = "degraded\nmonitor tiny-1-drift: waiting for space";
-    let page = core.telemetry.health.page().1;
+    let page = served.core.telemetry.health.page().1;
     assert!(page.starts_with(named), "{page}");
     let tries = store.refused.load(Ordering::SeqCst);
     while store.refused.load(Ordering::SeqCst) < tries + 2 {
         tokio::time::sleep(GLANCE).await;
     }
-    assert_eq!(shown(&core, &run).windows, waiting.windows);
+    assert_eq!(shown(&served, &run).windows, waiting.windows);
     store.is_full.store(false, Ordering::SeqCst);
-    let on = until(&core, &run, "more windows", |one| one.windows_asked >= 5).await;
+    let on = until(&served, &run, "more windows", |one| one.windows_asked >= 5).await;
     assert_eq!(
         numbers(&on.windows)[..5],
         [1, 2, 3, 4, 5],
@@ -189,32 +210,37 @@ async fn a_window_whose_commit_meets_a_full_disk_waits_for_space_and_loses_no_vo
     );
     let all = |window: &DriftWindow| window.devices == DEVICES as u64;
     assert!(on.windows.iter().all(all), "{on:?}");
-    let account = core.ledger.accounts(None, |_| 1e-5).remove(0);
+    let account = served.core.ledger.accounts(None, |_| 1e-5).remove(0);
     assert_eq!(account.charges, on.windows_asked, "each is charged once");
     assert_eq!(
-        (on.reason.as_str(), core.telemetry.health.page().1.as_str()),
+        (
+            on.reason.as_str(),
+            served.core.telemetry.health.page().1.as_str()
+        ),
         ("", "ok\n")
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_with_a_device_whose_spending_was_lost_says_that_it_is_not_private() {
-    let core = core_on(Arc::new(MemoryStore::new())).await;
-    let run = completed(&core, watched()).await;
-    enrol(&core).await;
-    connect(&core, &Arc::default(), |_, _| {});
-    start(&core, &run).await.unwrap();
-    let before = until(&core, &run, "windows", |one| one.windows_asked >= 2).await;
+    let served = coordinator_on(Arc::new(MemoryStore::new())).await;
+    let run = completed(&served, watched()).await;
+    enrol(&served).await;
+    connect(&served, &Arc::default(), |_, _| {});
+    start(&served.monitors, &run).await.unwrap();
+    let before = until(&served, &run, "windows", |one| one.windows_asked >= 2).await;
     let private = |window: &DriftWindow| !window.mechanism.contains("NOT PRIVATE");
     assert!(before.windows.iter().all(private) && before.reason.is_empty());
     // one of them was in an earlier epoch and has come back
     let marked = [(device(3), region("eu"))];
-    core.ledger
+    served
+        .core
+        .ledger
         .forfeit(&marked, crate::ledger::PastCaps::Held, 7, 1)
         .await
         .unwrap();
     let wanted = before.windows_asked + 3;
-    let after = until(&core, &run, "later windows", |one| {
+    let after = until(&served, &run, "later windows", |one| {
         one.windows_asked >= wanted
     })
     .await;
@@ -226,25 +252,25 @@ async fn a_window_with_a_device_whose_spending_was_lost_says_that_it_is_not_priv
     );
     assert!(private(&after.windows[0]), "what was released before");
     assert!(after.reason.contains("NOT PRIVATE"), "{}", after.reason);
-    let accounts = core.ledger.accounts(None, |_| 1e-5);
+    let accounts = served.core.ledger.accounts(None, |_| 1e-5);
     let drift = accounts.iter().find(|account| account.kind == "drift");
     assert!(drift.unwrap().spend.as_ref().unwrap().not_private);
-    let stopped = stop(&core, "tiny-1").await.unwrap();
+    let stopped = stop(&served.monitors, "tiny-1").await.unwrap();
     assert!(stopped.reason.contains("NOT PRIVATE"), "{stopped:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn windows_without_noise_are_in_the_accounts_of_those_whose_votes_they_show() {
-    let core = core_on(Arc::new(MemoryStore::new())).await;
+    let served = coordinator_on(Arc::new(MemoryStore::new())).await;
     let mut spec = watched();
     spec.drift.as_mut().unwrap().noise_votes = 0.0;
-    let run = completed(&core, spec).await;
-    enrol(&core).await;
-    connect(&core, &Arc::default(), |_, _| {});
-    start(&core, &run).await.unwrap();
-    until(&core, &run, "windows", |one| one.windows_asked >= 2).await;
-    stop(&core, "tiny-1").await.unwrap();
-    let accounts = core.ledger.accounts(None, |_| 1e-5);
+    let run = completed(&served, spec).await;
+    enrol(&served).await;
+    connect(&served, &Arc::default(), |_, _| {});
+    start(&served.monitors, &run).await.unwrap();
+    until(&served, &run, "windows", |one| one.windows_asked >= 2).await;
+    stop(&served.monitors, "tiny-1").await.unwrap();
+    let accounts = served.core.ledger.accounts(None, |_| 1e-5);
     let drift = accounts.iter().find(|account| account.kind == "drift");
     let drift = drift.unwrap();
     assert!(drift.spend.as_ref().unwrap().not_private, "{drift:?}");
@@ -255,7 +281,7 @@ async fn windows_without_noise_are_in_the_accounts_of_those_whose_votes_they_sho
 }
 
 /// What the run and its monitor have set aside, with something for the playbook.
-async fn reserve(core: &Core, run: &RunState) {
+async fn reserve(served: &Coordinator, run: &RunState) {
     let mut playbooks = Part::new("playbooks", Some(1_000), "", ChargeKind::Training);
     playbooks.accounts.clear();
     let reserved = Reservation {
@@ -263,7 +289,7 @@ async fn reserve(core: &Core, run: &RunState) {
         regions: run.spec.regions.clone(),
         parts: vec![playbooks],
     };
-    let hold = core.ledger.hold().await;
+    let hold = served.core.ledger.hold().await;
     let changes = vec![Change::Reserve(reserved)];
     hold.commit(changes, Batch::new()).await.unwrap();
 }
@@ -271,55 +297,59 @@ async fn reserve(core: &Core, run: &RunState) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_monitor_that_can_not_start_is_seen_keeps_what_is_reserved_and_can_be_given_up() {
     let store = Arc::new(MemoryStore::new());
-    let core = core_on(store.clone()).await;
-    let mut run = completed(&core, watched()).await;
+    let served = coordinator_on(store.clone()).await;
+    let mut run = completed(&served, watched()).await;
     run.model = Digest::of(b"a blob that is gone");
-    reserve(&core, &run).await;
-    crate::run::start_monitor(&core, run.clone()).await;
-    let monitor = shown(&core, &run);
+    reserve(&served, &run).await;
+    start_monitor(&served.monitors, run.clone()).await;
+    let monitor = shown(&served, &run);
     assert_eq!(monitor.state(), MonitorState::Quarantined);
     let words = ["next start of the coordinator", "tributary monitor stop"];
     for word in words {
         assert!(monitor.reason.contains(word), "{}", monitor.reason);
     }
-    assert_eq!(list(&core, None, None, 0).unwrap(), [monitor]);
-    let view = core.run_view(&run.id).await.unwrap();
+    assert_eq!(list(&served.monitors, None, None, 0).unwrap(), [monitor]);
+    let view = served.runs.run_view(&run.id).await.unwrap();
     let [warning] = &view.run.warnings[..] else {
         panic!("{view:?}")
     };
     assert!(warning.contains("its monitor does not work"), "{warning}");
-    assert!(core.ledger.reservation("tiny-1").is_some());
-    let stopped = stop(&core, "tiny-1").await.unwrap();
+    assert!(served.core.ledger.reservation("tiny-1").is_some());
+    let stopped = stop(&served.monitors, "tiny-1").await.unwrap();
     assert_eq!(stopped.state(), MonitorState::Stopped);
     assert!(
         stopped.reason.contains("could not be started"),
         "{stopped:?}"
     );
-    assert!(core.ledger.reservation("tiny-1").is_none());
-    assert!(core.quarantine.is_empty());
+    assert!(served.core.ledger.reservation("tiny-1").is_none());
+    assert!(served.core.quarantine.is_empty());
     // for good
-    let core = core_on(store).await;
-    recover(&core).await.unwrap();
-    assert_eq!(shown(&core, &run), stopped);
-    assert!(core.quarantine.is_empty() && core.monitors().is_empty());
+    let served = coordinator_on(store).await;
+    recover(&served.monitors, Vec::new()).await.unwrap();
+    assert_eq!(shown(&served, &run), stopped);
+    assert!(served.core.quarantine.is_empty() && served.monitors.all().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_monitor_that_meets_a_full_disk_before_it_begins_starts_once_there_is_room() {
     let (held, store) = Flaky::store();
-    let core = core_on(held).await;
-    let run = completed(&core, watched()).await;
+    let served = coordinator_on(held).await;
+    let run = completed(&served, watched()).await;
     store.is_full.store(true, Ordering::SeqCst);
-    crate::run::start_monitor(&core, run.clone()).await;
+    start_monitor(&served.monitors, run.clone()).await;
     tokio::time::sleep(GLANCE * 30).await;
-    let page = core.telemetry.health.page().1;
+    let page = served.core.telemetry.health.page().1;
     assert!(
         page.contains("monitor tiny-1-drift: waiting for space"),
         "{page}"
     );
-    assert!(list(&core, Some(&run.id), None, 0).unwrap().is_empty());
+    assert!(
+        list(&served.monitors, Some(&run.id), None, 0)
+            .unwrap()
+            .is_empty()
+    );
     store.is_full.store(false, Ordering::SeqCst);
     let on = |one: &v1::Monitor| one.state() == MonitorState::Running;
-    until(&core, &run, "its start", on).await;
-    assert_eq!(core.telemetry.health.page().1, "ok\n");
+    until(&served, &run, "its start", on).await;
+    assert_eq!(served.core.telemetry.health.page().1, "ok\n");
 }

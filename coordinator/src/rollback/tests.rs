@@ -4,13 +4,19 @@ use std::sync::Arc;
 
 use tributary_proto::v1::DeviceProfile;
 
+use tributary_model::Digest;
+use tributary_proto::v1::Ticket;
+
 use super::*;
-use crate::core::Core;
+use crate::coordinator::Coordinator;
 use crate::engine::{Assigned, Event, MarkKey, RunState, RunStatus, Segment};
-use crate::fixtures::{core_on, device, plain_spec, state};
+use crate::epoch::{Epoch, Place, Subject, Witness, calibrations_of};
+use crate::fixtures::{coordinator_on, device, plain_spec, state};
 use crate::ledger::PastCaps;
 use crate::run::create_journal;
-use tributary_store::{MemoryStore, REPAIR_KEY, RepairNote, StoreError};
+use tributary_store::{
+    Batch, Expect, MemoryStore, REPAIR_KEY, RepairNote, Store as _, StoreError, Table,
+};
 
 const SECRET: [u8; 32] = [3; 32];
 
@@ -100,15 +106,15 @@ async fn an_epoch_lasts_and_a_new_one_is_newer_than_all_that_was_seen() {
 
 /// A coordinator that knows the run `tiny-1` with this state, without its task.
 /// A coordinator that knows a run which is over: its first round was asked in another start than the second.
-async fn knowing(mut run: RunState, status: RunStatus) -> Arc<Core> {
-    let core = core_on(Arc::new(MemoryStore::new())).await;
+async fn knowing(mut run: RunState, status: RunStatus) -> Arc<Coordinator> {
+    let served = coordinator_on(Arc::new(MemoryStore::new())).await;
     run.lineage.note(Place::of_round(1, 1), EARLIER);
     run.lineage
-        .note(Place::of_round(2, 1), core.epoch.incarnation());
+        .note(Place::of_round(2, 1), served.core.epoch.incarnation());
     run.round.number = 2;
     run.status = status;
-    create_journal(&core, &mut run).await.unwrap();
-    core
+    create_journal(&served.core, &mut run).await.unwrap();
+    served
 }
 
 /// Another start of the coordinator.
@@ -116,23 +122,31 @@ const EARLIER: u64 = 11;
 
 #[tokio::test]
 async fn a_run_that_is_not_known_here_halts_the_coordinator_and_a_made_up_one_does_not() {
-    let core = knowing(state(plain_spec()), RunStatus::Completed).await;
-    let asked = (Place::of_round(2, 1), core.epoch.incarnation());
-    let ticket = |subject: &str| core.epoch.order(&device(1), subject, asked);
+    let served = knowing(state(plain_spec()), RunStatus::Completed).await;
+    let asked = (Place::of_round(2, 1), served.core.epoch.incarnation());
+    let ticket = |subject: &str| served.core.epoch.order(&device(1), subject, asked);
     let made_up = Ticket {
         seal: vec![1; 32].into(),
         ..ticket("tiny-2")
     };
-    let foreign = core
+    let foreign = served
+        .core
         .epoch
         .order(&device(2), "tiny-2", (Place::of_round(2, 1), 0));
-    core.witness(&device(1), &[made_up, foreign, Ticket::default()])
+    served
+        .witness(&device(1), &[made_up, foreign, Ticket::default()])
         .await
         .unwrap();
-    core.witness(&device(1), &[ticket("tiny-1")]).await.unwrap();
-    assert!(!core.halt.is_halted());
-    core.witness(&device(1), &[ticket("tiny-2")]).await.unwrap();
-    let reason = core.halt.reason().unwrap();
+    served
+        .witness(&device(1), &[ticket("tiny-1")])
+        .await
+        .unwrap();
+    assert!(!served.core.halt.is_halted());
+    served
+        .witness(&device(1), &[ticket("tiny-2")])
+        .await
+        .unwrap();
+    let reason = served.core.halt.reason().unwrap();
     for word in [
         "older than what devices have seen",
         "tiny-2",
@@ -151,14 +165,14 @@ async fn a_round_of_another_start_than_the_one_that_is_known_halts_though_the_ru
         (2, EARLIER, true, "before the start in which it was asked"),
         (3, EARLIER, true, "a round after the last"),
     ] {
-        let core = knowing(state(plain_spec()), RunStatus::Completed).await;
+        let served = knowing(state(plain_spec()), RunStatus::Completed).await;
         let asked = (Place::of_round(round, 1), start);
-        let ticket = core.epoch.order(&device(1), "tiny-1", asked);
+        let ticket = served.core.epoch.order(&device(1), "tiny-1", asked);
         // the second time it is in memory
         for _ in 0..2 {
             let shown = [ticket.clone()];
-            core.witness(&device(1), &shown).await.unwrap();
-            assert_eq!(core.halt.is_halted(), halts, "round {round}: {why}");
+            served.witness(&device(1), &shown).await.unwrap();
+            assert_eq!(served.core.halt.is_halted(), halts, "round {round}: {why}");
         }
     }
 }
@@ -182,33 +196,36 @@ async fn a_receipt_of_a_run_that_is_over_halts_where_it_is_known_that_the_device
             let past = run.participations.entry(device(1)).or_default();
             past.last_round = 2;
         }
-        let core = knowing(run, status).await;
+        let served = knowing(run, status).await;
         let start = match round {
             1 => EARLIER,
-            _ => core.epoch.incarnation(),
+            _ => served.core.epoch.incarnation(),
         };
         let asked = (Place::of_round(round, 1), start);
         let digest = Digest::of(b"update");
-        let receipt = core.epoch.receipt(&device(1), "tiny-1", asked, digest);
-        core.witness(&device(1), &[receipt]).await.unwrap();
-        assert_eq!(core.halt.is_halted(), halts, "{why}");
+        let receipt = served
+            .core
+            .epoch
+            .receipt(&device(1), "tiny-1", asked, digest);
+        served.witness(&device(1), &[receipt]).await.unwrap();
+        assert_eq!(served.core.halt.is_halted(), halts, "{why}");
     }
 }
 
 #[tokio::test]
 async fn a_ticket_of_a_run_that_was_given_up_unread_keeps_no_device_out() {
-    let core = core_on(Arc::new(MemoryStore::new())).await;
+    let served = coordinator_on(Arc::new(MemoryStore::new())).await;
     let note = serde_json::json!({ "snapshot": null, "events": 0 });
     let mut batch = Batch::new();
     batch
         .put_json(Table::Runs, "tiny-1", &note, Expect::Absent)
         .unwrap();
-    core.store.commit(batch).await.unwrap();
+    served.core.store.commit(batch).await.unwrap();
     let asked = (Place::of_round(2, 1), EARLIER);
-    let ticket = core.epoch.order(&device(1), "tiny-1", asked);
-    let genuine = core.witness(&device(1), &[ticket]).await.unwrap();
+    let ticket = served.core.epoch.order(&device(1), "tiny-1", asked);
+    let genuine = served.witness(&device(1), &[ticket]).await.unwrap();
     assert_eq!(genuine.len(), 1);
-    assert!(!core.halt.is_halted(), "nothing can be compared");
+    assert!(!served.core.halt.is_halted(), "nothing can be compared");
 }
 
 #[tokio::test]
@@ -241,33 +258,38 @@ async fn a_seal_of_before_starts_were_told_apart_is_still_genuine() {
 #[tokio::test]
 async fn once_halted_nothing_is_committed_and_a_restart_changes_nothing() {
     let store = Arc::new(MemoryStore::new());
-    let core = core_on(store.clone()).await;
+    let served = coordinator_on(store.clone()).await;
     let newer = Ticket {
-        epoch: core.epoch.number() + 1,
-        ..core
+        epoch: served.core.epoch.number() + 1,
+        ..served
+            .core
             .epoch
             .order(&device(1), "m-drift", (Place::of_window(3), 0))
     };
-    core.witness(&device(1), &[newer]).await.unwrap();
-    assert!(!core.halt.is_halted(), "its seal is not of that epoch");
-    let window = core
+    served.witness(&device(1), &[newer]).await.unwrap();
+    assert!(
+        !served.core.halt.is_halted(),
+        "its seal is not of that epoch"
+    );
+    let window = served
+        .core
         .epoch
         .order(&device(1), "m-drift", (Place::of_window(3), 0));
-    core.witness(&device(1), &[window]).await.unwrap();
-    assert!(core.halt.is_halted(), "no such monitor");
-    let core = core_on(store).await;
-    assert!(core.halt.is_halted());
+    served.witness(&device(1), &[window]).await.unwrap();
+    assert!(served.core.halt.is_halted(), "no such monitor");
+    let served = coordinator_on(store).await;
+    assert!(served.core.halt.is_halted());
     let mut batch = Batch::new();
     batch.put_json(Table::Meta, "x", &1, Expect::Any).unwrap();
-    let refused = core.store.commit(batch).await.unwrap_err();
+    let refused = served.core.store.commit(batch).await.unwrap_err();
     assert!(matches!(refused, StoreError::Halted { .. }), "{refused}");
-    assert!(core.store.get(Table::Meta, b"x").unwrap().is_none());
+    assert!(served.core.store.get(Table::Meta, b"x").unwrap().is_none());
 }
 
 #[tokio::test]
 async fn a_ticket_about_a_monitor_whose_record_is_damaged_proves_nothing_and_keeps_no_device_out() {
     use tributary_store::key::Key;
-    let core = core_on(Arc::new(MemoryStore::new())).await;
+    let served = coordinator_on(Arc::new(MemoryStore::new())).await;
     let mut batch = Batch::new();
     let header = Key::new().text("m-drift").into_bytes();
     batch.put(
@@ -283,29 +305,32 @@ async fn a_ticket_about_a_monitor_whose_record_is_damaged_proves_nothing_and_kee
         b"no number".to_vec(),
         Expect::Absent,
     );
-    core.store.commit(batch).await.unwrap();
-    let window = core
+    served.core.store.commit(batch).await.unwrap();
+    let window = served
+        .core
         .epoch
         .order(&device(1), "m-drift", (Place::of_window(3), 0));
     let subject = calibrations_of("m-drift");
-    let calibration = core
+    let calibration = served
+        .core
         .epoch
         .order(&device(1), &subject, (Place::of_window(9), 0));
     for _ in 0..2 {
         let shown = [window.clone(), calibration.clone()];
-        let genuine = core.witness(&device(1), &shown).await.unwrap();
+        let genuine = served.witness(&device(1), &shown).await.unwrap();
         assert_eq!(genuine.len(), 2);
     }
-    assert!(!core.halt.is_halted());
-    let page = core.quarantine.page();
+    assert!(!served.core.halt.is_halted());
+    let page = served.core.quarantine.page();
     assert_eq!(page.lines().count(), 1, "named once: {page}");
     assert!(page.starts_with("quarantined monitor m-drift: "), "{page}");
     // what is proved of others still counts
-    let other = core
+    let other = served
+        .core
         .epoch
         .order(&device(1), "other-1", (Place::of_round(2, 1), 0));
-    core.witness(&device(1), &[window, other]).await.unwrap();
-    assert!(core.halt.is_halted());
+    served.witness(&device(1), &[window, other]).await.unwrap();
+    assert!(served.core.halt.is_halted());
 }
 
 fn witness(round: u32, attempt: u32, counted: Option<&[u8]>) -> Witness {
@@ -390,70 +415,88 @@ fn a_state_is_contradicted_by_what_it_does_not_know_and_by_nothing_else() {
 #[tokio::test]
 async fn a_restored_folder_has_a_new_epoch_and_no_run_that_goes_on() {
     let store = Arc::new(MemoryStore::new());
-    let core = core_on(store.clone()).await;
+    let served = coordinator_on(store.clone()).await;
     let mut run = state(plain_spec());
-    crate::run::create_journal(&core, &mut run).await.unwrap();
+    crate::run::create_journal(&served.core, &mut run)
+        .await
+        .unwrap();
     let id = device(1);
     let profile = DeviceProfile {
         name: "watch".to_owned(),
         ..DeviceProfile::default()
     };
     let region = crate::fixtures::region("eu");
-    let enrolled = core.fleet.enrol(id, &[7; 32], region, profile, vec![], 1);
+    let enrolled = served
+        .core
+        .fleet
+        .enrol(id, &[7; 32], region, profile, vec![], 1);
     enrolled.await.unwrap();
-    let order = core
+    let order = served
+        .core
         .epoch
         .order(&device(1), "lost-1", (Place::of_round(2, 1), 0));
-    core.witness(&device(1), std::slice::from_ref(&order))
+    served
+        .witness(&device(1), std::slice::from_ref(&order))
         .await
         .unwrap();
-    assert!(core.halt.is_halted());
-    let restored = restore::restore_core(&core, PastCaps::Held).await.unwrap();
+    assert!(served.core.halt.is_halted());
+    let restored = restore::restore_core(&served.core, PastCaps::Held)
+        .await
+        .unwrap();
     assert!(restored.was_halted && restored.epoch > restored.former_epoch);
     assert_eq!(restored.runs_ended, ["tiny-1"]);
     assert_eq!(
         (restored.devices_charged, restored.devices_not_private),
         (0, 1)
     );
-    let core = core_on(store.clone()).await;
-    assert!(!core.halt.is_halted());
-    assert_eq!(core.epoch.number(), restored.epoch);
+    let served = coordinator_on(store.clone()).await;
+    assert!(!served.core.halt.is_halted());
+    assert_eq!(served.core.epoch.number(), restored.epoch);
     // what the device saw before is the past now
-    core.witness(&device(1), &[order]).await.unwrap();
-    assert!(!core.halt.is_halted());
-    let again = restore::restore_core(&core, PastCaps::Held).await.unwrap();
+    served.witness(&device(1), &[order]).await.unwrap();
+    assert!(!served.core.halt.is_halted());
+    let again = restore::restore_core(&served.core, PastCaps::Held)
+        .await
+        .unwrap();
     assert!(again.runs_ended.is_empty() && again.epoch > restored.epoch);
 }
 
 #[tokio::test]
 async fn a_device_that_enrols_again_after_a_restore_is_marked_by_its_ticket_of_before() {
     let store = Arc::new(MemoryStore::new());
-    let before = core_on(store.clone()).await;
+    let before = coordinator_on(store.clone()).await;
     let ticket = before
+        .core
         .epoch
         .order(&device(1), "lost-1", (Place::of_round(2, 1), 0));
-    restore::restore_core(&before, PastCaps::Held)
+    restore::restore_core(&before.core, PastCaps::Held)
         .await
         .unwrap();
-    let core = core_on(store).await;
+    let served = coordinator_on(store).await;
     for number in [1, 2] {
         let profile = DeviceProfile {
             name: "watch".to_owned(),
             ..DeviceProfile::default()
         };
         let region = crate::fixtures::region("eu");
-        let enrolled = core
-            .fleet
-            .enrol(device(number), &[7; 32], region, profile, vec![], 1);
+        let enrolled =
+            served
+                .core
+                .fleet
+                .enrol(device(number), &[7; 32], region, profile, vec![], 1);
         enrolled.await.unwrap();
     }
-    core.witness(&device(1), std::slice::from_ref(&ticket))
+    served
+        .witness(&device(1), std::slice::from_ref(&ticket))
         .await
         .unwrap();
-    core.witness(&device(2), &[ticket]).await.unwrap();
-    assert!(core.ledger.is_forfeited(&device(1)));
-    assert!(!core.ledger.is_forfeited(&device(2)), "another's ticket");
-    assert!(!core.halt.is_halted());
+    served.witness(&device(2), &[ticket]).await.unwrap();
+    assert!(served.core.ledger.is_forfeited(&device(1)));
+    assert!(
+        !served.core.ledger.is_forfeited(&device(2)),
+        "another's ticket"
+    );
+    assert!(!served.core.halt.is_halted());
 }
 
 #[tokio::test]
@@ -467,11 +510,13 @@ async fn a_repaired_store_that_has_lost_records_is_halted_until_it_is_restored()
         .put_json(Table::Meta, REPAIR_KEY, &note, Expect::Absent)
         .unwrap();
     store.commit(batch).await.unwrap();
-    let core = core_on(store.clone()).await;
-    let reason = core.halt.reason().unwrap();
+    let served = coordinator_on(store.clone()).await;
+    let reason = served.core.halt.reason().unwrap();
     for word in ["repaired", "3 records of table ledger", "tributary restore"] {
         assert!(reason.contains(word), "{reason}");
     }
-    restore::restore_core(&core, PastCaps::Held).await.unwrap();
-    assert!(!core_on(store).await.halt.is_halted());
+    restore::restore_core(&served.core, PastCaps::Held)
+        .await
+        .unwrap();
+    assert!(!coordinator_on(store).await.core.halt.is_halted());
 }

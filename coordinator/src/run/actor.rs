@@ -197,17 +197,7 @@ impl Actor {
                 round,
                 reason,
             } => {
-                if reason == DropReason::Network {
-                    self.core.objects.doubt(self.state.offered());
-                }
-                let lease = self.state.round.leases.get(&device);
-                let waiting = lease.is_some_and(|lease| lease.state == AssignmentState::Waiting);
-                let asked = lease.is_some_and(|lease| lease.round == round);
-                let here = asked && !self.collection.is_pending(&device);
-                // between buffers it is noted for the next
-                if waiting && here && self.hears(reason) {
-                    self.abandoned.entry(device).or_insert(reason);
-                }
+                self.note_abandoned(device, round, reason);
                 Ok(())
             }
             Command::Connected { device, witnesses } => {
@@ -236,6 +226,21 @@ impl Actor {
                     }
                 }
             }
+        }
+    }
+
+    /// A device gives its assignment back; noted with the next seal.
+    fn note_abandoned(&mut self, device: DeviceId, round: u32, reason: DropReason) {
+        if reason == DropReason::Network {
+            self.core.objects.doubt(self.state.offered());
+        }
+        let lease = self.state.round.leases.get(&device);
+        let waiting = lease.is_some_and(|lease| lease.state == AssignmentState::Waiting);
+        let asked = lease.is_some_and(|lease| lease.round == round);
+        let here = asked && !self.collection.is_pending(&device);
+        // between buffers it is noted for the next
+        if waiting && here && self.hears(reason) {
+            self.abandoned.entry(device).or_insert(reason);
         }
     }
 

@@ -6,16 +6,20 @@ use std::time::{Duration, Instant};
 use tributary_proto::RunId;
 use tributary_proto::v1::RunState;
 
+use tributary_proto::v1;
+
 use super::*;
-use crate::core::Core;
-use crate::fixtures::{Flaky, core_on, plain_spec};
+use crate::CoordinatorError;
+use crate::coordinator::Coordinator;
+use crate::engine::Reject;
+use crate::fixtures::{Flaky, coordinator_on, plain_spec};
 use tributary_store::MemoryStore;
 
-async fn started(core: &Arc<Core>) -> RunHandle {
-    let run = start_run(core, plain_spec(), Origin::default())
+async fn started(served: &Arc<Coordinator>) -> RunHandle {
+    let run = start_run(&served.runs, plain_spec(), Origin::default())
         .await
         .unwrap();
-    core.run(&run.id).unwrap()
+    served.runs.handle(&run.id).unwrap()
 }
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {
@@ -33,7 +37,7 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 async fn a_store_that_fails_is_asked_ever_more_seldom_and_the_run_goes_on_when_it_is_back() {
     use std::sync::atomic::Ordering;
     let (store, flaky) = Flaky::store();
-    let core = core_on(store).await;
+    let served = coordinator_on(store).await;
     // nobody is there: the run fails at once in its own words, which it can't write down
     let mut spec = plain_spec();
     (
@@ -41,9 +45,11 @@ async fn a_store_that_fails_is_asked_ever_more_seldom_and_the_run_goes_on_when_i
         spec.rounds.population,
         spec.rounds.selection_timeout_ms,
     ) = (None, Some(12), 0);
-    let run = start_run(&core, spec, Origin::default()).await.unwrap();
+    let run = start_run(&served.runs, spec, Origin::default())
+        .await
+        .unwrap();
     flaky.set_fails(true);
-    core.clock.resume(5_000);
+    served.core.clock.resume(5_000);
     let mut follow = run.follow();
     let says = |view: &RunView| view.run.reason.contains("a test lets it fail");
     follow.wait_for(says).await.unwrap();
@@ -61,44 +67,62 @@ async fn a_store_that_fails_is_asked_ever_more_seldom_and_the_run_goes_on_when_i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_is_over_leaves_memory_and_its_view_comes_from_the_store() {
-    let core = core_on(Arc::new(MemoryStore::new())).await;
-    let run = started(&core).await;
+    let served = coordinator_on(Arc::new(MemoryStore::new())).await;
+    let run = started(&served).await;
     let id = run.id.clone();
     run.stop().await.unwrap();
     let last = run.view();
     assert_eq!(last.run.state(), RunState::Stopped);
-    until("the run leaves memory", || core.runs().is_empty()).await;
-    assert!(core.run(&id).is_err() && core.catalogue.is_known(&id));
-    let view = core.run_view(&id).await.unwrap();
+    until("the run leaves memory", || served.runs.live().is_empty()).await;
+    assert!(served.runs.handle(&id).is_err() && served.runs.catalogue.is_known(&id));
+    let view = served.runs.run_view(&id).await.unwrap();
     assert_eq!((view.run.clone(), view.history), (last.run, last.history));
     assert_eq!(
-        core.list_runs(core.catalogue.newest()).await.unwrap(),
+        served
+            .runs
+            .list_runs(served.runs.catalogue.newest())
+            .await
+            .unwrap(),
         [view.run]
     );
-    let again = core.run(&id).map(drop).unwrap_err();
+    let again = served.runs.handle(&id).map(drop).unwrap_err();
     assert_eq!(again.code(), "TRB-0300", "{again}");
     // the same after a restart, which reads no state of it
-    let listed = core.list_runs(core.catalogue.newest()).await.unwrap();
-    core.catalogue
+    let listed = served
+        .runs
+        .list_runs(served.runs.catalogue.newest())
+        .await
+        .unwrap();
+    served
+        .runs
+        .catalogue
         .set_aside(id.clone(), crate::quarantine::Cause::from(&again));
-    recover_runs(&core).await.unwrap();
+    recover_runs(&served.runs).await.unwrap();
     assert_eq!(
-        core.list_runs(core.catalogue.newest()).await.unwrap(),
+        served
+            .runs
+            .list_runs(served.runs.catalogue.newest())
+            .await
+            .unwrap(),
         listed
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_was_started_before_with_the_same_key_is_found_when_it_is_over() {
-    let core = core_on(Arc::new(MemoryStore::new())).await;
+    let served = coordinator_on(Arc::new(MemoryStore::new())).await;
     let origin = || Origin {
         idempotency_key: "once".to_owned(),
         ..Origin::default()
     };
-    let first = start_run(&core, plain_spec(), origin()).await.unwrap();
-    core.run(&first.id).unwrap().stop().await.unwrap();
-    until("the run leaves memory", || core.runs().is_empty()).await;
-    let again = start_run(&core, plain_spec(), origin()).await.unwrap();
+    let first = start_run(&served.runs, plain_spec(), origin())
+        .await
+        .unwrap();
+    served.runs.handle(&first.id).unwrap().stop().await.unwrap();
+    until("the run leaves memory", || served.runs.live().is_empty()).await;
+    let again = start_run(&served.runs, plain_spec(), origin())
+        .await
+        .unwrap();
     assert_eq!(again.id, first.id);
     let over = again
         .follow()
@@ -112,8 +136,8 @@ async fn a_run_that_was_started_before_with_the_same_key_is_found_when_it_is_ove
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_playbooks_run_has_the_permission_of_the_run_whose_playbook_it_is() {
-    let core = core_on(Arc::new(MemoryStore::new())).await;
-    let hold = core.ledger.hold().await;
+    let served = coordinator_on(Arc::new(MemoryStore::new())).await;
+    let hold = served.core.ledger.hold().await;
     let cap = crate::ledger::Cap::new(8.0, 1e-5).unwrap();
     let changes = vec![crate::ledger::Change::Cap(None, cap)];
     hold.commit(changes, tributary_store::Batch::new())
@@ -126,10 +150,18 @@ async fn a_playbooks_run_has_the_permission_of_the_run_whose_playbook_it_is() {
         allow_no_privacy: "laboratory data".to_owned(),
         ..Origin::default()
     };
-    let parent = start_run(&core, spec.clone(), allowed).await.unwrap();
-    let nothing = core.ledger.reservation(parent.id.as_str());
+    let parent = start_run(&served.runs, spec.clone(), allowed)
+        .await
+        .unwrap();
+    let nothing = served.core.ledger.reservation(parent.id.as_str());
     assert!(nothing.is_none(), "it charges nothing");
-    let version = core.run(&parent.id).unwrap().view().run.model_digest;
+    let version = served
+        .runs
+        .handle(&parent.id)
+        .unwrap()
+        .view()
+        .run
+        .model_digest;
     let child = |of: &RunId| {
         let region = &spec.regions[0];
         let recipe = spec.of_playbook(region, &version).unwrap();
@@ -137,12 +169,16 @@ async fn a_playbooks_run_has_the_permission_of_the_run_whose_playbook_it_is() {
             playbook_of: Some(of.clone()),
             ..Origin::default()
         };
-        start_run(&core, recipe, origin)
+        start_run(&served.runs, recipe, origin)
     };
     let retraining = child(&parent.id).await.unwrap();
-    let reason = core.ledger.permission(retraining.id.as_str()).unwrap();
+    let reason = served
+        .core
+        .ledger
+        .permission(retraining.id.as_str())
+        .unwrap();
     assert_eq!(reason, "laboratory data (by playbook of run tiny-1)");
-    let decided = core.ledger.decisions(1).remove(0);
+    let decided = served.core.ledger.decisions(1).remove(0);
     assert_eq!(decided.run, retraining.id.as_str());
     // nobody has said so of another run
     let other = "other-1".parse().unwrap();
@@ -168,16 +204,17 @@ impl crate::failpoint::Failpoint for Misfits {
 }
 
 /// A run, on a coordinator whose events do not fit so many times.
-async fn misfitting(times: u32) -> (Arc<Core>, RunHandle) {
+async fn misfitting(times: u32) -> (Arc<Coordinator>, RunHandle) {
     let failpoint = Arc::new(Misfits(times.into()));
-    let core = crate::fixtures::core_failing(Arc::new(MemoryStore::new()), failpoint).await;
-    let run = started(&core).await;
-    (core, run)
+    let served =
+        crate::fixtures::coordinator_failing(Arc::new(MemoryStore::new()), failpoint).await;
+    let run = started(&served).await;
+    (served, run)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_that_meets_a_crash_says_so_and_the_run_is_stopped_once_it_is_read_back() {
-    let (core, run) = misfitting(1).await;
+    let (served, run) = misfitting(1).await;
     let told = run.stop().await.unwrap_err();
     assert_eq!(
         (told.code(), told.retry_after_ms()),
@@ -187,7 +224,7 @@ async fn a_stop_that_meets_a_crash_says_so_and_the_run_is_stopped_once_it_is_rea
     let mut follow = run.follow();
     let over = follow.wait_for(RunView::is_over).await.unwrap().run.state();
     assert_eq!(over, RunState::Stopped, "its event was on disk");
-    until("the run leaves memory", || core.runs().is_empty()).await;
+    until("the run leaves memory", || served.runs.live().is_empty()).await;
     let told = run.stop().await.unwrap_err();
     assert!(
         matches!(told, CoordinatorError::Reject(Reject::RunOver)),
@@ -200,8 +237,8 @@ async fn a_stop_that_meets_a_crash_says_so_and_the_run_is_stopped_once_it_is_rea
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_is_set_aside_says_so_to_devices_operators_and_watchers() {
-    let (core, run) = misfitting(u32::MAX).await;
-    let mut events = core.watch();
+    let (served, run) = misfitting(u32::MAX).await;
+    let mut events = served.core.watch();
     drop(run.stop().await);
     let mut follow = run.follow();
     let aside = follow.wait_for(RunView::is_over).await.unwrap().run.clone();

@@ -11,9 +11,9 @@ use tributary_proto::DeviceId;
 use tributary_proto::v1::directive::Directive as Order;
 use tributary_proto::v1::orchestration_service_server::OrchestrationService;
 use tributary_proto::v1::{
-    CheckInRequest, CheckInResponse, ConnectRequest, ConnectResponse, DeviceEvent, Directive,
-    Hello, Reject, RejectReason, Welcome, connect_request, connect_response, device_event,
-    directive,
+    AssignmentAbandoned, CheckInRequest, CheckInResponse, ConnectRequest, ConnectResponse,
+    DeviceEvent, Directive, Hello, Reject, RejectReason, SummaryReport, Welcome, connect_request,
+    connect_response, device_event, directive,
 };
 
 use super::answers::Answers;
@@ -224,61 +224,21 @@ async fn read_session(
 
 /// Takes an event. Never waits for a run: a busy one must not hold up the session of another.
 async fn handle(coordinator: &Coordinator, id: &DeviceId, event: DeviceEvent) {
-    let core = &coordinator.core;
     match event.event {
         None | Some(device_event::Event::Heartbeat(_)) => {}
         Some(device_event::Event::OrderRefused(refused)) => {
-            let newest = refused.newest.as_slice();
-            match coordinator.witness(id, newest).await {
-                Ok(witnesses) => coordinator
-                    .runs
-                    .live()
-                    .iter()
-                    .for_each(|run| run.showed(id, &witnesses)),
+            match coordinator.witness(id, refused.newest.as_slice()).await {
+                Ok(witnesses) => {
+                    let runs = coordinator.runs.live();
+                    runs.iter().for_each(|run| run.showed(id, &witnesses));
+                }
                 Err(error) => tracing::error!(%error, "what a device has seen can't be compared"),
             }
         }
-        Some(device_event::Event::AssignmentAbandoned(abandoned)) => {
-            core.fleet.answered(id, |order| {
-                matches!(order, Order::Assignment(order)
-                    if order.run_id == abandoned.run_id && order.round == abandoned.round)
-            });
-            let run = abandoned.run_id.parse().map_err(CoordinatorError::from);
-            match run.and_then(|run| coordinator.runs.handle(&run)) {
-                Ok(run) => {
-                    let reason = DropReason::stated(&abandoned);
-                    run.abandon(id.clone(), abandoned.round, reason);
-                }
-                // a run that is over or set aside needs no notice
-                Err(CoordinatorError::Reject(_) | CoordinatorError::SetAside { .. }) => {}
-                Err(_) => refuse(
-                    core,
-                    id,
-                    RejectReason::UnknownRun,
-                    "this run is not known here",
-                ),
-            }
+        Some(device_event::Event::AssignmentAbandoned(given_back)) => {
+            abandoned(coordinator, id, &given_back);
         }
-        Some(device_event::Event::SummaryReport(report)) => {
-            core.fleet.answered(id, |order| {
-                matches!(order, Order::SummaryRequest(order)
-                    if order.monitor_id == report.monitor_id && order.window == report.window)
-            });
-            let monitor = report
-                .monitor_id
-                .parse()
-                .ok()
-                .and_then(|known| coordinator.monitors.get(&known));
-            match monitor {
-                Some(monitor) => monitor.vote(core, id, &report),
-                None => refuse(
-                    core,
-                    id,
-                    RejectReason::BadVote,
-                    "this monitor is not known here",
-                ),
-            }
-        }
+        Some(device_event::Event::SummaryReport(report)) => voted(coordinator, id, &report),
         Some(device_event::Event::SummaryDeclined(declined)) => {
             let monitor = declined.monitor_id.parse().ok();
             if let Some(monitor) = monitor.and_then(|known| coordinator.monitors.get(&known)) {
@@ -286,13 +246,49 @@ async fn handle(coordinator: &Coordinator, id: &DeviceId, event: DeviceEvent) {
             }
         }
         Some(device_event::Event::InstallReport(report)) => {
-            core.fleet.answered(id, |order| {
+            coordinator.core.fleet.answered(id, |order| {
                 matches!(order, Order::BuildOffer(offer)
                     if offer.build_digest == report.build_digest)
             });
             for monitor in coordinator.monitors.all() {
                 monitor.installed(id, &report);
             }
+        }
+    }
+}
+
+/// A device gives an assignment back.
+fn abandoned(coordinator: &Coordinator, id: &DeviceId, given_back: &AssignmentAbandoned) {
+    let core = &coordinator.core;
+    core.fleet.answered(id, |order| {
+        matches!(order, Order::Assignment(order)
+            if order.run_id == given_back.run_id && order.round == given_back.round)
+    });
+    let run = given_back.run_id.parse().map_err(CoordinatorError::from);
+    match run.and_then(|run| coordinator.runs.handle(&run)) {
+        Ok(run) => run.abandon(id.clone(), given_back.round, DropReason::stated(given_back)),
+        // a run that is over or set aside needs no notice
+        Err(CoordinatorError::Reject(_) | CoordinatorError::SetAside { .. }) => {}
+        Err(_) => {
+            let message = "this run is not known here";
+            refuse(core, id, RejectReason::UnknownRun, message);
+        }
+    }
+}
+
+/// A device votes in a window or calibration.
+fn voted(coordinator: &Coordinator, id: &DeviceId, report: &SummaryReport) {
+    let core = &coordinator.core;
+    core.fleet.answered(id, |order| {
+        matches!(order, Order::SummaryRequest(order)
+            if order.monitor_id == report.monitor_id && order.window == report.window)
+    });
+    let known = report.monitor_id.parse().ok();
+    match known.and_then(|known| coordinator.monitors.get(&known)) {
+        Some(monitor) => monitor.vote(core, id, report),
+        None => {
+            let message = "this monitor is not known here";
+            refuse(core, id, RejectReason::BadVote, message);
         }
     }
 }

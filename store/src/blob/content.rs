@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use bytes::Bytes;
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use tokio::runtime::Handle;
 use tributary_model::DigestBuilder;
 
-use super::{BlobError, Digest, leftovers, local};
+use super::{BlobError, Digest, local};
 
 /// Most bytes of a blob: the f32 weights, or the i64 sums, of the largest model, with room to spare.
 pub const MAX_BLOB_BYTES: u64 = 1 << 30;
@@ -62,6 +61,14 @@ impl BlobStore {
         }
     }
 
+    /// Blobs on the local disk, in the folder `blobs`.
+    pub(super) fn on_disk(objects: Arc<dyn ObjectStore>, blobs: Arc<FilePath>) -> Self {
+        Self {
+            objects,
+            local: Some(blobs),
+        }
+    }
+
     /// The storage below.
     pub(super) fn objects(&self) -> &dyn ObjectStore {
         &*self.objects
@@ -71,66 +78,6 @@ impl BlobStore {
     #[must_use]
     pub fn in_memory() -> Self {
         Self::new(Arc::new(InMemory::new()))
-    }
-
-    /// Blobs in `folder/blobs`, created if missing, readable by their owner alone. Removes unfinished files of an earlier process,
-    /// so no other process may be writing there: open the metadata store, which holds the lock,
-    /// first. Blocks.
-    ///
-    /// # Errors
-    /// [`BlobError::Full`] or [`BlobError::Io`].
-    pub fn open(folder: impl AsRef<FilePath>) -> Result<Self, BlobError> {
-        let opening = |error: io::Error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                BlobError::Full { needed: 0 }
-            }
-            _ => BlobError::Io {
-                during: "opening the blob folder",
-                message: error.to_string(),
-            },
-        };
-        let folder = folder.as_ref();
-        let blobs = folder.join(FOLDER);
-        local::prepare(folder, &blobs).map_err(opening)?;
-        let removed = leftovers::remove(&blobs).map_err(opening)?;
-        if removed > 0 {
-            tracing::info!(removed, "removed unfinished blobs of an earlier process");
-        }
-        let objects = LocalFileSystem::new_with_prefix(folder).map_err(|error| BlobError::Io {
-            during: "opening the blob folder",
-            message: error.to_string(),
-        })?;
-        Ok(Self {
-            objects: Arc::new(objects.with_fsync(true)),
-            local: Some(blobs.into()),
-        })
-    }
-
-    /// Blobs in `folder/blobs` that are only looked at: nothing is created, mended or removed.
-    ///
-    /// # Errors
-    /// [`BlobError::Io`].
-    pub fn look(folder: impl AsRef<FilePath>) -> Result<Self, BlobError> {
-        let folder = folder.as_ref();
-        if !folder.is_dir() {
-            return Ok(Self::in_memory());
-        }
-        let objects = LocalFileSystem::new_with_prefix(folder).map_err(|error| BlobError::Io {
-            during: "opening the blob folder",
-            message: error.to_string(),
-        })?;
-        Ok(Self::new(Arc::new(objects)))
-    }
-
-    /// Whether `folder` holds any blob. Changes nothing. Blocks.
-    ///
-    /// # Errors
-    /// [`BlobError::Io`].
-    pub fn is_used(folder: impl AsRef<FilePath>) -> Result<bool, BlobError> {
-        local::has_files(&folder.as_ref().join(FOLDER)).map_err(|error| BlobError::Io {
-            during: "looking into the blob folder",
-            message: error.to_string(),
-        })
     }
 
     /// Stores `bytes` and returns their digest; they survive a power failure then. If they are stored

@@ -18,12 +18,14 @@
 //! # Modules
 //! - `content`: the store itself
 //! - `error`: why it refused
+//! - `folder`: one in a folder of the local disk, opened or looked at
 //! - `local`: blobs as private, synced files
 //! - `leftovers`: removes what a killed process left in a local folder
 //! - `sweep`: removes blobs that no record names
 
 mod content;
 mod error;
+mod folder;
 mod leftovers;
 mod local;
 mod sweep;

@@ -55,16 +55,16 @@ async fn a_monitor_that_is_stopped_while_its_playbook_starts_a_run_leaves_none_b
         closed: watch::Sender::new(false),
         kept_back: Arc::default(),
     });
-    let core = core_on(gate.clone()).await;
+    let served = coordinator_on(gate.clone()).await;
     let mut recipe = watched();
     recipe.playbook = spec().playbook;
-    let run = completed(&core, recipe).await;
-    reserve(&core, &run).await;
-    enrol(&core).await;
+    let run = completed(&served, recipe).await;
+    reserve(&served, &run).await;
+    enrol(&served).await;
     let bin = Arc::new(AtomicU32::new(0));
-    connect(&core, &bin, |_, _| {});
-    start(&core, &run).await.unwrap();
-    until(&core, &run, "a reference", |one| one.windows_asked >= 4).await;
+    connect(&served, &bin, |_, _| {});
+    start(&served.monitors, &run).await.unwrap();
+    until(&served, &run, "a reference", |one| one.windows_asked >= 4).await;
     gate.closed.send_replace(true);
     bin.store(2, Ordering::SeqCst);
     let begun = async {
@@ -75,26 +75,26 @@ async fn a_monitor_that_is_stopped_while_its_playbook_starts_a_run_leaves_none_b
     tokio::time::timeout(Duration::from_secs(60), begun)
         .await
         .unwrap();
-    let (with, name) = (core.clone(), run.id.to_string());
+    let (with, name) = (served.monitors.clone(), run.id.to_string());
     let stopping = tokio::spawn(async move { stop(&with, &name).await });
     tokio::time::sleep(GLANCE * 30).await;
     assert!(
         !stopping.is_finished(),
         "it is not known yet whether there is a run"
     );
-    assert!(core.ledger.reservation("tiny-1").is_some());
+    assert!(served.core.ledger.reservation("tiny-1").is_some());
     gate.closed.send_replace(false);
     let stopped = stopping.await.unwrap().unwrap();
     assert_eq!(stopped.state(), MonitorState::Stopped);
     let child = stopped.regions[0].mitigation_run_id.clone();
     assert_eq!(child, "tiny-eu-1", "{stopped:?}");
-    assert!(core.ledger.reservation("tiny-1").is_none());
+    assert!(served.core.ledger.reservation("tiny-1").is_none());
     let child: RunId = child.parse().unwrap();
-    let view = core.run_view(&child).await.unwrap();
+    let view = served.runs.run_view(&child).await.unwrap();
     assert_eq!(view.run.state(), v1::RunState::Stopped);
-    for id in crate::run::run_ids(&core).unwrap() {
+    for id in crate::run::run_ids(&served.core).unwrap() {
         assert!(
-            core.catalogue.is_known(&id),
+            served.runs.catalogue.is_known(&id),
             "{id} is on disk, and nobody goes on with it"
         );
     }

@@ -159,52 +159,9 @@ impl Actor {
     ) -> Result<(Vec<Event>, Digest), CoordinatorError> {
         let stored = owned_by(&self.state.id, released.stored.clone());
         let server = self.core.vault.put(stored).await?;
-        let mut batch = Batch::new();
-        let registry = &self.core.registry;
-        let all = self.state.spec.regions.iter().map(ToString::to_string);
-        let all: Vec<String> = all.collect();
-        let name = &released.main.spec.name;
-        let heads = self.format.payload.heads().is_some();
         let after_loss = self.is_after_loss();
-        let own = Marks {
-            restored: after_loss,
-            ..Marks::default()
-        };
-        let own = self.state.marks().and(own);
-        let marks = if self.state.is_estimating() {
-            registry.marks(&self.state.model)? // the versions stay what they are
-        } else {
-            own
-        };
-        let mut variants: Vec<Digest> = Vec::with_capacity(released.variants.len());
-        // models that nobody changed are one version, and one record
-        let mut recorded = BTreeSet::new();
-        if self.state.is_estimating() {
-            recorded.insert(self.state.model); // the round released its clip alone
-        }
-        for (index, file) in released.variants.iter().enumerate() {
-            let (name, regions) = if heads {
-                (name.clone(), vec![all[index].clone()])
-            } else {
-                (format!("{name} cluster {}", index + 1), all.clone())
-            };
-            let digest = registry.put_model(file, marks).await?;
-            if recorded.insert(digest) {
-                let parameters = file.weights.len() as u64;
-                let record = self.describe(digest, parameters, name, regions, own);
-                registry.record(&record, &mut batch)?;
-            }
-            variants.push(digest);
-        }
-        let model = match variants.first() {
-            Some(first) if !heads => *first,
-            _ => registry.put_model(&released.main, marks).await?,
-        };
-        if recorded.insert(model) {
-            let parameters = released.main.weights.len() as u64;
-            let record = self.describe(model, parameters, name.clone(), all, own);
-            registry.record(&record, &mut batch)?;
-        }
+        let mut batch = Batch::new();
+        let (model, variants) = self.put_versions(released, after_loss, &mut batch).await?;
         let control = match &released.control {
             Some(control) => {
                 let (controls, blobs) = (&self.runs.controls, &self.core.blobs);
@@ -218,6 +175,10 @@ impl Actor {
         if after_loss && !self.state.after_loss {
             events.push(Event::AfterLoss { round });
         }
+        let offered = self.offered();
+        let downloads = offered
+            .iter()
+            .map(|digest| self.core.telemetry.downloads(digest));
         events.push(Event::Published {
             round,
             model,
@@ -226,17 +187,64 @@ impl Actor {
             server,
             clip: released.clip,
             signs: released.signs,
-            bytes_down: self
-                .offered()
-                .iter()
-                .map(|digest| self.core.telemetry.downloads(digest))
-                .sum(),
+            bytes_down: downloads.sum(),
         });
         self.state.check_all(&events)?;
         self.journal.put(&events, &mut batch)?;
         self.core.store.commit(batch).await?;
         self.journal.committed(&events);
         Ok((events, server))
+    }
+
+    /// Writes the files of the new versions and adds their records to a batch: the version of the run, and
+    /// those of regions or clusters. Models that nobody changed are one version, and one record.
+    async fn put_versions(
+        &self,
+        released: &Released,
+        after_loss: bool,
+        batch: &mut Batch,
+    ) -> Result<(Digest, Vec<Digest>), CoordinatorError> {
+        let registry = &self.core.registry;
+        let all = self.state.spec.regions.iter().map(ToString::to_string);
+        let all: Vec<String> = all.collect();
+        let name = &released.main.spec.name;
+        let heads = self.format.payload.heads().is_some();
+        let own = self.state.marks().and(Marks {
+            restored: after_loss,
+            ..Marks::default()
+        });
+        let mut recorded = BTreeSet::new();
+        let mut marks = own;
+        if self.state.is_estimating() {
+            // the round released its clip alone: the versions stay what they are
+            marks = registry.marks(&self.state.model)?;
+            recorded.insert(self.state.model);
+        }
+        let mut variants: Vec<Digest> = Vec::with_capacity(released.variants.len());
+        for (index, file) in released.variants.iter().enumerate() {
+            let (name, regions) = if heads {
+                (name.clone(), vec![all[index].clone()])
+            } else {
+                (format!("{name} cluster {}", index + 1), all.clone())
+            };
+            let digest = registry.put_model(file, marks).await?;
+            if recorded.insert(digest) {
+                let parameters = file.weights.len() as u64;
+                let record = self.describe(digest, parameters, name, regions, own);
+                registry.record(&record, batch)?;
+            }
+            variants.push(digest);
+        }
+        let model = match variants.first() {
+            Some(first) if !heads => *first,
+            _ => registry.put_model(&released.main, marks).await?,
+        };
+        if recorded.insert(model) {
+            let parameters = released.main.weights.len() as u64;
+            let record = self.describe(model, parameters, name.clone(), all, own);
+            registry.record(&record, batch)?;
+        }
+        Ok((model, variants))
     }
 
     /// Whether what a device of the run had spent before was lost, the devices of this round included: some

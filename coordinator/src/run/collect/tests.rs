@@ -7,9 +7,15 @@ use tributary_aggregator::{Codec, FixedPoint, RobustSpec};
 use tributary_model::ModelSpec;
 
 use super::super::payload::{Payload, UNIT};
+use std::num::NonZeroUsize;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
 use super::*;
 use crate::failpoint::NoFailpoint;
 use crate::fixtures::{core, device, plain_spec};
+use crate::run::receipt::{Counted, Refusal};
 
 /// One input, two classes.
 const DIMENSION: usize = 4;

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::core::Core;
 use crate::engine::{Assigned, Event, Segment};
 use crate::fixtures::{core, device, spec, state};
 use tributary_store::{Batch, Expect, Table};
@@ -21,7 +22,7 @@ async fn what_no_record_names_is_gone_before_anything_is_served() {
         .put(b"a release without record".to_vec())
         .await
         .unwrap();
-    recover_runs(&core).await.unwrap();
+    recover_runs(&Runs::new(core.clone()).0).await.unwrap();
     assert!(!core.vault.exists(&sum).await.unwrap());
     assert!(!core.blobs.exists(&version).await.unwrap());
 }
@@ -89,7 +90,7 @@ async fn a_record_of_before_there_were_marks_loses_its_digests_when_the_run_is_o
         "started_ms": 1, "delta": 1e-6, "wants_monitor": false, "control": null, "message": "",
     });
     put_old(&core, &run, &update, Some(over)).await;
-    recover_runs(&core).await.unwrap();
+    recover_runs(&Runs::new(core.clone()).0).await.unwrap();
     assert_vault_lacks(&core, &update).await;
     assert!(RunRecord::read(&core, &run.id).unwrap().marked);
     let (_, recovered) = Journal::recover(&core, &run.id).await.unwrap();
@@ -106,7 +107,7 @@ async fn a_record_of_before_there_were_marks_gets_a_key_while_the_run_goes_on() 
     // read as it is, by one that may not write
     let (_, read) = Journal::recover(&core, &run.id).await.unwrap();
     assert_eq!(read.was_counted(&device(0), &update), Some(true));
-    recover_runs(&core).await.unwrap();
+    recover_runs(&Runs::new(core.clone()).0).await.unwrap();
     assert_vault_lacks(&core, &update).await;
     let (journal, recovered) = Journal::recover(&core, &run.id).await.unwrap();
     assert!(!journal.lags() && recovered.mark_key.is_some());

@@ -10,8 +10,13 @@ use tributary_model::{LocalAlgorithm, ModelSpec, Personalisation};
 
 use super::super::payload::{Payload, UNIT};
 use super::super::server_state::Shape;
+use std::sync::Arc;
+
 use super::*;
 use crate::fixtures::{device, plain_spec};
+use crate::run::Format;
+use crate::run::costs::RunCosts;
+use crate::run::server_state::ServerState;
 use tributary_recipe::{RunSpec, TrainingSpec};
 
 /// Two inputs, two classes: four weights and two biases.
