@@ -10,7 +10,7 @@ use tributary_device::{
 use tributary_proto::{DeviceId, RegionId};
 
 use crate::behaviour::Behaviour;
-use crate::fleet::FleetError;
+use crate::error::FleetError;
 use crate::shard::Shard;
 
 /// A device to simulate.

@@ -8,17 +8,17 @@ use rand_core::Rng;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
-use tributary_device::agent::AgentView;
 use tributary_device::{
-    Agent, AgentError, AgentOptions, Clock, Connections, ConnectionsError, Environment, Identity,
-    IdentityError, LoadedBuild, MemoryError, MemorySlots, Participations, Purposes, RecordError,
-    SystemClock, TallySnapshot, TicketError, Timing, Token, seeded,
+    Agent, AgentOptions, AgentView, Clock, Connections, Environment, Identity, LoadedBuild,
+    MemorySlots, Participations, Purposes, RecordError, SystemClock, TallySnapshot, Timing, Token,
+    seeded,
 };
 use tributary_proto::RegionId;
 
 use crate::behaviour::SimConduct;
 use crate::device::SimDevice;
 use crate::drift::{DriftInjection, DriftSwitch};
+use crate::error::FleetError;
 use crate::shard::ShardData;
 
 /// How a fleet is run.
@@ -51,51 +51,6 @@ impl FleetConfig {
             clock: Arc::new(SystemClock),
         }
     }
-}
-
-/// Why a fleet can't start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FleetError {
-    /// There is no tokio runtime.
-    #[error("a fleet needs a tokio runtime; start it inside one")]
-    NoRuntime,
-    /// The address can't be read.
-    #[error(transparent)]
-    Connections(#[from] ConnectionsError),
-    /// A behaviour is impossible.
-    #[error("device {device_id}: {problem}")]
-    Behaviour {
-        /// The device.
-        device_id: String,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// A shard has no whole number of examples.
-    #[error("device {device_id}: {inputs} inputs can't belong to {labels} labels")]
-    Shard {
-        /// The device.
-        device_id: String,
-        /// Number of input values.
-        inputs: usize,
-        /// Number of labels.
-        labels: usize,
-    },
-    /// An agent can't be made.
-    #[error(transparent)]
-    Agent(#[from] AgentError),
-    /// The operating system gave no random bytes, or a device's folder can't be made.
-    #[error(transparent)]
-    Randomness(#[from] IdentityError),
-    /// A device's memory can't be opened.
-    #[error(transparent)]
-    Memory(#[from] MemoryError),
-    /// A device's record of participations can't be opened.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// A device's record of what it answered can't be opened.
-    #[error(transparent)]
-    Tickets(#[from] TicketError),
 }
 
 /// Starts fleets.

@@ -5,7 +5,7 @@
 //! are simulated. With a seed the fleet sends the same bytes in every run, whatever the number of
 //! threads: time is virtual, so a slow device gives its assignment back at once instead of sleeping.
 //!
-//! - [`fleet`]: starting, watching and stopping a fleet
+//! - [`fleet`], `error`: starting, watching and stopping a fleet, and why it can't start
 //! - [`device`]: what one simulated device is made of
 //! - [`behaviour`]: speed, drop-out and faults
 //! - [`shard`], [`drift`]: the data of a device, and the switch that shifts a region's data
@@ -15,11 +15,13 @@
 pub mod behaviour;
 pub mod device;
 pub mod drift;
+mod error;
 pub mod fleet;
 pub mod shard;
 
 pub use behaviour::{Behaviour, Fault, Pace};
 pub use device::SimDevice;
 pub use drift::{DriftInjection, DriftSwitch};
-pub use fleet::{Fleet, FleetConfig, FleetError, FleetHandle, FleetStats, InstalledBuild};
+pub use error::FleetError;
+pub use fleet::{Fleet, FleetConfig, FleetHandle, FleetStats, InstalledBuild};
 pub use shard::Shard;

@@ -60,13 +60,20 @@ impl MonitorConfig {
     /// # Errors
     /// [`DriftError::BadConfig`] naming the setting and its range.
     pub fn validate(&self) -> Result<(), DriftError> {
+        self.check_sensitivity()?;
+        self.check_intervals()?;
+        self.check_phases()
+    }
+
+    /// What a window must hold, and what a stream must be able to see.
+    fn check_sensitivity(&self) -> Result<(), DriftError> {
+        let (regions, warm_up) = (self.regions, self.warm_up_windows);
         check(
-            (1..=1_000_000).contains(&self.regions),
+            (1..=1_000_000).contains(&regions),
             "regions",
-            &self.regions,
+            &regions,
             "1 to 10^6",
         )?;
-        let warm_up = self.warm_up_windows;
         check(
             (1..=1000).contains(&warm_up),
             "warm_up_windows",
@@ -80,27 +87,30 @@ impl MonitorConfig {
             "at least 1",
         )?;
         let psi = self.max_invisible_psi;
-        check(
-            psi > 0.0 && psi.is_finite(),
-            "max_invisible_psi",
-            &psi,
-            "positive and finite",
-        )?;
+        let visible = psi > 0.0 && psi.is_finite();
+        check(visible, "max_invisible_psi", &psi, "positive and finite")?;
         let weight = self.smoothing;
         check(
             (0.001..=1.0).contains(&weight),
             "smoothing",
             &weight,
             "0.001 to 1",
-        )?;
-        let drift = self.drift_interval;
+        )
+    }
+
+    /// Mean windows between false alarms.
+    fn check_intervals(&self) -> Result<(), DriftError> {
+        let (drift, warning, exit) = (
+            self.drift_interval,
+            self.warning_interval,
+            self.exit_interval,
+        );
         check(
             (20..=1_000_000).contains(&drift),
             "drift_interval",
             &drift,
             "20 to 10^6",
         )?;
-        let warning = self.warning_interval;
         let allowed = "20 to drift_interval";
         check(
             (20..=drift).contains(&warning),
@@ -108,29 +118,25 @@ impl MonitorConfig {
             &warning,
             allowed,
         )?;
-        let exit = self.exit_interval;
+        let allowed = "10 to warning_interval";
         check(
             (10..=warning).contains(&exit),
             "exit_interval",
             &exit,
-            "10 to warning_interval",
-        )?;
+            allowed,
+        )
+    }
+
+    /// How long the states of a region last.
+    fn check_phases(&self) -> Result<(), DriftError> {
+        let (exit, cooldown) = (self.exit_windows, self.cooldown_windows);
+        check(exit >= 1, "exit_windows", &exit, "at least 1")?;
+        check(cooldown >= 1, "cooldown_windows", &cooldown, "at least 1")?;
+        let horizon = self.horizon;
         check(
-            self.exit_windows >= 1,
-            "exit_windows",
-            &self.exit_windows,
-            "at least 1",
-        )?;
-        check(
-            self.cooldown_windows >= 1,
-            "cooldown_windows",
-            &self.cooldown_windows,
-            "at least 1",
-        )?;
-        check(
-            (10..=1000).contains(&self.horizon),
+            (10..=1000).contains(&horizon),
             "horizon",
-            &self.horizon,
+            &horizon,
             "10 to 1000",
         )
     }

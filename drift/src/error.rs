@@ -1,6 +1,6 @@
 //! Everything that can be wrong with what the caller hands in.
 
-use crate::quantity::QuantityId;
+use crate::quantity_id::QuantityId;
 use crate::verdict::{DriftId, Verdict};
 
 /// Why an input was refused. The monitor's state is unchanged whenever one of these is returned.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::DriftError;
-use crate::quantity::{Quantity, QuantityId};
+use crate::quantity::Quantity;
+use crate::quantity_id::QuantityId;
 
 /// Counts up to here are exact as `f64`.
 const EXACT: u64 = 1 << 53;

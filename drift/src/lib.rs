@@ -16,7 +16,7 @@
 //! # Map
 //! | module | says |
 //! |---|---|
-//! | `quantity` | what is counted: fixed edges or classes, and its identity |
+//! | `quantity`, `quantity_id` | what is counted: fixed edges or classes, and its identity |
 //! | `histogram` | the counts of one window, their noise, typed merging |
 //! | `wald` | the two-sample statistic |
 //! | `effect` | how large the shift is: PSI, Jensen-Shannon, smallest visible shift |
@@ -41,6 +41,7 @@ mod histogram;
 mod paths;
 mod playbook;
 mod quantity;
+mod quantity_id;
 mod region;
 mod scope;
 mod stream;
@@ -56,7 +57,8 @@ pub use effect::{
 pub use error::DriftError;
 pub use histogram::Histogram;
 pub use playbook::{Circumstances, Evidence, Movement, Playbook, choose_playbook};
-pub use quantity::{Binning, MAX_BINS, Quantity, QuantityId, Role};
+pub use quantity::{Binning, MAX_BINS, Quantity, Role};
+pub use quantity_id::QuantityId;
 pub use region::{RegionMonitor, WindowReport};
 pub use scope::{Scope, drift_scope};
 pub use stream::{Level, Observation, StreamMonitor, TestResult};

@@ -1,33 +1,13 @@
 //! What a device counts: a quantity with fixed bins and an identity that changes with them.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::error::DriftError;
+use crate::quantity_id::QuantityId;
 
 /// Most bins a quantity may have, the missing bin included. Few bins (8 to 16) see more under noise:
 /// each adds its own share of it.
 pub const MAX_BINS: usize = 1024;
-
-/// Identity of a quantity: its name and a digest of its bins, `name@0123456789abcdef`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct QuantityId(String);
-
-impl QuantityId {
-    /// The identity as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for QuantityId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What a shift of the quantity means; decides the playbook.
 #[derive(
@@ -211,7 +191,7 @@ impl TryFrom<Definition> for Quantity {
             // -0.0 and 0.0 are the same edge, so they must have the same identity
             edges.iter_mut().for_each(|edge| *edge += 0.0);
         }
-        let id = identity(&definition);
+        let id = QuantityId::new(&definition.name, &definition.bins.canonical_bytes());
         Ok(Self { definition, id })
     }
 }
@@ -220,16 +200,6 @@ impl From<Quantity> for Definition {
     fn from(quantity: Quantity) -> Self {
         quantity.definition
     }
-}
-
-fn identity(definition: &Definition) -> QuantityId {
-    let digest = Sha256::digest(definition.bins.canonical_bytes());
-    let hex: String = digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    QuantityId(format!("{}@{hex}", definition.name))
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Graph, ModelError};
 
+/// Most models that a device chooses from (IFCA).
+pub const MAX_CLUSTERS: u32 = 16;
+
 /// How the local objective is corrected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
@@ -162,7 +165,7 @@ impl Personalisation {
                 "personalisation.clusters",
                 *clusters as f32,
                 2.0,
-                16.0,
+                MAX_CLUSTERS as f32,
                 "must be 2 to 16",
             ),
         }

@@ -6,7 +6,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use crate::ModelError;
+/// Text that is not a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is 64 lowercase hexadecimal digits, got {length} bytes of other text")]
+pub struct NotADigest {
+    /// Length of the text in bytes.
+    pub length: usize,
+}
 
 /// A SHA-256 digest (FIPS 180-4). In text: 64 lowercase hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,10 +55,10 @@ impl fmt::Debug for Digest {
 }
 
 impl FromStr for Digest {
-    type Err = ModelError;
+    type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let not_a_digest = || ModelError::NotADigest { length: text.len() };
+        let not_a_digest = || NotADigest { length: text.len() };
         if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(not_a_digest());
         }
@@ -120,10 +126,7 @@ mod tests {
     fn text_that_is_not_a_digest_is_refused() {
         let upper = Digest::of(b"abc").to_string().to_uppercase();
         for text in ["", "ba78", upper.as_str(), &"g".repeat(64), &"é".repeat(32)] {
-            assert!(matches!(
-                text.parse::<Digest>(),
-                Err(ModelError::NotADigest { .. })
-            ));
+            assert!(matches!(text.parse::<Digest>(), Err(NotADigest { .. })));
         }
     }
 

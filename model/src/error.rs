@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::bundle::BundleError;
+use crate::digest::{Digest, NotADigest};
 use crate::quant::QuantError;
 
 /// Why a model, its data or its file was refused.
@@ -10,11 +11,8 @@ use crate::quant::QuantError;
 #[non_exhaustive]
 pub enum ModelError {
     /// The text is not a digest.
-    #[error("a digest is 64 lowercase hexadecimal digits, got {length} bytes of other text")]
-    NotADigest {
-        /// Length of the text in bytes.
-        length: usize,
-    },
+    #[error(transparent)]
+    NotADigest(#[from] NotADigest),
     /// The architecture JSON can't be read.
     #[error("model spec is not valid: {0}; see the model spec reference for its fields")]
     Spec(#[source] serde_json::Error),
@@ -172,9 +170,9 @@ pub enum ModelError {
     #[error("bytes have digest {actual}, expected {expected}; transfer them again")]
     WrongDigest {
         /// The digest asked for.
-        expected: crate::Digest,
+        expected: Digest,
         /// The digest of the bytes.
-        actual: crate::Digest,
+        actual: Digest,
     },
     /// The model's name can't be shown.
     #[error("model name must be 1 to {limit} characters without control characters, got {name:?}")]

@@ -39,9 +39,9 @@ mod spec;
 mod training;
 mod update_rules;
 
-pub use algorithm::{LocalAlgorithm, Personalisation, named_parameters};
+pub use algorithm::{LocalAlgorithm, MAX_CLUSTERS, Personalisation, named_parameters};
 pub use bundle::BundleError;
-pub use digest::{Digest, DigestBuilder};
+pub use digest::{Digest, DigestBuilder, NotADigest};
 pub use engine::{Batch, BurnEngine, Engine, FastEngine};
 pub use error::{LayerError, ModelError};
 pub use file::{MAX_HEADER, ModelFile, SPEC_KEY};

@@ -4,6 +4,7 @@
 use tributary_aggregator::{RobustRule, ServerOptimiser};
 use tributary_model::{LocalAlgorithm, Personalisation};
 
+use crate::compatibility::{Conflict, LocalOptions, MAX_EXAMPLES_CAP, is_momentum, is_plain};
 use crate::error::{in_range, refuse_if};
 use crate::{
     AggregationSpec, ModelSource, PrivacyMode, PrivacySpec, RoundSpec, RunSpec, ServerSpec,
@@ -12,9 +13,6 @@ use crate::{
 
 /// Most rounds that an update may be late.
 const MAX_STALENESS: u32 = 1_000;
-/// Largest cap on examples: a device with one example still sends a thousandth of a clip and more,
-/// which the grid can hold.
-const MAX_EXAMPLES: f64 = 1e4;
 
 /// The sections that decide how a run learns.
 pub(crate) struct Method<'s> {
@@ -140,18 +138,30 @@ impl Method<'_> {
         refuse_if(wrong, &format!("{}{field}", self.path), problem, remedy)
     }
 
+    /// The options of local training that may exclude each other.
+    pub(crate) fn options(&self) -> LocalOptions<'_> {
+        LocalOptions {
+            algorithm: self.training.algorithm,
+            personalisation: self.training.personalisation.as_ref(),
+            momentum: self.training.momentum,
+            sparse: self.training.codec.starts_with("topk"),
+            capped: self.training.examples_cap.is_some(),
+        }
+    }
+
     fn check_values(&self) -> Result<(), SpecError> {
         let training = self.training;
         let field = |name: &str| format!("{}training.{name}", self.path);
         in_range(&field("max_steps"), training.max_steps.into(), 0.0, 1e6)?;
         self.refuse(
-            !(0.0..1.0).contains(&training.momentum),
+            !is_momentum(training.momentum),
             "training.momentum",
             format!("is {}", training.momentum),
             "use a number at least 0 and below 1",
         )?;
         if let Some(cap) = training.examples_cap {
-            in_range(&field("examples_cap"), cap as f64, 1.0, MAX_EXAMPLES)?;
+            let most = MAX_EXAMPLES_CAP as f64;
+            in_range(&field("examples_cap"), cap as f64, 1.0, most)?;
         }
         training
             .algorithm
@@ -173,12 +183,9 @@ impl Method<'_> {
             "set server.optimiser = { kind = \"feddyn\", participation = .. } and \
              training.algorithm = { kind = \"feddyn\", alpha = .. } together",
         )?;
-        let plain = matches!(
-            self.training.algorithm,
-            LocalAlgorithm::FedAvg | LocalAlgorithm::FedProx { .. }
-        );
+        let options = self.options();
         self.refuse(
-            self.training.momentum > 0.0 && !plain,
+            options.has(Conflict::StateAndMomentum),
             "training.momentum",
             format!(
                 "mixes updates of several rounds, but {} needs each by itself",
@@ -186,12 +193,8 @@ impl Method<'_> {
             ),
             "set it to 0, or use algorithm fedavg or fedprox",
         )?;
-        let two_sided = matches!(
-            self.training.algorithm,
-            LocalAlgorithm::Scaffold | LocalAlgorithm::FedDyn { .. }
-        );
         self.refuse(
-            two_sided && self.training.examples_cap.is_some(),
+            options.has(Conflict::StateAndCap),
             "training.examples_cap",
             format!(
                 "weights by examples, but {} keeps the same state on devices and server, which \
@@ -206,9 +209,8 @@ impl Method<'_> {
             "is missing: scaffold's control variate is the mean over all devices",
             "say how many devices there are",
         )?;
-        let losses = matches!(self.training.algorithm, LocalAlgorithm::QFedAvg { .. });
         self.refuse(
-            losses && self.training.examples_cap.is_some(),
+            options.has(Conflict::LossesAndCap),
             "training.examples_cap",
             "weights by examples, but qfedavg weights by losses",
             "remove it, or use algorithm fedavg",
@@ -219,27 +221,15 @@ impl Method<'_> {
         let Some(personalisation) = &self.training.personalisation else {
             return Ok(());
         };
-        let algorithm = self.training.algorithm;
-        let plain = matches!(
-            algorithm,
-            LocalAlgorithm::FedAvg | LocalAlgorithm::FedProx { .. }
-        );
-        // FedDyn keeps one gradient of the whole model: it suits models that are shared whole
-        let whole = matches!(
-            (algorithm, personalisation),
-            (
-                LocalAlgorithm::FedDyn { .. },
-                Personalisation::Ditto { .. } | Personalisation::Apfl { .. }
-            )
-        );
+        let options = self.options();
         self.refuse(
-            !(plain || whole),
+            options.has(Conflict::StateAndPersonalisation),
             "training.personalisation",
             format!(
                 "is {}, which does not go with training.algorithm {}: its state belongs to the \
                  whole shared model",
                 personalisation.name(),
-                algorithm.name()
+                self.training.algorithm.name()
             ),
             "use algorithm fedavg or fedprox (feddyn goes with ditto and apfl), or remove \
              personalisation",
@@ -251,17 +241,14 @@ impl Method<'_> {
             "is region_heads, but the run has one region",
             "name more regions, or use fedper",
         )?;
-        let clusters = matches!(personalisation, Personalisation::Ifca { .. });
-        let sparse = self.training.codec.starts_with("topk");
         self.refuse(
-            clusters && sparse,
+            options.has(Conflict::ClustersAndSparse),
             "training.codec",
             "is topk, which adds what one cluster's update left out to another's",
             "use int8, int4 or eden:2 with ifca",
         )?;
-        let several = heads || clusters;
         self.refuse(
-            several && self.training.momentum > 0.0,
+            options.has(Conflict::ModelsAndMomentum),
             "training.momentum",
             "mixes updates of different models",
             "set it to 0, or remove personalisation",
@@ -282,12 +269,8 @@ impl Method<'_> {
             "makes the outcome depend on who arrives first, which no seed repeats",
             "remove the seed, or set it to 0",
         )?;
-        let stateless = matches!(
-            self.training.algorithm,
-            LocalAlgorithm::FedAvg | LocalAlgorithm::FedProx { .. }
-        );
         self.refuse(
-            !stateless,
+            !is_plain(self.training.algorithm),
             "training.algorithm",
             format!(
                 "is {}, whose server state belongs to one round, but rounds.staleness_cap lets \

@@ -13,7 +13,8 @@
 //! | `playbook` | the run that a playbook starts |
 //! | `parse` | from TOML to a checked run |
 //! | `check`, `check_monitor`, `answers` | ranges of single values and sections |
-//! | `combination`, `noise` | what goes together |
+//! | [`compatibility`] | which options of local training exclude each other, for recipes and devices |
+//! | `combination`, `noise` | what goes together in a recipe |
 //! | `error` | why a recipe is refused |
 
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@ mod answers;
 mod check;
 mod check_monitor;
 mod combination;
+pub mod compatibility;
 mod error;
 mod model_source;
 mod monitor;

@@ -5,6 +5,7 @@ use tributary_privacy::{AdaptiveClip, AdaptiveClipError};
 
 use crate::check::MAX_CHARGED;
 use crate::combination::Method;
+use crate::compatibility::Conflict;
 use crate::error::in_range;
 use crate::{NoiseMechanism, PrivacyMode, SpecError};
 
@@ -26,12 +27,12 @@ impl Method<'_> {
             PrivacyMode::Dp => {}
         }
         self.check_lengths()?;
-        let exact = match self.training.algorithm {
-            LocalAlgorithm::FedNova => Some("the devices' numbers of steps"),
-            LocalAlgorithm::QFedAvg { .. } => Some("the devices' losses"),
-            _ => None,
-        };
-        if let Some(what) = exact {
+        let options = self.options();
+        if options.has(Conflict::WeightAndPrivacy) {
+            let what = match self.training.algorithm {
+                LocalAlgorithm::FedNova => "the devices' numbers of steps",
+                _ => "the devices' losses",
+            };
             let problem = format!(
                 "is {}, which divides by the exact sum of {what}: noise on the deltas alone would \
                  guarantee nothing",
@@ -40,12 +41,8 @@ impl Method<'_> {
             let remedy = "use algorithm fedavg or fedprox, or set privacy.mode to none";
             return self.refuse(true, "training.algorithm", problem, remedy);
         }
-        let clusters = matches!(
-            self.training.personalisation,
-            Some(Personalisation::Ifca { .. })
-        );
         self.refuse(
-            clusters,
+            options.has(Conflict::ClustersAndPrivacy),
             "training.personalisation",
             "is ifca: which cluster a device picks, and how many pick it, is private",
             "use region_heads, whose groups are public, or set privacy.mode to none",
@@ -102,9 +99,8 @@ impl Method<'_> {
                     self.training.algorithm,
                     LocalAlgorithm::Scaffold | LocalAlgorithm::FedDyn { .. }
                 );
-                let sparse = self.training.codec.starts_with("topk");
                 self.refuse(
-                    keeps || sparse || self.training.momentum > 0.0,
+                    keeps || self.options().sparse || self.training.momentum > 0.0,
                     "privacy.adaptive_clip.rounds",
                     "release nothing of the updates, but training.algorithm, codec topk or momentum \
                      would have devices remember them as sent",
@@ -197,19 +193,21 @@ impl Method<'_> {
             ),
             "lower it or the cohort: one round can charge 12000 devices",
         )?;
-        let plain = matches!(
-            self.training.algorithm,
-            LocalAlgorithm::FedAvg | LocalAlgorithm::FedProx { .. }
-        );
+        let options = self.options();
+        let more = [
+            Conflict::StateAndLocalNoise,
+            Conflict::MomentumAndLocalNoise,
+            Conflict::CapAndLocalNoise,
+        ];
         self.refuse(
-            !plain || self.training.momentum > 0.0 || self.training.examples_cap.is_some(),
+            more.into_iter().any(|conflict| options.has(conflict)),
             "training.algorithm",
             "or training.momentum or examples_cap keeps or tells more than the noised update, which \
              privacy.mode local does not cover",
             "use fedavg or fedprox without momentum and examples_cap, or privacy.mode dp",
         )?;
         self.refuse(
-            self.training.codec.starts_with("topk"),
+            options.has(Conflict::SparseAndLocalNoise),
             "training.codec",
             "is topk, whose choice of values and residual would tell of the update before its noise",
             "use f32, int8, int4, drive or eden:4 with privacy.mode local",

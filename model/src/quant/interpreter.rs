@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::kernel::{Int8Tensor, Step};
-use super::self_test::SelfTest;
+use super::vectors::SelfTest;
 use crate::ModelError;
 use crate::arena::{ArenaPlan, TensorLifetime, plan_arena};
 use crate::bundle::BUNDLE_NAME_LIMIT;

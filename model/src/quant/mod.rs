@@ -25,6 +25,7 @@ mod quantise;
 mod ranges;
 pub mod scale;
 mod self_test;
+mod vectors;
 
 pub use channels::ChannelWeights;
 pub use error::QuantError;

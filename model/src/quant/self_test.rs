@@ -8,49 +8,13 @@
 //! shows faults that the final scores round away.
 
 use super::interpreter::{Int8Model, Int8Scratch};
+use super::vectors::SelfTest;
 use crate::bundle::{BundleError, Reader};
 
 /// Vectors put into every new build.
 const VECTORS: u32 = 8;
 /// Spreads small numbers over the seeds: 2^32 divided by the golden ratio, made odd.
 const SEED_STRIDE: u32 = 0x9e37_79b9;
-
-/// One vector: how to make its input, and what must come out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SelfTest {
-    /// Start of the generator, never 0.
-    seed: u32,
-    /// CRC-32 of the outputs of all steps.
-    trace: u32,
-    /// The scores.
-    scores: Vec<i8>,
-}
-
-impl SelfTest {
-    /// Records what `model` computes from the input of `seed`.
-    fn record(model: &Int8Model, seed: u32, scratch: &mut Vec<i8>) -> Self {
-        let mut trace = crc32fast::Hasher::new();
-        let mut bytes = Vec::new();
-        let input = synthetic_input(seed, model.features());
-        let scores = model.run(&input, scratch, |output| {
-            bytes.clear();
-            bytes.extend(output.iter().flat_map(|value| value.to_le_bytes()));
-            trace.update(&bytes);
-        });
-        Self {
-            seed,
-            trace: trace.finalize(),
-            scores: scratch[scores].to_vec(),
-        }
-    }
-
-    /// Appends seed, trace and scores to a build.
-    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
-        bytes.extend(self.seed.to_le_bytes());
-        bytes.extend(self.trace.to_le_bytes());
-        bytes.extend(self.scores.iter().flat_map(|score| score.to_le_bytes()));
-    }
-}
 
 impl Int8Model {
     /// Runs the self-test vectors and compares every output bit.
@@ -61,7 +25,7 @@ impl Int8Model {
     /// [`BundleError::SelfTest`] with the first vector that differs.
     pub fn verify_self_test(&self, scratch: &mut Int8Scratch) -> Result<(), BundleError> {
         for (vector, expected) in self.self_tests().iter().enumerate() {
-            if SelfTest::record(self, expected.seed, scratch.arena_mut()) != *expected {
+            if record(self, expected.seed, scratch.arena_mut()) != *expected {
                 return Err(BundleError::SelfTest { vector });
             }
         }
@@ -72,9 +36,7 @@ impl Int8Model {
     pub(crate) fn record_self_tests(&mut self) {
         let mut scratch = Vec::new();
         let seeds = (1..=VECTORS).map(|number| number.wrapping_mul(SEED_STRIDE));
-        let vectors = seeds
-            .map(|seed| SelfTest::record(self, seed, &mut scratch))
-            .collect();
+        let vectors = seeds.map(|seed| record(self, seed, &mut scratch)).collect();
         self.set_self_tests(vectors);
     }
 
@@ -101,6 +63,23 @@ impl Int8Model {
         }
         self.set_self_tests(vectors);
         Ok(())
+    }
+}
+
+/// Records what `model` computes from the input of `seed`.
+fn record(model: &Int8Model, seed: u32, scratch: &mut Vec<i8>) -> SelfTest {
+    let mut trace = crc32fast::Hasher::new();
+    let mut bytes = Vec::new();
+    let input = synthetic_input(seed, model.features());
+    let scores = model.run(&input, scratch, |output| {
+        bytes.clear();
+        bytes.extend(output.iter().flat_map(|value| value.to_le_bytes()));
+        trace.update(&bytes);
+    });
+    SelfTest {
+        seed,
+        trace: trace.finalize(),
+        scores: scratch[scores].to_vec(),
     }
 }
 

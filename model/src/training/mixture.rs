@@ -2,9 +2,10 @@
 
 use rand_chacha::ChaCha20Rng;
 
+use super::check_finite;
 use super::correction::{Correction, Corrector};
 use super::passes::passes;
-use super::{LocalTraining, TrainReport, check_finite};
+use super::settings::{LocalTraining, TrainReport};
 use crate::engine::check_len;
 use crate::{Batch, Engine, ModelError};
 

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
-use super::{LocalTraining, TrainReport};
+use super::settings::{LocalTraining, TrainReport};
 use crate::{Batch, ModelError};
 
 /// Shows `step` every batch of every pass, in a new order each pass drawn from `rng`, until the

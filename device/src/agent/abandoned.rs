@@ -1,0 +1,41 @@
+//! An assignment that is given back, and the words for it.
+
+use crate::state::pass::TurnError;
+
+/// An assignment that will not be finished: the word for the coordinator and the counted one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Abandoned {
+    pub(crate) reason: &'static str,
+    pub(crate) because: &'static str,
+    /// What the device is not made for, by name.
+    pub(crate) detail: Option<String>,
+}
+
+pub(crate) const fn failed(because: &'static str) -> Abandoned {
+    Abandoned {
+        reason: "failed",
+        because,
+        detail: None,
+    }
+}
+
+/// The device is not made for what it is asked: says nothing but what it declares and what was asked.
+pub(crate) fn unfit(because: &'static str, detail: String) -> Abandoned {
+    Abandoned {
+        reason: "configuration",
+        because,
+        detail: Some(detail),
+    }
+}
+
+impl From<&TurnError> for Abandoned {
+    fn from(error: &TurnError) -> Self {
+        Self {
+            reason: match error {
+                TurnError::Limit(_) => "limit",
+                TurnError::Record(_) | TurnError::Crashed => "failed",
+            },
+            ..failed(error.reason())
+        }
+    }
+}
