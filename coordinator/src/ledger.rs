@@ -11,6 +11,7 @@
 //! - `claim`: what may be said about a sum
 //! - `accounts`: the statements
 //! - `caps`: the most that a device may lose; `decide`: who may change that, and how
+//! - `rounds`: which rounds of a run were charged
 //! - `relocation`: a device that moves to another region
 //! - `reservation`: what was set aside for charges to come
 //! - `terms`: caps, reservations and decisions on disk
@@ -32,6 +33,7 @@ mod decide;
 mod forfeit;
 mod relocation;
 mod reservation;
+mod rounds;
 mod terms;
 mod total;
 

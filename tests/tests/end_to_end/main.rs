@@ -22,6 +22,7 @@ mod counted_once;
 mod crashes;
 mod damaged_objects;
 mod drift_loop;
+mod ended_runs;
 mod exhaustion;
 mod forgotten;
 mod full_disk;
