@@ -39,6 +39,7 @@ mod invariant_6;
 mod invariant_7;
 mod invariant_8;
 mod invariant_9;
+mod late_caps;
 mod limits;
 mod marks;
 mod marks_after_loss;
