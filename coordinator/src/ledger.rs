@@ -11,6 +11,8 @@
 //! - `claim`: what may be said about a sum
 //! - `accounts`: the statements
 //! - `caps`: the most that a device may lose; `decide`: who may change that, and how
+//! - `exposure`: what is charged without noise, on devices under a cap
+//! - `rounds`: which rounds of a run were charged
 //! - `relocation`: a device that moves to another region
 //! - `reservation`: what was set aside for charges to come
 //! - `terms`: caps, reservations and decisions on disk
@@ -29,9 +31,11 @@ mod caps;
 mod charge;
 mod claim;
 mod decide;
+mod exposure;
 mod forfeit;
 mod relocation;
 mod reservation;
+mod rounds;
 mod terms;
 mod total;
 
@@ -42,7 +46,7 @@ use tributary_privacy::{Mechanism, Rho};
 use tributary_proto::{DeviceId, RegionId};
 
 use self::books::{AccountKey, Books, Left, Posting};
-pub use self::caps::{Cap, Exposure};
+pub use self::caps::{ALL_CHARGES, Cap, Exposure};
 pub use self::charge::{Charge, ChargeKind, DeviceCharge, RegionCharge};
 pub use self::claim::spend;
 pub use self::decide::{check_reason, permit};
@@ -151,11 +155,7 @@ impl Ledger {
 
     /// Why the run may do without privacy on devices under a cap.
     pub fn permission(&self, run: &str) -> Option<String> {
-        let books = self.lock();
-        let mut decisions = books.decisions.iter();
-        let permission =
-            decisions.find(|one| one.kind == DecisionKind::WithoutPrivacy && one.run == run);
-        permission.map(|one| one.reason.clone())
+        self.lock().permission(run).map(str::to_owned)
     }
 
     /// True when no cap of a device of `region` is in the way of what a run lets be seen of it.
@@ -215,8 +215,9 @@ impl Ledger {
     /// returns.
     ///
     /// # Errors
-    /// When a device can't pay, when the charge is there already, or when the store refuses; then
-    /// nobody has paid anything and `batch` has not taken effect.
+    /// When a device can't pay, when its cap is in the way of a charge without noise, when the charge is
+    /// there already, or when the store refuses; then nobody has paid anything and `batch` has not taken
+    /// effect.
     pub async fn charge(
         &self,
         charge: Charge,
@@ -301,6 +302,7 @@ impl Ledger {
         devices: &[DeviceCharge],
     ) -> Result<(Charge, Vec<Posting>), CoordinatorError> {
         let books = self.lock();
+        books.check_exposed(&charge, devices)?;
         let book = books.account(&charge.account, charge.kind);
         let before = book.map_or(0, |book| book.before);
         charge.worst_pico_rho = book.map_or(0, |book| book.worst);

@@ -19,6 +19,7 @@ mod admit;
 mod apply;
 mod drop_reason;
 mod event;
+mod last_place;
 mod mark;
 mod participation;
 mod reject;
@@ -28,6 +29,7 @@ mod state;
 
 pub use drop_reason::DropReason;
 pub use event::{Assigned, CloseReason, Effect, Event, Segment, Unheard};
+pub use last_place::LastPlace;
 pub use mark::{Mark, MarkKey};
 pub use participation::{LONGEST_HOLD, Participation, Standing};
 pub use reject::Reject;

@@ -15,6 +15,10 @@ pub struct Participation {
     pub count: u32,
     /// The last of them; 0 for none.
     pub last_round: u32,
+    /// The attempt at it, also of one that was given up; 0 where it is not known, as in records of before it
+    /// was kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub last_attempt: u32,
     /// Those of them that only estimated the clip.
     #[serde(default)]
     pub estimated: u32,
@@ -132,7 +136,7 @@ impl RunState {
         } else {
             past.given_up += 1;
         }
-        past.last_round = number;
+        (past.last_round, past.last_attempt) = (number, self.round.attempt);
         past.last_ms = past.last_ms.max(until_ms);
     }
 

@@ -289,4 +289,6 @@ fn begin(now_ms: u64, last: u64) -> Result<u64, CoordinatorError> {
 }
 
 #[cfg(test)]
+mod evidence_test;
+#[cfg(test)]
 mod tests;
