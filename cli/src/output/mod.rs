@@ -93,7 +93,12 @@ impl Output {
 
 /// Writes a line for people to standard error, where it fits the terminal; a closed one is no reason to fail.
 pub fn to_stderr(text: &str) {
-    json_to_stderr(&fit::fitted(text, fit::columns(&std::io::stderr())));
+    json_to_stderr(&for_stderr(text));
+}
+
+/// A line for people as it fits the terminal that standard error is.
+pub fn for_stderr(text: &str) -> String {
+    fit::fitted(text, fit::columns(&std::io::stderr()))
 }
 
 /// Writes a line as it is to standard error: JSON for scripts.
