@@ -73,6 +73,7 @@ fn start(arguments: Arguments, output: Output) -> Result<Exit> {
     // work that was interrupted must not keep the process, nor write into a folder that is gone
     runtime.shutdown_timeout(LAST_TASKS);
     remove_leftovers();
+    logs::flush();
     exit
 }
 

@@ -19,7 +19,7 @@ use tributary_coordinator::{Server, ServerConfig, ServerError};
 use self::limits::LimitSettings;
 use crate::exit::{Exit, Failure};
 use crate::logs::{self, LogFormat};
-use crate::output::{self, Format, Output, Tone};
+use crate::output::{Format, Output, Tone};
 use crate::signals::stop_signal;
 
 const AFTER: &str = "\
@@ -49,7 +49,8 @@ Limits have these defaults, and variables like TRIBUTARY__LIMITS__CONNECTIONS:
   [limits]
   connections = 16384           # in all; fewer where few files may be open
   connections_per_peer = 1024   # of one address other than this machine's own
-  streams_per_connection = 16384
+  streams_per_connection = 1024 # a gateway needs two for each device
+  streams = 131072              # over all connections
   hello_ms = 10000              # to begin a connection and say who it is
   request_ms = 30000            # for the request of a call to arrive
   keepalive_ms = 20000          # silence before a sign of life is asked for
@@ -185,6 +186,7 @@ fn announcement(server: &Server, data: &Path) -> serde_json::Value {
 pub async fn serve(arguments: ServeArguments, output: Output) -> Result<Exit> {
     let (config, log_format) = settle(arguments)?;
     logs::start(log_format, "info");
+    logs::tell_panics();
     let data = config.data.clone();
     let mut server = Server::start(config)
         .await
@@ -192,9 +194,9 @@ pub async fn serve(arguments: ServeArguments, output: Output) -> Result<Exit> {
     announce(&server, &data, output)?;
     let failed = tokio::select! {
         signalled = stop_signal() => signalled.map(|()| None)?,
-        reason = server.failed() => Some(reason),
+        stopped = server.failed() => Some(stopped),
     };
-    output::to_stderr("stopping");
+    logs::say("stopping");
     if failed.is_some() {
         end_in(FAILED_AT_MOST);
         // so that whoever looks after it sees why
@@ -203,11 +205,16 @@ pub async fn serve(arguments: ServeArguments, output: Output) -> Result<Exit> {
     server.shutdown().await;
     match failed {
         None => Ok(Exit::Done),
-        Some(reason) => Err(stopped(reason).into()),
+        Some(stopped) => Err(Failure {
+            exit: Exit::Failed,
+            sentence: stopped.reason,
+            code: Some(stopped.code.to_owned()),
+        }
+        .into()),
     }
 }
 
-/// How long a coordinator whose store has stopped says so on `/readyz` before it ends.
+/// How long a coordinator that can't go on says so on `/readyz` before it ends.
 const NOT_READY: Duration = Duration::from_secs(2);
 /// Longest time that it takes to end.
 const FAILED_AT_MOST: Duration = Duration::from_secs(10);
@@ -218,14 +225,6 @@ fn end_in(most: Duration) {
         std::thread::sleep(most);
         std::process::exit(Exit::Failed as i32);
     });
-}
-
-fn stopped(reason: String) -> Failure {
-    Failure {
-        exit: Exit::Failed,
-        sentence: reason,
-        code: Some("TRB-0500".to_owned()),
-    }
 }
 
 fn announce(server: &Server, data: &Path, output: Output) -> Result<()> {
@@ -240,7 +239,7 @@ fn announce(server: &Server, data: &Path, output: Output) -> Result<()> {
     let admin = server
         .admin_addr()
         .map(|admin| format!(", admin page {}", address(admin)));
-    output::to_stderr(&format!(
+    logs::say(&format!(
         "serving {} at {}{}; stop with ctrl-c",
         data.display(),
         address(server.listen_addr()),

@@ -21,5 +21,7 @@ pub mod shard;
 pub use behaviour::{Behaviour, Fault, Pace};
 pub use device::SimDevice;
 pub use drift::{DriftInjection, DriftSwitch};
-pub use fleet::{Fleet, FleetConfig, FleetError, FleetHandle, FleetStats, InstalledBuild};
+pub use fleet::{
+    DEVICES_PER_CONNECTION, Fleet, FleetConfig, FleetError, FleetHandle, FleetStats, InstalledBuild,
+};
 pub use shard::Shard;

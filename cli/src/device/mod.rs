@@ -22,8 +22,6 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::signals::stop_signal;
 
-/// Devices that one HTTP/2 connection carries at most, so that a fleet of thousands spreads.
-const DEVICES_PER_CONNECTION: usize = 1_000;
 /// Most devices of one command; each is a task with its own shard of data.
 const MAX_DEVICES: u64 = 100_000;
 
@@ -203,9 +201,9 @@ async fn sleep(limit: Option<Duration>) {
 }
 
 fn config(arguments: &DeviceArguments, global: &Global) -> FleetConfig {
-    let count = arguments.count as usize;
     FleetConfig {
-        connections: count.div_ceil(DEVICES_PER_CONNECTION).clamp(1, 16),
+        // more with its devices
+        connections: 1,
         seed: arguments
             .seed
             .map(|seed| derive(seed, &arguments.region, "fleet")),

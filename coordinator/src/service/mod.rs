@@ -2,6 +2,7 @@
 //!
 //! - `enrolment`: how a device becomes known
 //! - `orchestration`: sessions and polls
+//! - `strangers`: streams that have not said who they are
 //! - `transfer`: downloads and uploads; `upload` checks the bytes, `budget` shares out the memory
 //! - `control`: what operators do, `terms`: what they decide about caps, `privacy`: what was spent;
 //!   `pages` keeps answers bounded, `turns` long work off the threads that answer
@@ -13,6 +14,7 @@ mod orchestration;
 mod pages;
 mod privacy;
 mod stopping;
+mod strangers;
 mod terms;
 mod transfer;
 mod turns;
@@ -26,6 +28,7 @@ use tonic::{Code, Status};
 pub use self::control::Control;
 pub use self::enrolment::Enrolment;
 pub use self::orchestration::Orchestration;
+pub(crate) use self::strangers::Caller;
 pub use self::transfer::{PIECE, Transfer};
 use crate::core::Core;
 use crate::error::CoordinatorError;

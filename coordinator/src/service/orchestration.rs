@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::StreamExt as _;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
 use tributary_proto::DeviceId;
 use tributary_proto::v1::directive::Directive as Order;
@@ -16,6 +16,7 @@ use tributary_proto::v1::{
     directive,
 };
 
+use super::strangers::{Stranger, Strangers};
 use super::{Answers, unreadable};
 use crate::core::Core;
 use crate::engine::DropReason;
@@ -32,7 +33,7 @@ const MAX_EVENTS: usize = 256;
 /// The orchestration service.
 pub struct Orchestration {
     core: Arc<Core>,
-    strangers: Arc<Semaphore>,
+    strangers: Arc<Strangers>,
 }
 
 impl Orchestration {
@@ -40,25 +41,22 @@ impl Orchestration {
     pub fn new(core: Arc<Core>) -> Self {
         Self {
             core,
-            strangers: Arc::new(Semaphore::new(WITHOUT_HELLO)),
+            strangers: Strangers::new(WITHOUT_HELLO, "too many streams have not said hello yet"),
         }
     }
 
     /// The first message of a stream, which must come soon.
-    async fn hello(&self, messages: &mut Streaming<ConnectRequest>) -> Result<Hello, Status> {
-        let _place = self
-            .strangers
-            .try_acquire()
-            .map_err(|_| CoordinatorError::Busy {
-                what: "too many streams have not said hello yet",
-                retry_after_ms: 1_000,
-            })?;
-        let first = tokio::time::timeout(self.core.hello(), messages.message()).await;
-        let first = first.map_err(|_| CoordinatorError::Slow {
+    async fn hello(
+        &self,
+        messages: &mut Streaming<ConnectRequest>,
+        stranger: Stranger,
+    ) -> Result<Hello, Status> {
+        let late = CoordinatorError::Slow {
             what: "the hello",
             remedy: "send it first on every stream, at once",
-        })?;
-        let first = first.map_err(|status| unreadable(&status))?;
+        };
+        let first = stranger.first(messages.message(), self.core.hello(), late);
+        let first = first.await?;
         match first.and_then(|first| first.message) {
             Some(connect_request::Message::Hello(hello)) => Ok(hello),
             _ => Err(CoordinatorError::Invalid {
@@ -79,8 +77,9 @@ impl OrchestrationService for Orchestration {
         &self,
         request: Request<Streaming<ConnectRequest>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
+        let stranger = self.strangers.enter(request.extensions());
         let mut messages = request.into_inner();
-        let hello = self.hello(&mut messages).await?;
+        let hello = self.hello(&mut messages, stranger).await?;
         let core = self.core.clone();
         let (id, device) = core.fleet.authenticate(hello.credentials.as_ref())?;
         // before it is within reach of anything that could ask it
