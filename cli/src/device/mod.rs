@@ -201,7 +201,6 @@ async fn sleep(limit: Option<Duration>) {
 }
 
 fn config(arguments: &DeviceArguments, global: &Global) -> FleetConfig {
-    let count = arguments.count as usize;
     FleetConfig {
         // more with its devices
         connections: 1,
