@@ -23,6 +23,7 @@ mod crashes;
 mod damaged_objects;
 mod drift_loop;
 mod exhaustion;
+mod folder_faults;
 mod forgotten;
 mod full_disk;
 mod garbage;
