@@ -11,6 +11,7 @@ use tributary_experiments::runner::{
     BUILT_IN, ExperimentOutcome, ExperimentRecipe, RunnerError, built_in, run_experiment,
 };
 
+use crate::bounded::{self, MOST_TEXT};
 use crate::exit::{Exit, Failure};
 use crate::output::{
     Align, Cell, Output, Palette, Table, Tone, bytes, count, decimal, percent, printable,
@@ -122,7 +123,7 @@ fn read(path: &Path) -> Result<String> {
     if let Some(text) = known.filter(|_| !path.exists()) {
         return Ok(text.to_owned());
     }
-    let text = std::fs::read_to_string(path);
+    let text = bounded::read_text("recipe", path, MOST_TEXT);
     text.with_context(|| {
         let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
         format!(

@@ -14,6 +14,7 @@
 //! | [`store`] | verbs for a data folder that no coordinator uses |
 //! | [`client`], [`pages`] | connecting, turning refusals into sentences; long answers page by page |
 //! | [`exit`], [`logs`], [`signals`] | exit codes; logs on standard error; what asks for an end |
+//! | [`bounded`] | files that somebody names, within a number of bytes |
 //! | [`output`] | tables, colours, numbers, JSON |
 //! | [`view`] | the fields that `--format json` prints, fixed for scripts |
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@
 mod arguments;
 mod attacks;
 mod audit;
+mod bounded;
 mod client;
 mod demo;
 mod device;

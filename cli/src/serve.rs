@@ -1,7 +1,9 @@
 //! `tributary serve`: a coordinator, until it is told to stop.
 //!
 //! - `limits`: what strangers may take up
+//! - `environment`: variables that look like settings and are none
 
+mod environment;
 mod limits;
 
 use std::net::SocketAddr;
@@ -17,6 +19,7 @@ use tributary_coordinator::store::EngineKind;
 use tributary_coordinator::{Server, ServerConfig, ServerError};
 
 use self::limits::LimitSettings;
+use crate::bounded::{self, MOST_TEXT};
 use crate::exit::{Exit, Failure};
 use crate::logs::{self, LogFormat};
 use crate::output::{Format, Output, Tone};
@@ -184,6 +187,7 @@ fn announcement(server: &Server, data: &Path) -> serde_json::Value {
 
 /// Serves until a signal asks for the end.
 pub async fn serve(arguments: ServeArguments, output: Output) -> Result<Exit> {
+    environment::refuse_unknown(std::env::vars_os().map(|(name, _)| name))?;
     let (config, log_format) = settle(arguments)?;
     logs::start(log_format, "info");
     logs::tell_panics();
@@ -284,8 +288,7 @@ fn settle(arguments: ServeArguments) -> Result<(ServerConfig, LogFormat)> {
 }
 
 fn read_settings(path: &Path) -> Result<SettingsFile> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("--config {}: it can't be read", path.display()))?;
+    let text = bounded::read_text("--config", path, MOST_TEXT)?;
     toml::from_str(&text)
         .with_context(|| format!("--config {}: it is not a settings file", path.display()))
 }

@@ -6,11 +6,12 @@ mod show;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Subcommand;
 use tributary_proto::v1::{GetModelRequest, ImportModelRequest};
 
 use crate::arguments::Global;
+use crate::bounded;
 use crate::client::Coordinator;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -175,15 +176,7 @@ async fn get(coordinator: &Coordinator, digest: &str) -> Result<ModelView> {
 }
 
 async fn import(coordinator: &Coordinator, file: &Path, output: Output) -> Result<()> {
-    let name = file.display();
-    let length = std::fs::metadata(file)
-        .with_context(|| format!("{name}: it can't be read"))?
-        .len();
-    anyhow::ensure!(
-        length <= IMPORT_LIMIT,
-        "{name}: longer than {IMPORT_LIMIT} bytes"
-    );
-    let bytes = std::fs::read(file).with_context(|| format!("{name}: it can't be read"))?;
+    let bytes = bounded::read("model", file, IMPORT_LIMIT)?;
     let answer = coordinator
         .control()
         .import_model(ImportModelRequest {

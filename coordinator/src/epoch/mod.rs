@@ -26,7 +26,7 @@
 //! - `seal`: HMAC-SHA256
 //! - `halt`: the state in which nothing is assigned, charged or released
 //! - `guard`: a store that commits nothing in that state
-//! - `restore`: a folder that was put back is made safe
+//! - `restore`: a folder that was put back is made safe; `unfinished`: it was cut off
 //! - `witness`: what devices show, compared with what is known; `past`: with runs that are over
 //! - `roll_call`: who has come back after a start, before anything is charged or released
 
@@ -36,6 +36,7 @@ mod past;
 mod restore;
 mod roll_call;
 mod seal;
+mod unfinished;
 mod witness;
 
 use tributary_model::Digest;

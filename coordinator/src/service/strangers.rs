@@ -3,6 +3,7 @@
 //! When all places are taken, a newcomer gets one of those who have waited long: of the connection that has
 //! most of them, the oldest. So whoever says at once who it is gets in, however many others hold their places.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -67,17 +68,21 @@ impl State {
     /// Empties so many places: of who waits long, by how many places its connection has of those, and then
     /// by age. Only where nobody waits long, of all.
     fn send_away(&mut self, places: usize) {
-        let waits_long = |inside: &Inside| inside.since.elapsed() >= LONG;
+        let now = Instant::now();
+        let waits_long = |inside: &Inside| now.saturating_duration_since(inside.since) >= LONG;
         // the oldest comes first
         let only_long = self.inside.values().next().is_some_and(waits_long);
-        let candidates = || {
-            let inside = self.inside.iter();
-            inside.filter(|(_, inside)| !only_long || waits_long(inside))
-        };
+        let candidates: Vec<_> = (self.inside.iter())
+            .filter(|(_, inside)| !only_long || waits_long(inside))
+            .map(|(number, inside)| (*number, inside.caller.0))
+            .collect();
         let mut held: HashMap<u64, usize> = HashMap::new();
-        candidates().for_each(|(_, inside)| *held.entry(inside.caller.0).or_default() += 1);
-        let mut order: Vec<_> = candidates()
-            .map(|(number, inside)| (std::cmp::Reverse(held[&inside.caller.0]), *number))
+        for (_, connection) in &candidates {
+            *held.entry(*connection).or_default() += 1;
+        }
+        let mut order: Vec<_> = candidates
+            .into_iter()
+            .map(|(number, connection)| (Reverse(held.get(&connection).copied()), number))
             .collect();
         order.sort_unstable();
         for (_, number) in order.into_iter().take(places) {

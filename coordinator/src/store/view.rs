@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::engine::{Engine, EngineKind};
 use super::folder::corrupt;
 use super::redb::RedbEngine;
-use super::redb_disk::LocalDisk;
+use super::redb_disk::{FILE, LocalDisk};
 use super::sled::{self, SledEngine};
 use super::{StoreError, files};
 
@@ -67,6 +67,11 @@ impl View {
         if !database.is_dir() {
             let name = engine.folder();
             return Err(corrupt(store, format!("its folder {name} is missing")));
+        }
+        // redb would make a new one
+        if engine == EngineKind::Redb && !database.join(FILE).exists() {
+            let name = engine.folder();
+            return Err(corrupt(store, format!("its file {name}/{FILE} is gone")));
         }
         let mut view = Self {
             engine: None,

@@ -24,6 +24,7 @@ mod damaged_objects;
 mod drift_loop;
 mod ended_runs;
 mod exhaustion;
+mod folder_faults;
 mod forgotten;
 mod full_disk;
 mod garbage;

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use tonic::Code;
+use tokio::task::JoinSet;
+use tonic::{Code, Status};
 use tributary_coordinator::Limits;
 
 use crate::harness::hand::{hands, update};
 use crate::harness::operator::assert_refusal;
 use crate::harness::raw::{Call, Raw};
-use crate::harness::{Coordinator, Operator, Recipe, channel};
+use crate::harness::{Coordinator, Operator, Recipe, channel, within};
 
 const UPLOAD: &str = "/tributary.v1.TransferService/Upload";
 const CONNECT: &str = "/tributary.v1.OrchestrationService/Connect";
@@ -31,6 +32,13 @@ async fn patient(limits: Limits) -> Coordinator {
         ..limits
     })
     .await
+}
+
+/// What the first of the calls is told that ends, with the others under way.
+async fn first_refused(held: Vec<Call>) -> (Status, JoinSet<Status>) {
+    let mut calls: JoinSet<Status> = held.into_iter().map(Call::status).collect();
+    let first = within("a refusal", calls.join_next()).await;
+    (first.unwrap().unwrap(), calls)
 }
 
 /// Two new devices come, take part in a run of one round, and it completes.
@@ -82,8 +90,8 @@ async fn streams_are_bounded_over_all_connections_and_devices_of_others_still_co
     };
     let coordinator = patient(limits).await;
     let operator = coordinator.operator().await;
-    let (raw, mut held) = silent(&coordinator.endpoint(), CONNECT, 200).await;
-    let refused = held.pop().unwrap().status().await;
+    let (raw, held) = silent(&coordinator.endpoint(), CONNECT, 200).await;
+    let (refused, held) = first_refused(held).await;
     let words = ["too many streams are open", "try again"];
     assert_refusal(&refused, Code::ResourceExhausted, "TRB-0220", &words);
     devices_take_part(&operator, &coordinator.endpoint()).await;
@@ -98,8 +106,8 @@ async fn streams_that_only_watch_leave_the_places_of_others_alone() {
     };
     let coordinator = patient(limits).await;
     let operator = coordinator.operator().await;
-    let (raw, mut held) = silent(&coordinator.endpoint(), WATCH, 11).await;
-    let refused = held.pop().unwrap().status().await;
+    let (raw, held) = silent(&coordinator.endpoint(), WATCH, 11).await;
+    let (refused, held) = first_refused(held).await;
     assert_refusal(&refused, Code::ResourceExhausted, "TRB-0220", &["watch"]);
     devices_take_part(&operator, &coordinator.endpoint()).await;
     drop((raw, held));
