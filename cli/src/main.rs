@@ -10,6 +10,7 @@
 //! | [`commands`] | the verbs: one file or folder each |
 //! | [`client`], [`pages`] | connecting, turning refusals into sentences; long answers page by page |
 //! | [`exit`], [`logs`], [`signals`] | exit codes; logs on standard error; what asks for an end |
+//! | [`bounded`] | files that somebody names, within a number of bytes |
 //! | [`progress`], [`folder`] | how a long story goes on; folders that reports are written into |
 //! | [`output`] | tables, colours, numbers, JSON |
 //! | [`text`] | sentences and cells that several verbs print |
@@ -18,6 +19,7 @@
 #![warn(missing_docs)]
 
 mod arguments;
+mod bounded;
 mod client;
 mod commands;
 mod exit;
@@ -62,6 +64,7 @@ fn start(arguments: Arguments, output: Output) -> Result<Exit> {
     // work that was interrupted must not keep the process, nor write into a folder that is gone
     runtime.shutdown_timeout(LAST_TASKS);
     remove_leftovers();
+    logs::flush();
     exit
 }
 

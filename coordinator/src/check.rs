@@ -33,6 +33,10 @@ pub struct DataReport {
     pub runs: BTreeMap<String, String>,
     /// Runs that are set aside when the folder is served: `run stop` ends them.
     pub set_aside: BTreeSet<String>,
+    /// Runs that are over and whose rounds can't be read any more: `run show` has what lists say of them.
+    pub over_unread: BTreeSet<String>,
+    /// That a restore was cut off, and what finishes it.
+    pub unfinished_restore: Option<String>,
     /// Whether all is well.
     pub sound: bool,
 }
@@ -87,6 +91,7 @@ pub async fn check_data(data: &Path, clock: SharedClock) -> Result<DataReport, C
         let one = NonZeroUsize::MIN;
         match Core::with_stores(store, blobs, vault, clock, one, failpoint).await {
             Ok(core) => {
+                report.unfinished_restore = core.halt.unfinished_restore();
                 check_blobs(&core, &mut report).await?;
                 // closing a database waits for its threads
                 let _ = tokio::task::spawn_blocking(move || drop(core)).await;
@@ -97,6 +102,7 @@ pub async fn check_data(data: &Path, clock: SharedClock) -> Result<DataReport, C
     report.sound = !report.store.is_damaged()
         && is_readable
         && report.runs.is_empty()
+        && report.unfinished_restore.is_none()
         && report.blobs.is_sound()
         && report.vault.is_sound();
     Ok(report)
@@ -120,7 +126,13 @@ async fn check_blobs(core: &Core, report: &mut DataReport) -> Result<(), Coordin
             Err(error) => {
                 let cause = Cause::from(&error).sentence;
                 report.runs.insert(id.to_string(), cause);
-                report.set_aside.insert(id.to_string());
+                // one that is over is served from its short record
+                let is_over = core.shows_without_rounds(&id);
+                let list = match is_over {
+                    true => &mut report.over_unread,
+                    false => &mut report.set_aside,
+                };
+                list.insert(id.to_string());
             }
         }
     }

@@ -12,6 +12,8 @@
 //! - `caps`: the most that a device may lose; `reservation`: what was set aside for charges to come;
 //!   `bounds`, `headroom`: what both leave
 //! - `change`, `decision`: changes of these terms; `decide`: who may make them, and how; `terms`: on disk
+//! - `exposure`: what is charged without noise, on devices under a cap
+//! - `rounds`: which rounds of a run were charged
 //! - `hold`: the ledger while nobody charges
 //! - `relocation`: a device that moves to another region
 //! - `forfeit`: what is charged to devices whose spending was lost
@@ -33,11 +35,13 @@ mod charge;
 mod claim;
 mod decide;
 mod decision;
+mod exposure;
 mod forfeit;
 mod headroom;
 mod hold;
 mod relocation;
 mod reservation;
+mod rounds;
 mod terms;
 mod total;
 
@@ -48,7 +52,7 @@ use tributary_privacy::{Mechanism, Rho};
 use tributary_proto::{DeviceId, RegionId};
 
 use self::books::{Books, Left, Posting};
-pub use self::caps::{Cap, Exposure};
+pub use self::caps::{ALL_CHARGES, Cap, Exposure};
 pub use self::change::Change;
 use self::charge::AccountKey;
 pub use self::charge::{Charge, ChargeKind, DeviceCharge, RegionCharge};
@@ -161,11 +165,7 @@ impl Ledger {
 
     /// Why the run may do without privacy on devices under a cap.
     pub fn permission(&self, run: &str) -> Option<String> {
-        let books = self.lock();
-        let mut decisions = books.decisions.iter();
-        let permission =
-            decisions.find(|one| one.kind == DecisionKind::WithoutPrivacy && one.run == run);
-        permission.map(|one| one.reason.clone())
+        self.lock().permission(run).map(str::to_owned)
     }
 
     /// True when no cap of a device of `region` is in the way of what a run lets be seen of it.
@@ -225,8 +225,9 @@ impl Ledger {
     /// returns.
     ///
     /// # Errors
-    /// When a device can't pay, when the charge is there already, or when the store refuses; then
-    /// nobody has paid anything and `batch` has not taken effect.
+    /// When a device can't pay, when its cap is in the way of a charge without noise, when the charge is
+    /// there already, or when the store refuses; then nobody has paid anything and `batch` has not taken
+    /// effect.
     pub async fn charge(
         &self,
         charge: Charge,
@@ -311,6 +312,7 @@ impl Ledger {
         devices: &[DeviceCharge],
     ) -> Result<(Charge, Vec<Posting>), CoordinatorError> {
         let books = self.lock();
+        books.check_exposed(&charge, devices)?;
         let book = books.account(&charge.account, charge.kind);
         let before = book.map_or(0, |book| book.before);
         charge.worst_pico_rho = book.map_or(0, |book| book.worst);

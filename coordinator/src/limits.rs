@@ -10,8 +10,13 @@ pub struct Limits {
     /// Of those from one address; loopback is not counted, since everything behind a proxy on this
     /// machine comes from there. 0 is no limit.
     pub connections_per_peer: usize,
-    /// Streams that one connection may carry: a gateway speaks for thousands of devices.
+    /// Streams that one connection may carry: a gateway's device has one for its session and one for an
+    /// upload or a download, so a connection is for 500 devices. HTTP/2 keeps about 2 kB for each stream
+    /// that was begun and not answered yet, so `connections` times this is what a flood can take up.
     pub streams_per_connection: u32,
+    /// Streams that may be open at once over all connections; the last eighth is for connections with
+    /// fewer than eight.
+    pub streams: usize,
     /// How long a connection may take to say that it speaks HTTP/2, and a stream to say hello or to
     /// announce its upload.
     pub hello: Duration,
@@ -46,7 +51,8 @@ impl Default for Limits {
         Self {
             connections: 16_384,
             connections_per_peer: 1_024,
-            streams_per_connection: 16_384,
+            streams_per_connection: 1_024,
+            streams: 131_072,
             hello: Duration::from_secs(10),
             request: Duration::from_secs(30),
             keepalive: Duration::from_secs(20),

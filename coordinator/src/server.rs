@@ -2,9 +2,11 @@
 //!
 //! - `door`, `places`, `guarded`, `descriptors`: connections, within limits and with deadlines
 //! - `calls`: what every call passes before and after its service; `arriving` and `leaving` are its request
-//!   and its answer, within the bytes that there are for all of them (`room`, `connection`, `framing`)
+//!   and its answer, within the bytes and streams that there are for all of them (`room`, `streams`,
+//!   `connection`, `framing`)
 //! - `health`: health and reflection
 //! - `admin`: metrics and health over HTTP, on a thread of its own
+//! - `supervise`: what can't go on in this process is told
 
 mod admin;
 mod arriving;
@@ -18,6 +20,8 @@ mod health;
 mod leaving;
 mod places;
 mod room;
+mod streams;
+mod supervise;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -41,6 +45,9 @@ use self::guarded::Patience;
 use self::leaving::Outgoing;
 use self::places::Places;
 use self::room::Room;
+use self::streams::Streams;
+use self::supervise::Alarm;
+pub use self::supervise::Stopped;
 use crate::clock::{SharedClock, SystemClock};
 use crate::coordinator::Coordinator;
 use crate::core::Core;
@@ -64,8 +71,6 @@ const MAX_MESSAGE: usize = 256 * 1024;
 /// How long a shutdown waits for updates that are being counted, and then for open calls to end.
 const COUNTING: Duration = Duration::from_millis(600);
 const ENDING: Duration = Duration::from_millis(300);
-/// How often the store is looked at.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Where to serve what.
 #[derive(Clone)]
@@ -163,8 +168,9 @@ pub struct Server {
     admin: Option<SocketAddr>,
     /// Nothing new begins.
     stop: CancellationToken,
-    /// Why nothing can go on in this process.
-    failure: watch::Receiver<Option<String>>,
+    /// Tells why nothing can go on in this process.
+    alarm: Alarm,
+    failure: watch::Receiver<Option<Stopped>>,
     /// What is still open is closed.
     cut: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -206,10 +212,14 @@ impl Server {
                 return Err(ServerError::Open { folder, source });
             }
         };
+        let alarm = Alarm::new(coordinator.core.telemetry.clone());
+        let failure = alarm.told();
+        tokio::spawn(alarm.clone().watch_store(coordinator.core.clone()));
         let mut server = Self {
             listen,
             admin,
-            failure: watch_store(coordinator.core.clone()),
+            alarm,
+            failure,
             coordinator,
             stop: opening.disarm(),
             cut: CancellationToken::new(),
@@ -244,6 +254,7 @@ impl Server {
             request: limits.request,
             importing: Arc::new(Semaphore::new(1)),
             stopping: core.stopping.clone(),
+            streams: Streams::new(limits.streams),
             room: Room::new(limits.arriving_bytes, arriving.clone()),
             outgoing: Outgoing::new(limits.leaving_bytes, leaving.clone(), limits.answer),
         };
@@ -280,15 +291,9 @@ impl Server {
         };
         let door = Door::new("grpc", listener, places, patience, self.cut.clone());
         let stopped = self.stop.clone().cancelled_owned();
-        self.tasks.push(tokio::spawn(async move {
-            let connections = door.connections();
-            if let Err(error) = router
-                .serve_with_incoming_shutdown(connections, stopped)
-                .await
-            {
-                tracing::error!(%error, "the gRPC server ended");
-            }
-        }));
+        let serving = router.serve_with_incoming_shutdown(door.connections(), stopped);
+        let supervised = (self.alarm.clone()).watch("the gRPC server", serving, self.stop.clone());
+        self.tasks.push(tokio::spawn(supervised));
         let following = health::follow(health, core.clone(), self.stop.clone());
         self.tasks.push(tokio::spawn(following));
     }
@@ -303,14 +308,16 @@ impl Server {
         self.admin
     }
 
-    /// Waits until nothing can go on in this process, and says why: the metadata store has stopped.
-    /// `/readyz` says it too.
-    pub async fn failed(&mut self) -> String {
-        match self.failure.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            // the watcher ends only by telling
-            Err(_) => std::future::pending().await,
+    /// Waits until nothing can go on in this process, and says why: the metadata store has stopped, or
+    /// the task that accepts connections. `/readyz` says it too.
+    pub async fn failed(&mut self) -> Stopped {
+        if let Ok(told) = self.failure.wait_for(Option::is_some).await
+            && let Some(stopped) = told.clone()
+        {
+            return stopped;
         }
+        // the alarm is this server's own, so it is still there
+        std::future::pending().await
     }
 
     /// Stops serving, within about a second. What has a receipt is durable already; what is being
@@ -377,26 +384,6 @@ async fn note_missing(core: &Core) -> Result<(), CoordinatorError> {
     tracing::error!("{reason}");
     core.telemetry.health.is_amiss("models", &reason);
     Ok(())
-}
-
-/// Looks again and again whether the store has stopped, and tells once.
-fn watch_store(core: Arc<Core>) -> watch::Receiver<Option<String>> {
-    let (sender, receiver) = watch::channel(None);
-    tokio::spawn(async move {
-        let mut looks = tokio::time::interval(LOOK);
-        loop {
-            looks.tick().await;
-            if sender.is_closed() {
-                return;
-            }
-            if let Some(error) = core.store.failure() {
-                core.telemetry.health.stopped(error.to_string());
-                sender.send_replace(Some(error.to_string()));
-                return;
-            }
-        }
-    });
-    receiver
 }
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, ServerError> {

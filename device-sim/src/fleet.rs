@@ -21,12 +21,16 @@ use crate::drift::{DriftInjection, DriftSwitch};
 use crate::error::FleetError;
 use crate::shard::ShardData;
 
+/// Devices that one HTTP/2 connection carries at most: a coordinator lets it have two streams for each.
+pub const DEVICES_PER_CONNECTION: usize = 500;
+
 /// How a fleet is run.
 #[derive(Debug, Clone)]
 pub struct FleetConfig {
     /// The coordinator's address, for example `http://127.0.0.1:7070`.
     pub endpoint: String,
-    /// HTTP/2 connections that all devices share.
+    /// HTTP/2 connections that all devices share; more where each would carry more than
+    /// [`DEVICES_PER_CONNECTION`].
     pub connections: usize,
     /// Makes tokens, drop-outs and waits repeatable; from the operating system when `None`.
     pub seed: Option<[u8; 32]>,
@@ -98,7 +102,8 @@ impl Fleet {
     /// Starts the devices; they enrol and connect in the background, at most 64 at a time.
     pub fn start(config: FleetConfig, devices: Vec<SimDevice>) -> Result<FleetHandle, FleetError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| FleetError::NoRuntime)?;
-        let connections = Connections::new(&config.endpoint, config.connections)?;
+        let needed = devices.len().div_ceil(DEVICES_PER_CONNECTION);
+        let connections = Connections::new(&config.endpoint, config.connections.max(needed))?;
         let mut environment = Environment::new(connections, config.cpu_permits);
         environment.timing = config.timing;
         environment.clock = config.clock;

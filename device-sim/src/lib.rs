@@ -23,5 +23,7 @@ pub use behaviour::{Behaviour, Fault, Pace};
 pub use device::SimDevice;
 pub use drift::{DriftInjection, DriftSwitch};
 pub use error::FleetError;
-pub use fleet::{Fleet, FleetConfig, FleetHandle, FleetStats, InstalledBuild};
+pub use fleet::{
+    DEVICES_PER_CONNECTION, Fleet, FleetConfig, FleetHandle, FleetStats, InstalledBuild,
+};
 pub use shard::Shard;

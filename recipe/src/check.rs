@@ -28,9 +28,9 @@ impl RunSpec {
             "use 1 to 40 characters of a-z A-Z 0-9 . _ -",
         )?;
         refuse_if(
-            self.task.is_empty(),
+            self.task.is_empty() || self.task.len() > 64 || self.task.contains(char::is_control),
             "task",
-            "is empty",
+            "is empty, longer than 64 bytes, or has control characters",
             "name the data that devices hold",
         )?;
         self.check_regions()?;

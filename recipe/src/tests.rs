@@ -199,6 +199,11 @@ fn values_that_make_no_sense_are_refused_with_the_remedy() {
             "task = \"\"",
             &["task", "name the data"],
         ),
+        (
+            "task = \"watch\"",
+            "task = \"wat\\u0000ch\"",
+            &["task", "control characters"],
+        ),
         ("[\"eu\", \"us\"]", "[]", &["regions", "name 1 to 1000"]),
         (
             "[\"eu\", \"us\"]",

@@ -108,6 +108,16 @@ pub enum StoreError {
         /// What is missing.
         detail: String,
     },
+    /// Nothing of the database can be read.
+    #[error(
+        "nothing of the database in {} can be read, so nothing was changed and nothing can be repaired: only \
+         a backup helps. Put one of the whole data folder back and run `tributary restore --data {}`",
+        folder.display(), data_folder(folder).display()
+    )]
+    BeyondRepair {
+        /// The store's folder.
+        folder: PathBuf,
+    },
     /// The metadata is gone, while what it names is there.
     #[error(
         "the metadata in {} is gone: it is missing or empty, while {} holds files. Nothing was changed, and \
@@ -202,7 +212,10 @@ impl StoreError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Corrupt { .. } | Self::Lost { .. } | Self::Gone { .. } => "TRB-0501",
+            Self::Corrupt { .. }
+            | Self::Lost { .. }
+            | Self::Gone { .. }
+            | Self::BeyondRepair { .. } => "TRB-0501",
             Self::OtherEngine { .. } => "TRB-0502",
             Self::Full { .. } => "TRB-0503",
             Self::Halted { .. } => "TRB-0520",

@@ -150,6 +150,8 @@ fn describe(report: &DataReport, data: &Path) -> String {
     for (run, reason) in &report.runs {
         lines.push(format!("  ! run {run}: {reason}"));
     }
+    let cut_off = report.unfinished_restore.iter();
+    lines.extend(cut_off.map(|sentence| format!("  ! {sentence}")));
     for (name, blobs) in [("blobs", &report.blobs), ("vault", &report.vault)] {
         lines.extend(describe_blobs(name, blobs));
     }
@@ -164,6 +166,9 @@ fn describe(report: &DataReport, data: &Path) -> String {
 /// What mends what was found.
 fn remedies(report: &DataReport, data: &Path) -> Vec<String> {
     let data = data.display();
+    if report.unfinished_restore.is_some() {
+        return vec![format!("run `tributary restore --data {data}` again")];
+    }
     let mut remedies = vec![format!(
         "put a backup back and run `tributary restore --data {data}`"
     )];
@@ -175,6 +180,12 @@ fn remedies(report: &DataReport, data: &Path) -> Vec<String> {
     for run in &report.set_aside {
         remedies.push(format!(
             "or serve it as it is and end run {run} for good with `tributary run stop {run}`"
+        ));
+    }
+    for run in &report.over_unread {
+        remedies.push(format!(
+            "or serve it as it is: run {run} is over and its model versions are kept, only its rounds can't \
+             be shown any more"
         ));
     }
     if !(report.store.is_damaged() || report.blobs.is_sound()) {

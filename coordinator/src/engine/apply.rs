@@ -314,6 +314,7 @@ impl RunState {
     }
 
     fn over(&mut self, status: RunStatus, reason: &str) -> Vec<Effect> {
+        self.count_contributors(false);
         let spent = self.worst_so_far();
         self.record(None, 0, reason.to_owned(), spent);
         self.status = status;
@@ -347,10 +348,12 @@ impl RunState {
     }
 
     /// What a run that is over leaves nothing of: the last sums, and the server's state. Correlated
-    /// noise in it would take the noise of the last release back. Who sent what is forgotten as well.
+    /// noise in it would take the noise of the last release back. Who sent what is forgotten as well; who was
+    /// counted is noted by now, which is kept.
     fn last_digests(&mut self) -> Vec<tributary_model::Digest> {
         let mut digests = self.segment_digests();
         digests.extend(self.server.take());
+        self.keeps_last = true;
         self.forget_round();
         digests
     }

@@ -74,7 +74,7 @@ impl RunState {
         } else {
             past.given_up += 1;
         }
-        past.last_round = number;
+        (past.last_round, past.last_attempt) = (number, self.round.attempt);
         past.last_ms = past.last_ms.max(until_ms);
     }
 

@@ -9,6 +9,10 @@ pub struct Participation {
     pub count: u32,
     /// The last of them; 0 for none.
     pub last_round: u32,
+    /// The attempt at it, also of one that was given up; 0 where it is not known, as in records of before it
+    /// was kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub last_attempt: u32,
     /// Those of them that only estimated the clip.
     #[serde(default)]
     pub estimated: u32,

@@ -189,6 +189,10 @@ pub struct RunState {
     /// True when the spending of some of its devices was lost with a data folder: it is not private.
     #[serde(default)]
     pub after_loss: bool,
+    /// True once the run is over and its participations name everybody whose update was ever counted, those
+    /// of the last round included. Not in records of before that was done.
+    #[serde(default)]
+    pub keeps_last: bool,
 }
 
 impl RoundState {
@@ -272,6 +276,7 @@ impl RunState {
             lineage: Lineage::default(),
             inherited: Marks::default(),
             after_loss: false,
+            keeps_last: false,
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::unfinished::Unfinished;
 use super::{CALIBRATION, FIRST_CALIBRATION, Witness};
 use crate::CoordinatorError;
 use crate::commit_then::commit_then;
@@ -84,6 +85,8 @@ pub struct Halt {
     record: Mutex<Option<Known>>,
     /// What a repair of the store has lost.
     lost: Option<RepairNote>,
+    /// A restore that was cut off.
+    unfinished: Option<Unfinished>,
 }
 
 impl Halt {
@@ -103,6 +106,7 @@ impl Halt {
         Ok(Arc::new(Self {
             record: Mutex::new(known),
             lost,
+            unfinished: Unfinished::read(store)?,
         }))
     }
 
@@ -118,12 +122,18 @@ impl Halt {
     /// Why the coordinator is halted, if it is.
     pub fn reason(&self) -> Option<String> {
         let proved = self.record().map(|record| record.sentence());
+        let proved = self.unfinished_restore().or(proved);
         proved.or_else(|| self.lost.as_ref().map(lost_sentence))
     }
 
     /// True when nothing may be assigned, charged or released.
     pub fn is_halted(&self) -> bool {
-        self.known().is_some() || self.lost.is_some()
+        self.known().is_some() || self.lost.is_some() || self.unfinished.is_some()
+    }
+
+    /// That a restore was cut off, in a sentence with the remedy; none when none was.
+    pub fn unfinished_restore(&self) -> Option<String> {
+        self.unfinished.as_ref().map(|_| Unfinished::sentence())
     }
 
     /// Halts, from now on and after a restart, even if the caller goes away; true the first time. Of later
@@ -174,6 +184,7 @@ impl Halt {
     pub fn end(batch: &mut Batch) {
         batch.delete(Table::Meta, KEY, Expect::Any);
         batch.delete(Table::Meta, REPAIR_KEY, Expect::Any);
+        Unfinished::end(batch);
     }
 }
 

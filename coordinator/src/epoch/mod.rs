@@ -28,6 +28,7 @@
 //! - `halt`: the state in which nothing is assigned, charged or released
 //! - `guard`: a store that commits nothing in that state
 //! - `asked`: what a monitor has asked, compared with what devices show
+//! - `unfinished`: a restore that was cut off
 //! - `roll_call`: who has come back after a start, before anything is charged or released
 
 mod asked;
@@ -35,6 +36,7 @@ mod guard;
 mod halt;
 mod roll_call;
 mod seal;
+mod unfinished;
 
 use tributary_model::Digest;
 use tributary_proto::v1::Ticket;
@@ -45,6 +47,7 @@ pub use self::guard::{Gate, GuardedStore};
 pub use self::halt::{Halt, HaltRecord};
 pub use self::roll_call::{LISTEN, Roll, RollCall, Stage, Word, quorum};
 use self::seal::{authenticate, is_same};
+pub(crate) use self::unfinished::Unfinished;
 use crate::CoordinatorError;
 pub use crate::lineage::{Lineage, Place};
 use crate::random::random_bytes;

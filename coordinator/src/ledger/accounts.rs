@@ -250,6 +250,11 @@ fn belongs(account: &str, run: &str) -> bool {
 
 /// The run of an account.
 fn run_of((account, kind): &AccountKey) -> &str {
+    run_behind(account, *kind)
+}
+
+/// The run whose account this is, or whose monitor's.
+pub(super) fn run_behind(account: &str, kind: ChargeKind) -> &str {
     match kind {
         ChargeKind::Training | ChargeKind::Restore => account,
         ChargeKind::Drift | ChargeKind::Calibration => crate::names::run_of(account),

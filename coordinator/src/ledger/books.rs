@@ -80,6 +80,8 @@ pub(super) struct AccountBook {
     pub(super) claim: Claim,
     /// When the first charge was made.
     pub(super) first_ms: u64,
+    /// The newest number that was charged.
+    pub(super) newest: u64,
     /// Entries that are there one by one and may be added up.
     pub(super) entries: u64,
     /// The newest number that was added up.
@@ -169,6 +171,7 @@ impl Books {
             return;
         };
         book.charges += 1;
+        book.newest = book.newest.max(charge.number);
         book.entries += u64::from(is_added_up(charge));
         book.charged = book.charged.saturating_add(charge.pico_rho);
         book.worst = book.worst.max(charge.worst_pico_rho);
@@ -195,6 +198,7 @@ impl Books {
             return;
         };
         book.charges += total.charges;
+        book.newest = book.newest.max(total.last);
         book.charged = book.charged.saturating_add(total.pico_rho);
         book.worst = book.worst.max(total.worst_pico_rho);
         for region in &total.regions {
@@ -315,6 +319,7 @@ impl Books {
             worst_by_region: BTreeMap::new(),
             claim: Claim::default(),
             first_ms: u64::MAX,
+            newest: 0,
             entries: 0,
             added_to: None,
         });

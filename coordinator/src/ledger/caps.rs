@@ -7,10 +7,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tributary_privacy::{AccountingError, rho_for_epsilon};
+use tributary_privacy::{AccountingError, Adjacency, Rho, rho_for_epsilon};
 use tributary_proto::RegionId;
 
 use tributary_recipe::RunSpec;
+
+/// What adds up under a cap, as its mechanism is printed.
+pub const ALL_CHARGES: &str = "all charges of a device, zCDP composition, no amplification";
 
 /// The most that any device of a population may lose.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +46,17 @@ impl Cap {
             is_promise: true,
             unix_ms: 0,
         })
+    }
+
+    /// The cap in a sentence, with what its epsilon means.
+    pub fn stated(&self) -> String {
+        format!(
+            "epsilon {} at delta {:e} ({}, {ALL_CHARGES}; rho {})",
+            self.epsilon,
+            self.delta,
+            Adjacency::ZeroOutDevice.words(),
+            Rho::from_pico(self.pico_rho)
+        )
     }
 }
 

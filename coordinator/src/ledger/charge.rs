@@ -41,6 +41,15 @@ impl ChargeKind {
             Self::Restore => "restore",
         }
     }
+
+    /// What a charge is for, by its number.
+    pub(super) fn numbered(self, number: u64) -> String {
+        match self {
+            Self::Training => format!("training round {number}"),
+            Self::Drift => format!("drift window {number}"),
+            Self::Calibration | Self::Restore => format!("{} {number}", self.name()),
+        }
+    }
 }
 
 /// What tells accounts apart.

@@ -1,6 +1,5 @@
 //! Who may change a cap, and how: lowering is for anybody, raising takes a reason.
 
-use tributary_privacy::Rho;
 use tributary_proto::RegionId;
 
 use super::caps::Cap;
@@ -57,8 +56,8 @@ impl Hold {
         {
             return Err(CoordinatorError::Budget(format!(
                 "{} is below the cap that holds, {}: leave --raise out to lower it",
-                stated(cap),
-                stated(holds)
+                cap.stated(),
+                holds.stated()
             )));
         }
         if let (Some(_), Some(all)) = (&region, all)
@@ -148,19 +147,10 @@ fn push(
     }));
 }
 
-fn stated(cap: &Cap) -> String {
-    format!(
-        "epsilon {} at delta {:e} (rho {})",
-        cap.epsilon,
-        cap.delta,
-        Rho::from_pico(cap.pico_rho)
-    )
-}
-
 fn refused(cap: &Cap, holds: &Cap, remedy: &str) -> CoordinatorError {
     CoordinatorError::Budget(format!(
         "{} is above the cap that holds, {}: {remedy}",
-        stated(cap),
-        stated(holds)
+        cap.stated(),
+        holds.stated()
     ))
 }

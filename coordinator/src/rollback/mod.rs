@@ -10,6 +10,10 @@ mod restore;
 mod witness;
 
 #[cfg(test)]
+mod cut_off_test;
+#[cfg(test)]
+mod evidence_test;
+#[cfg(test)]
 mod tests;
 
 pub use self::past_runs::PastRuns;

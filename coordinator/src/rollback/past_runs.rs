@@ -8,7 +8,7 @@ use tributary_proto::{DeviceId, RunId};
 
 use crate::CoordinatorError;
 use crate::core::Core;
-use crate::engine::{RunState, RunStatus};
+use crate::engine::{LastPlace, RunState};
 use crate::epoch::Witness;
 use crate::lineage::{Lineage, Place};
 use crate::run::stored_state;
@@ -26,36 +26,37 @@ pub struct PastRun {
     /// Its last round and attempt.
     place: Place,
     lineage: Lineage,
-    completed: bool,
-    /// The last round of each device that was counted, by a hash of its id.
-    last_rounds: HashMap<u64, u32>,
+    /// From where on it has forgotten who was counted; none when it knows all of them.
+    forgotten_from: Option<Place>,
+    /// Where each device took part last, by a hash of its id.
+    last_places: HashMap<u64, LastPlace>,
 }
 
 impl PastRun {
-    fn new(state: &RunState, hash: &RandomState) -> Self {
+    pub(super) fn new(state: &RunState, hash: &RandomState) -> Self {
         let past = state.participations.iter();
         Self {
             id: state.id.clone(),
             place: state.place(),
             lineage: state.lineage.clone(),
-            completed: state.status == RunStatus::Completed,
-            last_rounds: past
-                .map(|(device, past)| (hash.hash_one(device), past.last_round))
+            forgotten_from: state.forgotten_from(),
+            last_places: past
+                .map(|(device, past)| (hash.hash_one(device), past.last_place()))
                 .collect(),
         }
     }
 
-    /// Whether a witness proves what the run does not know. Who was counted in the last round of one that did
-    /// not complete is forgotten, and so it is of runs of before starts were told apart: their receipts
-    /// prove nothing.
-    fn contradicts(&self, device: u64, witness: &Witness) -> bool {
+    /// Whether a witness proves what the run does not know. Receipts of what it has forgotten prove nothing,
+    /// nor do those of runs of before starts were told apart.
+    pub(super) fn contradicts(&self, device: u64, witness: &Witness) -> bool {
         let place = witness.place;
         if place > self.place || self.lineage.of(place) != witness.incarnation {
             return true;
         }
-        let is_known = !self.lineage.is_empty() && (place < self.place || self.completed);
-        let last = self.last_rounds.get(&device).copied().unwrap_or(0);
-        witness.counted.is_some() && is_known && u64::from(last) < place.number
+        let is_kept = self.forgotten_from.is_none_or(|from| place < from);
+        let is_known = !self.lineage.is_empty() && is_kept;
+        let last = self.last_places.get(&device).copied().unwrap_or_default();
+        witness.counted.is_some() && is_known && last.is_before(place)
     }
 }
 
@@ -72,7 +73,8 @@ impl PastRuns {
     }
 
     /// Whether a witness about a run that is not at work proves what the disk does not know. Of one whose
-    /// state is gone or was given up nothing can be compared: it proves nothing, and keeps no device out.
+    /// state is gone or was given up only the ledger can be compared: what that does not contradict proves
+    /// nothing, and keeps no device out.
     ///
     /// # Errors
     /// When the run's record is damaged, or a store can't be read.
@@ -83,6 +85,9 @@ impl PastRuns {
         (device, witness): (&DeviceId, &Witness),
     ) -> Result<bool, CoordinatorError> {
         let past = match self.find(core, run).await {
+            Err(error) if is_unreadable(&error) && was_not_charged(core, run, witness) => {
+                return Ok(true);
+            }
             Err(CoordinatorError::Blob(BlobError::NotFound { .. } | BlobError::Corrupt { .. }))
             | Err(CoordinatorError::Misfit { .. }) => return Ok(false),
             found => found?,
@@ -118,10 +123,28 @@ impl PastRuns {
         kept.push_front(past);
         let mut room = KEPT;
         kept.retain(|past| {
-            let takes = past.last_rounds.len() + 1;
+            let takes = past.last_places.len() + 1;
             let fits = takes <= room;
             room = if fits { room - takes } else { 0 };
             fits
         });
     }
+}
+
+/// True when the records of a run are there and can't be read.
+fn is_unreadable(error: &CoordinatorError) -> bool {
+    match error {
+        CoordinatorError::Blob(BlobError::NotFound { .. } | BlobError::Corrupt { .. })
+        | CoordinatorError::Misfit { .. } => true,
+        CoordinatorError::Store(error) => error.is_damage(),
+        _ => false,
+    }
+}
+
+/// True when the ledger contradicts an order or receipt of a run: a round is asked only once the one before
+/// it is published, which is charged with its number in every mode, at no price without privacy. Where devices
+/// add the noise the round itself is charged before it is asked.
+fn was_not_charged(core: &Core, run: &RunId, witness: &Witness) -> bool {
+    let newest = core.ledger.newest_round(run.as_str());
+    newest.is_some_and(|newest| newest.saturating_add(1) < witness.place.number)
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::CoordinatorError;
 use crate::clock::SharedClock;
 use crate::core::Core;
-use crate::epoch::Halt;
+use crate::epoch::{Halt, Unfinished};
 use crate::failpoint::NoFailpoint;
 use crate::ledger::{Ledger, PastCaps};
 use crate::run::{Ending, end_run, run_ids};
@@ -36,7 +36,8 @@ pub struct Restored {
     pub epoch: u64,
     /// The epoch before.
     pub former_epoch: u64,
-    /// True when a device had proved that the folder was old, or a repair had lost records.
+    /// True when a device had proved that the folder was old, a repair had lost records, or an earlier
+    /// restore was cut off.
     pub was_halted: bool,
     /// Runs that went on and are failed now.
     pub runs_ended: Vec<String>,
@@ -49,7 +50,8 @@ pub struct Restored {
 }
 
 /// Ends what goes on in a folder, charges or marks every device, and begins a new epoch. Nobody may
-/// serve the folder meanwhile. When it is cut off it can be repeated: the new epoch comes last.
+/// serve the folder meanwhile. When it is cut off the folder is halted until it is repeated: the new epoch
+/// comes last.
 ///
 /// # Errors
 /// When the folder is in use or can't be read or written.
@@ -72,6 +74,7 @@ pub(super) async fn restore_core(
     let newest = core.halt.record().map_or(0, |proof| proof.epoch);
     let epoch = core.epoch.renew(newest, now_ms, &mut last)?;
     Halt::end(&mut last);
+    let caps = Unfinished::begin(&*core.unguarded, (epoch, now_ms), caps).await?;
     if caps == PastCaps::Void {
         last.put_json(Table::Meta, CAPS_VOID, &epoch, Expect::Any)?;
     }

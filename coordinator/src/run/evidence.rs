@@ -43,13 +43,7 @@ impl RunState {
             (None, _) if witness.place == now => self.is_running(),
             (None, None) => false,
             // counted in an earlier round or attempt, which the account of participations has
-            (None, Some(_)) => {
-                let last = self
-                    .participations
-                    .get(device)
-                    .map_or(0, |past| past.last_round);
-                u64::from(last) < witness.place.number
-            }
+            (None, Some(_)) => self.last_place(device).is_before(witness.place),
         }
     }
 }

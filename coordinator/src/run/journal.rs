@@ -198,6 +198,7 @@ impl Journal {
             lags: !record.marked,
             parts: record.parts,
         };
+        journal.touch_open_round(&state);
         for part in &journal.parts {
             Part::read(core, part).await?.add_to(&mut state);
             journal.recorded = state.history.len();
@@ -331,8 +332,15 @@ impl Journal {
         self.snapshot = Some(snapshot);
         self.parts = parts;
         self.touched.clear();
+        self.touch_open_round(state);
         self.recorded = state.history.len();
         Ok(())
+    }
+
+    /// Names whoever a snapshot in the midst of a round has in its sums: their participations follow with the
+    /// round's end, and the events that named them are gone.
+    fn touch_open_round(&mut self, state: &RunState) {
+        self.touched.extend(state.round.contributors().cloned());
     }
 }
 

@@ -36,10 +36,31 @@ impl Core {
                 ..RunView::default()
             });
         }
-        let (_, state) = Journal::recover(self, id).await?;
-        let mut view = RunView::default();
-        view.update(&state, "");
-        Ok(view)
+        let unread = match Journal::recover(self, id).await {
+            Ok((_, state)) => {
+                let mut view = RunView::default();
+                view.update(&state, "");
+                return Ok(view);
+            }
+            Err(unread) => unread,
+        };
+        let Some(mut run) = short_message(&record) else {
+            return Err(unread);
+        };
+        run.warnings.push(format!(
+            "the rounds of this run can't be shown ({}); it is over, and its model versions are kept: put a \
+             backup of the data folder back to see them",
+            Cause::from(&unread).shown()
+        ));
+        Ok(RunView {
+            run,
+            ..RunView::default()
+        })
+    }
+
+    /// Whether a run is over of which what lists say can be shown, whatever became of its rounds.
+    pub(crate) fn shows_without_rounds(&self, id: &RunId) -> bool {
+        RunRecord::read(self, id).is_ok_and(|record| short_message(&record).is_some())
     }
 
     /// What can be said of a run whose records can't be read: the ledger still knows what it spent.
@@ -56,4 +77,10 @@ impl Core {
             ..v1::Run::default()
         }
     }
+}
+
+/// What lists say of a run that is over; none where its record does not have it.
+fn short_message(record: &RunRecord) -> Option<v1::Run> {
+    let run = record.over.as_ref()?.message().ok()?;
+    (!run.run_id.is_empty()).then_some(run)
 }

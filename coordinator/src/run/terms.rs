@@ -145,9 +145,9 @@ fn exposed(
         _ => "adds no noise",
     };
     Err(CoordinatorError::Budget(format!(
-        "the run {what}, but its devices are under a cap of epsilon {} at delta {:e}: set privacy.mode to \
-         dp or local without a seed, or say why with `run start --allow-no-privacy REASON`",
-        cap.epsilon, cap.delta
+        "the run {what}, but its devices are under a cap of {}: set privacy.mode to dp or local without a \
+         seed, or say why with `run start --allow-no-privacy REASON`",
+        cap.stated()
     )))
 }
 

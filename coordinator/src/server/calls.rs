@@ -26,8 +26,9 @@ use super::arriving::{Arriving, Pace};
 use super::connection::Connection;
 use super::leaving::{Leaving, Outgoing};
 use super::room::{NoRoom, Place, Room};
+use super::streams::{Open, Placed, Streams};
 use crate::error::CoordinatorError;
-use crate::service::unreadable;
+use crate::service::{Caller, unreadable};
 use crate::status;
 
 /// Most bytes of a request that is no stream and no import.
@@ -41,6 +42,7 @@ const IMPORT_WAIT: Duration = Duration::from_secs(10);
 const IMPORT_RETRY_MS: u64 = 5_000;
 const IMPORT: &str = "/tributary.v1.ControlService/ImportModel";
 const DOWNLOAD: &str = "/tributary.v1.TransferService/Download";
+const WATCH: &str = "/tributary.v1.ControlService/Watch";
 const CONNECT: &str = "/tributary.v1.OrchestrationService/Connect";
 const UPLOAD: &str = "/tributary.v1.TransferService/Upload";
 /// What a call takes up beside its bytes.
@@ -52,6 +54,7 @@ pub(super) struct CallLayer {
     pub(super) request: Duration,
     pub(super) importing: Arc<Semaphore>,
     pub(super) stopping: CancellationToken,
+    pub(super) streams: Arc<Streams>,
     pub(super) room: Arc<Room>,
     pub(super) outgoing: Outgoing,
 }
@@ -65,6 +68,8 @@ struct Admitted {
     place: Arc<Place>,
     /// What the call takes up beside the bytes of its request.
     call_bytes: usize,
+    /// Held until the answer is taken.
+    open: Open,
     _turn: Option<OwnedSemaphorePermit>,
 }
 
@@ -148,21 +153,23 @@ where
                 // what is still to come counts as it comes
                 admitted.place.give_back(admitted.call_bytes);
             }
-            let response = truthful(response);
-            if admitted.kind == Kind::Session {
-                return Ok(response);
-            }
             let is_patient = admitted.kind == Kind::Download;
-            Ok(response.map(|body| {
-                let connection = admitted.connection;
-                Body::new(Leaving::new(body, rules.outgoing, connection, is_patient))
+            Ok(truthful(response).map(|body| {
+                let body = match admitted.kind {
+                    Kind::Session => body,
+                    _ => {
+                        let connection = admitted.connection;
+                        Body::new(Leaving::new(body, rules.outgoing, connection, is_patient))
+                    }
+                };
+                Body::new(Placed::new(body, admitted.open))
             }))
         })
     }
 }
 
 impl CallLayer {
-    async fn admit(&self, request: Request<Body>) -> Result<Admitted, CoordinatorError> {
+    async fn admit(&self, mut request: Request<Body>) -> Result<Admitted, CoordinatorError> {
         if self.stopping.is_cancelled() {
             return Err(CoordinatorError::Stopping);
         }
@@ -171,7 +178,10 @@ impl CallLayer {
             .cloned()
             // none only beside a server
             .unwrap_or_else(|| Connection::new(CancellationToken::new()));
-        let kind = Kind::of(request.uri().path());
+        let path = request.uri().path();
+        let kind = Kind::of(path);
+        let open = self.streams.open(&connection, path == WATCH)?;
+        request.extensions_mut().insert(Caller(connection.number));
         let call_bytes = CALL_BYTES + length_of(request.headers());
         let place = self.room.open(connection.number, call_bytes);
         let place = Arc::new(place.map_err(|NoRoom| super::arriving::busy())?);
@@ -202,6 +212,7 @@ impl CallLayer {
             kind,
             place,
             call_bytes,
+            open,
             _turn: turn,
         })
     }

@@ -1,7 +1,7 @@
 //! What calls know of the connection that they came over.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
@@ -20,6 +20,8 @@ pub(super) struct Connection {
     pub(super) share: Arc<Semaphore>,
     /// Ends it.
     pub(super) cut: CancellationToken,
+    /// Streams that it has open.
+    pub(super) streams: AtomicUsize,
     unread: Mutex<Unread>,
 }
 
@@ -39,6 +41,7 @@ impl Connection {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             share: Arc::new(Semaphore::new(SHARE)),
             cut,
+            streams: AtomicUsize::new(0),
             unread: Mutex::default(),
         })
     }

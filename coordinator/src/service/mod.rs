@@ -2,6 +2,7 @@
 //!
 //! - `enrolment`: how a device becomes known
 //! - `orchestration`: sessions and polls
+//! - `strangers`: streams that have not said who they are
 //! - `transfer`: downloads and uploads; `upload` checks the bytes, `budget` shares out the memory
 //! - `control`: what operators do, `terms`: what they decide about caps, `privacy`: what was spent;
 //!   `pages` keeps answers bounded, `turns` long work off the threads that answer
@@ -14,6 +15,7 @@ mod orchestration;
 mod pages;
 mod privacy;
 mod stopping;
+mod strangers;
 mod terms;
 mod transfer;
 mod turns;
@@ -24,6 +26,7 @@ use tonic::{Code, Status};
 pub use self::control::Control;
 pub use self::enrolment::Enrolment;
 pub use self::orchestration::Orchestration;
+pub(crate) use self::strangers::Caller;
 pub use self::transfer::{PIECE, Transfer};
 use crate::error::CoordinatorError;
 

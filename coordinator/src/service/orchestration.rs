@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::StreamExt as _;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
 use tributary_proto::DeviceId;
 use tributary_proto::v1::directive::Directive as Order;
@@ -17,6 +17,7 @@ use tributary_proto::v1::{
 };
 
 use super::answers::Answers;
+use super::strangers::{Stranger, Strangers};
 use super::unreadable;
 use crate::coordinator::Coordinator;
 use crate::core::Core;
@@ -34,7 +35,7 @@ const MAX_EVENTS: usize = 256;
 /// The orchestration service.
 pub struct Orchestration {
     coordinator: Arc<Coordinator>,
-    strangers: Arc<Semaphore>,
+    strangers: Arc<Strangers>,
 }
 
 impl Orchestration {
@@ -42,25 +43,22 @@ impl Orchestration {
     pub fn new(coordinator: Arc<Coordinator>) -> Self {
         Self {
             coordinator,
-            strangers: Arc::new(Semaphore::new(WITHOUT_HELLO)),
+            strangers: Strangers::new(WITHOUT_HELLO, "too many streams have not said hello yet"),
         }
     }
 
     /// The first message of a stream, which must come soon.
-    async fn hello(&self, messages: &mut Streaming<ConnectRequest>) -> Result<Hello, Status> {
-        let _place = self
-            .strangers
-            .try_acquire()
-            .map_err(|_| CoordinatorError::Busy {
-                what: "too many streams have not said hello yet",
-                retry_after_ms: 1_000,
-            })?;
-        let first = tokio::time::timeout(self.coordinator.core.hello(), messages.message()).await;
-        let first = first.map_err(|_| CoordinatorError::Slow {
+    async fn hello(
+        &self,
+        messages: &mut Streaming<ConnectRequest>,
+        stranger: Stranger,
+    ) -> Result<Hello, Status> {
+        let late = CoordinatorError::Slow {
             what: "the hello",
             remedy: "send it first on every stream, at once",
-        })?;
-        let first = first.map_err(|status| unreadable(&status))?;
+        };
+        let first = stranger.first(messages.message(), self.coordinator.core.hello(), late);
+        let first = first.await?;
         match first.and_then(|first| first.message) {
             Some(connect_request::Message::Hello(hello)) => Ok(hello),
             _ => Err(CoordinatorError::Invalid {
@@ -81,8 +79,9 @@ impl OrchestrationService for Orchestration {
         &self,
         request: Request<Streaming<ConnectRequest>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
+        let stranger = self.strangers.enter(request.extensions());
         let mut messages = request.into_inner();
-        let hello = self.hello(&mut messages).await?;
+        let hello = self.hello(&mut messages, stranger).await?;
         let (coordinator, core) = (&self.coordinator, &self.coordinator.core);
         let (id, device) = core.fleet.authenticate(hello.credentials.as_ref())?;
         // before it is within reach of anything that could ask it

@@ -9,11 +9,8 @@ use tributary_proto::v1::{
 
 use crate::CoordinatorError;
 use crate::core::Core;
-use crate::ledger::{Cap, Decision, Part, Reservation, check_reason};
+use crate::ledger::{ALL_CHARGES, Cap, Decision, Part, Reservation, check_reason};
 use tributary_store::Batch;
-
-/// What adds up under a cap.
-const ALL_CHARGES: &str = "all charges of a device, zCDP composition, no amplification";
 
 /// Sets a cap; returns all caps, and how many of its devices have spent more already.
 ///

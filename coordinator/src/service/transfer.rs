@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,6 +20,7 @@ use tributary_proto::v1::{
 };
 
 use super::answers::{Answers, until_stopped};
+use super::strangers::{Stranger, Strangers};
 use super::unreadable;
 use super::upload::{Upload, Uploads, busy, wire_refusal};
 use crate::core::Core;
@@ -39,7 +40,7 @@ const WAITING: usize = 4;
 pub struct Transfer {
     runs: Arc<Runs>,
     uploads: Arc<Uploads>,
-    strangers: Arc<Semaphore>,
+    strangers: Arc<Strangers>,
 }
 
 impl Transfer {
@@ -48,7 +49,10 @@ impl Transfer {
         Self {
             uploads: Arc::new(Uploads::new(runs.core.upload_bytes())),
             runs,
-            strangers: Arc::new(Semaphore::new(WITHOUT_HEADER)),
+            strangers: Strangers::new(
+                WITHOUT_HEADER,
+                "too many uploads have not announced themselves yet",
+            ),
         }
     }
 }
@@ -118,11 +122,7 @@ impl TransferService for Transfer {
     ) -> Result<Response<Self::UploadStream>, Status> {
         let (answers, stream) = mpsc::channel(WAITING);
         let (runs, uploads) = (self.runs.clone(), self.uploads.clone());
-        let stranger = self.strangers.clone().try_acquire_owned();
-        let stranger = stranger.map_err(|_| CoordinatorError::Busy {
-            what: "too many uploads have not announced themselves yet",
-            retry_after_ms: 1_000,
-        })?;
+        let stranger = self.strangers.enter(request.extensions());
         tokio::spawn(async move {
             let taken = take_upload(&runs, &uploads, request.into_inner(), &answers, stranger);
             // an upload never ends as if all were well without an answer
@@ -143,7 +143,7 @@ async fn take_upload(
     uploads: &Arc<Uploads>,
     mut parts: Streaming<UploadRequest>,
     answers: &mpsc::Sender<Answer>,
-    stranger: OwnedSemaphorePermit,
+    stranger: Stranger,
 ) -> Answer {
     let received = receive(runs, uploads, &mut parts, answers, stranger).await;
     let counted = match received {
@@ -193,13 +193,14 @@ fn protocol(message: &str) -> Refusal {
 async fn header(
     core: &Core,
     parts: &mut Streaming<UploadRequest>,
+    stranger: &Stranger,
 ) -> Result<UploadHeader, Refusal> {
-    let first = tokio::time::timeout(core.hello(), parts.message()).await;
-    let first = first.map_err(|_| CoordinatorError::Slow {
+    let late = CoordinatorError::Slow {
         what: "the header of an upload",
         remedy: "send it first, at once",
-    })?;
-    let first = first.map_err(|status| Refusal::Status(Box::new(unreadable(&status))))?;
+    };
+    let first = stranger.first(parts.message(), core.hello(), late).await;
+    let first = first.map_err(|status| Refusal::Status(Box::new(status)))?;
     match first.and_then(|first| first.part) {
         Some(upload_request::Part::Header(header)) => Ok(header),
         _ => Err(protocol(
@@ -213,10 +214,10 @@ async fn receive(
     uploads: &Arc<Uploads>,
     parts: &mut Streaming<UploadRequest>,
     answers: &mpsc::Sender<Answer>,
-    stranger: OwnedSemaphorePermit,
+    stranger: Stranger,
 ) -> Result<Upload, Refusal> {
     let core = &runs.core;
-    let header = header(core, parts).await?;
+    let header = header(core, parts, &stranger).await?;
     let (device, _) = core.fleet.authenticate(header.credentials.as_ref())?;
     drop(stranger);
     core.fleet.answered(&device, |order| {

@@ -14,6 +14,7 @@ use tributary_device::{
     Agent, AgentError, AgentOptions, Connections, Environment, Hardware, Identity, MemorySlots,
     SessionMode, Token, VolatileMemory, VolatileRecord, VolatileTickets,
 };
+use tributary_device_sim::DEVICES_PER_CONNECTION;
 use tributary_proto::v1::{self, PrivacySpend, RunState};
 
 use super::AuditError;
@@ -120,7 +121,10 @@ fn start_agents(
     stopped: &watch::Receiver<bool>,
 ) -> Result<Agents, AuditError> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let connections = Connections::new(endpoint, CONNECTIONS)?;
+    let connections = Connections::new(
+        endpoint,
+        CONNECTIONS.max(devices.len().div_ceil(DEVICES_PER_CONNECTION)),
+    )?;
     let environment = Arc::new(Environment::new(connections, threads));
     let mut agents = Agents::new();
     for (number, device) in devices.iter().enumerate() {

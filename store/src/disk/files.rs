@@ -25,8 +25,24 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     set_mode(path, FOLDER_MODE)
 }
 
+/// Refuses what is there in the place of a file and is none: to open a pipe may wait for ever.
+pub(crate) fn must_be_file(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "{} is no regular file: move it away, and put the file back from a backup",
+                path.display()
+            ),
+        )),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Opens a file for reading and writing, created if needed, that belongs to its owner alone.
 pub(crate) fn private_file(path: &Path) -> io::Result<File> {
+    must_be_file(path)?;
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -105,6 +121,7 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         if entry.file_type()?.is_dir() {
             copy_tree(&entry.path(), &target)?;
         } else {
+            must_be_file(&entry.path())?;
             fs::copy(entry.path(), &target)?;
             set_mode(&target, FILE_MODE)?;
         }
@@ -161,6 +178,7 @@ impl LocalAnchor {
 
 impl AnchorFile for LocalAnchor {
     fn read(&self) -> io::Result<Vec<u8>> {
+        must_be_file(&self.path)?;
         match fs::read(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             outcome => outcome,

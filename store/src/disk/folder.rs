@@ -1,7 +1,7 @@
 //! The data folder of the embedded store: who may open it, and whether it is ours.
 //!
 //! ```text
-//! FOLDER/LOCK     held by the process that uses the folder
+//! FOLDER/LOCK     held by the process that uses the folder, which holds the folder itself as well
 //! FOLDER/FORMAT   which layout and which engine, see `format`
 //! FOLDER/anchor   what was acknowledged last, see `anchor`
 //! FOLDER/db/      sled's files
@@ -47,7 +47,7 @@ const OURS: [&str; 10] = [
 pub(crate) struct Folder {
     path: PathBuf,
     format: Format,
-    _lock: File,
+    _locks: [File; 2],
 }
 
 impl Folder {
@@ -61,11 +61,11 @@ impl Folder {
     /// Claims a folder that is there.
     pub(crate) fn claim_existing(path: &Path) -> Result<Self, StoreError> {
         refuse_foreign(path)?;
-        let lock = lock(path)?;
+        let locks = lock(path)?;
         let folder = Self {
             path: path.to_owned(),
             format: Format::read(path)?,
-            _lock: lock,
+            _locks: locks,
         };
         folder.refuse_without_format()?;
         Ok(folder)
@@ -74,11 +74,11 @@ impl Folder {
     /// Claims a folder whose format may be damaged or gone.
     pub(crate) fn claim_damaged(path: &Path) -> Result<Self, StoreError> {
         refuse_foreign(path)?;
-        let lock = lock(path)?;
+        let locks = lock(path)?;
         Ok(Self {
             path: path.to_owned(),
             format: Format::read(path).unwrap_or(Format::Absent),
-            _lock: lock,
+            _locks: locks,
         })
     }
 
@@ -151,16 +151,27 @@ impl Folder {
     }
 }
 
-/// Takes the lock of a folder; it lasts as long as the file.
-fn lock(path: &Path) -> Result<File, StoreError> {
+/// Takes the locks of a folder; they last as long as the files. The second one is on the folder itself: it
+/// stays when somebody removes the file of the first.
+fn lock(path: &Path) -> Result<[File; 2], StoreError> {
     let file = files::private_file(&path.join(LOCK)).map_err(|error| opening(&error))?;
+    let folder = File::open(path).map_err(|error| opening(&error))?;
+    let locked = || StoreError::Locked {
+        folder: path.to_owned(),
+    };
     file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => StoreError::Locked {
-            folder: path.to_owned(),
-        },
+        TryLockError::WouldBlock => locked(),
         TryLockError::Error(error) => opening(&error),
     })?;
-    Ok(file)
+    match folder.try_lock() {
+        Err(TryLockError::WouldBlock) => return Err(locked()),
+        // some file systems of other machines lock files only
+        Err(TryLockError::Error(error)) => {
+            tracing::debug!(%error, "the folder itself can't be locked")
+        }
+        Ok(()) => {}
+    }
+    Ok([file, folder])
 }
 
 fn opening(error: &io::Error) -> StoreError {

@@ -56,6 +56,7 @@ impl Format {
                 found: FORMAT.to_owned(),
             }
         };
+        files::must_be_file(&file).map_err(reading)?;
         match fs::metadata(&file) {
             Ok(metadata) if metadata.len() > MAX_BYTES => return Err(foreign()),
             Ok(_) => {}

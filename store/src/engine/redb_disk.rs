@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub(crate) struct LocalDisk {
     pub(crate) anchor: PathBuf,
 }
 
-const FILE: &str = "store.redb";
+pub(super) const FILE: &str = "store.redb";
 
 impl RedbDisk for LocalDisk {
     fn database(&self) -> io::Result<Arc<dyn StorageBackend>> {
@@ -46,6 +46,17 @@ impl RedbDisk for LocalDisk {
         let is_new = !path.exists();
         files::private_folder(&self.folder)?;
         let file = files::private_file(&path)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::ResourceBusy,
+                    format!("{} is in use by another process: stop it", path.display()),
+                ));
+            }
+            // some file systems of other machines lock nothing
+            Err(TryLockError::Error(error)) => tracing::debug!(%error, "{FILE} can't be locked"),
+            Ok(()) => {}
+        }
         if is_new {
             file.sync_all()?;
             files::sync_folder(&self.folder)?;
@@ -58,7 +69,8 @@ impl RedbDisk for LocalDisk {
     }
 }
 
-/// A file. The lock on the store's folder keeps other processes away.
+/// A file with a lock of its own, beside that on the store's folder: it keeps other processes away for as
+/// long as it is open.
 #[derive(Debug)]
 struct LocalFile(File);
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::StoreError;
 use crate::disk::files;
 use crate::engine::redb::RedbEngine;
-use crate::engine::redb_disk::LocalDisk;
+use crate::engine::redb_disk::{FILE, LocalDisk};
 use crate::engine::sled::{self, SledEngine};
 use crate::engine::{Engine, EngineKind};
 
@@ -69,6 +69,14 @@ impl View {
             return Err(StoreError::corrupt(
                 store,
                 format!("its folder {name} is missing"),
+            ));
+        }
+        // redb would make a new one
+        if engine == EngineKind::Redb && !database.join(FILE).exists() {
+            let name = engine.folder();
+            return Err(StoreError::corrupt(
+                store,
+                format!("its file {name}/{FILE} is gone"),
             ));
         }
         let mut view = Self {

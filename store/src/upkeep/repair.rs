@@ -53,8 +53,8 @@ pub struct Repair {
 /// Repairs the store in `folder` (the folder `meta` of a data folder). Blocks.
 ///
 /// # Errors
-/// [`StoreError::Locked`] while a coordinator uses the folder; [`StoreError::Corrupt`] if nothing can
-/// be read at all; [`StoreError::Full`] if there is no room for the copy and the new database.
+/// [`StoreError::Locked`] while a coordinator uses the folder; [`StoreError::BeyondRepair`] if nothing
+/// can be read at all; [`StoreError::Full`] if there is no room for the copy and the new database.
 pub fn repair(folder: &Path) -> Result<Repair, StoreError> {
     if let Some(nothing) = nothing_to_do(folder)? {
         return Ok(nothing);
@@ -63,7 +63,15 @@ pub fn repair(folder: &Path) -> Result<Repair, StoreError> {
     let anchor = Anchor::read(folder.anchor())
         .map_err(|error| StoreError::from_io("reading the anchor", &error))?;
     let kept = keep_copy(&folder)?;
-    let best = best_of(&folder, &anchor)?;
+    let best = match best_of(&folder, &anchor) {
+        Ok(best) => best,
+        Err(error) => {
+            // it is the same as what stays in its place
+            files::remove_tree(&kept)
+                .map_err(|error| StoreError::from_io("removing a copy of the store", &error))?;
+            return Err(error);
+        }
+    };
     let engine = best.engine;
     let lost = best.lost(&anchor);
     let (header, rows) = best.rebuilt(&anchor, &lost)?;
@@ -316,5 +324,7 @@ fn best_of(folder: &Folder, anchor: &Result<Anchor, Doubt>) -> Result<Candidate,
     }
     let has_anything = |found: &Candidate| found.header.is_some() || !found.rows.is_empty();
     best.filter(has_anything)
-        .ok_or_else(|| StoreError::corrupt(path, "nothing of its database can be read".to_owned()))
+        .ok_or_else(|| StoreError::BeyondRepair {
+            folder: path.to_owned(),
+        })
 }

@@ -375,3 +375,17 @@ async fn a_device_that_moved_away_or_enrolled_later_is_under_the_cap_of_its_regi
         &["can't last"],
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_without_privacy_that_waits_since_a_cap_was_set_says_why_and_what_helps() {
+    let coordinator = Coordinator::start().await;
+    let operator = coordinator.operator().await;
+    let _devices = hands(&coordinator.channel().await, 2).await;
+    // a third device is missing
+    let run = operator.start(&Recipe::new().rounds(1, 3)).await;
+    set_cap(&operator, cap_of(8.0)).await.unwrap();
+    let told = |shown: &_| of(shown).reason.contains("take no part in a run without");
+    let shown = operator.until(&run, "the cause", told).await;
+    let reason = &of(&shown).reason;
+    assert!(reason.contains("--allow-no-privacy REASON"), "{reason}");
+}

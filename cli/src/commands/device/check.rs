@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use tributary_aggregator::Codec;
 use tributary_device::{CheckedUpdate, check_update};
 
+use crate::bounded;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, decimal};
 
@@ -55,16 +56,7 @@ struct Checked {
 /// Checks a file.
 pub fn check(arguments: &CheckArguments, output: Output) -> Result<Exit> {
     let file = &arguments.file;
-    let reading = || format!("reading {}", file.display());
-    let length = std::fs::metadata(file).with_context(reading)?.len();
-    if length > MOST_BYTES {
-        let sentence = format!(
-            "{} has {length} bytes: no update is so long",
-            file.display()
-        );
-        return Err(Failure::new(Exit::Failed, sentence).into());
-    }
-    let bytes = std::fs::read(file).with_context(reading)?;
+    let bytes = bounded::read("update", file, MOST_BYTES)?;
     let checked = check_update(arguments.codec, arguments.clip, arguments.values, &bytes);
     let CheckedUpdate {
         bytes,

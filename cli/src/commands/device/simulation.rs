@@ -17,9 +17,6 @@ use crate::global::Global;
 use crate::output::Output;
 use crate::signals::stop_signal;
 
-/// Devices that one HTTP/2 connection carries at most, so that a fleet of thousands spreads.
-const DEVICES_PER_CONNECTION: usize = 1_000;
-
 /// Runs the devices until a signal, or until all of them were refused.
 pub async fn simulate(arguments: DeviceArguments, global: &Global, output: Output) -> Result<Exit> {
     endpoint(&global.coordinator)?;
@@ -73,9 +70,9 @@ async fn sleep(limit: Option<Duration>) {
 }
 
 fn config(arguments: &DeviceArguments, global: &Global) -> FleetConfig {
-    let count = arguments.count as usize;
     FleetConfig {
-        connections: count.div_ceil(DEVICES_PER_CONNECTION).clamp(1, 16),
+        // more with its devices
+        connections: 1,
         seed: arguments
             .seed
             .map(|seed| derive(seed, &arguments.region, "fleet")),

@@ -12,6 +12,7 @@ use tributary_experiments::attacks::AttackRecipe;
 use tributary_experiments::audit::AuditRecipe;
 use tributary_experiments::runner::{BUILT_IN, ExperimentRecipe, built_in, run_experiment};
 
+use crate::bounded::{self, MOST_TEXT};
 use crate::exit::{Exit, unfinished};
 use crate::folder::must_be_writable;
 use crate::output::Output;
@@ -105,7 +106,7 @@ fn read(path: &Path) -> Result<String> {
     if let Some(text) = known.filter(|_| !path.exists()) {
         return Ok(text.to_owned());
     }
-    let text = std::fs::read_to_string(path);
+    let text = bounded::read_text("recipe", path, MOST_TEXT);
     text.with_context(|| {
         let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
         format!(

@@ -7,10 +7,11 @@ mod show;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Subcommand;
 use tributary_proto::v1::ImportModelRequest;
 
+use crate::bounded;
 use crate::client::Coordinator;
 use crate::exit::Exit;
 use crate::global::Global;
@@ -163,15 +164,7 @@ async fn list(coordinator: &Coordinator, limit: u32, output: Output) -> Result<(
 }
 
 async fn import(coordinator: &Coordinator, file: &Path, output: Output) -> Result<()> {
-    let name = file.display();
-    let length = std::fs::metadata(file)
-        .with_context(|| format!("{name}: it can't be read"))?
-        .len();
-    anyhow::ensure!(
-        length <= IMPORT_LIMIT,
-        "{name}: longer than {IMPORT_LIMIT} bytes"
-    );
-    let bytes = std::fs::read(file).with_context(|| format!("{name}: it can't be read"))?;
+    let bytes = bounded::read("model", file, IMPORT_LIMIT)?;
     let answer = coordinator
         .control()
         .import_model(ImportModelRequest {

@@ -210,7 +210,7 @@ fn flags_that_are_no_plan_are_refused_by_name_with_the_exit_code_of_a_wrong_comm
         );
     }
     for bad in ["0", "-1", "inf", "NaN", "x"] {
-        assert!(super::super::positive(bad).is_err(), "{bad}");
+        assert!(super::super::plan::positive(bad).is_err(), "{bad}");
     }
 }
 

@@ -14,7 +14,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use tributary_proto::v1::SetPrivacyCapRequest;
 
-use self::plan::{PlanFlags, positive, probability};
+use self::plan::{PlanFlags, epsilon_flag, multiplier_flag, probability};
 use crate::client::Coordinator;
 use crate::exit::Exit;
 use crate::global::Global;
@@ -85,7 +85,7 @@ pub enum PrivacyVerb {
     #[command(after_help = AFTER_CAP)]
     Cap {
         /// The most that a device may lose
-        #[arg(long, value_name = "E", value_parser = positive)]
+        #[arg(long, value_name = "E", value_parser = epsilon_flag)]
         epsilon: f64,
         /// The delta of that epsilon, well below one over the number of devices
         #[arg(long, value_name = "D", value_parser = probability)]
@@ -115,7 +115,7 @@ pub enum PrivacyVerb {
     #[command(after_help = AFTER_EPSILON)]
     Epsilon {
         /// Standard deviation of the noise over the clip; of the seeds under correlated noise
-        #[arg(long, value_name = "Z", value_parser = positive)]
+        #[arg(long, value_name = "Z", value_parser = multiplier_flag)]
         noise_multiplier: f64,
         /// The plan.
         #[command(flatten)]
@@ -125,7 +125,7 @@ pub enum PrivacyVerb {
     #[command(after_help = AFTER_NOISE)]
     Noise {
         /// What must not be passed
-        #[arg(long, value_name = "E", value_parser = positive)]
+        #[arg(long, value_name = "E", value_parser = epsilon_flag)]
         epsilon: f64,
         /// The plan.
         #[command(flatten)]

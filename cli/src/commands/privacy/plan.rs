@@ -218,6 +218,23 @@ pub fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+/// An epsilon that says something: recipes take none above it either.
+pub fn epsilon_flag(text: &str) -> Result<f64, String> {
+    within(positive(text)?, 1e-9, 1e3)
+}
+
+/// A standard deviation of noise over the clip that a run could add.
+pub fn multiplier_flag(text: &str) -> Result<f64, String> {
+    within(positive(text)?, 1e-6, 1e6)
+}
+
+fn within(number: f64, least: f64, most: f64) -> Result<f64, String> {
+    match (least..=most).contains(&number) {
+        true => Ok(number),
+        false => Err(format!("it must lie between {least:e} and {most:e}")),
+    }
+}
+
 /// A number strictly between 0 and 1.
 pub fn probability(text: &str) -> Result<f64, String> {
     match positive(text) {

@@ -28,7 +28,7 @@ pub struct LimitSettings {
         hide_env = true
     )]
     connections_per_peer: Option<usize>,
-    /// Most streams of one connection [default: 16384]
+    /// Most streams of one connection: two for each device behind it [default: 1024]
     #[arg(
         long,
         value_name = "N",
@@ -36,6 +36,14 @@ pub struct LimitSettings {
         hide_env = true
     )]
     streams_per_connection: Option<NonZeroU32>,
+    /// Most open streams over all connections [default: 131072]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "TRIBUTARY__LIMITS__STREAMS",
+        hide_env = true
+    )]
+    streams: Option<NonZeroUsize>,
     /// Milliseconds in which a connection must begin to speak and a stream to say hello [default: 10000]
     #[arg(
         long,
@@ -111,6 +119,7 @@ impl LimitSettings {
                 file.streams_per_connection,
                 defaults.streams_per_connection,
             ),
+            streams: number(self.streams, file.streams, defaults.streams),
             hello: time(self.hello_ms, file.hello_ms, defaults.hello),
             request: time(self.request_ms, file.request_ms, defaults.request),
             keepalive: time(self.keepalive_ms, file.keepalive_ms, defaults.keepalive),

@@ -2,7 +2,9 @@
 //!
 //! - `settings`: flags, environment and the settings file
 //! - `limits`: what strangers may take up
+//! - `environment`: variables that look like settings and are none
 
+mod environment;
 mod limits;
 mod settings;
 
@@ -17,7 +19,7 @@ use tributary_coordinator::{Server, ServerError};
 pub use self::settings::ServeArguments;
 use crate::exit::{Exit, Failure};
 use crate::logs;
-use crate::output::{self, Format, Output, Tone};
+use crate::output::{Format, Output, Tone};
 use crate::signals::stop_signal;
 
 /// What `serve --format json` prints once it serves.
@@ -27,8 +29,10 @@ fn announcement(server: &Server, data: &Path) -> serde_json::Value {
 
 /// Serves until a signal asks for the end.
 pub async fn serve(arguments: ServeArguments, output: Output) -> Result<Exit> {
+    environment::refuse_unknown(std::env::vars_os().map(|(name, _)| name))?;
     let (config, log_format) = settings::settle(arguments)?;
     logs::start(log_format, "info");
+    logs::tell_panics();
     let data = config.data.clone();
     let mut server = Server::start(config)
         .await
@@ -36,9 +40,9 @@ pub async fn serve(arguments: ServeArguments, output: Output) -> Result<Exit> {
     announce(&server, &data, output)?;
     let failed = tokio::select! {
         signalled = stop_signal() => signalled.map(|()| None)?,
-        reason = server.failed() => Some(reason),
+        stopped = server.failed() => Some(stopped),
     };
-    output::to_stderr("stopping");
+    logs::say("stopping");
     if failed.is_some() {
         end_in(FAILED_AT_MOST);
         // so that whoever looks after it sees why
@@ -47,11 +51,16 @@ pub async fn serve(arguments: ServeArguments, output: Output) -> Result<Exit> {
     server.shutdown().await;
     match failed {
         None => Ok(Exit::Done),
-        Some(reason) => Err(stopped(reason).into()),
+        Some(stopped) => Err(Failure {
+            exit: Exit::Failed,
+            sentence: stopped.reason,
+            code: Some(stopped.code.to_owned()),
+        }
+        .into()),
     }
 }
 
-/// How long a coordinator whose store has stopped says so on `/readyz` before it ends.
+/// How long a coordinator that can't go on says so on `/readyz` before it ends.
 const NOT_READY: Duration = Duration::from_secs(2);
 /// Longest time that it takes to end.
 const FAILED_AT_MOST: Duration = Duration::from_secs(10);
@@ -62,14 +71,6 @@ fn end_in(most: Duration) {
         std::thread::sleep(most);
         std::process::exit(Exit::Failed as i32);
     });
-}
-
-fn stopped(reason: String) -> Failure {
-    Failure {
-        exit: Exit::Failed,
-        sentence: reason,
-        code: Some("TRB-0500".to_owned()),
-    }
 }
 
 fn announce(server: &Server, data: &Path, output: Output) -> Result<()> {
@@ -84,7 +85,7 @@ fn announce(server: &Server, data: &Path, output: Output) -> Result<()> {
     let admin = server
         .admin_addr()
         .map(|admin| format!(", admin page {}", address(admin)));
-    output::to_stderr(&format!(
+    logs::say(&format!(
         "serving {} at {}{}; stop with ctrl-c",
         data.display(),
         address(server.listen_addr()),

@@ -11,6 +11,7 @@ use tributary_coordinator::ServerConfig;
 use tributary_store::EngineKind;
 
 use super::limits::LimitSettings;
+use crate::bounded::{self, MOST_TEXT};
 use crate::logs::LogFormat;
 
 const AFTER: &str = "\
@@ -40,7 +41,8 @@ Limits have these defaults, and variables like TRIBUTARY__LIMITS__CONNECTIONS:
   [limits]
   connections = 16384           # in all; fewer where few files may be open
   connections_per_peer = 1024   # of one address other than this machine's own
-  streams_per_connection = 16384
+  streams_per_connection = 1024 # a gateway needs two for each device
+  streams = 131072              # over all connections
   hello_ms = 10000              # to begin a connection and say who it is
   request_ms = 30000            # for the request of a call to arrive
   keepalive_ms = 20000          # silence before a sign of life is asked for
@@ -203,8 +205,7 @@ pub fn settle(arguments: ServeArguments) -> Result<(ServerConfig, LogFormat)> {
 }
 
 fn read_settings(path: &Path) -> Result<SettingsFile> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("--config {}: it can't be read", path.display()))?;
+    let text = bounded::read_text("--config", path, MOST_TEXT)?;
     toml::from_str(&text)
         .with_context(|| format!("--config {}: it is not a settings file", path.display()))
 }

@@ -131,10 +131,11 @@ impl Actor {
         };
         self.reason = format!(
             "round {} waits for devices: {reachable} of {} are connected and {eligible} of {} \
-             may take part{missing} (participations, separation and budget counted)",
+             may take part{missing} (participations, separation and budget counted){}",
             self.state.round.number,
             rounds.population(),
             rounds.cohort,
+            self.cap_in_the_way(),
         );
         if waited_ms > rounds.selection_timeout_ms || exhausted {
             let reason = format!(
@@ -146,6 +147,25 @@ impl Actor {
         }
         self.show();
         Ok(())
+    }
+
+    /// That a cap keeps the devices out of a run without privacy, which was set since the run started.
+    fn cap_in_the_way(&self) -> String {
+        let spec = &self.state.spec;
+        let exposure = Exposure::of(spec, spec.privacy.mode.has_noise());
+        let ledger = &self.core.ledger;
+        if exposure == Exposure::Noised || ledger.is_permitted(self.state.id.as_str()) {
+            return String::new();
+        }
+        let caps = ledger.caps_in_the_way(&spec.regions, exposure);
+        let Some(cap) = caps.iter().min_by_key(|cap| cap.pico_rho) else {
+            return String::new();
+        };
+        format!(
+            "; devices under a cap (epsilon {} at delta {:e}, set since) take no part in a run without privacy: \
+             stop it, and start it with privacy.mode dp or local, or with `run start --allow-no-privacy REASON`",
+            cap.epsilon, cap.delta
+        )
     }
 
     /// Devices of a seeded run that were in it and went away: it does not wait for them for ever. In

@@ -268,6 +268,27 @@ async fn after_many_rounds_there_are_few_parts_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn who_was_counted_before_a_snapshot_in_the_midst_of_a_round_is_noted_when_the_round_ends() {
+    for restarted in [false, true] {
+        let core = core().await;
+        let mut live = state(plain_spec());
+        let mut journal = Journal::create(&core, &mut live, Batch::new())
+            .await
+            .unwrap();
+        keep(&core, &mut journal, &mut live, &events()).await;
+        journal.snapshot(&core, &mut live).await.unwrap();
+        if restarted {
+            (journal, live) = Journal::recover(&core, &live.id).await.unwrap();
+        }
+        keep(&core, &mut journal, &mut live, &[Event::Stopped]).await;
+        journal.snapshot(&core, &mut live).await.unwrap();
+        assert_eq!(live.participations[&device(0)].last_attempt, 1);
+        let (_, recovered) = Journal::recover(&core, &live.id).await.unwrap();
+        assert_eq!(recovered.participations, live.participations);
+    }
+}
+
+#[tokio::test]
 async fn a_snapshot_of_before_there_were_parts_is_read_and_written_in_parts_next_time() {
     let core = core().await;
     let mut live = state(plain_spec());
