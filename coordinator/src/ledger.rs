@@ -42,6 +42,7 @@ mod hold;
 mod relocation;
 mod reservation;
 mod rounds;
+mod spend_key;
 mod terms;
 mod total;
 
@@ -64,8 +65,9 @@ pub use self::headroom::Headroom;
 pub use self::hold::Hold;
 use self::reservation::Refusal;
 pub use self::reservation::{Part, Reservation};
+use self::spend_key::{account_of, spend_key};
 use crate::CoordinatorError;
-use tributary_store::key::{Key, KeyReader};
+use tributary_store::key::Key;
 use tributary_store::{Batch, Expect, Store, StoreError, Table};
 
 /// What a device spent in an account, or before spends were kept by account; and its region.
@@ -376,23 +378,6 @@ fn refused(refusal: Refusal, kind: ChargeKind, pico_rho: u64) -> CoordinatorErro
         kind.name(),
         Rho::from_pico(pico_rho)
     ))
-}
-
-/// Ids hold no zero byte, so that no device's own key is one of these.
-fn spend_key((account, kind): &AccountKey, device: &DeviceId) -> Key {
-    let key = Key::new().text(account).text(kind.name());
-    key.text(device.as_str())
-}
-
-/// What a key of [`spend_key`] stands for; nothing if it is a device's own.
-fn account_of(key: &[u8]) -> Option<(AccountKey, DeviceId)> {
-    let mut reader = KeyReader::new(key);
-    let (account, kind, device) = (reader.text()?, reader.text()?, reader.text()?);
-    let kind = ChargeKind::ALL
-        .into_iter()
-        .find(|known| known.name() == kind)?;
-    let device = DeviceId::try_from(device).ok()?;
-    reader.is_at_end().then_some(((account, kind), device))
 }
 
 #[cfg(test)]

@@ -225,23 +225,27 @@ impl Server {
             cut: CancellationToken::new(),
             tasks: Vec::new(),
         };
-        let (core, runs) = (&server.coordinator.core, server.coordinator.runs.clone());
+        server.begin(grpc, &config).await;
+        tracing::info!(listen = %server.listen, admin = ?server.admin, "serving");
+        Ok(server)
+    }
+
+    /// Begins what goes on until the coordinator stops: keeping time, serving, pruning.
+    async fn begin(&mut self, grpc: TcpListener, config: &ServerConfig) {
+        let (core, runs) = (&self.coordinator.core, self.coordinator.runs.clone());
         let keeping = crate::service_time::keep(
             core.store.clone(),
             core.clock.clone(),
             move || runs.catalogue.any_live(),
-            server.stop.clone(),
+            self.stop.clone(),
         );
         core.telemetry.set_ready(true);
-        server.tasks.push(tokio::spawn(keeping));
-        server.serve_grpc(grpc, &config.limits).await;
+        self.tasks.push(tokio::spawn(keeping));
+        self.serve_grpc(grpc, &config.limits).await;
         if let Some(keep) = config.keep {
-            let keeping =
-                retention::keep(server.coordinator.runs.clone(), keep, server.stop.clone());
-            server.tasks.push(tokio::spawn(keeping));
+            let keeping = retention::keep(self.coordinator.runs.clone(), keep, self.stop.clone());
+            self.tasks.push(tokio::spawn(keeping));
         }
-        tracing::info!(listen = %server.listen, admin = ?server.admin, "serving");
-        Ok(server)
     }
 
     async fn serve_grpc(&mut self, listener: TcpListener, limits: &Limits) {

@@ -1,7 +1,7 @@
 //! The checks of what is monitored and built.
 
 use crate::error::{in_range, refuse_if};
-use crate::{BuildSpec, DriftSpec, PrivacyMode, SpecError};
+use crate::{BuildSpec, DriftSpec, PrivacyMode, QuantityRecipe, SpecError};
 
 const MAX_QUANTITIES: usize = 64;
 const MAX_EDGES: usize = 256;
@@ -59,22 +59,27 @@ pub(crate) fn check_drift(drift: &DriftSpec, mode: PrivacyMode) -> Result<(), Sp
             "name each quantity once",
         )?;
         check_source(&quantity.source)?;
-        let edges = &quantity.edges;
-        let rising = edges.windows(2).all(|pair| pair[0] < pair[1]);
-        let finite = edges.iter().all(|edge| edge.is_finite());
-        let counted = edges.len() <= MAX_EDGES;
-        let wanted = quantity.source == "prediction" || !edges.is_empty();
-        refuse_if(
-            !(rising && finite && counted && wanted),
-            "drift.quantities.edges",
-            format!(
-                "of {} are missing, too many, not finite or not rising",
-                quantity.source
-            ),
-            "list 1 to 256 rising numbers",
-        )?;
+        check_edges(quantity)?;
     }
     Ok(())
+}
+
+/// Bins that cover the line, in order.
+fn check_edges(quantity: &QuantityRecipe) -> Result<(), SpecError> {
+    let edges = &quantity.edges;
+    let rising = edges.windows(2).all(|pair| pair[0] < pair[1]);
+    let finite = edges.iter().all(|edge| edge.is_finite());
+    let counted = edges.len() <= MAX_EDGES;
+    let wanted = quantity.source == "prediction" || !edges.is_empty();
+    refuse_if(
+        !(rising && finite && counted && wanted),
+        "drift.quantities.edges",
+        format!(
+            "of {} are missing, too many, not finite or not rising",
+            quantity.source
+        ),
+        "list 1 to 256 rising numbers",
+    )
 }
 
 /// A source that devices can measure.

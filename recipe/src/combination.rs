@@ -1,7 +1,7 @@
 //! Combinations of options whose guarantee would be void, refused before a run exists: each with the
 //! reason and the nearest choice that is valid.
 
-use tributary_aggregator::{RobustRule, ServerOptimiser};
+use tributary_aggregator::{RobustRule, RobustSpec, ServerOptimiser};
 use tributary_model::{LocalAlgorithm, Personalisation};
 
 use crate::compatibility::{Conflict, LocalOptions, MAX_EXAMPLES_CAP, is_momentum, is_plain};
@@ -353,6 +353,11 @@ impl Method<'_> {
             "splits a round into groups, and hostile devices may all choose one",
             "use fedper, or a run for each region",
         )?;
+        self.check_trusted(&spec)
+    }
+
+    /// FLTrust's device, and whether every round has enough devices for the rule.
+    fn check_trusted(&self, spec: &RobustSpec) -> Result<(), SpecError> {
         let trusts = matches!(spec.rule, RobustRule::FlTrust {});
         self.refuse(
             trusts != self.aggregation.trusted.is_some(),
@@ -369,7 +374,8 @@ impl Method<'_> {
              forbids that",
             "set min_separation to 1 and remove max_participations",
         )?;
-        for n in [minimum, self.rounds.cohort, self.rounds.to_select()] {
+        let rounds = self.rounds;
+        for n in [rounds.minimum(), rounds.cohort, rounds.to_select()] {
             let n = n as usize - usize::from(trusts);
             spec.check(n).map_err(|error| SpecError::Invalid {
                 field: "aggregation".to_owned(),

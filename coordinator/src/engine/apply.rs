@@ -119,28 +119,7 @@ impl RunState {
                 self.after_loss = true;
                 Vec::new()
             }
-            Event::Published {
-                model,
-                variants,
-                control,
-                server,
-                bytes_down,
-                clip,
-                signs,
-                ..
-            } => {
-                let old = std::mem::replace(&mut self.model, *model);
-                self.keep_earlier(old);
-                self.variants.clone_from(variants);
-                self.control = *control;
-                self.server = Some(*server);
-                let effects = self.published(*bytes_down);
-                self.clip = clip.or(self.clip);
-                if let Some(signs) = signs {
-                    Signs::keep(&mut self.releases, *signs);
-                }
-                effects
-            }
+            Event::Published { .. } => self.released(event),
             Event::Aborted { reason, .. } => self.aborted(reason),
             Event::Unheard { count, .. } => {
                 self.round.unheard = Some(*count);
@@ -251,6 +230,34 @@ impl RunState {
             segment: segment.digest,
             devices,
         }]
+    }
+
+    /// Takes over what a round has released, and opens the next.
+    fn released(&mut self, published: &Event) -> Vec<Effect> {
+        let Event::Published {
+            model,
+            variants,
+            control,
+            server,
+            bytes_down,
+            clip,
+            signs,
+            ..
+        } = published
+        else {
+            return Vec::new();
+        };
+        let old = std::mem::replace(&mut self.model, *model);
+        self.keep_earlier(old);
+        self.variants.clone_from(variants);
+        self.control = *control;
+        self.server = Some(*server);
+        let effects = self.published(*bytes_down);
+        self.clip = clip.or(self.clip);
+        if let Some(signs) = signs {
+            Signs::keep(&mut self.releases, *signs);
+        }
+        effects
     }
 
     fn published(&mut self, bytes_down: u64) -> Vec<Effect> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tributary_drift::{Quantity, Verdict, WindowReport};
+use tributary_drift::{Histogram, Quantity, Verdict, WindowReport};
 use tributary_model::Marks;
 use tributary_privacy::Mechanism;
 use tributary_proto::v1::watch_response;
@@ -128,6 +128,21 @@ impl Actor {
         }))
     }
 
+    /// The noised histograms of a region's votes in a window.
+    fn noised(
+        &self,
+        index: usize,
+        window: u64,
+        quantities: &[Quantity],
+        votes: Votes,
+    ) -> Result<Vec<Histogram>, CoordinatorError> {
+        let region = &self.record.header.spec.regions[index];
+        let id = self.handle.id.as_str().as_bytes();
+        let number = window.to_be_bytes();
+        let purpose: [&[u8]; 4] = [b"window", id, &number, region.as_str().as_bytes()];
+        self.noise.release(quantities, votes, &purpose)
+    }
+
     /// Noises and charges one region's votes, and takes them into its statistics. Too few answers are
     /// neither noised nor charged: their number is public, and nothing of them is released.
     async fn judge(
@@ -142,20 +157,12 @@ impl Actor {
         let region = self.record.header.spec.regions[index].clone();
         let answered = votes.voters.len() as u64;
         let needed = before.devices_needed;
-        let (histograms, payers) = if answered < needed {
-            (Vec::new(), Vec::new())
+        let (histograms, payers, pico_rho) = if answered < needed {
+            (Vec::new(), Vec::new(), 0)
         } else {
             let payers = votes.voters.clone();
-            let id = self.handle.id.as_str().as_bytes();
-            let number = window.to_be_bytes();
-            let purpose: [&[u8]; 4] = [b"window", id, &number, region.as_str().as_bytes()];
-            let histograms = self.noise.release(&quantities, votes, &purpose)?;
-            (histograms, payers)
-        };
-        let pico_rho = if payers.is_empty() {
-            0
-        } else {
-            self.noise.pico_rho(quantities.len())?
+            let histograms = self.noised(index, window, &quantities, votes)?;
+            (histograms, payers, self.noise.pico_rho(quantities.len())?)
         };
         let (mechanism, marks) = self.protection(index)?;
         let record = &mut self.record.regions[index];
@@ -186,8 +193,7 @@ impl Actor {
         let devices: Vec<DeviceCharge> = payers.into_iter().map(pays).collect();
         // the same noise each time: what is not on the disk yet was seen by nobody
         let keep = || self.keep(index, &record, &devices);
-        let kept = self.handle.with_room(keep).await;
-        let mechanism = match kept {
+        let mechanism = match self.handle.with_room(keep).await {
             Ok(mechanism) => mechanism,
             Err(error) => {
                 // nothing was released: the window is asked again

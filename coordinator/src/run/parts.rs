@@ -23,12 +23,33 @@ pub(super) struct Parts {
     pub collection: Collection,
 }
 
+impl Parts {
+    /// Those of a run at its first round.
+    ///
+    /// # Errors
+    /// When the optimiser's or the noise's state can't be made.
+    pub(super) fn new(
+        spec: &RunSpec,
+        format: Format,
+        costs: RunCosts,
+        bases: Vec<ModelFile>,
+    ) -> Result<Self, CoordinatorError> {
+        let regions = spec.regions.len();
+        let bases = of_each_model(&format, regions, bases);
+        let server = ServerState::new(&shape(spec, &format, &costs, &bases))?;
+        let format = Arc::new(format);
+        Ok(Self {
+            collection: Collection::new(format.clone(), regions),
+            format,
+            costs,
+            bases,
+            server,
+        })
+    }
+}
+
 /// One version for each model of the run: the same for every region before the first round.
-pub(super) fn of_each_model(
-    format: &Format,
-    regions: usize,
-    mut bases: Vec<ModelFile>,
-) -> Vec<ModelFile> {
+fn of_each_model(format: &Format, regions: usize, mut bases: Vec<ModelFile>) -> Vec<ModelFile> {
     if format.payload.heads().is_some() && bases.len() == 1 {
         bases.resize(regions, bases[0].clone());
     }
@@ -36,12 +57,7 @@ pub(super) fn of_each_model(
 }
 
 /// What the server's state of a run is made of.
-pub(super) fn shape(
-    spec: &RunSpec,
-    format: &Format,
-    costs: &RunCosts,
-    bases: &[ModelFile],
-) -> Shape {
+fn shape(spec: &RunSpec, format: &Format, costs: &RunCosts, bases: &[ModelFile]) -> Shape {
     let strategy = costs.strategy().cloned();
     Shape {
         optimiser: spec.server.optimiser,

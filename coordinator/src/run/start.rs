@@ -8,17 +8,15 @@ use tributary_proto::RunId;
 use super::RunHandle;
 use super::actor::{Actor, Ends};
 use super::catalogue::Catalogue;
-use super::collect::Collection;
 use super::first_models::{first_clusters, first_model};
 use super::format::{check_server_state, format};
 use super::journal::Journal;
 use super::notices::{Notices, forward};
 use super::origin::Origin;
-use super::parts::{Parts, of_each_model, shape};
+use super::parts::Parts;
 use super::reserve::WorstCase;
 use super::roll::soon_after_start;
 use super::runs::Runs;
-use super::server_state::ServerState;
 use super::supervise::supervise;
 use super::terms::{Plan, terms};
 use super::view::RunView;
@@ -78,10 +76,7 @@ pub async fn start_run(
     }
     let mut batch = Batch::new();
     let id = next_id(&runs.catalogue, &spec)?;
-    let key = match spec.seed {
-        Some(seed) => seeded_bytes(seed, &[b"run", id.as_str().as_bytes()]),
-        None => random_bytes()?,
-    };
+    let key = key_of(&spec, &id)?;
     let (model, base) = first_model(core, &spec, &id, key, &mut batch).await?;
     if let Some(drift) = &spec.drift {
         check_features(drift, base.spec.graph()?.shapes()[0].iter().product())?;
@@ -112,17 +107,7 @@ pub async fn start_run(
         let key = start_key(&origin.idempotency_key);
         batch.put_json(Table::Meta, key, &state.id, Expect::Absent)?;
     }
-    let regions = state.spec.regions.len();
-    let bases = of_each_model(&format, regions, bases);
-    let server = ServerState::new(&shape(&state.spec, &format, &costs, &bases))?;
-    let format = Arc::new(format);
-    let parts = Parts {
-        collection: Collection::new(format.clone(), regions),
-        format,
-        costs,
-        bases,
-        server,
-    };
+    let parts = Parts::new(&state.spec, format, costs, bases)?;
     let runs = runs.clone();
     // a task of its own: whoever goes away meanwhile must not leave a run on disk that nobody runs
     let starting = tokio::spawn(async move {
@@ -136,6 +121,14 @@ pub async fn start_run(
     starting
         .await
         .map_err(|error| CoordinatorError::of_task("starting a run", &error))?
+}
+
+/// The run's secret: whatever it draws begins here.
+fn key_of(spec: &RunSpec, id: &RunId) -> Result<[u8; 32], CoordinatorError> {
+    match spec.seed {
+        Some(seed) => Ok(seeded_bytes(seed, &[b"run", id.as_str().as_bytes()])),
+        None => random_bytes(),
+    }
 }
 
 /// The run that a key has started, once nobody is about to start one.

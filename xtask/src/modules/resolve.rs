@@ -7,6 +7,11 @@ const DEPTH: usize = 24;
 
 /// The file that defines what `path` names in module `at`; nothing for what lies outside of the crate.
 pub fn file_of(krate: &Crate, at: usize, path: &[String]) -> Option<usize> {
+    if let [only] = path
+        && matches!(krate.modules[at].names.get(only), Some(Meaning::Module(_)))
+    {
+        return None; // a variable that is called like a module: nothing else is one word long
+    }
     let found = start(krate, at, path, DEPTH)?;
     Some(krate.modules[found].file)
 }
