@@ -15,8 +15,7 @@
 //! | [`ledger`] | privacy accounts per device, charged before a release |
 //! | [`registry`] | model versions and builds; [`retention`] says how long |
 //! | [`monitor`] | drift windows, verdicts and the playbook |
-//! | [`service`] | the gRPC services |
-//! | [`server`] | opening a data folder and serving it, within [`limits`] |
+//! | [`server`] | opening a data folder and serving it, within [`limits`]: listeners, calls, gRPC, HTTP |
 //! | [`telemetry`] | counters and the admin page |
 //! | [`health`] | whether it serves, and what is amiss meanwhile |
 //! | [`clock`], `service_time` | time as an argument; the time that deadlines are measured in |
@@ -56,7 +55,6 @@ pub mod retention;
 pub mod rollback;
 pub mod run;
 pub mod server;
-pub mod service;
 mod service_time;
 mod status;
 pub mod telemetry;

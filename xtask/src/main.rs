@@ -42,6 +42,7 @@ Commands:
   ci                  the same, but a check that can't run here is a failure
   bench [ARGUMENTS]   cargo bench; arguments are handed on
   modules [--arrows]  the import graph of each crate, its circles, long files and functions
+  paths               whether the files that the documents name are there
   proto               the protos' own tests and buf's lint
   help                this text
 
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         (Some("proto"), None) => proto(),
         (Some("modules"), None) => modules(false),
         (Some("modules"), Some("--arrows")) => modules(true),
+        (Some("paths"), None) => missing(),
         (None | Some("help" | "--help" | "-h"), None) => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
@@ -74,6 +76,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn missing() -> Result<ExitCode> {
+    Ok(match paths::missing(&Workspace::find()?.root)? {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
 }
 
 fn modules(arrows: bool) -> Result<ExitCode> {

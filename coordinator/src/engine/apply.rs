@@ -4,7 +4,7 @@ use tributary_proto::DeviceId;
 
 use super::{
     AssignmentState, DropReason, Effect, Event, Lease, Phase, Reject, RoundRecord, RoundState,
-    RunState, RunStatus, Segment, Signs,
+    RunState, RunStatus, Segment,
 };
 
 /// Attempts at one round, that taught nothing about who can't be relied on, before the run fails.
@@ -232,74 +232,6 @@ impl RunState {
         }]
     }
 
-    /// Takes over what a round has released, and opens the next.
-    fn released(&mut self, published: &Event) -> Vec<Effect> {
-        let Event::Published {
-            model,
-            variants,
-            control,
-            server,
-            bytes_down,
-            clip,
-            signs,
-            ..
-        } = published
-        else {
-            return Vec::new();
-        };
-        let old = std::mem::replace(&mut self.model, *model);
-        self.keep_earlier(old);
-        self.variants.clone_from(variants);
-        self.control = *control;
-        self.server = Some(*server);
-        let effects = self.published(*bytes_down);
-        self.clip = clip.or(self.clip);
-        if let Some(signs) = signs {
-            Signs::keep(&mut self.releases, *signs);
-        }
-        effects
-    }
-
-    fn published(&mut self, bytes_down: u64) -> Vec<Effect> {
-        let number = self.round.number;
-        self.count_contributors(true);
-        let spent = self.worst_so_far();
-        self.record(Some(self.model), bytes_down, String::new(), spent);
-        if number == self.spec.rounds.count {
-            self.status = RunStatus::Completed;
-            let discard = Effect::Discard(self.last_digests());
-            return vec![discard, Effect::Announce(self.model), Effect::Finish];
-        }
-        let discard = Effect::Discard(self.segment_digests());
-        self.turn_key();
-        let old = std::mem::replace(&mut self.round, RoundState::open(number + 1, 1));
-        self.round.leases = self.still_at_work(old);
-        vec![discard, Effect::Announce(self.model), Effect::Select]
-    }
-
-    /// Remembers the version that late updates of the round may have been trained from.
-    fn keep_earlier(&mut self, model: tributary_model::Digest) {
-        let cap = self.spec.rounds.staleness_cap();
-        if cap == 0 {
-            return;
-        }
-        let number = self.round.number;
-        self.earlier.insert(number, model);
-        // in the next round, number + 1, an update of this one is one round late
-        self.earlier.retain(|&round, _| number + 1 - round <= cap);
-    }
-
-    /// Leases of `old` that go on into the open round: those that may still be answered in time.
-    fn still_at_work(&self, old: RoundState) -> std::collections::BTreeMap<DeviceId, Lease> {
-        let cap = self.spec.rounds.staleness_cap();
-        let mut leases = old.leases;
-        leases.retain(|_, lease| {
-            let late = self.round.number.saturating_sub(lease.round);
-            cap > 0 && late <= cap && lease.state == AssignmentState::Waiting
-        });
-        leases
-    }
-
     fn aborted(&mut self, reason: &str) -> Vec<Effect> {
         self.count_contributors(false);
         let spent = self.worst_so_far();
@@ -329,7 +261,7 @@ impl RunState {
     }
 
     /// Counts the contributors of the open round; under local noise they were when they were asked.
-    fn count_contributors(&mut self, published: bool) {
+    pub(super) fn count_contributors(&mut self, published: bool) {
         if published {
             let counted: Vec<DeviceId> = self.round.contributors().cloned().collect();
             counted.iter().for_each(|device| self.forgive(device));
@@ -348,7 +280,7 @@ impl RunState {
     }
 
     /// zCDP of the device that spent most, the open round included.
-    fn worst_so_far(&self) -> u64 {
+    pub(super) fn worst_so_far(&self) -> u64 {
         let before = self.history.last();
         let before = before.map_or(0, |record| record.worst_pico_rho);
         before.max(self.round.worst_pico_rho)
@@ -357,7 +289,7 @@ impl RunState {
     /// What a run that is over leaves nothing of: the last sums, and the server's state. Correlated
     /// noise in it would take the noise of the last release back. Who sent what is forgotten as well; who was
     /// counted is noted by now, which is kept.
-    fn last_digests(&mut self) -> Vec<tributary_model::Digest> {
+    pub(super) fn last_digests(&mut self) -> Vec<tributary_model::Digest> {
         let mut digests = self.segment_digests();
         digests.extend(self.server.take());
         self.keeps_last = true;
@@ -365,7 +297,7 @@ impl RunState {
         digests
     }
 
-    fn segment_digests(&self) -> Vec<tributary_model::Digest> {
+    pub(super) fn segment_digests(&self) -> Vec<tributary_model::Digest> {
         self.round
             .segments
             .iter()
@@ -373,7 +305,7 @@ impl RunState {
             .collect()
     }
 
-    fn record(
+    pub(super) fn record(
         &mut self,
         model: Option<tributary_model::Digest>,
         bytes_down: u64,

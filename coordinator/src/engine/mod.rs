@@ -25,6 +25,7 @@ mod last_place;
 mod mark;
 mod participation;
 mod reject;
+mod released;
 mod select;
 mod signs;
 mod state;

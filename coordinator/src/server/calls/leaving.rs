@@ -18,9 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::connection::Connection;
 use crate::error::CoordinatorError;
-use crate::service::PIECE;
+use crate::server::grpc::PIECE;
+use crate::server::listener::connection::Connection;
 use crate::telemetry::Level;
 
 /// Bytes around a piece of a download.
@@ -32,7 +32,7 @@ const RETRY_MS: u64 = 1_000;
 
 /// The budget.
 #[derive(Debug, Clone)]
-pub(super) struct Outgoing {
+pub(in crate::server) struct Outgoing {
     total: usize,
     room: Arc<Semaphore>,
     level: Arc<Level>,
@@ -60,7 +60,7 @@ type Waiting = Pin<Box<dyn Future<Output = Option<Held>> + Send>>;
 
 impl Outgoing {
     /// Room for so many bytes, and how long one of them may wait.
-    pub(super) fn new(total: usize, level: Arc<Level>, patience: Duration) -> Self {
+    pub(in crate::server) fn new(total: usize, level: Arc<Level>, patience: Duration) -> Self {
         let total = total.clamp(PIECE + SURROUNDING, u32::MAX as usize);
         Self {
             total,
@@ -183,7 +183,7 @@ impl Drop for Part {
 }
 
 /// The body of an answer.
-pub(super) struct Leaving {
+pub(in crate::server) struct Leaving {
     inner: Body,
     outgoing: Outgoing,
     connection: Arc<Connection>,
@@ -196,7 +196,7 @@ pub(super) struct Leaving {
 
 impl Leaving {
     /// An answer over a connection; a patient one waits for room.
-    pub(super) fn new(
+    pub(in crate::server) fn new(
         inner: Body,
         outgoing: Outgoing,
         connection: Arc<Connection>,

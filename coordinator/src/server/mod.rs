@@ -1,32 +1,20 @@
 //! Opening a data folder and serving it.
 //!
-//! - `door`, `places`, `guarded`, `descriptors`: connections, within limits and with deadlines
-//! - `calls`: what every call passes before and after its service; `arriving` and `leaving` are its request
-//!   and its answer, within the bytes and streams that there are for all of them (`room`, `streams`,
-//!   `connection`, `framing`)
-//! - `health`: health and reflection
-//! - `admin`: metrics and health over HTTP, on a thread of its own
+//! - `config`: where, and why that may fail
+//! - `listener`: connections, within limits and with deadlines
+//! - `calls`: what every call passes before and after its service
+//! - `grpc`: the services
+//! - `http`: metrics and health, on a thread of its own
 //! - `supervise`: what can't go on in this process is told
 
-mod admin;
-mod arriving;
 mod calls;
-mod connection;
-mod descriptors;
-mod door;
-mod framing;
-mod guarded;
-mod health;
-mod leaving;
-mod places;
-mod room;
-mod streams;
+mod config;
+pub mod grpc;
+mod http;
+mod listener;
 mod supervise;
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,24 +27,24 @@ use tributary_proto::v1::enrolment_service_server::EnrolmentServiceServer;
 use tributary_proto::v1::orchestration_service_server::OrchestrationServiceServer;
 use tributary_proto::v1::transfer_service_server::TransferServiceServer;
 
-use self::calls::{CallLayer, MOST_IMPORT};
-use self::door::Door;
-use self::guarded::Patience;
-use self::leaving::Outgoing;
-use self::places::Places;
-use self::room::Room;
-use self::streams::Streams;
+use self::calls::layer::{CallLayer, MOST_IMPORT};
+use self::calls::leaving::Outgoing;
+use self::calls::room::Room;
+use self::calls::streams::Streams;
+pub use self::config::{ServerConfig, ServerError};
+use self::grpc::{Control, Enrolment, Orchestration, Transfer, health};
+use self::http::admin;
+use self::listener::acceptor::Door;
+use self::listener::descriptors;
+use self::listener::guarded::Patience;
+use self::listener::places::Places;
 use self::supervise::Alarm;
 pub use self::supervise::Stopped;
-use crate::clock::{SharedClock, SystemClock};
 use crate::coordinator::Coordinator;
 use crate::core::Core;
 use crate::error::CoordinatorError;
-use crate::failpoint::{NoFailpoint, SharedFailpoint};
 use crate::limits::Limits;
 use crate::retention;
-use crate::service::{Control, Enrolment, Orchestration, Transfer};
-use tributary_store::EngineKind;
 
 /// Flow-control window of a stream. Small: there are many.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -71,95 +59,6 @@ const MAX_MESSAGE: usize = 256 * 1024;
 /// How long a shutdown waits for updates that are being counted, and then for open calls to end.
 const COUNTING: Duration = Duration::from_millis(600);
 const ENDING: Duration = Duration::from_millis(300);
-
-/// Where to serve what.
-#[derive(Clone)]
-pub struct ServerConfig {
-    /// The data folder; made when it is not there.
-    pub data: PathBuf,
-    /// Where devices and operators connect. Port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Where metrics and health are served; none for no admin page.
-    pub admin: Option<SocketAddr>,
-    /// Threads that sum updates of 256 KiB and more together, each a part of the parameters. The sums
-    /// are the same bit for bit.
-    pub sum_threads: NonZeroUsize,
-    /// The engine that holds the metadata. `None` takes what the folder holds, and
-    /// [`tributary_store::DEFAULT_ENGINE`] for a new one.
-    pub engine: Option<EngineKind>,
-    /// What strangers may take up.
-    pub limits: Limits,
-    /// Rounds of each run whose model versions are kept; all when there is no number.
-    pub keep: Option<NonZeroU32>,
-    /// The time.
-    pub clock: SharedClock,
-    /// Where a test can make the coordinator fail.
-    pub failpoint: SharedFailpoint,
-}
-
-impl fmt::Debug for ServerConfig {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("ServerConfig")
-            .field("data", &self.data)
-            .field("listen", &self.listen)
-            .field("admin", &self.admin)
-            .field("sum_threads", &self.sum_threads)
-            .field("engine", &self.engine)
-            .finish_non_exhaustive()
-    }
-}
-
-impl ServerConfig {
-    /// Without an admin page, summing on one thread.
-    pub fn new(data: PathBuf, listen: SocketAddr) -> Self {
-        Self {
-            data,
-            listen,
-            admin: None,
-            sum_threads: NonZeroUsize::MIN,
-            engine: None,
-            limits: Limits::default(),
-            keep: None,
-            clock: Arc::new(SystemClock::new()),
-            failpoint: Arc::new(NoFailpoint),
-        }
-    }
-}
-
-/// Why a server does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// The data folder can't be used.
-    #[error("data folder {}: {source}", folder.display())]
-    Open {
-        /// The folder.
-        folder: PathBuf,
-        /// Why.
-        source: CoordinatorError,
-    },
-    /// An address can't be bound.
-    #[error("{flag} {address} can't be bound ({source}): choose a free port, or stop what uses it")]
-    Bind {
-        /// The flag that named it.
-        flag: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Plain text outside this machine.
-    #[error(
-        "{flag} {address} is not a loopback address: plain text is served on loopback only; use \
-         127.0.0.1 and let a TLS proxy face the network"
-    )]
-    NotLoopback {
-        /// The flag that named it.
-        flag: &'static str,
-        /// The address.
-        address: SocketAddr,
-    },
-}
 
 /// A coordinator that serves.
 pub struct Server {

@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::guarded::{Guarded, Patience};
-use super::places::Places;
+use crate::server::listener::guarded::{Guarded, Patience};
+use crate::server::listener::places::Places;
 
 /// Wait after an accept that failed: the next would fail as well.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
@@ -23,7 +23,7 @@ const RECOVERY: Duration = Duration::from_secs(30);
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// A listener with a limited number of places.
-pub(super) struct Door {
+pub(in crate::server) struct Door {
     listener: TcpListener,
     name: &'static str,
     places: Arc<Places>,
@@ -46,7 +46,7 @@ struct Refused {
 }
 
 impl Door {
-    pub(super) fn new(
+    pub(in crate::server) fn new(
         name: &'static str,
         listener: TcpListener,
         places: Arc<Places>,
@@ -66,7 +66,7 @@ impl Door {
     }
 
     /// The next connection that has a place.
-    pub(super) async fn next(&mut self) -> (Guarded, SocketAddr) {
+    pub(in crate::server) async fn next(&mut self) -> (Guarded, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
@@ -107,7 +107,7 @@ impl Door {
     }
 
     /// All connections, one after the other; never ends.
-    pub(super) fn connections(self) -> impl Stream<Item = io::Result<Guarded>> + Send {
+    pub(in crate::server) fn connections(self) -> impl Stream<Item = io::Result<Guarded>> + Send {
         futures::stream::unfold(self, |mut door| async move {
             let (connection, _) = door.next().await;
             Some((Ok(connection), door))
@@ -116,7 +116,9 @@ impl Door {
 
     /// The next connection, with the spare descriptor when there is no other: the admin page answers
     /// when the process has none left.
-    pub(super) async fn next_even_without_descriptors(&mut self) -> (Guarded, SocketAddr) {
+    pub(in crate::server) async fn next_even_without_descriptors(
+        &mut self,
+    ) -> (Guarded, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => return self.admit(stream, peer),

@@ -1,6 +1,6 @@
 //! The gRPC services: thin translations between the wire and the modules behind them.
 //!
-//! - `enrolment`: how a device becomes known
+//! - `enrolment`: how a device becomes known; `health`: health and reflection
 //! - `orchestration`: sessions and polls
 //! - `strangers`: streams that have not said who they are
 //! - `transfer`: downloads and uploads; `upload` checks the bytes, `budget` shares out the memory
@@ -11,6 +11,7 @@ mod answers;
 mod budget;
 mod control;
 mod enrolment;
+pub(super) mod health;
 mod orchestration;
 mod pages;
 mod privacy;

@@ -13,8 +13,8 @@ use http_body::{Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::connection::Connection;
 use crate::error::CoordinatorError;
+use crate::server::listener::connection::Connection;
 
 /// One part in so many is for connections with at most [`FEW`] streams.
 const KEPT_PARTS: usize = 8;
@@ -26,7 +26,7 @@ const RETRY_MS: u64 = 2_000;
 
 /// The places of streams.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(in crate::server) struct Streams {
     most: usize,
     open: AtomicUsize,
     watching: AtomicUsize,
@@ -34,14 +34,14 @@ pub(super) struct Streams {
 
 /// One open stream, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(in crate::server) struct Open {
     streams: Arc<Streams>,
     connection: Arc<Connection>,
     watches: bool,
 }
 
 impl Streams {
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    pub(in crate::server) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
             most,
             open: AtomicUsize::new(0),
@@ -53,7 +53,7 @@ impl Streams {
     ///
     /// # Errors
     /// That it must come again, when there is none.
-    pub(super) fn open(
+    pub(in crate::server) fn open(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         watches: bool,
@@ -100,13 +100,13 @@ impl Drop for Open {
 }
 
 /// An answer that holds its stream's place until it is taken or given up.
-pub(super) struct Placed {
+pub(in crate::server) struct Placed {
     inner: Body,
     _open: Open,
 }
 
 impl Placed {
-    pub(super) fn new(inner: Body, open: Open) -> Self {
+    pub(in crate::server) fn new(inner: Body, open: Open) -> Self {
         Self { inner, _open: open }
     }
 }

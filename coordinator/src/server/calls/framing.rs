@@ -8,7 +8,7 @@ const LONGEST_FIRST: usize = 64 * 1024;
 
 /// Follows the messages of a stream without reading them.
 #[derive(Debug, Default)]
-pub(super) struct Framing {
+pub(in crate::server) struct Framing {
     head: [u8; HEAD],
     /// Bytes of the head that are here.
     head_length: usize,
@@ -25,13 +25,13 @@ pub(super) struct Framing {
     "the first message of the stream announces {length} bytes, at most {LONGEST_FIRST} are taken: \
      send the hello or the header alone"
 )]
-pub(super) struct FirstTooLong {
+pub(in crate::server) struct FirstTooLong {
     length: usize,
 }
 
 impl Framing {
     /// Bytes of the message under way that are here; 0 between messages.
-    pub(super) fn unfinished(&self) -> usize {
+    pub(in crate::server) fn unfinished(&self) -> usize {
         self.unfinished
     }
 
@@ -39,7 +39,7 @@ impl Framing {
     ///
     /// # Errors
     /// When they begin a first message that is too long.
-    pub(super) fn follow(&mut self, mut data: &[u8]) -> Result<(), FirstTooLong> {
+    pub(in crate::server) fn follow(&mut self, mut data: &[u8]) -> Result<(), FirstTooLong> {
         while !data.is_empty() {
             data = if self.missing > 0 {
                 self.follow_message(data)

@@ -6,7 +6,7 @@ use crate::limits::Limits;
 const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// The most connections that `open_files` leave room for.
-pub(super) fn connections(limits: &Limits, open_files: Option<u64>) -> usize {
+pub(in crate::server) fn connections(limits: &Limits, open_files: Option<u64>) -> usize {
     let Some(files) = open_files else {
         return limits.connections;
     };
@@ -20,7 +20,7 @@ pub(super) fn connections(limits: &Limits, open_files: Option<u64>) -> usize {
 }
 
 /// Files that this process may have open, from `/proc`; none where that can't be read.
-pub(super) fn open_files() -> Option<u64> {
+pub(in crate::server) fn open_files() -> Option<u64> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits
         .lines()

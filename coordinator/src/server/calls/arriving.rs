@@ -13,9 +13,9 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 use tonic::body::Body;
 
-use super::framing::Framing;
-use super::room::{NoRoom, Place, Room};
 use crate::error::CoordinatorError;
+use crate::server::calls::framing::Framing;
+use crate::server::calls::room::{NoRoom, Place, Room};
 
 /// An import may begin slowly, and then sends at least so many bytes per second...
 const GRACE: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ const RETRY_MS: u64 = 500;
 
 /// How much may come, and how fast it must.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+pub(in crate::server) struct Pace {
     most: u64,
     within: Duration,
     least_rate: u64,
@@ -40,7 +40,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// At most `most` bytes, all of them within a time.
-    pub(super) const fn whole_within(most: u64, within: Duration) -> Self {
+    pub(in crate::server) const fn whole_within(most: u64, within: Duration) -> Self {
         Self {
             most,
             within,
@@ -49,7 +49,7 @@ impl Pace {
     }
 
     /// At most `most` bytes at a least rate.
-    pub(super) const fn of_import(most: u64) -> Self {
+    pub(in crate::server) const fn of_import(most: u64) -> Self {
         Self {
             most,
             within: LONGEST_IMPORT,
@@ -65,7 +65,7 @@ impl Pace {
 }
 
 /// A body with what bounds it.
-pub(super) struct Arriving {
+pub(in crate::server) struct Arriving {
     inner: Body,
     clock: Option<Clock>,
     bytes: Counted,
@@ -124,7 +124,7 @@ impl Crowd {
 }
 
 /// The refusal of a request for which there is no room.
-pub(super) fn busy() -> CoordinatorError {
+pub(in crate::server) fn busy() -> CoordinatorError {
     CoordinatorError::Busy {
         what: "too many requests are on their way",
         retry_after_ms: RETRY_MS,
@@ -171,17 +171,17 @@ impl Arriving {
     }
 
     /// A request that is one message.
-    pub(super) fn whole(inner: Body, pace: Pace, place: Arc<Place>) -> Self {
+    pub(in crate::server) fn whole(inner: Body, pace: Pace, place: Arc<Place>) -> Self {
         Self::new(inner, Some(pace), Counted::Whole, place)
     }
 
     /// A request that is bounded by its turn.
-    pub(super) fn uncounted(inner: Body, pace: Pace, place: Arc<Place>) -> Self {
+    pub(in crate::server) fn uncounted(inner: Body, pace: Pace, place: Arc<Place>) -> Self {
         Self::new(inner, Some(pace), Counted::Not, place)
     }
 
     /// A stream of messages, which waits before each if it is patient.
-    pub(super) fn messages(inner: Body, place: Arc<Place>, is_patient: bool) -> Self {
+    pub(in crate::server) fn messages(inner: Body, place: Arc<Place>, is_patient: bool) -> Self {
         let bytes = Counted::Messages {
             framing: Framing::default(),
             held: 0,

@@ -22,19 +22,19 @@ use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::{Code, Status};
 use tower_layer::Layer;
 
-use super::arriving::{Arriving, Pace};
-use super::connection::Connection;
-use super::leaving::{Leaving, Outgoing};
-use super::room::{NoRoom, Place, Room};
-use super::streams::{Open, Placed, Streams};
 use crate::error::CoordinatorError;
-use crate::service::{Caller, unreadable};
+use crate::server::calls::arriving::{Arriving, Pace};
+use crate::server::calls::leaving::{Leaving, Outgoing};
+use crate::server::calls::room::{NoRoom, Place, Room};
+use crate::server::calls::streams::{Open, Placed, Streams};
+use crate::server::grpc::{Caller, unreadable};
+use crate::server::listener::connection::Connection;
 use crate::status;
 
 /// Most bytes of a request that is no stream and no import.
 const MOST_REQUEST: u64 = 1024 * 1024;
 /// Most bytes of an imported model's file, and of what surrounds it.
-pub(super) const MOST_IMPORT: usize = 256 * 1024 * 1024;
+pub(in crate::server) const MOST_IMPORT: usize = 256 * 1024 * 1024;
 const SURROUNDING: u64 = 64;
 /// How long an import waits for the one before it.
 const IMPORT_WAIT: Duration = Duration::from_secs(10);
@@ -50,13 +50,13 @@ const CALL_BYTES: usize = 4 * 1024;
 
 /// Wraps services in [`Calls`].
 #[derive(Clone)]
-pub(super) struct CallLayer {
-    pub(super) request: Duration,
-    pub(super) importing: Arc<Semaphore>,
-    pub(super) stopping: CancellationToken,
-    pub(super) streams: Arc<Streams>,
-    pub(super) room: Arc<Room>,
-    pub(super) outgoing: Outgoing,
+pub(in crate::server) struct CallLayer {
+    pub(in crate::server) request: Duration,
+    pub(in crate::server) importing: Arc<Semaphore>,
+    pub(in crate::server) stopping: CancellationToken,
+    pub(in crate::server) streams: Arc<Streams>,
+    pub(in crate::server) room: Arc<Room>,
+    pub(in crate::server) outgoing: Outgoing,
 }
 
 /// A request that may go on to its service.
@@ -117,7 +117,7 @@ impl<S> Layer<S> for CallLayer {
 
 /// A service behind the rules of this page.
 #[derive(Clone)]
-pub(super) struct Calls<S> {
+pub(in crate::server) struct Calls<S> {
     inner: S,
     rules: CallLayer,
 }
@@ -184,7 +184,7 @@ impl CallLayer {
         request.extensions_mut().insert(Caller(connection.number));
         let call_bytes = CALL_BYTES + length_of(request.headers());
         let place = self.room.open(connection.number, call_bytes);
-        let place = Arc::new(place.map_err(|NoRoom| super::arriving::busy())?);
+        let place = Arc::new(place.map_err(|NoRoom| crate::server::calls::arriving::busy())?);
         let turn = if kind == Kind::Import {
             place.is_whole(true);
             Some(self.turn_to_import().await?)

@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::codegen::Service as _;
 
-use super::door::Door;
-use super::guarded::{Guarded, Patience};
-use super::places::Places;
+use crate::server::listener::acceptor::Door;
+use crate::server::listener::guarded::{Guarded, Patience};
+use crate::server::listener::places::Places;
 use crate::status;
 
 /// Connections at a time.
@@ -34,14 +34,14 @@ const PATIENCE: Patience = Patience {
 const FAREWELL: Duration = Duration::from_millis(200);
 
 /// What the page shows once the coordinator is open.
-pub(super) type Pages = Arc<OnceLock<Router>>;
+pub(in crate::server) type Pages = Arc<OnceLock<Router>>;
 
 /// Serves the page until `stop`; then the port is closed, and who is being answered gets the answer. The
 /// receiver hears that all of it has ended.
 ///
 /// # Errors
 /// When the thread can't be started, or the listener can't move to it.
-pub(super) fn serve(
+pub(in crate::server) fn serve(
     listener: TcpListener,
     grpc: SocketAddr,
     pages: Pages,

@@ -13,23 +13,23 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::connection::Connection;
-use super::places::Place;
+use crate::server::listener::connection::Connection;
+use crate::server::listener::places::Place;
 
 /// Bytes with which HTTP/2 begins (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
 
 /// How long a connection may do nothing.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(in crate::server) struct Patience {
     /// Until its first [`PREFACE_BYTES`] are here.
-    pub(super) begin: Duration,
+    pub(in crate::server) begin: Duration,
     /// In all; none for as long as it lives.
-    pub(super) life: Option<Duration>,
+    pub(in crate::server) life: Option<Duration>,
 }
 
 /// A connection with its place and its patience.
-pub(super) struct Guarded {
+pub(in crate::server) struct Guarded {
     stream: TcpStream,
     _place: Option<Place>,
     /// When it must have begun, or ended.
@@ -44,7 +44,7 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    pub(super) fn new(
+    pub(in crate::server) fn new(
         stream: TcpStream,
         place: Place,
         patience: Patience,
@@ -53,7 +53,7 @@ impl Guarded {
         Self::with_place(stream, Some(place), patience, cut)
     }
 
-    pub(super) fn with_place(
+    pub(in crate::server) fn with_place(
         stream: TcpStream,
         place: Option<Place>,
         patience: Patience,

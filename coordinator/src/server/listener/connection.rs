@@ -9,19 +9,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Most bytes of answers that one connection may leave waiting; the others have the rest.
-pub(super) const SHARE: usize = 16 * 1024 * 1024;
+pub(in crate::server) const SHARE: usize = 16 * 1024 * 1024;
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(in crate::server) struct Connection {
     /// Never the same again.
-    pub(super) number: u64,
+    pub(in crate::server) number: u64,
     /// Its share of the bytes of answers that wait.
-    pub(super) share: Arc<Semaphore>,
+    pub(in crate::server) share: Arc<Semaphore>,
     /// Ends it.
-    pub(super) cut: CancellationToken,
+    pub(in crate::server) cut: CancellationToken,
     /// Streams that it has open.
-    pub(super) streams: AtomicUsize,
+    pub(in crate::server) streams: AtomicUsize,
     unread: Mutex<Unread>,
 }
 
@@ -35,7 +35,7 @@ struct Unread {
 
 impl Connection {
     /// A connection that `cut` ends.
-    pub(super) fn new(cut: CancellationToken) -> Arc<Self> {
+    pub(in crate::server) fn new(cut: CancellationToken) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -51,7 +51,7 @@ impl Connection {
     }
 
     /// A part of an answer waits from now on: its number, and whether somebody must begin to watch.
-    pub(super) fn begin(&self) -> (u64, bool) {
+    pub(in crate::server) fn begin(&self) -> (u64, bool) {
         let mut unread = self.lock();
         unread.next += 1;
         let number = unread.next;
@@ -61,12 +61,12 @@ impl Connection {
     }
 
     /// A part of an answer was taken.
-    pub(super) fn end(&self, number: u64) {
+    pub(in crate::server) fn end(&self, number: u64) {
         self.lock().since.remove(&number);
     }
 
     /// Since when the oldest part waits. With none, nobody watches any more.
-    pub(super) fn oldest(&self) -> Option<Instant> {
+    pub(in crate::server) fn oldest(&self) -> Option<Instant> {
         let mut unread = self.lock();
         let oldest = unread.since.first_key_value().map(|(_, since)| *since);
         unread.is_watched = oldest.is_some();

@@ -19,7 +19,7 @@ const SMALL: usize = 16 * 1024;
 
 /// The budget.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(in crate::server) struct Room {
     total: usize,
     level: Arc<Level>,
     state: Mutex<State>,
@@ -45,7 +45,7 @@ struct Holder {
 
 /// One request's part of the budget; free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(in crate::server) struct Place {
     room: Arc<Room>,
     number: u64,
     connection: u64,
@@ -54,7 +54,7 @@ pub(super) struct Place {
 
 /// There is no room.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NoRoom;
+pub(in crate::server) struct NoRoom;
 
 impl State {
     /// Unfinished requests, by the connection that holds most and then by their age, until so many bytes
@@ -108,7 +108,7 @@ impl State {
 
 impl Room {
     /// Room for so many bytes; `level` shows how many are held.
-    pub(super) fn new(total: usize, level: Arc<Level>) -> Arc<Self> {
+    pub(in crate::server) fn new(total: usize, level: Arc<Level>) -> Arc<Self> {
         Arc::new(Self {
             total,
             level,
@@ -124,7 +124,11 @@ impl Room {
     ///
     /// # Errors
     /// [`NoRoom`].
-    pub(super) fn open(self: &Arc<Self>, connection: u64, bytes: usize) -> Result<Place, NoRoom> {
+    pub(in crate::server) fn open(
+        self: &Arc<Self>,
+        connection: u64,
+        bytes: usize,
+    ) -> Result<Place, NoRoom> {
         let number = {
             let mut state = self.lock();
             state.next += 1;
@@ -141,7 +145,7 @@ impl Room {
     }
 
     /// More than half is held: who can wait with what comes next does so.
-    pub(super) fn is_crowded(&self) -> bool {
+    pub(in crate::server) fn is_crowded(&self) -> bool {
         self.lock().held > self.total / 2
     }
 
@@ -156,7 +160,7 @@ impl Place {
     ///
     /// # Errors
     /// [`NoRoom`].
-    pub(super) fn grow(&self, bytes: usize) -> Result<(), NoRoom> {
+    pub(in crate::server) fn grow(&self, bytes: usize) -> Result<(), NoRoom> {
         let room = &self.room;
         let mut state = room.lock();
         let mine = state.holders.get(&self.number).map_or(0, |own| own.bytes) + bytes;
@@ -187,14 +191,14 @@ impl Place {
     }
 
     /// Gives back what is no longer held.
-    pub(super) fn give_back(&self, bytes: usize) {
+    pub(in crate::server) fn give_back(&self, bytes: usize) {
         let mut state = self.room.lock();
         state.give_back(self.number, bytes);
         self.room.level.set(state.held);
     }
 
     /// What came is whole, or something of it is missing since now: whole requests are not sent away.
-    pub(super) fn is_whole(&self, whole: bool) {
+    pub(in crate::server) fn is_whole(&self, whole: bool) {
         let mut state = self.room.lock();
         if let Some(holder) = state.holders.get_mut(&self.number) {
             holder.unfinished = match (whole, holder.unfinished) {
@@ -205,12 +209,12 @@ impl Place {
     }
 
     /// Cancelled when others need the room.
-    pub(super) fn sent_away(&self) -> &CancellationToken {
+    pub(in crate::server) fn sent_away(&self) -> &CancellationToken {
         &self.sent_away
     }
 
     /// The budget that it is a part of.
-    pub(super) fn room(&self) -> &Arc<Room> {
+    pub(in crate::server) fn room(&self) -> &Arc<Room> {
         &self.room
     }
 }

@@ -10,7 +10,7 @@ const KEPT_FREE: usize = 8;
 
 /// The places of one listener.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(in crate::server) struct Places {
     /// What was asked for.
     most: usize,
     /// What there is: fewer after the process ran out of descriptors.
@@ -27,7 +27,7 @@ struct Taken {
 
 /// One connection's place, free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(in crate::server) struct Place {
     places: Arc<Places>,
     /// The address that is counted; none for loopback.
     peer: Option<IpAddr>,
@@ -35,7 +35,7 @@ pub(super) struct Place {
 
 impl Places {
     /// So many places, and so many for one address; 0 is no limit for one address.
-    pub(super) fn new(most: usize, most_per_peer: usize) -> Arc<Self> {
+    pub(in crate::server) fn new(most: usize, most_per_peer: usize) -> Arc<Self> {
         Arc::new(Self {
             most,
             now: AtomicUsize::new(most),
@@ -49,7 +49,7 @@ impl Places {
     }
 
     /// A place for a connection from `peer`; none when all are taken.
-    pub(super) fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+    pub(in crate::server) fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let counted = self.most_per_peer > 0 && !peer.to_canonical().is_loopback();
         let peer = counted.then(|| peer.to_canonical());
         let mut taken = self.lock();
@@ -71,19 +71,19 @@ impl Places {
     }
 
     /// The process has no descriptor left: as connections end, so many stay free for everything else.
-    pub(super) fn shrink(&self) {
+    pub(in crate::server) fn shrink(&self) {
         let less = self.lock().all.saturating_sub(KEPT_FREE).max(1);
         self.now.store(less.min(self.most), Ordering::Relaxed);
     }
 
     /// There are descriptors again.
-    pub(super) fn recover(&self) {
+    pub(in crate::server) fn recover(&self) {
         self.now.store(self.most, Ordering::Relaxed);
     }
 
     /// Places that are taken.
     #[cfg(test)]
-    pub(super) fn taken(&self) -> usize {
+    pub(in crate::server) fn taken(&self) -> usize {
         self.lock().all
     }
 }

@@ -13,7 +13,7 @@ use tributary_proto::v1::orchestration_service_server::OrchestrationServiceServe
 use tributary_proto::v1::transfer_service_server::TransferServiceServer;
 
 use crate::core::Core;
-use crate::service::{Control, Enrolment, Orchestration, Transfer};
+use crate::server::grpc::{Control, Enrolment, Orchestration, Transfer};
 
 /// How often it is looked whether the coordinator is ready.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -28,7 +28,7 @@ const SERVICES: [&str; 5] = [
 ];
 
 /// Says of every service whether it serves.
-pub(super) async fn set(health: &HealthReporter, ready: bool) {
+pub(in crate::server) async fn set(health: &HealthReporter, ready: bool) {
     let status = if ready {
         ServingStatus::Serving
     } else {
@@ -40,7 +40,7 @@ pub(super) async fn set(health: &HealthReporter, ready: bool) {
 }
 
 /// Keeps health equal to readiness until `stop`; then nothing serves.
-pub(super) async fn follow(
+pub(in crate::server) async fn follow(
     health: HealthReporter,
     core: std::sync::Arc<Core>,
     stop: CancellationToken,
@@ -67,7 +67,8 @@ fn builder() -> Builder<'static> {
 }
 
 /// Reflection as clients of today ask for it.
-pub(super) fn reflection() -> Option<v1::ServerReflectionServer<impl v1::ServerReflection>> {
+pub(in crate::server) fn reflection()
+-> Option<v1::ServerReflectionServer<impl v1::ServerReflection>> {
     let built = builder().build_v1();
     built
         .map_err(|error| tracing::error!(%error, "reflection is off"))
@@ -75,7 +76,7 @@ pub(super) fn reflection() -> Option<v1::ServerReflectionServer<impl v1::ServerR
 }
 
 /// Reflection as older clients ask for it.
-pub(super) fn reflection_alpha()
+pub(in crate::server) fn reflection_alpha()
 -> Option<v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection>> {
     let built = builder().build_v1alpha();
     built
