@@ -18,7 +18,7 @@ const SPINNER: &str = "{spinner:.cyan} {wide_msg}";
 const ROUNDS_PER_LINE: u32 = 10;
 
 /// Tells how the demo or an experiment goes on.
-pub struct Narrator {
+pub struct ProgressReporter {
     bar: ProgressBar,
     is_drawn: bool,
     colours: Palette,
@@ -29,7 +29,7 @@ pub struct Narrator {
     interrupt: Interrupt,
 }
 
-impl Narrator {
+impl ProgressReporter {
     /// Starts the clock.
     pub fn new(output: Output) -> Self {
         let is_drawn = output.shows_progress();
@@ -112,7 +112,7 @@ fn on_signal() -> Interrupt {
     interrupt
 }
 
-impl Progress for Narrator {
+impl Progress for ProgressReporter {
     fn interrupt(&self) -> Interrupt {
         self.interrupt.clone()
     }

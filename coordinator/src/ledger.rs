@@ -7,8 +7,8 @@
 //! whose sum it is in; the guarantee that is printed is that of the device that spent most.
 //!
 //! - `charge`: an entry; `total`, `add_up`: older entries of a monitor's windows, added up
-//! - `books`: sums of entries, in memory
-//! - `claim`: what may be said about a sum; `accounts`: the statements
+//! - `state`: sums of entries, in memory
+//! - `guarantee`: what may be said about a sum; `accounts`: the statements
 //! - `caps`: the most that a device may lose; `reservation`: what was set aside for charges to come;
 //!   `bounds`, `headroom`: what both leave
 //! - `change`, `decision`: changes of these terms; `decide`: who may make them, and how; `terms`: on disk
@@ -27,22 +27,22 @@
 
 mod accounts;
 mod add_up;
-mod books;
 mod bounds;
 mod caps;
 mod change;
 mod charge;
-mod claim;
 mod decide;
 mod decision;
 mod exposure;
 mod forfeit;
+mod guarantee;
 mod headroom;
 mod hold;
 mod relocation;
 mod reservation;
 mod rounds;
 mod spend_key;
+mod state;
 mod terms;
 mod total;
 
@@ -52,20 +52,20 @@ use serde::{Deserialize, Serialize};
 use tributary_privacy::{Mechanism, Rho};
 use tributary_proto::{DeviceId, RegionId};
 
-use self::books::{Books, Left, Posting};
 pub use self::caps::{ALL_CHARGES, Cap, Exposure};
 pub use self::change::Change;
 use self::charge::AccountKey;
 pub use self::charge::{Charge, ChargeKind, DeviceCharge, RegionCharge};
-pub use self::claim::spend;
 pub use self::decide::{check_reason, permit};
 pub use self::decision::{Decision, DecisionKind};
 pub use self::forfeit::{Forfeited, PastCaps};
+pub use self::guarantee::spend;
 pub use self::headroom::Headroom;
 pub use self::hold::Hold;
-use self::reservation::Refusal;
+use self::reservation::ChargeRefusal;
 pub use self::reservation::{Part, Reservation};
 use self::spend_key::{account_of, spend_key};
+use self::state::{LedgerState, Left, Posting};
 use crate::CoordinatorError;
 use tributary_store::key::Key;
 use tributary_store::{Batch, Expect, Store, StoreError, Table};
@@ -83,7 +83,7 @@ struct Spend {
 /// The ledger of one coordinator.
 pub struct Ledger {
     store: Arc<dyn Store>,
-    books: Arc<Mutex<Books>>,
+    books: Arc<Mutex<LedgerState>>,
     charging: Arc<tokio::sync::Mutex<()>>,
     /// One after the other: each takes the next number and all that is left.
     forfeiting: tokio::sync::Mutex<()>,
@@ -95,7 +95,7 @@ impl Ledger {
     /// # Errors
     /// When the store can't be read.
     pub fn open(store: Arc<dyn Store>) -> Result<Self, CoordinatorError> {
-        let mut books = Books::default();
+        let mut books = LedgerState::default();
         for row in store.records(Table::Ledger, b"") {
             let (key, record) = row?;
             if total::is_total(&key) {
@@ -135,7 +135,7 @@ impl Ledger {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Books> {
+    fn lock(&self) -> MutexGuard<'_, LedgerState> {
         lock(&self.books)
     }
 
@@ -358,17 +358,17 @@ impl Ledger {
     }
 }
 
-fn lock(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
+fn lock(books: &Mutex<LedgerState>) -> MutexGuard<'_, LedgerState> {
     books.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn refused(refusal: Refusal, kind: ChargeKind, pico_rho: u64) -> CoordinatorError {
+fn refused(refusal: ChargeRefusal, kind: ChargeKind, pico_rho: u64) -> CoordinatorError {
     let (what, remedy) = match refusal {
-        Refusal::Cap => (
+        ChargeRefusal::Cap => (
             "the cap of a device",
             "plan less, or raise it with `tributary privacy cap --epsilon E --delta D --raise --reason TEXT`",
         ),
-        Refusal::Reservation => (
+        ChargeRefusal::Reservation => (
             "what was reserved for it",
             "start a new run, which reserves anew",
         ),

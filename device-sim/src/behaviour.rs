@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
-use tributary_device::{Conduct, Decision, EncodedUpdate, Examples, Purposes, Workload, seeded};
+use tributary_device::{
+    Decision, EncodedUpdate, Examples, Purposes, TrainingHooks, Workload, seeded,
+};
 use tributary_model::Digest;
 
 /// How a device's slowness shows.
@@ -122,7 +124,7 @@ fn unit(rng: &mut ChaCha20Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 
-impl Conduct for SimConduct {
+impl TrainingHooks for SimConduct {
     fn decide(&self, workload: &Workload<'_>) -> Decision {
         if self.drops_out(workload) {
             return Decision::Abandon("network");

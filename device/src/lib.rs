@@ -30,9 +30,12 @@ pub use state::{Clock, Purposes, SystemClock, Tally, TallySnapshot, seeded};
 pub use state::{DeviceMemory, FileMemory, Kept, MemoryError, RunState, VolatileMemory};
 pub use state::{FileRecord, FileTickets, StateFolder, VolatileTickets};
 pub use state::{Hardware, INT8_FORMAT, Identity, IdentityError, Token};
-pub use state::{LimitError, Limits, MAX_RUNS_RECORDED, ParticipationRecord, Participations, Turn};
+pub use state::{
+    LimitError, Limits, MAX_RUNS_RECORDED, ParticipationRecord, ParticipationRequest,
+    Participations,
+};
 pub use state::{RecordError, VolatileRecord};
 pub use training::{CheckedUpdate, ComputePool, EncodedUpdate, TrainingError, check_update};
-pub use training::{Conduct, Decision, Obedient, Workload};
 pub use training::{DataError, DataForm, Examples, LocalData, Purpose};
+pub use training::{Decision, NoHooks, TrainingHooks, Workload};
 pub use transport::{Backoff, BackoffLimits, Connections, ConnectionsError, SessionShape, Timing};

@@ -1,8 +1,8 @@
 //! From vectors to the one result.
 
-use super::cloud::Cloud;
+use super::update_set::UpdateSet;
 use super::{PreAggregator, RobustError, RobustRule, RobustSpec};
-use super::{clipping, cloud, coordinate, fltrust, geometric_median, krum, pre};
+use super::{clipping, coordinate, fltrust, geometric_median, krum, pre, update_set};
 
 impl RobustSpec {
     /// Aggregates `vectors`, one per device, all of the same length.
@@ -30,10 +30,10 @@ impl RobustSpec {
         seed: u64,
     ) -> Result<Vec<f32>, RobustError> {
         self.check_counts(vectors.len())?;
-        let mut cloud = Cloud::new(vectors)?;
+        let mut cloud = UpdateSet::new(vectors)?;
         for (what, extra) in [("reference", reference), ("previous result", previous)] {
             if let Some(extra) = extra {
-                cloud::check_vector(what, 0, extra, cloud.dimension())?;
+                update_set::check_vector(what, 0, extra, cloud.dimension())?;
             }
         }
         if self.compares_distances() {
@@ -70,7 +70,7 @@ impl RobustSpec {
             0
         };
         // two blocks of every vector, scales and norms
-        let blocks = n * (2 * 4 * cloud::STRIDE as u64 + 64);
+        let blocks = n * (2 * 4 * update_set::STRIDE as u64 + 64);
         long.saturating_add(pairs).saturating_add(blocks)
     }
 
@@ -85,7 +85,7 @@ impl RobustSpec {
 
     fn apply_rule(
         &self,
-        cloud: &Cloud<'_>,
+        cloud: &UpdateSet<'_>,
         reference: Option<&[f32]>,
         previous: Option<&[f32]>,
     ) -> Result<Vec<f32>, RobustError> {

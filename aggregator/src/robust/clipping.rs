@@ -1,12 +1,12 @@
 //! Rules that shorten what is too long.
 
 use super::RobustError;
-use super::cloud::{Cloud, STRIDE};
+use super::update_set::{STRIDE, UpdateSet};
 
 /// v <- v + mean((x_i - v) min(1, tau / ||x_i - v||)), `iterations` times from `previous` or zero
 /// (Karimireddy et al. 2021, algorithm 2).
 pub(super) fn centered_clipping(
-    cloud: &Cloud<'_>,
+    cloud: &UpdateSet<'_>,
     tau: f64,
     iterations: u32,
     previous: Option<&[f32]>,
@@ -39,7 +39,7 @@ pub(super) fn centered_clipping(
 }
 
 /// min(1, tau / ||x_i - v||) / n for every point.
-fn shares(cloud: &Cloud<'_>, centre: &[f64], tau: f64) -> Vec<f64> {
+fn shares(cloud: &UpdateSet<'_>, centre: &[f64], tau: f64) -> Vec<f64> {
     let mut squares = vec![0.0f64; cloud.len()];
     cloud.for_each_block(|offset, width, rows| {
         let centre = &centre[offset..offset + width];
@@ -72,7 +72,7 @@ fn squared_distance(row: &[f32], centre: &[f64]) -> f64 {
 /// The mean of the points after shortening each to the median norm, to a fixed bound, or to the
 /// smaller of both (Sun et al. 2019).
 pub(super) fn norm_bounding(
-    cloud: &Cloud<'_>,
+    cloud: &UpdateSet<'_>,
     median: bool,
     bound: Option<f64>,
 ) -> Result<Vec<f32>, RobustError> {
@@ -113,7 +113,7 @@ mod tests {
     fn centered_clipping_moves_by_at_most_tau_per_step() {
         // from 0 with tau 1: steps 0.5, 1, -1 -> v = 1/6; from there 1/3, 1, -1 -> v = 1/6 + 1/9
         let vectors = vec![vec![0.5], vec![1e30], vec![-1e30]];
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         let step = |iterations, from: Option<&[f32]>| {
             centered_clipping(&cloud, 1.0, iterations, from).unwrap()[0]
         };
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn points_on_the_centre_divide_nothing_by_zero() {
         let vectors = vec![vec![0.0, 0.0]; 3];
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         assert_eq!(centered_clipping(&cloud, 1.0, 3, None).unwrap(), [0.0, 0.0]);
         assert_eq!(norm_bounding(&cloud, true, None).unwrap(), [0.0, 0.0]);
     }
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn norm_bounding_takes_the_smaller_of_median_and_bound() {
         let vectors = vec![vec![1.0, 0.0], vec![0.0, 2.0], vec![0.0, -9.0]];
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         let mean = |median, bound| norm_bounding(&cloud, median, bound).unwrap();
         assert_eq!(mean(true, None), [1.0 / 3.0, 0.0]);
         assert_eq!(mean(true, Some(100.0)), [1.0 / 3.0, 0.0]);

@@ -1,15 +1,15 @@
 //! Rules that look at one coordinate at a time.
 
-use super::cloud::{Cloud, STRIDE};
+use super::update_set::{STRIDE, UpdateSet};
 
 /// The median of each coordinate.
-pub(super) fn median(cloud: &Cloud<'_>) -> Vec<f32> {
+pub(super) fn median(cloud: &UpdateSet<'_>) -> Vec<f32> {
     let points: Vec<usize> = (0..cloud.len()).collect();
     per_coordinate(cloud, &points, |column| column_median(column) as f32)
 }
 
 /// The mean of each coordinate without its `trim` lowest and highest values.
-pub(super) fn trimmed_mean(cloud: &Cloud<'_>, trim: usize) -> Vec<f32> {
+pub(super) fn trimmed_mean(cloud: &UpdateSet<'_>, trim: usize) -> Vec<f32> {
     let points: Vec<usize> = (0..cloud.len()).collect();
     per_coordinate(cloud, &points, |column| {
         let last = column.len() - 1 - trim;
@@ -21,7 +21,7 @@ pub(super) fn trimmed_mean(cloud: &Cloud<'_>, trim: usize) -> Vec<f32> {
 }
 
 /// In each coordinate the mean of the `keep` values of `points` that are nearest to their median.
-pub(super) fn mean_around_median(cloud: &Cloud<'_>, points: &[usize], keep: usize) -> Vec<f32> {
+pub(super) fn mean_around_median(cloud: &UpdateSet<'_>, points: &[usize], keep: usize) -> Vec<f32> {
     per_coordinate(cloud, points, |column| {
         let middle = column_median(column);
         column.sort_unstable();
@@ -58,7 +58,7 @@ fn mean(keys: &[i32]) -> f32 {
 
 /// Applies `reduce` to each coordinate's values of `points`, given as keys.
 fn per_coordinate(
-    cloud: &Cloud<'_>,
+    cloud: &UpdateSet<'_>,
     points: &[usize],
     reduce: impl Fn(&mut [i32]) -> f32,
 ) -> Vec<f32> {
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn medians_of_odd_and_even_numbers_are_the_textbook_ones() {
-        let median = |values: &[f32]| median(&Cloud::new(&columns(values)).unwrap());
+        let median = |values: &[f32]| median(&UpdateSet::new(&columns(values)).unwrap());
         assert_eq!(median(&[5.0, -1.0, 2.0]), [2.0, -2.0]);
         assert_eq!(median(&[5.0, -1.0, 2.0, 4.0]), [3.0, -3.0]);
         assert_eq!(median(&[7.0]), [7.0, -7.0]);
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn trimming_drops_the_ends_only() {
         let vectors = columns(&[1.0, 100.0, 3.0, 2.0, -50.0]);
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         assert_eq!(trimmed_mean(&cloud, 1), [2.0, -2.0]);
         assert_eq!(trimmed_mean(&cloud, 2), [2.0, -2.0]);
         assert_eq!(trimmed_mean(&cloud, 0)[0], 11.2);
@@ -119,7 +119,7 @@ mod tests {
     fn the_window_around_the_median_holds_the_nearest_values() {
         // median 4; the three nearest are 4, 3 (at 1) and 6 (at 2)
         let vectors = columns(&[0.0, 9.0, 4.0, 3.0, 6.0]);
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         let mean = mean_around_median(&cloud, &[0, 1, 2, 3, 4], 3);
         assert!((mean[0] - 13.0 / 3.0).abs() < 1e-6, "{mean:?}");
     }

@@ -1,12 +1,12 @@
 //! Squared distances of all pairs.
 
-use super::cloud::{BLOCK, Cloud, STRIDE};
 use super::matrix::Matrix;
+use super::update_set::{BLOCK, STRIDE, UpdateSet};
 
 /// Independent sums of an inner loop, so that the compiler can use vector registers.
 const LANES: usize = 8;
 
-impl Cloud<'_> {
+impl UpdateSet<'_> {
     /// Squared distances between all points.
     ///
     /// Those of mixtures follow from those of the vectors: with weights a and b that each sum to 1,
@@ -54,7 +54,7 @@ impl Cloud<'_> {
 /// Gram matrix, and none of its cancellation when updates share a large common part. Sums are f32
 /// within a block and f64 across blocks. A power of two brings the typical norm to about 1 first, so
 /// that squares neither overflow nor vanish; it changes no digit.
-fn squared_distances(cloud: &Cloud<'_>) -> Matrix {
+fn squared_distances(cloud: &UpdateSet<'_>) -> Matrix {
     let count = cloud.len();
     let even = count.next_multiple_of(2);
     let factor = power_of_two_near_inverse(cloud.typical_norm());
@@ -157,7 +157,7 @@ mod tests {
         for (count, dimension) in [(1, 1), (2, 7), (5, 255), (7, 1000)] {
             for (scale, shift) in [(1.0, 0.0), (1e-30, 0.0), (1e30, 0.0), (1.0, 1000.0)] {
                 let vectors = vectors(count, dimension, scale, shift);
-                let cloud = Cloud::new(&vectors).unwrap();
+                let cloud = UpdateSet::new(&vectors).unwrap();
                 let distances = squared_distances(&cloud);
                 for left in 0..count {
                     for right in 0..count {
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn scaled_vectors_are_compared_as_scaled() {
         let vectors = vec![vec![3.0, 4.0], vec![0.3, 0.4]];
-        let mut cloud = Cloud::new(&vectors).unwrap();
+        let mut cloud = UpdateSet::new(&vectors).unwrap();
         cloud.shorten(1.0);
         assert!((squared_distances(&cloud).row(0)[1] - 0.25).abs() < 1e-6);
     }

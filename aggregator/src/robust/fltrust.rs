@@ -3,12 +3,12 @@
 use tributary_privacy::l2_norm;
 
 use super::RobustError;
-use super::cloud::{Cloud, STRIDE};
+use super::update_set::{STRIDE, UpdateSet};
 
 /// sum t_i (||g0|| / ||x_i||) x_i / sum t_i with t_i = max(0, cos(x_i, g0)) (Cao et al. 2021,
 /// algorithm 2). Zero when no point has a positive cosine, and when the server's own update is zero: every
 /// point is then rescaled to nothing.
-pub(super) fn fltrust(cloud: &Cloud<'_>, reference: &[f32]) -> Result<Vec<f32>, RobustError> {
+pub(super) fn fltrust(cloud: &UpdateSet<'_>, reference: &[f32]) -> Result<Vec<f32>, RobustError> {
     let reference_norm = l2_norm(reference);
     if reference_norm == 0.0 {
         return Ok(vec![0.0; cloud.dimension()]);
@@ -59,7 +59,7 @@ mod tests {
             vec![-1e30, 0.0],
             vec![0.0, 0.0],
         ];
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         let found = fltrust(&cloud, &[2.0, 0.0]).unwrap();
         // (1 * (2, 0) + 0.6 * (1.2, 1.6)) / 1.6
         assert!(
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn without_trust_or_with_a_reference_of_zeros_there_is_no_step() {
         let vectors = vec![vec![-1.0, 0.0]; 3];
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         assert_eq!(fltrust(&cloud, &[0.0, 0.0]).unwrap(), [0.0, 0.0]);
         assert_eq!(fltrust(&cloud, &[1.0, 0.0]).unwrap(), [0.0, 0.0]);
     }

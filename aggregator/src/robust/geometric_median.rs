@@ -1,8 +1,8 @@
 //! The geometric median by smoothed Weiszfeld steps.
 
 use super::RobustError;
-use super::cloud::{Cloud, upper_median};
 use super::matrix::Matrix;
+use super::update_set::{UpdateSet, upper_median};
 
 /// The point with the smallest sum of distances to the points of a cloud (Pillutla et al. 2022,
 /// algorithm 2): z <- sum w_i x_i / sum w_i with w_i = 1 / max(||x_i - z||, floor).
@@ -14,7 +14,7 @@ use super::matrix::Matrix;
 /// far from the majority counts little, and the start changes smoothly with the points. `floor` is
 /// `nu` times the median distance to it, so that smoothing follows the scale of the updates.
 pub(super) fn geometric_median(
-    cloud: &Cloud<'_>,
+    cloud: &UpdateSet<'_>,
     nu: f64,
     iterations: u32,
 ) -> Result<Vec<f32>, RobustError> {
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn on_a_line_it_is_the_median() {
         let vectors: Vec<Vec<f32>> = [0.0, 1.0, 2.0, 3.0, 1e30].map(|x| vec![x]).to_vec();
-        let mut cloud = Cloud::new(&vectors).unwrap();
+        let mut cloud = UpdateSet::new(&vectors).unwrap();
         cloud.shorten_far();
         let found = geometric_median(&cloud, 1e-3, 200).unwrap();
         assert!((found[0] - 2.0).abs() < 0.01, "{found:?}");
@@ -86,7 +86,7 @@ mod tests {
     fn in_a_triangle_with_a_wide_angle_it_is_that_corner() {
         // an angle above 120 degrees at the origin (Torricelli)
         let vectors = vec![vec![0.0, 0.0], vec![1.0, 0.2], vec![-1.0, 0.2]];
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         let found = geometric_median(&cloud, 1e-4, 500).unwrap();
         assert!(found[0].abs() < 1e-3 && found[1].abs() < 1e-2, "{found:?}");
     }
@@ -95,7 +95,7 @@ mod tests {
     fn in_an_even_triangle_it_is_the_centre() {
         let height = 0.75f32.sqrt();
         let vectors = vec![vec![0.0, 0.0], vec![1.0, 0.0], vec![0.5, height]];
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         let found = geometric_median(&cloud, 0.1, 50).unwrap();
         assert!((found[0] - 0.5).abs() < 1e-5 && (found[1] - height / 3.0).abs() < 1e-5);
     }
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn equal_points_are_their_own_median() {
         let vectors = vec![vec![0.1, -7.5e8]; 4];
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         assert_eq!(geometric_median(&cloud, 0.1, 8).unwrap(), vectors[0]);
     }
 }

@@ -1,24 +1,24 @@
 //! Rules that choose whole vectors by their distances.
 
 use super::RobustError;
-use super::cloud::Cloud;
 use super::coordinate::mean_around_median;
 use super::matrix::Matrix;
 use super::pre::by_distance;
+use super::update_set::UpdateSet;
 
 /// The vector with the best score (Blanchard et al. 2017).
-pub(super) fn krum(cloud: &Cloud<'_>, byzantine: usize) -> Result<Vec<f32>, RobustError> {
+pub(super) fn krum(cloud: &UpdateSet<'_>, byzantine: usize) -> Result<Vec<f32>, RobustError> {
     mean_of_best(cloud, byzantine, 1)
 }
 
 /// The mean of the n - f vectors with the best scores (Blanchard et al. 2017, section 4).
-pub(super) fn multi_krum(cloud: &Cloud<'_>, byzantine: usize) -> Result<Vec<f32>, RobustError> {
+pub(super) fn multi_krum(cloud: &UpdateSet<'_>, byzantine: usize) -> Result<Vec<f32>, RobustError> {
     mean_of_best(cloud, byzantine, cloud.len().saturating_sub(byzantine))
 }
 
 /// n - 2f vectors chosen by Krum one after the other among those left, then in each coordinate the
 /// mean of the n - 4f values nearest to the median (El Mhamdi et al. 2018, section 4).
-pub(super) fn bulyan(cloud: &Cloud<'_>, byzantine: usize) -> Vec<f32> {
+pub(super) fn bulyan(cloud: &UpdateSet<'_>, byzantine: usize) -> Vec<f32> {
     let mut contest = Contest::new(&cloud.distances());
     let chosen_count = cloud.len().saturating_sub(2 * byzantine).max(1);
     let mut chosen = Vec::with_capacity(chosen_count);
@@ -33,7 +33,11 @@ pub(super) fn bulyan(cloud: &Cloud<'_>, byzantine: usize) -> Vec<f32> {
     mean_around_median(cloud, &chosen, keep)
 }
 
-fn mean_of_best(cloud: &Cloud<'_>, byzantine: usize, keep: usize) -> Result<Vec<f32>, RobustError> {
+fn mean_of_best(
+    cloud: &UpdateSet<'_>,
+    byzantine: usize,
+    keep: usize,
+) -> Result<Vec<f32>, RobustError> {
     let ranking = Contest::new(&cloud.distances()).ranking(byzantine);
     let mut weights = vec![0.0; cloud.len()];
     for &point in ranking.iter().take(keep) {
@@ -106,7 +110,7 @@ mod tests {
     fn krum_takes_the_point_with_the_nearest_neighbours() {
         // f = 1, two neighbours each: scores 1 + 4, 1 + 1, 1 + 4, 4 + 9, and far
         let vectors = line(&[0.0, 1.0, 2.0, 4.0, 90.0]);
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         assert_eq!(krum(&cloud, 1).unwrap(), [1.0]);
         // the four best are all but 90
         assert_eq!(multi_krum(&cloud, 1).unwrap(), [1.75]);
@@ -115,10 +119,10 @@ mod tests {
     #[test]
     fn equal_scores_go_to_the_earlier_position() {
         let vectors = line(&[3.0, 3.0, 0.0, 0.0, 0.0, 3.0]);
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         assert_eq!(krum(&cloud, 1).unwrap(), [3.0]);
         let turned = line(&[0.0, 3.0, 3.0, 0.0, 0.0, 3.0]);
-        assert_eq!(krum(&Cloud::new(&turned).unwrap(), 1).unwrap(), [0.0]);
+        assert_eq!(krum(&UpdateSet::new(&turned).unwrap(), 1).unwrap(), [0.0]);
     }
 
     #[test]
@@ -127,7 +131,7 @@ mod tests {
         // (1 + 9), 4 (16 as 0 has, but nearer to all), and of 0 60 70 with one neighbour each 60.
         // The three of 1 2 3 4 60 nearest to their median 3 are 2 3 4: the outlier is trimmed.
         let vectors = line(&[0.0, 1.0, 2.0, 3.0, 4.0, 60.0, 70.0]);
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         assert_eq!(bulyan(&cloud, 1), [3.0]);
     }
 }

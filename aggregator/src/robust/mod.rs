@@ -25,7 +25,6 @@
 mod aggregate;
 mod check;
 mod clipping;
-mod cloud;
 mod coordinate;
 mod distances;
 mod error;
@@ -35,6 +34,7 @@ mod krum;
 mod matrix;
 mod pre;
 mod spec;
+mod update_set;
 
 pub use error::RobustError;
 pub use spec::{PreAggregator, RobustRule, RobustSpec};

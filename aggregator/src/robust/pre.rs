@@ -7,12 +7,12 @@ use rand_core::SeedableRng;
 use tributary_privacy::uniform_below;
 
 use super::RobustError;
-use super::cloud::Cloud;
 use super::matrix::Matrix;
+use super::update_set::UpdateSet;
 
 /// Adaptive robust clipping (Allouah et al. 2025, algorithm 1): the floor(2 f (n - f) / n) longest
 /// vectors are shortened to the norm of the next longest.
-pub(super) fn arc(cloud: &mut Cloud<'_>, byzantine: usize) {
+pub(super) fn arc(cloud: &mut UpdateSet<'_>, byzantine: usize) {
     let count = cloud.len();
     let clipped = 2 * byzantine * count.saturating_sub(byzantine) / count.max(1);
     let mut norms = cloud.norms().to_vec();
@@ -24,7 +24,7 @@ pub(super) fn arc(cloud: &mut Cloud<'_>, byzantine: usize) {
 
 /// Nearest-neighbour mixing (Allouah et al. 2023, algorithm 2): each vector becomes the mean of its
 /// n - f nearest, itself included.
-pub(super) fn nnm(cloud: &mut Cloud<'_>, byzantine: usize) {
+pub(super) fn nnm(cloud: &mut UpdateSet<'_>, byzantine: usize) {
     let keep = cloud.len().saturating_sub(byzantine).max(1);
     let distances = cloud.distances();
     let nearest = |point: usize| {
@@ -56,10 +56,10 @@ pub(super) fn by_distance(distances: &Matrix, point: usize) -> Vec<usize> {
 /// Bucketing (Karimireddy et al. 2022, algorithm 1): the means of random groups of `size`, the last
 /// one smaller when the number does not divide.
 pub(super) fn bucketing<'b>(
-    cloud: &Cloud<'_>,
+    cloud: &UpdateSet<'_>,
     size: usize,
     seed: u64,
-) -> Result<Cloud<'b>, RobustError> {
+) -> Result<UpdateSet<'b>, RobustError> {
     let mut order: Vec<usize> = (0..cloud.len()).collect();
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     for last in (1..order.len()).rev() {
@@ -73,7 +73,7 @@ pub(super) fn bucketing<'b>(
         cloud.combine(&weights).map(Cow::Owned)
     };
     let buckets: Result<_, RobustError> = order.chunks(size.max(1)).map(mean).collect();
-    Ok(Cloud::of(buckets?))
+    Ok(UpdateSet::of(buckets?))
 }
 
 #[cfg(test)]
@@ -84,7 +84,7 @@ mod tests {
     fn arc_shortens_the_longest_to_the_next_longest() {
         // n = 5, f = 1: floor(2 * 1 * 4 / 5) = 1 vector is shortened, to norm 4
         let vectors: Vec<Vec<f32>> = [1.0, 2.0, -10.0, 3.0, 4.0].map(|x| vec![x, 0.0]).to_vec();
-        let mut cloud = Cloud::new(&vectors).unwrap();
+        let mut cloud = UpdateSet::new(&vectors).unwrap();
         arc(&mut cloud, 1);
         assert_eq!(cloud.norms(), [1.0, 2.0, 4.0, 3.0, 4.0]);
         let only_third = cloud.combine(&[0.0, 0.0, 1.0, 0.0, 0.0]).unwrap();
@@ -95,12 +95,12 @@ mod tests {
     fn mixing_takes_the_mean_of_the_nearest_and_leaves_the_outlier_to_itself() {
         // n = 4, f = 1: means of 3; of 9 the nearest are 9, 2 and 1
         let vectors: Vec<Vec<f32>> = [0.0, 1.0, 2.0, 9.0].map(|x| vec![x]).to_vec();
-        let mut cloud = Cloud::new(&vectors).unwrap();
+        let mut cloud = UpdateSet::new(&vectors).unwrap();
         nnm(&mut cloud, 1);
         let mut seen = Vec::new();
         cloud.for_each_block(|_, _, rows| {
             seen = rows
-                .chunks(super::super::cloud::STRIDE)
+                .chunks(super::super::update_set::STRIDE)
                 .map(|row| row[0])
                 .collect();
         });
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn every_vector_is_in_one_bucket_and_the_seed_decides_which() {
         let vectors: Vec<Vec<f32>> = (0..7).map(|x| vec![(1 << x) as f32]).collect();
-        let cloud = Cloud::new(&vectors).unwrap();
+        let cloud = UpdateSet::new(&vectors).unwrap();
         let sums = |seed| -> Vec<f32> {
             let buckets = bucketing(&cloud, 3, seed).unwrap();
             let sizes = [3.0, 3.0, 1.0];

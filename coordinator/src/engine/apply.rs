@@ -225,11 +225,7 @@ impl RunState {
             }
         }
         self.round.segments.push(segment.clone());
-        let devices = segment.contributors.clone();
-        vec![Effect::GiveReceipts {
-            segment: segment.digest,
-            devices,
-        }]
+        Vec::new()
     }
 
     fn aborted(&mut self, reason: &str) -> Vec<Effect> {

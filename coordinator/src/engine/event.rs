@@ -185,19 +185,12 @@ pub enum Effect {
     Select,
     /// Send the assignment to these devices.
     Offer(Vec<DeviceId>),
-    /// Tell these devices that they are counted.
-    GiveReceipts {
-        /// The segment that holds them.
-        segment: Digest,
-        /// The devices.
-        devices: Vec<DeviceId>,
-    },
-    /// Charge the ledger, then release.
+    /// Charge the ledger for the round.
     Charge,
     /// Add noise, divide, step the server optimiser and register the version.
     Release,
-    /// Tell the fleet of a new version and drop the round's partial sums.
-    Announce(Digest),
+    /// Count a published round in the metrics.
+    CountRound,
     /// Drop the partial sums of a round that released nothing.
     Discard(Vec<Digest>),
     /// The run is over.

@@ -467,15 +467,16 @@ impl StateMachineTest for Engine {
 impl Engine {
     /// Takes note of the effects of an accepted event.
     fn witness(&mut self, before: &RunState, event: &Event, effects: &[Effect]) {
-        for effect in effects {
-            if let Effect::GiveReceipts { devices, .. } = effect {
-                for device in devices {
-                    assert!(
-                        self.receipts.insert(number(device)),
-                        "invariant 1: one receipt"
-                    );
-                }
+        // whoever is in a durable segment is given a receipt
+        if let Event::Sealed { segment, .. } = event {
+            for device in &segment.contributors {
+                assert!(
+                    self.receipts.insert(number(device)),
+                    "invariant 1: one receipt"
+                );
             }
+        }
+        for effect in effects {
             if *effect == Effect::Release {
                 assert!(
                     matches!(event, Event::Charged { .. }),

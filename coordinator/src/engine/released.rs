@@ -41,13 +41,13 @@ impl RunState {
         if number == self.spec.rounds.count {
             self.status = RunStatus::Completed;
             let discard = Effect::Discard(self.last_digests());
-            return vec![discard, Effect::Announce(self.model), Effect::Finish];
+            return vec![discard, Effect::CountRound, Effect::Finish];
         }
         let discard = Effect::Discard(self.segment_digests());
         self.turn_key();
         let old = std::mem::replace(&mut self.round, RoundState::open(number + 1, 1));
         self.round.leases = self.still_at_work(old);
-        vec![discard, Effect::Announce(self.model), Effect::Select]
+        vec![discard, Effect::CountRound, Effect::Select]
     }
 
     /// Remembers the version that late updates of the round may have been trained from.

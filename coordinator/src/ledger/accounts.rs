@@ -10,9 +10,9 @@ use tributary_proto::RegionId;
 use tributary_proto::v1::{PrivacyAccount, PrivacySpend, RegionAccount, RegionSpend};
 
 use super::Ledger;
-use super::books::{AccountBook, Books, RegionBook};
 use super::charge::{AccountKey, ChargeKind};
-use super::claim::{Claim, epsilons};
+use super::guarantee::{Guarantee, epsilons};
+use super::state::{AccountState, LedgerState, RegionState};
 
 /// Devices of one region in one account.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,7 +37,7 @@ pub(super) struct Summary {
     pub(super) key: AccountKey,
     pub(super) charges: u64,
     pub(super) worst: u64,
-    claim: Claim,
+    claim: Guarantee,
     pub(super) rows: Vec<(RegionId, Row)>,
 }
 
@@ -70,7 +70,7 @@ impl Ledger {
         };
         let (region, (worst, claim)) = match worst {
             Some((region, spent)) => (region.to_string(), spent),
-            None => (String::new(), (0, Claim::default())),
+            None => (String::new(), (0, Guarantee::default())),
         };
         (claim.spend(worst, delta), region)
     }
@@ -78,7 +78,7 @@ impl Ledger {
     /// The device of each region that spent most, with what may be said about the region's own devices.
     pub fn worst_by_region(&self, delta: f64) -> Vec<RegionSpend> {
         let regions = by_region(&self.lock());
-        let wire = |(region, (pico, claim)): (RegionId, (u64, Claim))| RegionSpend {
+        let wire = |(region, (pico, claim)): (RegionId, (u64, Guarantee))| RegionSpend {
             region: region.to_string(),
             spend: Some(claim.spend(pico, delta)),
         };
@@ -163,8 +163,8 @@ impl Epsilons {
 }
 
 /// The accounts that `only` asks for, oldest first.
-pub(super) fn summaries(books: &Books, only: Option<&str>) -> Vec<Summary> {
-    let mine = |book: &AccountBook| only.is_none_or(|run| belongs(&book.key.0, run));
+pub(super) fn summaries(books: &LedgerState, only: Option<&str>) -> Vec<Summary> {
+    let mine = |book: &AccountState| only.is_none_or(|run| belongs(&book.key.0, run));
     let rows = rows(books, mine);
     let chosen = books
         .accounts
@@ -173,7 +173,7 @@ pub(super) fn summaries(books: &Books, only: Option<&str>) -> Vec<Summary> {
         .filter(|(book, _)| mine(book));
     let mut chosen: Vec<_> = chosen.collect();
     chosen.sort_by(|(a, _), (b, _)| (a.first_ms, &a.key).cmp(&(b.first_ms, &b.key)));
-    let summary = |(book, rows): (&AccountBook, Vec<Row>)| {
+    let summary = |(book, rows): (&AccountState, Vec<Row>)| {
         let regions = books.regions.iter().map(|at| at.region.clone());
         let here = regions.zip(rows).filter(|(_, row)| row.devices > 0);
         let mut rows: Vec<(RegionId, Row)> = here.collect();
@@ -190,8 +190,8 @@ pub(super) fn summaries(books: &Books, only: Option<&str>) -> Vec<Summary> {
 }
 
 /// One row for each region, of each account that is `chosen`.
-fn rows(books: &Books, chosen: impl Fn(&AccountBook) -> bool) -> Vec<Vec<Row>> {
-    let empty = |book: &AccountBook| match chosen(book) {
+fn rows(books: &LedgerState, chosen: impl Fn(&AccountState) -> bool) -> Vec<Vec<Row>> {
+    let empty = |book: &AccountState| match chosen(book) {
         true => vec![Row::default(); books.regions.len()],
         false => Vec::new(),
     };
@@ -222,10 +222,10 @@ fn rows(books: &Books, chosen: impl Fn(&AccountBook) -> bool) -> Vec<Vec<Row>> {
 
 /// Of each region that has devices, the most that one spent over everything, and what may be said about
 /// all accounts in which one of them was charged.
-fn by_region(books: &Books) -> BTreeMap<RegionId, (u64, Claim)> {
+fn by_region(books: &LedgerState) -> BTreeMap<RegionId, (u64, Guarantee)> {
     let rows = rows(books, |_| true);
-    let region = |(place, at): (usize, &RegionBook)| {
-        let mut claim = Claim::default();
+    let region = |(place, at): (usize, &RegionState)| {
+        let mut claim = Guarantee::default();
         for (book, rows) in books.accounts.iter().zip(&rows) {
             let is_here = rows.get(place).is_some_and(|row| row.devices > 0);
             // whose devices an older entry charged is not known: it may be those of any region

@@ -6,8 +6,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::books::{AccountBook, Books};
 use super::charge::{AccountKey, Charge, StoredCharge};
+use super::state::{AccountState, LedgerState};
 use super::total::{Total, is_added_up};
 use crate::CoordinatorError;
 use tributary_store::key::{Key, KeyReader};
@@ -33,7 +33,7 @@ fn number_of(key: &[u8]) -> Option<u64> {
     parts.number()
 }
 
-impl AccountBook {
+impl AccountState {
     /// True when so many entries are there one by one that the oldest should be added up.
     fn is_long(&self) -> bool {
         self.entries > MOST
@@ -47,7 +47,7 @@ impl AccountBook {
 /// When the store refuses; then nothing has changed, and the next charge tries again.
 pub(super) async fn add_up(
     store: &dyn Store,
-    books: &Mutex<Books>,
+    books: &Mutex<LedgerState>,
     account: &AccountKey,
     open: u64,
 ) -> Result<(), CoordinatorError> {

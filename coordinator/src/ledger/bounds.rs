@@ -3,16 +3,16 @@
 use tributary_proto::RegionId;
 
 use super::Ledger;
-use super::books::{Books, DeviceBook};
 use super::caps::Exposure;
 use super::charge::{AccountKey, ChargeKind};
-use super::reservation::{Outstanding, Part, Refusal, Reservation, sum};
+use super::reservation::{ChargeRefusal, Outstanding, Part, Reservation, sum};
+use super::state::{DeviceState, LedgerState};
 
 impl Ledger {
     /// Devices of a region, or of all, that have spent more than their caps allow: they are not asked again.
     pub fn beyond_caps(&self, only: Option<&RegionId>) -> u64 {
         let books = self.lock();
-        let is_beyond = |book: &&DeviceBook| {
+        let is_beyond = |book: &&DeviceState| {
             let Some(region) = books.region_of(book) else {
                 return false;
             };
@@ -23,9 +23,9 @@ impl Ledger {
     }
 }
 
-impl Books {
+impl LedgerState {
     /// The least cap of a device; `region` is where it is, unless it is known.
-    pub(super) fn cap_of(&self, book: Option<&DeviceBook>, region: &RegionId) -> Option<u64> {
+    pub(super) fn cap_of(&self, book: Option<&DeviceState>, region: &RegionId) -> Option<u64> {
         let Some(book) = book else {
             return self.caps.of_region(region);
         };
@@ -42,7 +42,7 @@ impl Books {
     /// True when no cap of a device is in the way of this exposure.
     pub(super) fn may_expose(
         &self,
-        book: Option<&DeviceBook>,
+        book: Option<&DeviceState>,
         region: &RegionId,
         exposure: Exposure,
     ) -> bool {
@@ -65,7 +65,7 @@ impl Books {
     }
 
     /// What a device has spent of a part.
-    pub(super) fn spent_of(&self, book: Option<&DeviceBook>, part: &Part) -> u64 {
+    pub(super) fn spent_of(&self, book: Option<&DeviceState>, part: &Part) -> u64 {
         let Some(book) = book else { return 0 };
         let accounts = part.accounts.iter();
         let spends =
@@ -74,7 +74,7 @@ impl Books {
     }
 
     /// What a reservation may still charge to a device.
-    fn remainder(&self, book: Option<&DeviceBook>, reservation: &Reservation) -> Outstanding {
+    fn remainder(&self, book: Option<&DeviceState>, reservation: &Reservation) -> Outstanding {
         let parts = reservation.parts.iter();
         sum(parts.map(|part| {
             let whole = part.pico_rho?;
@@ -86,7 +86,7 @@ impl Books {
     /// as nothing here when `bounded` only is asked for.
     pub(super) fn outstanding(
         &self,
-        book: Option<&DeviceBook>,
+        book: Option<&DeviceState>,
         region: &RegionId,
         bounded: bool,
     ) -> Outstanding {
@@ -113,10 +113,10 @@ impl Books {
     pub(super) fn refusal(
         &self,
         account: &AccountKey,
-        book: Option<&DeviceBook>,
+        book: Option<&DeviceState>,
         region: &RegionId,
         pico_rho: u64,
-    ) -> Option<Refusal> {
+    ) -> Option<ChargeRefusal> {
         let total = book.map_or(0, |book| book.total).checked_add(pico_rho);
         let cap = self.cap_of(book, region);
         let part = self.part_of(account).map(|(_, part)| part);
@@ -127,11 +127,11 @@ impl Books {
         {
             let spent = part.map_or(0, |part| self.spent_of(book, part));
             if spent.saturating_add(pico_rho) > *most && pico_rho > 0 {
-                return Some(Refusal::Reservation);
+                return Some(ChargeRefusal::Reservation);
             }
         }
         let Some(cap) = cap else {
-            return total.is_none().then_some(Refusal::Cap);
+            return total.is_none().then_some(ChargeRefusal::Cap);
         };
         // what has no end, and what nobody reserved anything for, takes only what nobody else has reserved;
         // but what was lost was spent, whatever anybody has planned
@@ -148,7 +148,7 @@ impl Books {
         let fits = total
             .and_then(|total| total.checked_add(others))
             .is_some_and(|total| total <= cap);
-        (!fits && pico_rho > 0).then_some(Refusal::Cap)
+        (!fits && pico_rho > 0).then_some(ChargeRefusal::Cap)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use tributary_proto::RegionId;
 
-use super::books::Books;
 use super::caps::Cap;
 use super::charge::AccountKey;
 use super::decision::Decision;
 use super::reservation::{Part, Reservation};
+use super::state::LedgerState;
 
 /// A change of the terms.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +23,7 @@ pub enum Change {
     Release(String, Option<String>),
 }
 
-impl Books {
+impl LedgerState {
     /// Takes a change in.
     pub(super) fn change(&mut self, change: Change) {
         match change {

@@ -7,10 +7,10 @@
 use tributary_privacy::Mechanism;
 
 use super::accounts::run_behind;
-use super::books::Books;
 use super::caps::Exposure;
 use super::charge::{Charge, DeviceCharge};
 use super::decision::DecisionKind;
+use super::state::LedgerState;
 use crate::CoordinatorError;
 
 impl Exposure {
@@ -24,7 +24,7 @@ impl Exposure {
     }
 }
 
-impl Books {
+impl LedgerState {
     /// Why the run may do without privacy on devices under a cap.
     pub(super) fn permission(&self, run: &str) -> Option<&str> {
         let mut decisions = self.decisions.iter();

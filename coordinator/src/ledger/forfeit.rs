@@ -8,7 +8,7 @@
 use tributary_privacy::Mechanism;
 use tributary_proto::{DeviceId, RegionId};
 
-use super::books::{Books, DeviceBook};
+use super::state::{DeviceState, LedgerState};
 use super::{Charge, ChargeKind, DeviceCharge, Ledger};
 use crate::CoordinatorError;
 use tributary_store::key::Key;
@@ -155,7 +155,7 @@ impl Ledger {
     }
 }
 
-impl Books {
+impl LedgerState {
     /// Whether one of these devices is marked.
     pub(super) fn is_marked<'d>(&self, mut devices: impl Iterator<Item = &'d DeviceId>) -> bool {
         let Some(place) = self.place_of(MARKED) else {
@@ -175,7 +175,7 @@ impl Books {
     }
 }
 
-fn is_in(book: &DeviceBook, place: u32) -> bool {
+fn is_in(book: &DeviceState, place: u32) -> bool {
     book.spends.iter().any(|(account, _)| *account == place)
 }
 

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 
 use tributary_proto::RegionId;
 
-use super::books::Books;
 use super::reservation::Outstanding;
+use super::state::LedgerState;
 
 /// What is free on the device, of all devices of some regions, that has least left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Headroom {
 }
 
 /// What is free in `regions`.
-pub(super) fn headroom(books: &Books, regions: &[RegionId]) -> Headroom {
+pub(super) fn headroom(books: &LedgerState, regions: &[RegionId]) -> Headroom {
     let held = || {
         let all = books.reservations.values();
         all.filter(|held| regions.iter().any(|region| held.covers(region)))

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tributary_proto::RegionId;
 
-use super::books::Books;
 use super::change::Change;
 use super::headroom::{Headroom, headroom};
+use super::state::LedgerState;
 use super::{Ledger, lock, terms};
 use crate::CoordinatorError;
 use crate::commit_then::commit_then;
@@ -16,7 +16,7 @@ use tributary_store::{Batch, Store};
 /// a task that ends what its maker began.
 pub struct Hold {
     store: Arc<dyn Store>,
-    books: Arc<Mutex<Books>>,
+    books: Arc<Mutex<LedgerState>>,
     _turn: tokio::sync::OwnedMutexGuard<()>,
 }
 
@@ -49,7 +49,7 @@ impl Ledger {
 }
 
 impl Hold {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Books> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, LedgerState> {
         lock(&self.books)
     }
 

@@ -83,7 +83,7 @@ pub(super) fn sum(parts: impl Iterator<Item = Option<u64>>) -> Outstanding {
 
 /// Why a device can't be charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum ChargeRefusal {
     /// It would pass a cap.
     Cap,
     /// It would pass what was reserved.

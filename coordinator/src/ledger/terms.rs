@@ -13,10 +13,10 @@
 
 use tributary_proto::RegionId;
 
-use super::books::Books;
 use super::change::Change;
 use super::charge::{AccountKey, ChargeKind};
 use super::reservation::{Part, Reservation};
+use super::state::LedgerState;
 use crate::CoordinatorError;
 use tributary_store::key::{Key, KeyReader};
 use tributary_store::{Batch, Expect, Store, Table};
@@ -33,7 +33,7 @@ const REGIONS_PER_RECORD: usize = 500;
 /// # Errors
 /// When a record is too large.
 pub(super) fn put(
-    books: &Books,
+    books: &LedgerState,
     changes: &[Change],
     batch: &mut Batch,
 ) -> Result<(), CoordinatorError> {
@@ -115,7 +115,7 @@ fn put_release(
 }
 
 /// Reads the terms.
-pub(super) fn read(store: &dyn Store, books: &mut Books) -> Result<(), CoordinatorError> {
+pub(super) fn read(store: &dyn Store, books: &mut LedgerState) -> Result<(), CoordinatorError> {
     let prefix = |kind: &str| Key::new().text(kind).into_bytes();
     for row in store.records(Table::Meta, &prefix(CAP)) {
         let (key, record) = row?;

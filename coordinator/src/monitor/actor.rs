@@ -10,7 +10,7 @@ use tributary_drift::Calibrator;
 use super::at_work::Monitor;
 use super::first_builds::first_builds;
 use super::history;
-use super::mitigation::Outcome;
+use super::mitigation::MitigationOutcome;
 use super::record::{End, MonitorRecord};
 use crate::CoordinatorError;
 use crate::core::Core;
@@ -32,7 +32,7 @@ pub struct Actor {
     pub(super) drift: Option<DriftSpec>,
     pub(super) noise: VoteNoise,
     pub(super) calibrator: Calibrator,
-    pub(super) mitigations: JoinSet<Outcome>,
+    pub(super) mitigations: JoinSet<MitigationOutcome>,
 }
 
 /// What came of a window.

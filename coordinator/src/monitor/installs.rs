@@ -13,7 +13,7 @@ use crate::core::Core;
 
 /// Outcomes of one offer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct InstallCounts {
     /// Devices that run the build.
     pub installed: u64,
     /// Devices that refused it.
@@ -34,7 +34,7 @@ pub struct OfferKey {
 struct Offer {
     offer: BuildOffer,
     waiting: HashSet<DeviceId>,
-    tally: Tally,
+    tally: InstallCounts,
 }
 
 /// The offers of one monitor.
@@ -58,7 +58,7 @@ impl Installs {
             Offer {
                 offer,
                 waiting,
-                tally: Tally::default(),
+                tally: InstallCounts::default(),
             },
         );
         for device in devices {
@@ -96,12 +96,12 @@ impl Installs {
     }
 
     /// Waits for all outcomes of an offer or the deadline.
-    pub async fn wait(&self, key: &OfferKey, deadline: Duration) -> Tally {
+    pub async fn wait(&self, key: &OfferKey, deadline: Duration) -> InstallCounts {
         // the deadline ends the wait; what has come until then counts
         let _ = tokio::time::timeout(deadline, self.all_answered(key)).await;
         self.lock()
             .get(key)
-            .map_or(Tally::default(), |offer| offer.tally)
+            .map_or(InstallCounts::default(), |offer| offer.tally)
     }
 
     async fn all_answered(&self, key: &OfferKey) {

@@ -80,7 +80,7 @@ pub struct Mitigation {
 }
 
 /// How a mitigation ended.
-pub struct Outcome {
+pub struct MitigationOutcome {
     /// Index of the region.
     pub index: usize,
     /// The drift.
@@ -112,7 +112,7 @@ pub fn start_key(run: &RunId, drift: &DriftId, failed: u32) -> String {
 
 impl Mitigation {
     /// Does it. Started again after a crash, it goes on with the same run.
-    pub async fn run(self) -> Outcome {
+    pub async fn run(self) -> MitigationOutcome {
         let (index, drift) = (self.index, self.drift.clone());
         // a task of its own, so that a crash ends this attempt alone
         let work = AbortOnDropHandle::new(tokio::spawn(async move {
@@ -130,7 +130,7 @@ impl Mitigation {
             let crashed = CoordinatorError::of_task("a playbook", &error);
             (None, Err(Failure::Run(crashed)))
         });
-        Outcome {
+        MitigationOutcome {
             index,
             drift,
             run,

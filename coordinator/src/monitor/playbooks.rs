@@ -9,7 +9,7 @@ use tributary_drift::{DriftId, Verdict};
 use tributary_proto::RunId;
 
 use super::actor::Actor;
-use super::mitigation::{Failure, Mitigation, Outcome, start_key};
+use super::mitigation::{Failure, Mitigation, MitigationOutcome, start_key};
 use crate::CoordinatorError;
 use crate::backoff::Backoff;
 use crate::engine::Reject;
@@ -43,7 +43,7 @@ impl Actor {
     }
 
     /// Takes the outcome of a playbook into the region's record.
-    pub(super) async fn mitigated(&mut self, outcome: Outcome) {
+    pub(super) async fn mitigated(&mut self, outcome: MitigationOutcome) {
         let region = &mut self.record.regions[outcome.index];
         region.since_mitigation = 0;
         region.mitigation = outcome.run.or(region.mitigation.take());

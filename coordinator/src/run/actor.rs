@@ -23,7 +23,7 @@ mod retry;
 mod sealing;
 mod selection;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ use tributary_model::{Digest, ModelFile};
 use tributary_proto::{DeviceId, RunId};
 
 pub use self::ends::{End, Ends, Mishap};
-use super::collect::Collection;
+use super::collect::RoundSums;
 use super::costs::RunCosts;
 use super::failure::needs_reload;
 use super::journal::Journal;
@@ -44,7 +44,7 @@ use super::{Command, Format};
 use crate::CoordinatorError;
 use crate::backoff::Backoff;
 use crate::core::Core;
-use crate::engine::{AssignmentState, DropReason, Event, Phase, RunState};
+use crate::engine::{AssignmentState, DropReason, Effect, Event, Phase, RunState};
 use crate::failpoint::Place;
 
 /// How often deadlines and seals are looked at.
@@ -60,7 +60,7 @@ pub struct Actor {
     pub(super) journal: Journal,
     pub(super) costs: RunCosts,
     pub(super) format: Arc<Format>,
-    pub(super) collection: Collection,
+    pub(super) collection: RoundSums,
     /// The newest version, or one per region or cluster.
     pub(super) bases: Vec<ModelFile>,
     pub(super) server: ServerState,
@@ -85,6 +85,8 @@ pub struct Actor {
     mishap: Option<Mishap>,
     /// Devices whose updates crashed the sums.
     suspects: Vec<DeviceId>,
+    /// Effects of applied events, in their order.
+    effects: VecDeque<Effect>,
     /// Blobs of rounds that are over, deleted once a snapshot is written.
     discarded: Vec<Digest>,
 }
@@ -124,6 +126,7 @@ impl Actor {
             lacks_space: false,
             mishap: None,
             suspects: Vec::new(),
+            effects: VecDeque::new(),
             discarded: Vec::new(),
         }
     }
@@ -150,8 +153,10 @@ impl Actor {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut inbox = Vec::with_capacity(TOGETHER);
         loop {
+            let settled = self.settle().await;
+            outcome = self.first_of(outcome, settled);
             if let Err(error) = outcome
-                && let Some(end) = self.stumble(error)
+                && let Some(end) = self.on_failure(error)
             {
                 return end;
             }

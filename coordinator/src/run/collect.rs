@@ -19,12 +19,12 @@ use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
 use self::arrival::crashed;
-pub use self::arrival::{Adding, Arrival, Content, Sealing, SumCrash};
-use self::open::Open;
+pub use self::arrival::{Adding, AdmittedUpdate, Content, Sealing, SumCrash};
+use self::open::OpenSum;
 pub use self::owner::{owned_by, without_owner};
 use super::Format;
 use super::journal::CONTRIBUTORS_PER_SEGMENT;
-use super::receipt::Waiting;
+use super::receipt::ReceiptSender;
 use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::Segment;
@@ -55,9 +55,9 @@ pub enum Sealed {
 }
 
 /// The contributions of the open round: what is sealed, and what is not yet.
-pub struct Collection {
+pub struct RoundSums {
     format: Arc<Format>,
-    open: Vec<Open>,
+    open: Vec<OpenSum>,
     sealed: Arc<Sealed>,
     /// By device: where its contribution waits to be sealed.
     pending: BTreeMap<DeviceId, (usize, usize)>,
@@ -65,7 +65,7 @@ pub struct Collection {
     counted: BTreeMap<DeviceId, Digest>,
 }
 
-impl Collection {
+impl RoundSums {
     /// Nothing from any of the regions yet.
     pub fn new(format: Arc<Format>, regions: usize) -> Self {
         let slots = regions * format.payload.clusters();
@@ -76,7 +76,7 @@ impl Collection {
             Sealed::Sums((0..slots).map(|_| Partial::new(dimension)).collect())
         };
         Self {
-            open: (0..slots).map(|_| Open::new(&format)).collect(),
+            open: (0..slots).map(|_| OpenSum::new(&format)).collect(),
             sealed: Arc::new(sealed),
             pending: BTreeMap::new(),
             counted: BTreeMap::new(),
@@ -121,7 +121,7 @@ impl Collection {
 
     /// Lets another upload of a device wait for what becomes of the first, whether it has the same
     /// bytes or others; gives the waiting one back when there is no first.
-    pub fn join(&mut self, device: &DeviceId, receipt: Waiting) -> Result<(), Waiting> {
+    pub fn join(&mut self, device: &DeviceId, receipt: ReceiptSender) -> Result<(), ReceiptSender> {
         let Some(&(slot, index)) = self.pending.get(device) else {
             return Err(receipt);
         };
@@ -146,12 +146,12 @@ impl Collection {
     /// When adding them crashed; the sums are then gone and nothing more may be added or sealed.
     pub async fn add(
         &mut self,
-        arrivals: Vec<Arrival>,
+        arrivals: Vec<AdmittedUpdate>,
         adding: &Adding,
     ) -> Result<Vec<DeviceId>, SumCrash> {
         let mut refused = Vec::new();
         let clusters = self.format.payload.clusters();
-        let mut by_slot: BTreeMap<usize, Vec<Arrival>> = BTreeMap::new();
+        let mut by_slot: BTreeMap<usize, Vec<AdmittedUpdate>> = BTreeMap::new();
         for arrival in arrivals {
             let slot = arrival.region * clusters + arrival.cluster;
             by_slot.entry(slot).or_default().push(arrival);
@@ -194,7 +194,7 @@ impl Collection {
             } else {
                 let slots = self.open.len();
                 // what a failure drops is dropped as a whole
-                self.open = (0..slots).map(|_| Open::new(&self.format)).collect();
+                self.open = (0..slots).map(|_| OpenSum::new(&self.format)).collect();
             }
             return Err(error);
         }

@@ -6,7 +6,7 @@ use tributary_model::Digest;
 use tributary_proto::DeviceId;
 use tributary_proto::v1;
 
-use super::receipt::{Refusal, Waiting};
+use super::receipt::{ReceiptSender, Refusal};
 use crate::CoordinatorError;
 use crate::engine::DropReason;
 use crate::epoch::Witness;
@@ -59,18 +59,18 @@ pub(crate) struct Contribute {
     /// The round that it answers.
     pub round: u32,
     /// What its header says of it.
-    pub header: Announced,
+    pub header: UpdateHeader,
     /// The encoded payload.
     pub bytes: Bytes,
     /// Its place in the byte budget.
     pub permit: Option<OwnedSemaphorePermit>,
     /// Who waits for the receipt.
-    pub reply: Waiting,
+    pub reply: ReceiptSender,
 }
 
 /// What an upload's header says of the update.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Announced {
+pub struct UpdateHeader {
     /// Weight in units of 2^-20; 0 for the weight 1.
     pub weight: u64,
     /// Weight times local steps, in the same units.

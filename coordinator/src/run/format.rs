@@ -6,7 +6,7 @@ use tributary_privacy::ftrl::Strategy;
 use tributary_privacy::{LocalNoise, VectorError};
 
 use super::costs::RunCosts;
-use super::payload::Payload;
+use super::payload::PayloadLayout;
 use crate::CoordinatorError;
 use tributary_recipe::{PrivacyMode, RunSpec};
 use tributary_store::blob::MAX_BLOB_BYTES;
@@ -22,7 +22,7 @@ pub struct Format {
     /// The plan's clip, and the payload's length.
     pub fixed: FixedPoint,
     /// What the payload is made of.
-    pub payload: Payload,
+    pub payload: PayloadLayout,
     /// The rule that makes one update of many; none for the mean.
     pub robust: Option<RobustSpec>,
     /// Rounds that an update may be late.
@@ -60,7 +60,7 @@ pub fn format(
         true => codec.of_fixed_length().unwrap_or(codec),
         false => codec,
     };
-    let mut payload = Payload::new(&spec.training, &graph);
+    let mut payload = PayloadLayout::new(&spec.training, &graph);
     if is_private {
         payload.ignore_weights();
     }

@@ -9,8 +9,8 @@ use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
 use super::notices::{Kind, Notices};
-use super::receipt::Waiting;
-use super::{Announced, Command, Contribute, Counted, Format, Refusal, RunView};
+use super::receipt::ReceiptSender;
+use super::{Command, Contribute, Counted, Format, Refusal, RunView, UpdateHeader};
 use crate::CoordinatorError;
 use crate::engine::{DropReason, Reject};
 use crate::epoch::Witness;
@@ -82,7 +82,7 @@ impl RunHandle {
         &self,
         device: DeviceId,
         round: u32,
-        header: Announced,
+        header: UpdateHeader,
         (digest, bytes): (Digest, Bytes),
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Counted, Refusal> {
@@ -93,7 +93,7 @@ impl RunHandle {
             header,
             bytes,
             permit,
-            reply: Waiting::new(digest, reply),
+            reply: ReceiptSender::new(digest, reply),
         };
         self.put(Command::Contribute(contribute)).await?;
         answer.await.unwrap_or_else(|_| Err(self.why_gone()))

@@ -77,7 +77,7 @@ mod wire_reject;
 mod tests;
 
 pub use self::catalogue::{Catalogue, Listed};
-pub use self::command::{Announced, ClipAnswer};
+pub use self::command::{ClipAnswer, UpdateHeader};
 pub(crate) use self::command::{Command, Contribute};
 pub use self::controls::Controls;
 pub use self::costs::RunCosts;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tributary_model::ModelFile;
 
 use super::Format;
-use super::collect::{Collection, without_owner};
+use super::collect::{RoundSums, without_owner};
 use super::costs::RunCosts;
 use super::format::format;
 use super::server_state::{NoiseShape, ServerState, Shape};
@@ -20,7 +20,7 @@ pub(super) struct Parts {
     pub costs: RunCosts,
     pub bases: Vec<ModelFile>,
     pub server: ServerState,
-    pub collection: Collection,
+    pub collection: RoundSums,
 }
 
 impl Parts {
@@ -39,7 +39,7 @@ impl Parts {
         let server = ServerState::new(&shape(spec, &format, &costs, &bases))?;
         let format = Arc::new(format);
         Ok(Self {
-            collection: Collection::new(format.clone(), regions),
+            collection: RoundSums::new(format.clone(), regions),
             format,
             costs,
             bases,
@@ -97,8 +97,7 @@ pub(super) async fn assemble(core: &Core, state: &RunState) -> Result<Parts, Coo
     }
     let format = Arc::new(format);
     let segments = &state.round.segments;
-    let collection =
-        Collection::recover(core, &state.id, format.clone(), regions, segments).await?;
+    let collection = RoundSums::recover(core, &state.id, format.clone(), regions, segments).await?;
     Ok(Parts {
         format,
         costs,

@@ -14,7 +14,7 @@ const MAX_STEPS: u64 = MAX_WEIGHT / WEIGHT_ONE;
 
 /// The layout of the vector that is clipped, encoded and summed.
 #[derive(Debug, Clone)]
-pub struct Payload {
+pub struct PayloadLayout {
     parameters: usize,
     /// True where a parameter is sent; none when all are.
     sent: Option<Arc<[bool]>>,
@@ -39,7 +39,7 @@ enum Weights {
     },
 }
 
-impl Payload {
+impl PayloadLayout {
     /// The payload of a plan on a model.
     pub fn new(training: &TrainingSpec, graph: &Graph) -> Self {
         let personalisation = training.personalisation.as_ref();
@@ -187,13 +187,13 @@ mod tests {
     use crate::fixtures::plain_spec;
     use tributary_recipe::ModelSource;
 
-    fn payload(change: impl FnOnce(&mut TrainingSpec)) -> Payload {
+    fn payload(change: impl FnOnce(&mut TrainingSpec)) -> PayloadLayout {
         let mut spec = plain_spec();
         change(&mut spec.training);
         let ModelSource::Architecture(model) = &spec.model else {
             unreachable!("the fixture has an architecture")
         };
-        Payload::new(&spec.training, &model.graph().unwrap())
+        PayloadLayout::new(&spec.training, &model.graph().unwrap())
     }
 
     #[test]

@@ -43,13 +43,13 @@ impl From<Reject> for Refusal {
 }
 
 /// Who waits for a receipt, and of what.
-pub struct Waiting {
+pub struct ReceiptSender {
     /// Digest of the update that was sent.
     pub digest: Digest,
     reply: oneshot::Sender<Result<Counted, Refusal>>,
 }
 
-impl Waiting {
+impl ReceiptSender {
     /// Waits for an update with this digest.
     pub fn new(digest: Digest, reply: oneshot::Sender<Result<Counted, Refusal>>) -> Self {
         Self { digest, reply }

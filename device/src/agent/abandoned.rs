@@ -1,6 +1,6 @@
 //! An assignment that is given back, and the words for it.
 
-use crate::state::pass::TurnError;
+use crate::state::permit::PermitError;
 
 /// An assignment that will not be finished: the word for the coordinator and the counted one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +28,12 @@ pub(crate) fn unfit(because: &'static str, detail: String) -> Abandoned {
     }
 }
 
-impl From<&TurnError> for Abandoned {
-    fn from(error: &TurnError) -> Self {
+impl From<&PermitError> for Abandoned {
+    fn from(error: &PermitError) -> Self {
         Self {
             reason: match error {
-                TurnError::Limit(_) => "limit",
-                TurnError::Record(_) | TurnError::Crashed => "failed",
+                PermitError::Limit(_) => "limit",
+                PermitError::Record(_) | PermitError::Crashed => "failed",
             },
             ..failed(error.reason())
         }

@@ -12,7 +12,7 @@ use crate::agent::job::TrainingJob;
 use crate::agent::models::FILE_OVERHEAD;
 use crate::agent::recent::Recent;
 use crate::install::library::LoadedModel;
-use crate::state::pass::Pass;
+use crate::state::permit::Permit;
 use crate::training::error::TrainingError;
 use crate::training::fit::{Misfit, check_model};
 use crate::training::plan::LocalPlan;
@@ -23,7 +23,7 @@ impl Core {
         self: &Arc<Self>,
         order: &Assignment,
         plan: LocalPlan,
-        pass: Pass,
+        pass: Permit,
         deadline: Instant,
         recent: &mut Recent,
     ) -> Result<TrainingJob, Abandoned> {

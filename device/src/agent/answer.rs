@@ -10,7 +10,7 @@ use crate::agent::core::Core;
 use crate::agent::in_time::{Moment, Slot};
 use crate::agent::job::{Finished, TrainingJob};
 use crate::agent::lease::Lease;
-use crate::training::compute::Workbench;
+use crate::training::compute::Scratch;
 use crate::training::data::Purpose;
 
 impl Core {
@@ -76,7 +76,7 @@ impl Core {
         let look = self.look().await;
         let core = Arc::clone(&self);
         // one piece of work: a device that finds nothing waits in no other queue than one that trains
-        let work = move |bench: &mut Workbench| {
+        let work = move |bench: &mut Scratch| {
             let _held = look;
             slot.begin();
             let look = || {

@@ -13,9 +13,9 @@ use crate::agent::job::Finished;
 use crate::agent::lease::Lease;
 use crate::agent::recent::{Counted, Origin, Recent};
 use crate::state::memory::RunState;
-use crate::state::pass::Pass;
+use crate::state::permit::Permit;
 use crate::state::ticket;
-use crate::training::compute::Workbench;
+use crate::training::compute::Scratch;
 use crate::training::update::EncodedUpdate;
 use crate::transport::upload::Delivery;
 
@@ -124,7 +124,7 @@ impl Core {
     }
 
     /// Sends an update; how the best of its deliveries ended.
-    async fn report(&self, update: &EncodedUpdate, pass: &mut Pass, lease: Lease) -> Delivery {
+    async fn report(&self, update: &EncodedUpdate, pass: &mut Permit, lease: Lease) -> Delivery {
         let hold = self.conduct.hold(lease.left());
         sleep(hold).await;
         self.step(']');
@@ -170,7 +170,7 @@ impl Core {
             return;
         }
         let core = Arc::clone(self);
-        let moving = move |_: &mut Workbench| core.remember(&run_id, changes);
+        let moving = move |_: &mut Scratch| core.remember(&run_id, changes);
         if self.environment.compute.run(moving).await.is_err() {
             self.environment.tally.count("memory", "crashed");
         }

@@ -9,7 +9,7 @@ use tributary_proto::v1::{BuildOffer, InstallOutcome, InstallReport};
 
 use crate::agent::core::Core;
 use crate::install::installer::Refusal;
-use crate::training::compute::Workbench;
+use crate::training::compute::Scratch;
 use crate::transport::download::FetchError;
 
 /// Longest that a build is fetched for.
@@ -64,7 +64,7 @@ impl Core {
             message: error.to_string(),
         })?;
         let core = Arc::clone(self);
-        let adopt = move |bench: &mut Workbench| {
+        let adopt = move |bench: &mut Scratch| {
             let library = &core.environment.library;
             core.installer
                 .adopt(&offer, digest, bytes, library, &mut bench.arena)

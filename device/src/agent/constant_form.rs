@@ -5,8 +5,8 @@ use tributary_proto::v1::ClipReport;
 
 use crate::agent::job::{Finished, TrainingJob};
 use crate::state::memory::{Kept, RunState};
-use crate::training::conduct::Obedient;
 use crate::training::error::TrainingError;
+use crate::training::hooks::NoHooks;
 use crate::training::payload::Payload;
 
 impl TrainingJob {
@@ -17,7 +17,7 @@ impl TrainingJob {
         let personal = self.personal_flags(&self.models[0]);
         let length = self.payload_length(&personal);
         let state = RunState::default();
-        let mut finished = self.encode(&Obedient, Payload::zeros(length), &state, 0)?;
+        let mut finished = self.encode(&NoHooks, Payload::zeros(length), &state, 0)?;
         finished.on_receipt = self.places(&personal);
         if self.plan.privacy.report_within_clip {
             finished.update.clip_report = ClipReport::None;

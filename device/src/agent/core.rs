@@ -18,8 +18,8 @@ use crate::state::memory::{DeviceMemory, RunState};
 use crate::state::randomness;
 use crate::state::record::ParticipationRecord;
 use crate::state::ticket_record::TicketRecord;
-use crate::training::conduct::Conduct;
 use crate::training::data::LocalData;
+use crate::training::hooks::TrainingHooks;
 use crate::training::personal::SeenRuns;
 use crate::transport::link::Link;
 use crate::transport::shape::SessionShape;
@@ -35,7 +35,7 @@ const OUTBOX_LIMIT: usize = 64;
 pub(crate) struct Core {
     pub(crate) identity: Identity,
     pub(crate) data: Arc<dyn LocalData>,
-    pub(crate) conduct: Arc<dyn Conduct>,
+    pub(crate) conduct: Arc<dyn TrainingHooks>,
     pub(crate) environment: Arc<Environment>,
     pub(crate) number: u64,
     pub(crate) installer: Installer,

@@ -16,13 +16,13 @@ use crate::agent::in_time::{Slot, StoppingEngine};
 use crate::install::library::LoadedModel;
 use crate::state::identity::IdentityError;
 use crate::state::memory::{Kept, RunState};
-use crate::state::pass::Pass;
+use crate::state::permit::Permit;
 use crate::state::randomness::{Purposes, seeded_or_os};
-use crate::training::compute::Workbench;
-use crate::training::conduct::Conduct;
+use crate::training::compute::Scratch;
 use crate::training::data::Examples;
 use crate::training::encode::Encoder;
 use crate::training::error::TrainingError;
+use crate::training::hooks::TrainingHooks;
 use crate::training::local::{LocalWork, put_back};
 use crate::training::payload::{Payload, Trained};
 use crate::training::personal::Seen;
@@ -38,7 +38,7 @@ pub(crate) struct TrainingJob {
     pub(crate) round: u32,
     pub(crate) attempt: u32,
     pub(crate) plan: LocalPlan,
-    pub(crate) pass: Pass,
+    pub(crate) pass: Permit,
     /// The models to choose from: the assigned one, or one per cluster.
     pub(crate) models: Vec<Arc<LoadedModel>>,
     /// The server's control variate; empty when the assignment names none.
@@ -66,7 +66,7 @@ impl Look<'_> {
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) update: EncodedUpdate,
-    pub(crate) pass: Pass,
+    pub(crate) pass: Permit,
     pub(crate) on_receipt: RunState,
 }
 
@@ -75,7 +75,7 @@ impl TrainingJob {
     pub(crate) fn run(
         &self,
         examples: Examples,
-        bench: &mut Workbench,
+        bench: &mut Scratch,
         slot: Option<&Slot>,
     ) -> Result<Finished, TrainingError> {
         let classes = self.models[0].graph.classes();
@@ -115,7 +115,7 @@ impl TrainingJob {
         &'a self,
         model: &LoadedModel,
         look: &Look<'a>,
-        bench: &mut Workbench,
+        bench: &mut Scratch,
         slot: Option<&Slot>,
     ) -> Result<(Trained<'a>, RunState), TrainingError> {
         let start = starting_point(model, look.personal, look.state);
@@ -155,7 +155,7 @@ impl TrainingJob {
     /// Clips, noises and encodes a payload of the model of `cluster`.
     pub(crate) fn encode(
         &self,
-        conduct: &dyn Conduct,
+        conduct: &dyn TrainingHooks,
         payload: Payload,
         state: &RunState,
         cluster: usize,
@@ -251,7 +251,7 @@ impl TrainingJob {
 
     /// The model with the smallest loss on the device's data, the first of equals (Ghosh et al. 2020,
     /// "IFCA", algorithm 1, line 7). A model whose loss is not finite is passed over.
-    fn choose(&self, bench: &mut Workbench, examples: &Examples) -> Result<usize, ModelError> {
+    fn choose(&self, bench: &mut Scratch, examples: &Examples) -> Result<usize, ModelError> {
         let data = Batch {
             inputs: &examples.inputs,
             labels: &examples.labels,

@@ -9,7 +9,7 @@ use crate::agent::abandoned::{Abandoned, failed};
 use crate::agent::core::Core;
 use crate::agent::recent::Recent;
 use crate::install::library::LoadedModel;
-use crate::training::compute::Workbench;
+use crate::training::compute::Scratch;
 
 /// Models that a device keeps: the one it trains from and the one it is monitored with.
 const MODELS_KEPT: usize = 2;
@@ -41,7 +41,7 @@ impl Core {
             ..failed(error.reason())
         })?;
         let environment = Arc::clone(&self.environment);
-        let load = move |_: &mut Workbench| environment.library.model(digest, &bytes);
+        let load = move |_: &mut Scratch| environment.library.model(digest, &bytes);
         let loaded = self
             .environment
             .compute

@@ -53,7 +53,7 @@ fn core() -> Arc<Core> {
         record: Arc::new(crate::VolatileRecord::default()),
         tickets: Arc::new(crate::VolatileTickets::default()),
         simulated: false,
-        conduct: Arc::new(crate::Obedient),
+        conduct: Arc::new(crate::NoHooks),
         mode: SessionMode::Stream,
         jitter_seed: None,
         number: 0,

@@ -7,8 +7,8 @@ use crate::state::identity::{Identity, IdentityError};
 use crate::state::memory::DeviceMemory;
 use crate::state::record::ParticipationRecord;
 use crate::state::ticket_record::TicketRecord;
-use crate::training::conduct::Conduct;
 use crate::training::data::LocalData;
+use crate::training::hooks::TrainingHooks;
 
 /// How a device keeps in touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,8 +38,8 @@ pub struct AgentOptions {
     /// participations is void, for virtual time does not pass, and its own noise comes from the seed.
     /// A real one keeps the pause, and refuses noise that the coordinator could predict.
     pub simulated: bool,
-    /// How it behaves; [`crate::Obedient`] on a real device.
-    pub conduct: Arc<dyn Conduct>,
+    /// How it behaves; [`crate::NoHooks`] on a real device.
+    pub conduct: Arc<dyn TrainingHooks>,
     /// Stream or polling.
     pub mode: SessionMode,
     /// Seed of waits and jitter; from the operating system when `None`.

@@ -12,12 +12,12 @@ use crate::agent::job::{Finished, TrainingJob};
 use crate::agent::lease::Lease;
 use crate::agent::recent::Recent;
 use crate::agent::standing::Standing;
-use crate::state::participation::Turn;
-use crate::state::pass::Pass;
-use crate::training::conduct::{Decision, Workload};
+use crate::state::participation::ParticipationRequest;
+use crate::state::permit::Permit;
 use crate::training::data::Purpose;
 use crate::training::error::TrainingError;
 use crate::training::fit::Misfit;
+use crate::training::hooks::{Decision, Workload};
 use crate::training::plan::LocalPlan;
 
 impl Core {
@@ -66,12 +66,12 @@ impl Core {
     }
 
     /// What an order asks for. In virtual time there is no pause, because it does not pass.
-    fn pass(&self, order: &Assignment, plan: &LocalPlan) -> Pass {
+    fn pass(&self, order: &Assignment, plan: &LocalPlan) -> Permit {
         let mut limits = plan.privacy.limits;
         if self.is_virtual(&plan.seed) {
             limits.min_interval_ms = 0;
         }
-        let turn = Turn {
+        let turn = ParticipationRequest {
             round: order.round,
             attempt: order.attempt,
             limits,
@@ -82,11 +82,11 @@ impl Core {
             Arc::clone(&self.record),
             Arc::clone(&self.environment.clock),
         );
-        Pass::new(&order.run_id, turn, record, clock)
+        Permit::new(&order.run_id, turn, record, clock)
     }
 
     /// Whether the device may work for this pass at all.
-    async fn check_limits(&self, pass: &Pass) -> Result<(), Abandoned> {
+    async fn check_limits(&self, pass: &Permit) -> Result<(), Abandoned> {
         pass.check().await.map_err(|error| {
             error.log(&self.identity, pass.run_id());
             Abandoned::from(&error)

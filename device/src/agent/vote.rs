@@ -14,7 +14,7 @@ use crate::agent::in_time::Slot;
 use crate::agent::models::FILE_OVERHEAD;
 use crate::agent::recent::Recent;
 use crate::state::ticket::{self, Place};
-use crate::training::compute::Workbench;
+use crate::training::compute::Scratch;
 use crate::training::data::Purpose;
 use crate::training::fit::{Misfit, check_model};
 use crate::training::quantities::check_quantities;
@@ -167,7 +167,7 @@ impl Core {
         let look = self.look().await;
         let core = Arc::clone(&self);
         // one piece of work, whatever is found
-        let work = move |bench: &mut Workbench| {
+        let work = move |bench: &mut Scratch| {
             let _held = look;
             slot.begin();
             let examples = core.read(&job.request.task, &purpose)?;

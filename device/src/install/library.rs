@@ -36,8 +36,8 @@ pub struct LoadedBuild {
 /// Models and builds that are in use.
 #[derive(Debug, Default)]
 pub struct ModelLibrary {
-    models: Shelf<LoadedModel>,
-    builds: Shelf<LoadedBuild>,
+    models: WeakCache<LoadedModel>,
+    builds: WeakCache<LoadedBuild>,
 }
 
 impl ModelLibrary {
@@ -83,15 +83,15 @@ impl ModelLibrary {
 }
 
 #[derive(Debug)]
-struct Shelf<T>(Mutex<HashMap<Digest, Weak<T>>>);
+struct WeakCache<T>(Mutex<HashMap<Digest, Weak<T>>>);
 
-impl<T> Default for Shelf<T> {
+impl<T> Default for WeakCache<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T> Shelf<T> {
+impl<T> WeakCache<T> {
     fn get_or_load<E>(
         &self,
         digest: Digest,

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::participation::{Limits, Turn};
+use crate::state::participation::{Limits, ParticipationRequest};
 
 fn known(count: u32, round: u32) -> Participations {
     Participations {
@@ -34,7 +34,7 @@ fn limits_hold_over_restarts() {
     for round in 1..=20 {
         // the program starts anew for every round
         let record = FileRecord::open(folder.path()).unwrap();
-        let turn = Turn {
+        let turn = ParticipationRequest {
             round,
             attempt: 1,
             limits: Limits {

@@ -14,7 +14,7 @@ use tributary_model::Digest;
 
 use crate::state::framed_file::{self, Checked, Content, put_text, replace_private, sealed};
 use crate::state::ticket::{Answered, LONGEST_SEAL, Place};
-use crate::state::ticket_record::{MAX_ANSWERED, Shelf, TicketError, TicketRecord};
+use crate::state::ticket_record::{MAX_ANSWERED, TicketError, TicketRecord, TicketTable};
 
 const MAGIC: &[u8; 16] = b"tributary-tic-v1";
 const EXTENSION: &str = "ticket";
@@ -26,7 +26,7 @@ const LONGEST: u64 = 1024;
 pub struct FileTickets {
     folder: PathBuf,
     /// What the files hold; also makes one writer at a time.
-    shelf: Mutex<Shelf>,
+    shelf: Mutex<TicketTable>,
 }
 
 impl FileTickets {
@@ -37,7 +37,7 @@ impl FileTickets {
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, TicketError> {
         let folder = folder.into();
         fs::create_dir_all(&folder).map_err(|source| at(&folder, source))?;
-        let mut shelf = Shelf::default();
+        let mut shelf = TicketTable::default();
         let files = framed_file::all(&folder, EXTENSION);
         for path in files.map_err(|source| at(&folder, source))? {
             // what can't be read says so when its run or monitor asks
@@ -51,7 +51,7 @@ impl FileTickets {
         })
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn shelf(&self) -> MutexGuard<'_, TicketTable> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_oldest_make_room() {
-        let mut shelf = Shelf::default();
+        let mut shelf = TicketTable::default();
         for number in 0..5_u64 {
             let gone = shelf.put(&format!("run-{number}"), answered(number), 3);
             let expected = number.checked_sub(3).map(|oldest| format!("run-{oldest}"));

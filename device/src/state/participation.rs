@@ -54,7 +54,7 @@ impl From<&ParticipationLimit> for Limits {
 
 /// A participation that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Turn {
+pub struct ParticipationRequest {
     /// The round, from 1.
     pub round: u32,
     /// The attempt at it, from 1.
@@ -146,7 +146,7 @@ impl Participations {
     ///
     /// # Errors
     /// The limit that the turn would pass.
-    pub fn after(&self, turn: &Turn, now_ms: u64) -> Result<Self, LimitError> {
+    pub fn after(&self, turn: &ParticipationRequest, now_ms: u64) -> Result<Self, LimitError> {
         let at_ms = now_ms.max(self.at_ms);
         let repeated = self.count > 0 && turn.round == self.round;
         if repeated && (turn.resent || !turn.noised) {
@@ -182,7 +182,7 @@ impl Participations {
     }
 
     /// Separation and pause from the last participation to another round.
-    fn check_distance(&self, turn: &Turn, now_ms: u64) -> Result<(), LimitError> {
+    fn check_distance(&self, turn: &ParticipationRequest, now_ms: u64) -> Result<(), LimitError> {
         let (last, limits) = (self.round, turn.limits);
         if turn.round < last {
             return Err(LimitError::RoundPast { last });

@@ -13,8 +13,8 @@ fn limits(max_participations: u32, min_separation: u32, min_interval_ms: u64) ->
     }
 }
 
-fn turn(round: u32, limits: Limits) -> Turn {
-    Turn {
+fn turn(round: u32, limits: Limits) -> ParticipationRequest {
+    ParticipationRequest {
         round,
         attempt: 1,
         limits,
@@ -23,15 +23,15 @@ fn turn(round: u32, limits: Limits) -> Turn {
     }
 }
 
-fn noised(round: u32, attempt: u32, most: u32) -> Turn {
-    Turn {
+fn noised(round: u32, attempt: u32, most: u32) -> ParticipationRequest {
+    ParticipationRequest {
         attempt,
         noised: true,
         ..turn(round, limits(most, 1, 0))
     }
 }
 
-fn refused(known: Participations, turn: Turn, now_ms: u64) -> &'static str {
+fn refused(known: Participations, turn: ParticipationRequest, now_ms: u64) -> &'static str {
     known.after(&turn, now_ms).unwrap_err().reason()
 }
 
@@ -109,7 +109,7 @@ fn a_round_before_the_last_is_refused_under_every_limit() {
 fn a_round_that_comes_again_counts_once_even_when_nothing_is_left() {
     let last = limits(1, 9, DAY);
     let known = Participations::default().after(&turn(4, last), 5).unwrap();
-    let again = Turn {
+    let again = ParticipationRequest {
         attempt: 3,
         ..turn(4, last)
     };
@@ -132,7 +132,7 @@ fn under_local_noise_another_attempt_counts_and_the_same_one_is_refused() {
     assert_eq!(refused(second, noised(1, 1, 2), 0), "already_noised");
     assert_eq!(refused(second, noised(1, 3, 2), 0), "max_participations");
     // the same bytes once more tell nobody anything new
-    let resent = Turn {
+    let resent = ParticipationRequest {
         resent: true,
         ..noised(1, 3, 2)
     };
@@ -197,7 +197,7 @@ type Left = Vec<(u32, u32, u64)>;
 
 /// The rule once more, from the list of all exposures: at most k, no two rounds closer than b or the
 /// pause, none before the last.
-fn allowed(left: &Left, turn: &Turn, now: u64) -> bool {
+fn allowed(left: &Left, turn: &ParticipationRequest, now: u64) -> bool {
     let limits = turn.limits;
     let here = || left.iter().filter(|(round, ..)| *round == turn.round);
     if !turn.noised && here().next().is_some() {
@@ -230,7 +230,7 @@ proptest! {
         for order in orders {
             round += order.step;
             now += order.wait;
-            let turn = Turn { round, attempt: order.attempt, limits, noised, resent: false };
+            let turn = ParticipationRequest { round, attempt: order.attempt, limits, noised, resent: false };
             let outcome = known.after(&turn, now);
             prop_assert_eq!(outcome.is_ok(), allowed(&left, &turn, now), "{:?} {:?}", turn, left);
             let Ok(after) = outcome else { continue };
@@ -243,7 +243,7 @@ proptest! {
             }
             if order.kept {
                 // resending moves the time on and nothing else
-                let resent = known.after(&Turn { resent: true, ..turn }, now).unwrap();
+                let resent = known.after(&ParticipationRequest { resent: true, ..turn }, now).unwrap();
                 prop_assert_eq!(resent, known);
             }
         }

@@ -68,12 +68,12 @@ pub trait TicketRecord: Send + Sync {
 
 /// What was answered, in memory, in the order of time.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf {
+pub(crate) struct TicketTable {
     by_subject: BTreeMap<String, (u64, Answered)>,
     next: u64,
 }
 
-impl Shelf {
+impl TicketTable {
     /// Adds what was answered; the subject that had to go for it.
     pub(crate) fn put(&mut self, subject: &str, answered: Answered, most: usize) -> Option<String> {
         let sequence = self.next;
@@ -115,10 +115,10 @@ impl Shelf {
 
 /// A record that ends with the process, for simulations.
 #[derive(Debug, Default)]
-pub struct VolatileTickets(Mutex<Shelf>);
+pub struct VolatileTickets(Mutex<TicketTable>);
 
 impl VolatileTickets {
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn shelf(&self) -> MutexGuard<'_, TicketTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,7 +21,7 @@ pub struct Crashed;
 #[derive(Debug)]
 pub struct ComputePool {
     permits: Semaphore,
-    benches: Arc<Mutex<Vec<Workbench>>>,
+    benches: Arc<Mutex<Vec<Scratch>>>,
 }
 
 impl ComputePool {
@@ -36,7 +36,7 @@ impl ComputePool {
     /// Runs `work` with a bench as soon as a thread is free.
     pub async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Workbench) -> T + Send + 'static,
+        work: impl FnOnce(&mut Scratch) -> T + Send + 'static,
     ) -> Result<T, Crashed> {
         let _permit = self.permits.acquire().await.map_err(|_| Crashed)?;
         let benches = Arc::clone(&self.benches);
@@ -56,14 +56,14 @@ impl ComputePool {
 
 /// Engines and buffers of one thread.
 #[derive(Default)]
-pub struct Workbench {
+pub struct Scratch {
     engines: Vec<(Digest, FastEngine)>,
     pub(crate) weights: Vec<f32>,
     pub(crate) outputs: Vec<f32>,
     pub(crate) arena: Int8Scratch,
 }
 
-impl Workbench {
+impl Scratch {
     /// The engine for a model's architecture and the two buffers.
     pub(crate) fn engine(&mut self, model: &LoadedModel) -> BenchParts<'_> {
         let known = self
@@ -96,9 +96,9 @@ pub(crate) struct BenchParts<'a> {
     pub(crate) outputs: &'a mut Vec<f32>,
 }
 
-impl fmt::Debug for Workbench {
+impl fmt::Debug for Scratch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workbench")
+        f.debug_struct("Scratch")
             .field("engines", &self.engines.len())
             .finish_non_exhaustive()
     }

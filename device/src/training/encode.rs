@@ -5,8 +5,8 @@ use tributary_aggregator::{Codec, ErrorFeedback};
 use tributary_privacy::{LocalNoise, NoiseSource};
 
 use crate::state::memory::{Kept, RunState};
-use crate::training::conduct::Conduct;
 use crate::training::error::TrainingError;
+use crate::training::hooks::TrainingHooks;
 use crate::training::payload::Payload;
 
 /// Longest residual in clips: about what top-1 % leaves out when every update is as long as the
@@ -15,7 +15,7 @@ const RESIDUAL_CLIPS: f32 = 100.0;
 
 /// Makes bytes of payloads.
 pub(crate) struct Encoder<'a> {
-    pub(crate) conduct: &'a dyn Conduct,
+    pub(crate) conduct: &'a dyn TrainingHooks,
     pub(crate) codec: Codec,
     pub(crate) clip: f32,
     /// L2 norm that the encoded payload may have.

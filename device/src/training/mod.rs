@@ -14,11 +14,11 @@
 pub(crate) mod check;
 pub(crate) mod combination;
 pub(crate) mod compute;
-pub(crate) mod conduct;
 pub(crate) mod data;
 pub(crate) mod encode;
 pub(crate) mod error;
 pub(crate) mod fit;
+pub(crate) mod hooks;
 pub(crate) mod local;
 pub(crate) mod method;
 pub(crate) mod payload;
@@ -31,8 +31,8 @@ pub(crate) mod summary;
 pub(crate) mod update;
 
 pub use self::check::{CheckedUpdate, check_update};
-pub use self::compute::{ComputePool, Crashed, Workbench};
-pub use self::conduct::{Conduct, Decision, Obedient, Workload};
+pub use self::compute::{ComputePool, Crashed, Scratch};
 pub use self::data::{DataError, DataForm, Examples, LocalData, Purpose};
 pub use self::error::TrainingError;
+pub use self::hooks::{Decision, NoHooks, TrainingHooks, Workload};
 pub use self::update::EncodedUpdate;

@@ -8,7 +8,7 @@ use tributary_proto::v1::{SummaryRequest, Vote};
 
 use crate::install::library::LoadedModel;
 use crate::state::randomness::{Purposes, seeded_or_os, uniform_below};
-use crate::training::compute::Workbench;
+use crate::training::compute::Scratch;
 use crate::training::data::Examples;
 use crate::training::quantities::{Source, SummaryError};
 use crate::training::subnormal::flush_subnormals;
@@ -46,7 +46,7 @@ impl SummaryJob {
     pub(crate) fn run(
         &self,
         examples: &Examples,
-        bench: &mut Workbench,
+        bench: &mut Scratch,
     ) -> Result<Vec<Vote>, SummaryError> {
         let index = self.choose(examples)?;
         let features = examples.inputs.len() / examples.len();

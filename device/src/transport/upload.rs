@@ -14,7 +14,7 @@ use tributary_proto::v1::{
     Receipt, Reject, RejectReason, Ticket, UploadChunk, UploadHeader, UploadRequest, UploadResponse,
 };
 
-use crate::state::pass::{Pass, TurnError};
+use crate::state::permit::{Permit, PermitError};
 use crate::training::update::EncodedUpdate;
 use crate::transport::backoff::Backoff;
 use crate::transport::link::Link;
@@ -36,13 +36,13 @@ pub(crate) enum Delivery {
     /// The lease ended first.
     Expired,
     /// The device itself keeps it back: a limit, or a record that can't be written.
-    Barred(TurnError),
+    Barred(PermitError),
 }
 
 enum Outcome {
     Receipt(Receipt),
     Reject(Reject),
-    Barred(TurnError),
+    Barred(PermitError),
 }
 
 impl Link<'_> {
@@ -51,7 +51,7 @@ impl Link<'_> {
     pub(crate) async fn deliver(
         &self,
         update: &EncodedUpdate,
-        pass: &mut Pass,
+        pass: &mut Permit,
         deadline: Instant,
     ) -> Delivery {
         let delivery = match timeout_at(deadline, self.deliver_with_retries(update, pass)).await {
@@ -83,7 +83,7 @@ impl Link<'_> {
         delivery
     }
 
-    async fn deliver_with_retries(&self, update: &EncodedUpdate, pass: &mut Pass) -> Delivery {
+    async fn deliver_with_retries(&self, update: &EncodedUpdate, pass: &mut Permit) -> Delivery {
         let mut backoff = Backoff::new(self.timing.backoff);
         let digest = update.digest.to_string();
         loop {
@@ -120,7 +120,7 @@ impl Link<'_> {
     }
 
     /// One try.
-    async fn send(&self, update: &EncodedUpdate, pass: &mut Pass) -> Result<Outcome, Status> {
+    async fn send(&self, update: &EncodedUpdate, pass: &mut Permit) -> Result<Outcome, Status> {
         let leased = self.lease();
         let mut client = TransferServiceClient::new(leased.channel.clone());
         let (start, started) = oneshot::channel();
@@ -155,7 +155,7 @@ impl Link<'_> {
         answers: &mut Streaming<UploadResponse>,
         start: oneshot::Sender<u64>,
         size: usize,
-        pass: &mut Pass,
+        pass: &mut Permit,
     ) -> Result<Outcome, Status> {
         let timing = self.timing;
         let offset = match next_answer(answers, timing.answer).await? {

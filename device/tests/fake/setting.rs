@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tributary_device::agent::AgentView;
 use tributary_device::{
     Agent, AgentError, AgentOptions, BackoffLimits, Clock, Connections, DataError, DataForm,
-    DeviceMemory, Environment, Examples, Hardware, Identity, LocalData, MemorySlots, Obedient,
+    DeviceMemory, Environment, Examples, Hardware, Identity, LocalData, MemorySlots, NoHooks,
     ParticipationRecord, Purpose, SessionMode, SlotStore, SystemClock, TallySnapshot, TicketRecord,
     Timing, Token, VolatileMemory, VolatileRecord, VolatileTickets,
 };
@@ -272,7 +272,7 @@ fn launch(
         record: kept.record,
         tickets: kept.tickets,
         simulated: kept.simulated,
-        conduct: Arc::new(Obedient),
+        conduct: Arc::new(NoHooks),
         mode,
         jitter_seed: Some([4; 32]),
         number: 0,

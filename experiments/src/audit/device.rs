@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tributary_device::{
-    Conduct, DataError, Decision, EncodedUpdate, Examples, LocalData, Purpose, Workload,
+    DataError, Decision, EncodedUpdate, Examples, LocalData, Purpose, TrainingHooks, Workload,
 };
 
 /// What a device does in a round.
@@ -88,7 +88,7 @@ impl ScriptedConduct {
     }
 }
 
-impl Conduct for ScriptedConduct {
+impl TrainingHooks for ScriptedConduct {
     fn decide(&self, workload: &Workload<'_>) -> Decision {
         self.round.store(workload.round, Ordering::Release);
         match self.act() {

@@ -13,7 +13,7 @@ use tributary_report::picture::{TerminalOptions, terminal};
 use crate::exit::{Exit, unfinished};
 use crate::folder::must_be_writable;
 use crate::output::{Output, Palette};
-use crate::progress::Narrator;
+use crate::progress::ProgressReporter;
 
 const AFTER: &str = "\
 Examples:
@@ -73,7 +73,7 @@ pub async fn play(arguments: DemoArguments, output: Output) -> Result<Exit> {
     if let Some(folder) = &arguments.pictures {
         must_be_writable("--pictures", folder)?;
     }
-    let narrator = Narrator::new(output);
+    let narrator = ProgressReporter::new(output);
     let played = demo::run(config, &narrator).await;
     narrator.finish();
     let outcome = played.map_err(unfinished("the demo"))?;

@@ -13,7 +13,7 @@ use tributary_report::attacks::{AttackOutcome, PipelineOutcome, SettingOutcome};
 
 use crate::exit::{Exit, unfinished};
 use crate::output::{Align, Cell, Output, Palette, Table, Tone};
-use crate::progress::Narrator;
+use crate::progress::ProgressReporter;
 
 /// Below this accuracy a cell is painted as broken.
 const BROKEN: f64 = 0.6;
@@ -28,7 +28,7 @@ struct Answer {
 
 /// Runs the laboratory and prints its tables.
 pub async fn play(recipe: AttackRecipe, out: Option<PathBuf>, output: Output) -> Result<Exit> {
-    let narrator = Arc::new(Narrator::new(output));
+    let narrator = Arc::new(ProgressReporter::new(output));
     let threads = available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let told = Arc::clone(&narrator);
     let running = tokio::task::spawn_blocking(move || run_attacks(&recipe, threads, &*told));

@@ -13,7 +13,7 @@ use tributary_report::audit::{
 
 use crate::exit::{Exit, unfinished};
 use crate::output::{Align, Cell, Output, Palette, Table, Tone, count, decimal, percent};
-use crate::progress::Narrator;
+use crate::progress::ProgressReporter;
 
 /// What is printed: the outcome and where its files are.
 #[derive(Serialize)]
@@ -25,7 +25,7 @@ struct Answer {
 
 /// Runs the audit and prints its tables; fails when a verdict does.
 pub async fn play(recipe: &AuditRecipe, out: Option<PathBuf>, output: Output) -> Result<Exit> {
-    let narrator = Narrator::new(output);
+    let narrator = ProgressReporter::new(output);
     let interrupt = narrator.interrupt();
     let ran = tokio::select! {
         ran = run_audit(recipe, &narrator) => ran,

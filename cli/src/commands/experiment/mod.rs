@@ -16,7 +16,7 @@ use crate::bounded::{self, MOST_TEXT};
 use crate::exit::{Exit, unfinished};
 use crate::folder::must_be_writable;
 use crate::output::Output;
-use crate::progress::Narrator;
+use crate::progress::ProgressReporter;
 
 const RUN: &str = "\
 Examples:
@@ -78,7 +78,7 @@ pub async fn dispatch(verb: ExperimentVerb, output: Output) -> Result<Exit> {
         .with_context(|| format!("recipe {name}{}", recipe_of_a_run(&text)))?;
     check_out()?;
     let out = out.context("--out is missing: name the folder of the report")?;
-    let narrator = Narrator::new(output);
+    let narrator = ProgressReporter::new(output);
     let ran = run_experiment(&recipe, &out, &narrator).await;
     narrator.finish();
     let outcome = ran.map_err(unfinished("the experiment"))?;

@@ -9,7 +9,7 @@ use super::Actor;
 use crate::CoordinatorError;
 use crate::engine::{DropReason, Lease, Reject};
 use crate::epoch::Place;
-use crate::run::collect::{Adding, Arrival};
+use crate::run::collect::{Adding, AdmittedUpdate};
 use crate::run::payload::UNIT;
 use crate::run::receipt::Refusal;
 use crate::run::{ClipAnswer, Command, Contribute, Counted};
@@ -42,9 +42,13 @@ impl Actor {
                 Command::Contribute(update) => updates.push(update),
                 other => {
                     let added = self.add(std::mem::take(&mut updates)).await;
-                    let handled = self.handle(other).await;
                     outcome = self.first_of(outcome, added);
+                    let settled = self.settle().await;
+                    outcome = self.first_of(outcome, settled);
+                    let handled = self.handle(other).await;
                     outcome = self.first_of(outcome, handled);
+                    let settled = self.settle().await;
+                    outcome = self.first_of(outcome, settled);
                 }
             }
         }
@@ -89,14 +93,14 @@ impl Actor {
         if updates.is_empty() {
             return Ok(());
         }
-        let mut arrivals: Vec<Arrival> = Vec::with_capacity(updates.len());
+        let mut arrivals: Vec<AdmittedUpdate> = Vec::with_capacity(updates.len());
         for update in updates {
             if arrivals.iter().any(|ahead| ahead.device == update.device) {
                 // sent twice: the second waits for the receipt of the first, once that is in
                 self.sum(std::mem::take(&mut arrivals)).await?;
             }
             let trusted = self.state.spec.aggregation.trusted.as_ref();
-            let kept = |arrival: &&Arrival| trusted == Some(&arrival.device);
+            let kept = |arrival: &&AdmittedUpdate| trusted == Some(&arrival.device);
             let ahead = arrivals.len() - arrivals.iter().filter(kept).count();
             arrivals.extend(self.arrival(update, ahead));
         }
@@ -111,7 +115,7 @@ impl Actor {
         }
     }
 
-    async fn sum(&mut self, arrivals: Vec<Arrival>) -> Result<(), CoordinatorError> {
+    async fn sum(&mut self, arrivals: Vec<AdmittedUpdate>) -> Result<(), CoordinatorError> {
         let adding = Adding {
             run: self.state.id.clone(),
             threads: self.core.sum_threads,
@@ -135,7 +139,7 @@ impl Actor {
     }
 
     /// An update that is wanted; none when its sender was answered already.
-    fn arrival(&mut self, update: Contribute, ahead: usize) -> Option<Arrival> {
+    fn arrival(&mut self, update: Contribute, ahead: usize) -> Option<AdmittedUpdate> {
         let Contribute {
             device,
             round,
@@ -159,7 +163,7 @@ impl Actor {
             }
         };
         let receipt = self.collection.join(&device, reply).err()?;
-        Some(Arrival {
+        Some(AdmittedUpdate {
             device,
             region: admitted.region,
             cluster: header.cluster as usize,

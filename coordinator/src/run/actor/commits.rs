@@ -1,4 +1,4 @@
-//! Events: durable first, then applied, then their effects.
+//! Events: durable first, then applied, then their effects, one after the other from a queue.
 
 use tokio::time::Instant;
 use tributary_proto::DeviceId;
@@ -8,12 +8,12 @@ use super::Actor;
 use crate::CoordinatorError;
 use crate::engine::{Effect, Event, RunStatus};
 use crate::failpoint::Place;
-use crate::run::collect::Collection;
+use crate::run::collect::RoundSums;
 use crate::run::terms::release_after;
 use tributary_store::Batch;
 
 impl Actor {
-    /// Persists events, applies them, and runs their effects.
+    /// Persists events and applies them; their effects are due.
     pub(super) async fn commit(&mut self, events: Vec<Event>) -> Result<(), CoordinatorError> {
         self.persist(&events).await?;
         self.applied(&events).await
@@ -30,9 +30,8 @@ impl Actor {
         Ok(())
     }
 
-    /// Applies durable events and runs their effects.
+    /// Applies durable events; their effects are due.
     pub(super) async fn applied(&mut self, events: &[Event]) -> Result<(), CoordinatorError> {
-        let mut effects = Vec::new();
         for event in events {
             let held: Vec<DeviceId> = if event.ends_round() {
                 self.state.round.leases.keys().cloned().collect()
@@ -41,7 +40,8 @@ impl Actor {
             };
             let fits = self.core.failpoint.reach(Place::Applying, &self.state.id);
             let applied = fits.and_then(|()| self.state.apply(event));
-            effects.extend(applied.map_err(|reject| self.misfit(reject))?);
+            let effects = applied.map_err(|reject| self.misfit(reject))?;
+            self.effects.extend(effects);
             self.give_back().await;
             if event.ends_round() {
                 let goes_on = |device: &&DeviceId| {
@@ -56,10 +56,15 @@ impl Actor {
             }
         }
         self.show();
+        Ok(())
+    }
+
+    /// Runs the effects that are due, and those that follow from them, until none is left. One that fails
+    /// keeps no other back: the phase of the round says what is tried again.
+    pub(super) async fn settle(&mut self) -> Result<(), CoordinatorError> {
         let mut outcome = Ok(());
-        for effect in effects {
-            // boxed: a release ends in a commit, which has effects of its own
-            let done = Box::pin(self.effect(effect)).await;
+        while let Some(effect) = self.effects.pop_front() {
+            let done = self.effect(effect).await;
             outcome = self.first_of(outcome, done);
         }
         outcome
@@ -98,7 +103,7 @@ impl Actor {
         }
     }
 
-    pub(super) async fn effect(&mut self, effect: Effect) -> Result<(), CoordinatorError> {
+    async fn effect(&mut self, effect: Effect) -> Result<(), CoordinatorError> {
         match effect {
             Effect::Select => {
                 self.waiting_since_ms = self.core.clock.service_ms();
@@ -109,11 +114,9 @@ impl Actor {
                 self.offer(&devices);
                 Ok(())
             }
-            // given with the segment id by `collect`, which knows who waits
-            Effect::GiveReceipts { .. } => Ok(()),
             Effect::Charge => self.charge().await,
             Effect::Release => self.release().await,
-            Effect::Announce(_) => {
+            Effect::CountRound => {
                 let rounds = &self.core.telemetry.rounds;
                 rounds.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 Ok(())
@@ -137,7 +140,7 @@ impl Actor {
     /// Forgets the round's sums. Whoever still waits for a receipt is told by the closed channel.
     pub(super) fn round_over(&mut self) {
         let regions = self.state.spec.regions.len();
-        self.collection = Collection::new(self.format.clone(), regions);
+        self.collection = RoundSums::new(self.format.clone(), regions);
         let leases = &self.state.round.leases;
         self.abandoned
             .retain(|device, _| leases.contains_key(device));

@@ -9,7 +9,7 @@ use crate::run::failure::{NO_SPACE, needs_reload};
 impl Actor {
     /// Says why the run can't go on now; it tries again, ever more seldom. Gives the actor's end when
     /// trying again would build on sand.
-    pub(super) fn stumble(&mut self, error: CoordinatorError) -> Option<End> {
+    pub(super) fn on_failure(&mut self, error: CoordinatorError) -> Option<End> {
         if needs_reload(&error) {
             let suspects = std::mem::take(&mut self.suspects);
             return Some(End::Reload { error, suspects });

@@ -11,10 +11,10 @@ use tributary_proto::{DeviceId, RunId};
 use crate::CoordinatorError;
 use crate::engine::Segment;
 use crate::failpoint::SharedFailpoint;
-use crate::run::receipt::Waiting;
+use crate::run::receipt::ReceiptSender;
 
 /// An update that the engine admits.
-pub struct Arrival {
+pub struct AdmittedUpdate {
     /// Who sent it.
     pub device: DeviceId,
     /// Index of its region.
@@ -32,7 +32,7 @@ pub struct Arrival {
     /// Its place in the byte budget, free once the bytes are summed.
     pub permit: Option<OwnedSemaphorePermit>,
     /// Who waits for the receipt.
-    pub receipt: Waiting,
+    pub receipt: ReceiptSender,
 }
 
 /// How updates are added.
@@ -81,5 +81,5 @@ pub struct Sealing {
     /// What it is made of.
     pub content: Content,
     /// Who waits for it, by contributor.
-    pub receipts: Vec<Vec<Waiting>>,
+    pub receipts: Vec<Vec<ReceiptSender>>,
 }

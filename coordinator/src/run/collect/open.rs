@@ -9,7 +9,7 @@ use tributary_aggregator::{EncodedContribution, Faults, Partial, PartialError};
 use tributary_model::Digest;
 use tributary_proto::{DeviceId, RunId};
 
-use super::arrival::{Adding, Arrival, Content, Sealing, SumCrash, crashed};
+use super::arrival::{Adding, AdmittedUpdate, Content, Sealing, SumCrash, crashed};
 use super::salt::{SALT, salted, salted_update};
 use crate::CoordinatorError;
 use crate::core::Core;
@@ -17,7 +17,7 @@ use crate::engine::Segment;
 use crate::failpoint::Place;
 use crate::random::random_bytes;
 use crate::run::Format;
-use crate::run::receipt::{Refusal, Waiting};
+use crate::run::receipt::{ReceiptSender, Refusal};
 use tributary_store::blob::{BlobError, Sink, Source};
 
 /// What crashed, for the log.
@@ -30,7 +30,7 @@ const HEAVY: usize = 256 * 1024;
 const LARGE: usize = 4 * 1024 * 1024;
 
 /// Contributions that are not durable yet.
-pub struct Open {
+pub struct OpenSum {
     partial: Partial,
     /// The updates themselves with their places in the byte budget, for a robust rule; in the order
     /// of the contributors.
@@ -40,11 +40,11 @@ pub struct Open {
     /// Digests of their updates.
     digests: Vec<Digest>,
     /// Who waits for the receipt of each.
-    pub receipts: Vec<Vec<Waiting>>,
+    pub receipts: Vec<Vec<ReceiptSender>>,
     bytes_up: u64,
 }
 
-impl Open {
+impl OpenSum {
     /// No contribution yet.
     pub fn new(format: &Format) -> Self {
         Self {
@@ -65,14 +65,14 @@ impl Open {
     pub async fn add(
         &mut self,
         format: &Arc<Format>,
-        arrivals: Vec<Arrival>,
+        arrivals: Vec<AdmittedUpdate>,
         adding: &Adding,
         refused: &mut Vec<DeviceId>,
     ) -> Result<Vec<(DeviceId, usize)>, SumCrash> {
         let before = self.contributors.len();
         let mut arrivals = arrivals.into_iter().peekable();
         while arrivals.peek().is_some() {
-            let group: Vec<Arrival> = arrivals.by_ref().take(TOGETHER).collect();
+            let group: Vec<AdmittedUpdate> = arrivals.by_ref().take(TOGETHER).collect();
             let heavy = group.iter().map(|one| one.bytes.len()).sum::<usize>() >= HEAVY;
             let mut partial = std::mem::replace(&mut self.partial, Partial::new(0));
             let format = format.clone();
@@ -108,7 +108,7 @@ impl Open {
     fn note(
         &mut self,
         format: &Format,
-        arrival: Arrival,
+        arrival: AdmittedUpdate,
         outcome: Result<(), PartialError>,
     ) -> Option<DeviceId> {
         if let Err(error) = outcome {
@@ -251,7 +251,7 @@ impl Source for OwnedSum {
 fn add_group(
     partial: &mut Partial,
     format: &Format,
-    group: &[Arrival],
+    group: &[AdmittedUpdate],
     shards: usize,
 ) -> Vec<Result<(), PartialError>> {
     let contributions: Vec<EncodedContribution<'_>> = group

@@ -6,7 +6,7 @@ use rand_core::SeedableRng as _;
 use tributary_aggregator::{Codec, FixedPoint, RobustSpec};
 use tributary_model::ModelSpec;
 
-use super::super::payload::{Payload, UNIT};
+use super::super::payload::{PayloadLayout, UNIT};
 use std::num::NonZeroUsize;
 
 use bytes::Bytes;
@@ -33,23 +33,23 @@ fn format(robust: Option<RobustSpec>) -> Arc<Format> {
     Arc::new(Format {
         codec: Codec::F32,
         fixed: FixedPoint::new(1.0, DIMENSION).unwrap(),
-        payload: Payload::new(&plain_spec().training, &graph),
+        payload: PayloadLayout::new(&plain_spec().training, &graph),
         robust,
         staleness_cap: 0,
         is_private: false,
     })
 }
 
-fn collection(regions: usize) -> Collection {
-    Collection::new(format(None), regions)
+fn collection(regions: usize) -> RoundSums {
+    RoundSums::new(format(None), regions)
 }
 
 async fn recover(
     core: &Core,
     regions: usize,
     segments: &[Segment],
-) -> Result<Collection, CoordinatorError> {
-    Collection::recover(core, &run("run-1"), format(None), regions, segments).await
+) -> Result<RoundSums, CoordinatorError> {
+    RoundSums::recover(core, &run("run-1"), format(None), regions, segments).await
 }
 
 fn bytes(value: f32) -> Bytes {
@@ -59,10 +59,10 @@ fn bytes(value: f32) -> Bytes {
 
 type Receipt = oneshot::Receiver<Result<Counted, Refusal>>;
 
-fn arrival(region: usize, number: usize, bytes: Bytes) -> (Arrival, Receipt) {
+fn arrival(region: usize, number: usize, bytes: Bytes) -> (AdmittedUpdate, Receipt) {
     let digest = Digest::of(&bytes);
     let (receipt, answer) = oneshot::channel();
-    let arrival = Arrival {
+    let arrival = AdmittedUpdate {
         device: device(number),
         region,
         cluster: 0,
@@ -71,19 +71,19 @@ fn arrival(region: usize, number: usize, bytes: Bytes) -> (Arrival, Receipt) {
         work: 0,
         share: 1.0,
         permit: None,
-        receipt: Waiting::new(digest, receipt),
+        receipt: ReceiptSender::new(digest, receipt),
     };
     (arrival, answer)
 }
 
-async fn add(collection: &mut Collection, region: usize, number: usize, value: f32) -> Receipt {
+async fn add(collection: &mut RoundSums, region: usize, number: usize, value: f32) -> Receipt {
     let (arrival, answer) = arrival(region, number, bytes(value));
     collection.add(vec![arrival], &adding(1)).await.unwrap();
     answer
 }
 
 /// The sum of all regions.
-fn total(collection: &Collection) -> Partial {
+fn total(collection: &RoundSums) -> Partial {
     let mut total = Partial::new(DIMENSION);
     let Sealed::Sums(sums) = &*collection.total() else {
         panic!("a round of sums")
@@ -99,7 +99,7 @@ fn run(name: &str) -> RunId {
 }
 
 /// Writes and records what is open; the segments.
-async fn seal(collection: &mut Collection, core: &Core) -> Vec<Segment> {
+async fn seal(collection: &mut RoundSums, core: &Core) -> Vec<Segment> {
     let sealings = collection.write(core, &run("run-1")).await.unwrap();
     let record = |sealing: Sealing| {
         collection.sealed(&sealing).unwrap();
@@ -115,13 +115,13 @@ async fn other_uploads_of_a_device_wait_for_the_first_and_only_its_bytes_get_a_r
     let mut first = add(&mut collection, 0, 1, 0.1).await;
     let counted = Digest::of(&bytes(0.1));
     let (receipt, mut second) = oneshot::channel();
-    let same = Waiting::new(counted, receipt);
+    let same = ReceiptSender::new(counted, receipt);
     assert!(collection.join(&device(1), same).is_ok());
     let (receipt, mut third) = oneshot::channel();
-    let other = Waiting::new(Digest::of(&bytes(0.2)), receipt);
+    let other = ReceiptSender::new(Digest::of(&bytes(0.2)), receipt);
     assert!(collection.join(&device(1), other).is_ok());
     let (receipt, _stranger) = oneshot::channel();
-    let stranger = Waiting::new(counted, receipt);
+    let stranger = ReceiptSender::new(counted, receipt);
     assert!(collection.join(&device(2), stranger).is_err());
     assert_eq!(
         (collection.pending(), collection.is_pending(&device(1))),
@@ -163,7 +163,7 @@ async fn what_was_written_but_not_recorded_is_sealed_with_what_came_meanwhile() 
     collection.put_back(sealings).unwrap();
     assert!(collection.is_pending(&device(1)) && collection.is_pending(&device(2)));
     let (receipt, mut again) = oneshot::channel();
-    let same = Waiting::new(Digest::of(&bytes(0.2)), receipt);
+    let same = ReceiptSender::new(Digest::of(&bytes(0.2)), receipt);
     assert!(collection.join(&device(2), same).is_ok());
     let mut third = add(&mut collection, 0, 3, 0.3).await;
     assert_eq!(collection.pending(), 3);
@@ -239,7 +239,7 @@ async fn large_updates_sum_to_the_same_bits_on_any_number_of_threads() {
     };
     let mut sums = Vec::new();
     for threads in [1, 3] {
-        let mut collection = Collection::new(format(), 1);
+        let mut collection = RoundSums::new(format(), 1);
         // nine, so that one is summed alone, and one of them with a value that is refused
         let mut bad = update(5).to_vec();
         bad[399_996..].copy_from_slice(&f32::NAN.to_le_bytes());
@@ -267,7 +267,7 @@ async fn large_updates_sum_to_the_same_bits_on_any_number_of_threads() {
 async fn a_robust_round_keeps_each_update_under_its_devices_name() {
     let core = core().await;
     let format = format(Some(RobustSpec::against(0)));
-    let mut collection = Collection::new(format.clone(), 2);
+    let mut collection = RoundSums::new(format.clone(), 2);
     // two devices that send the same bytes, in two regions
     for (region, number) in [(0, 2), (1, 1)] {
         let _receipt = add(&mut collection, region, number, 0.25).await;
@@ -276,7 +276,7 @@ async fn a_robust_round_keeps_each_update_under_its_devices_name() {
     assert_eq!(segments.len(), 2);
     assert_ne!(segments[0].digest, segments[1].digest);
     let id = run("run-1");
-    let recovered = Collection::recover(&core, &id, format, 2, &segments).await;
+    let recovered = RoundSums::recover(&core, &id, format, 2, &segments).await;
     for collection in [collection, recovered.unwrap()] {
         let Sealed::Updates(updates) = &*collection.total() else {
             panic!("a round of updates")
@@ -343,7 +343,7 @@ async fn the_name_of_a_sum_or_an_update_confirms_no_guess_of_it() {
     let id = run("run-1");
     for robust in [None, Some(RobustSpec::against(0))] {
         let is_sum = robust.is_none();
-        let mut collection = Collection::new(format(robust), 1);
+        let mut collection = RoundSums::new(format(robust), 1);
         let mut names = Vec::new();
         for number in [1, 2] {
             let _receipt = add(&mut collection, 0, number, 0.0).await;

@@ -8,7 +8,7 @@ use tributary_aggregator::{
 };
 use tributary_model::{LocalAlgorithm, ModelSpec, Personalisation};
 
-use super::super::payload::{Payload, UNIT};
+use super::super::payload::{PayloadLayout, UNIT};
 use super::super::server_state::Shape;
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ fn shape(optimiser: ServerOptimiser, models: usize) -> Shape {
 /// A release of nothing yet, from weights that are all 1, without noise.
 fn release(spec: &RunSpec, models: usize) -> Release {
     let graph = model().graph().unwrap();
-    let payload = Payload::new(&spec.training, &graph);
+    let payload = PayloadLayout::new(&spec.training, &graph);
     let base = ModelFile {
         spec: model(),
         weights: vec![1.0; PARAMETERS],

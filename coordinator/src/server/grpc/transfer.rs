@@ -152,37 +152,37 @@ async fn take_upload(
     };
     let answer = match counted {
         Ok(receipt) => upload_response::Answer::Receipt(receipt),
-        Err(Refusal::Reject(reject)) => {
+        Err(UploadRefusal::Reject(reject)) => {
             runs.core.telemetry.rejected(reject.reason());
             upload_response::Answer::Reject(reject)
         }
-        Err(Refusal::Status(status)) => return Err(*status),
+        Err(UploadRefusal::Status(status)) => return Err(*status),
     };
     Ok(UploadResponse {
         answer: Some(answer),
     })
 }
 
-enum Refusal {
+enum UploadRefusal {
     Reject(Reject),
     Status(Box<Status>),
 }
 
-impl From<CoordinatorError> for Refusal {
+impl From<CoordinatorError> for UploadRefusal {
     fn from(error: CoordinatorError) -> Self {
         Self::Status(Box::new(error.into()))
     }
 }
 
-impl From<Reject> for Refusal {
+impl From<Reject> for UploadRefusal {
     fn from(reject: Reject) -> Self {
         Self::Reject(reject)
     }
 }
 
-fn protocol(message: &str) -> Refusal {
+fn protocol(message: &str) -> UploadRefusal {
     let reason = RejectReason::Protocol.into();
-    Refusal::Reject(Reject {
+    UploadRefusal::Reject(Reject {
         reason,
         message: message.to_owned(),
         ..Reject::default()
@@ -194,13 +194,13 @@ async fn header(
     core: &Core,
     parts: &mut Streaming<UploadRequest>,
     stranger: &Stranger,
-) -> Result<UploadHeader, Refusal> {
+) -> Result<UploadHeader, UploadRefusal> {
     let late = CoordinatorError::Slow {
         what: "the header of an upload",
         remedy: "send it first, at once",
     };
     let first = stranger.first(parts.message(), core.hello(), late).await;
-    let first = first.map_err(|status| Refusal::Status(Box::new(status)))?;
+    let first = first.map_err(|status| UploadRefusal::Status(Box::new(status)))?;
     match first.and_then(|first| first.part) {
         Some(upload_request::Part::Header(header)) => Ok(header),
         _ => Err(protocol(
@@ -215,7 +215,7 @@ async fn receive(
     parts: &mut Streaming<UploadRequest>,
     answers: &mpsc::Sender<Answer>,
     stranger: Stranger,
-) -> Result<Upload, Refusal> {
+) -> Result<Upload, UploadRefusal> {
     let core = &runs.core;
     let header = header(core, parts, &stranger).await?;
     let (device, _) = core.fleet.authenticate(header.credentials.as_ref())?;
@@ -264,7 +264,7 @@ fn interrupted(
     uploads: &Arc<Uploads>,
     upload: Upload,
     ended: Result<Result<Option<UploadRequest>, Status>, Elapsed>,
-) -> Refusal {
+) -> UploadRefusal {
     let (got, size) = (upload.offset(), upload.size());
     uploads.keep(upload);
     match ended {
@@ -273,12 +273,12 @@ fn interrupted(
             remedy: "begin it again: it goes on where it ended",
         }
         .into(),
-        Ok(Err(status)) => Refusal::Status(Box::new(unreadable(&status))),
+        Ok(Err(status)) => UploadRefusal::Status(Box::new(unreadable(&status))),
         Ok(Ok(_)) => CoordinatorError::Incomplete { got, size }.into(),
     }
 }
 
-async fn count(core: &Core, upload: Upload) -> Result<Receipt, Refusal> {
+async fn count(core: &Core, upload: Upload) -> Result<Receipt, UploadRefusal> {
     let (run, device, round) = (upload.run.clone(), upload.device.clone(), upload.round);
     let header = upload.header;
     let (digest, bytes, permit) = upload.finish()?;

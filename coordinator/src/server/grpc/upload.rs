@@ -16,7 +16,7 @@ use super::budget::{Budget, Place};
 use crate::engine;
 use crate::error::CoordinatorError;
 use crate::run::Runs;
-use crate::run::{Announced, Refusal, RunHandle, wire_reject};
+use crate::run::{Refusal, RunHandle, UpdateHeader, wire_reject};
 
 /// Longest time that any upload may take, and the least bytes per second beyond it.
 const SETTLING: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ pub struct Upload {
     /// The round it is for.
     pub round: u32,
     /// What its header says of its weight and cluster.
-    pub header: Announced,
+    pub header: UpdateHeader,
     digest: Digest,
     /// The digest of the bytes so far.
     so_far: DigestBuilder,
@@ -109,7 +109,7 @@ impl Uploads {
             )
         })?;
         check_header(&run, header, &models)?;
-        let announced = Announced {
+        let announced = UpdateHeader {
             weight: header.weight,
             work: header.work,
             cluster: header.cluster,

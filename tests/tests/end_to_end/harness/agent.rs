@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tributary_device::{
     Agent, AgentError, AgentOptions, Connections, DataError, DataForm, Environment, Examples,
-    Identity, LocalData, MemorySlots, Obedient, Purpose, SessionMode, TallySnapshot, Token,
+    Identity, LocalData, MemorySlots, NoHooks, Purpose, SessionMode, TallySnapshot, Token,
     VolatileMemory, VolatileRecord, VolatileTickets,
 };
 
@@ -109,7 +109,7 @@ impl RealAgent {
             record: Arc::new(VolatileRecord::default()),
             tickets: Arc::new(VolatileTickets::default()),
             simulated,
-            conduct: Arc::new(Obedient),
+            conduct: Arc::new(NoHooks),
             mode: SessionMode::Stream,
             jitter_seed: None,
             number: 0,

@@ -20,7 +20,7 @@ pub(super) const STRIDE: usize = BLOCK + 16;
 /// Norms above this many typical norms are cut before distances are taken.
 const FAR: f64 = 1000.0;
 
-pub(super) struct Cloud<'a> {
+pub(super) struct UpdateSet<'a> {
     vectors: Vec<Cow<'a, [f32]>>,
     /// What each vector is multiplied by, in (0, 1].
     scales: Vec<f64>,
@@ -55,7 +55,7 @@ pub(super) fn check_vector(
     }
 }
 
-impl<'a> Cloud<'a> {
+impl<'a> UpdateSet<'a> {
     pub(super) fn new(vectors: &'a [Vec<f32>]) -> Result<Self, RobustError> {
         let dimension = vectors.first().map_or(0, Vec::len);
         if dimension == 0 {

@@ -5,7 +5,7 @@ use tributary_proto::v1::PrivacySpend;
 
 /// The mechanisms and adjacencies behind a sum of charges.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Claim {
+pub(super) struct Guarantee {
     mechanisms: Vec<Mechanism>,
     adjacencies: Vec<Adjacency>,
     /// True when noise of a few units on votes is among the charges.
@@ -23,7 +23,7 @@ const MECHANISMS: [Mechanism; 7] = [
     Mechanism::None,
 ];
 
-impl Claim {
+impl Guarantee {
     /// Takes another charge in.
     pub(super) fn add(&mut self, mechanism: Mechanism, adjacency: Adjacency, has_votes: bool) {
         self.has_votes |= has_votes;

@@ -1,6 +1,6 @@
 //! The seam where a simulation makes a device slow, absent or hostile.
 //!
-//! A real device uses [`Obedient`], which trains at once and sends what it computed.
+//! A real device uses [`NoHooks`], which trains at once and sends what it computed.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub enum Decision {
 }
 
 /// Decides over assignments and may alter what is sent.
-pub trait Conduct: Send + Sync {
+pub trait TrainingHooks: Send + Sync {
     /// Whether and when to train.
     fn decide(&self, _workload: &Workload<'_>) -> Decision {
         Decision::Train
@@ -70,6 +70,6 @@ pub trait Conduct: Send + Sync {
 
 /// Trains at once and sends what it computed.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Obedient;
+pub struct NoHooks;
 
-impl Conduct for Obedient {}
+impl TrainingHooks for NoHooks {}

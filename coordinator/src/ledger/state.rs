@@ -11,19 +11,19 @@ use tributary_proto::{DeviceId, RegionId};
 
 use super::caps::Caps;
 use super::charge::{AccountKey, Charge, ChargeKind, DeviceCharge};
-use super::claim::Claim;
 use super::decision::Decision;
+use super::guarantee::Guarantee;
 use super::reservation::Reservation;
 use super::total::{Total, is_added_up};
 
 /// The devices of one region.
-pub(super) struct RegionBook {
+pub(super) struct RegionState {
     pub(super) region: RegionId,
     /// How many of its devices have spent each total.
     totals: BTreeMap<u64, u64>,
 }
 
-impl RegionBook {
+impl RegionState {
     /// Most that one of its devices spent over everything; nothing without devices.
     pub(super) fn worst(&self) -> Option<u64> {
         self.totals.last_key_value().map(|(total, _)| *total)
@@ -44,20 +44,20 @@ impl RegionBook {
 }
 
 /// One device.
-pub(super) struct DeviceBook {
-    /// Its place in [`Books::regions`].
+pub(super) struct DeviceState {
+    /// Its place in [`LedgerState::regions`].
     pub(super) region: u32,
     /// Spent over everything.
     pub(super) total: u64,
     /// Of it, spent when only totals were kept.
     pub(super) before: u64,
-    /// Place in [`Books::accounts`] and spend there.
+    /// Place in [`LedgerState::accounts`] and spend there.
     pub(super) spends: Vec<(u32, u64)>,
     /// Regions that it left, and the cap that bound it in each when it did.
     pub(super) past: Vec<(u32, u64)>,
 }
 
-impl DeviceBook {
+impl DeviceState {
     pub(super) fn spent_in(&self, account: u32) -> u64 {
         let mine = self.spends.iter().find(|(known, _)| *known == account);
         mine.map_or(0, |(_, spent)| *spent)
@@ -65,7 +65,7 @@ impl DeviceBook {
 }
 
 /// One run's or monitor's account.
-pub(super) struct AccountBook {
+pub(super) struct AccountState {
     pub(super) key: AccountKey,
     pub(super) charges: u64,
     /// Sum of the largest amounts of all charges.
@@ -77,7 +77,7 @@ pub(super) struct AccountBook {
     pub(super) is_without_spends: bool,
     /// The worst device of those charged in each region.
     pub(super) worst_by_region: BTreeMap<RegionId, u64>,
-    pub(super) claim: Claim,
+    pub(super) claim: Guarantee,
     /// When the first charge was made.
     pub(super) first_ms: u64,
     /// The newest number that was charged.
@@ -105,11 +105,11 @@ pub(super) struct Posting {
 
 /// All of it.
 #[derive(Default)]
-pub(super) struct Books {
-    pub(super) devices: HashMap<DeviceId, DeviceBook>,
-    pub(super) accounts: Vec<AccountBook>,
+pub(super) struct LedgerState {
+    pub(super) devices: HashMap<DeviceId, DeviceState>,
+    pub(super) accounts: Vec<AccountState>,
     by_key: HashMap<AccountKey, u32>,
-    pub(super) regions: Vec<RegionBook>,
+    pub(super) regions: Vec<RegionState>,
     by_region: HashMap<RegionId, u32>,
     pub(super) caps: Caps,
     pub(super) reservations: BTreeMap<String, Reservation>,
@@ -119,8 +119,8 @@ pub(super) struct Books {
     pub(super) decisions: Vec<Decision>,
 }
 
-impl Books {
-    pub(super) fn account(&self, account: &str, kind: ChargeKind) -> Option<&AccountBook> {
+impl LedgerState {
+    pub(super) fn account(&self, account: &str, kind: ChargeKind) -> Option<&AccountState> {
         let index = self.by_key.get(&(account.to_owned(), kind))?;
         self.accounts.get(*index as usize)
     }
@@ -131,7 +131,7 @@ impl Books {
     }
 
     /// Where a device is.
-    pub(super) fn region_of(&self, book: &DeviceBook) -> Option<&RegionId> {
+    pub(super) fn region_of(&self, book: &DeviceState) -> Option<&RegionId> {
         self.regions.get(book.region as usize).map(|at| &at.region)
     }
 
@@ -145,7 +145,7 @@ impl Books {
     pub(super) fn worst_of(&self, region: &RegionId) -> u64 {
         let index = self.by_region.get(region);
         let book = index.and_then(|index| self.regions.get(*index as usize));
-        book.and_then(RegionBook::worst).unwrap_or(0)
+        book.and_then(RegionState::worst).unwrap_or(0)
     }
 
     /// What `pico_rho` more in an account would make of a device. It stays in the region that it is
@@ -278,12 +278,12 @@ impl Books {
     }
 
     /// Changes one device, in `region` if it is new, and the totals of its region with it.
-    fn edit(&mut self, device: DeviceId, region: &RegionId, change: impl FnOnce(&mut DeviceBook)) {
+    fn edit(&mut self, device: DeviceId, region: &RegionId, change: impl FnOnce(&mut DeviceState)) {
         let region = self.region_index(region);
         let (book, is_new) = match self.devices.entry(device) {
             Entry::Occupied(known) => (known.into_mut(), false),
             Entry::Vacant(vacant) => {
-                let book = DeviceBook {
+                let book = DeviceState {
                     region,
                     total: 0,
                     before: 0,
@@ -309,7 +309,7 @@ impl Books {
             return *index;
         }
         let index = self.accounts.len() as u32;
-        self.accounts.push(AccountBook {
+        self.accounts.push(AccountState {
             key: key.clone(),
             charges: 0,
             charged: 0,
@@ -317,7 +317,7 @@ impl Books {
             before: 0,
             is_without_spends: false,
             worst_by_region: BTreeMap::new(),
-            claim: Claim::default(),
+            claim: Guarantee::default(),
             first_ms: u64::MAX,
             newest: 0,
             entries: 0,
@@ -332,7 +332,7 @@ impl Books {
             return *index;
         }
         let index = self.regions.len() as u32;
-        self.regions.push(RegionBook {
+        self.regions.push(RegionState {
             region: region.clone(),
             totals: BTreeMap::new(),
         });

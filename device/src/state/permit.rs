@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use crate::state::clock::Clock;
 use crate::state::identity::Identity;
-use crate::state::participation::{LimitError, Participations, Turn};
+use crate::state::participation::{LimitError, ParticipationRequest, Participations};
 use crate::state::record::{ParticipationRecord, RecordError};
 
 /// An update's right to leave the device.
 #[derive(Clone)]
-pub(crate) struct Pass {
+pub(crate) struct Permit {
     run_id: String,
     /// None in runs without limits and without noise of the device's own.
-    turn: Option<Turn>,
+    turn: Option<ParticipationRequest>,
     /// Whether the record has these bytes for this attempt.
     taken: bool,
     record: Arc<dyn ParticipationRecord>,
@@ -22,7 +22,7 @@ pub(crate) struct Pass {
 
 /// Why a turn can't be taken.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TurnError {
+pub(crate) enum PermitError {
     /// The device takes no further part.
     #[error(transparent)]
     Limit(#[from] LimitError),
@@ -34,7 +34,7 @@ pub(crate) enum TurnError {
     Crashed,
 }
 
-impl TurnError {
+impl PermitError {
     /// The word under which it is counted.
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
@@ -57,11 +57,11 @@ impl TurnError {
     }
 }
 
-impl Pass {
+impl Permit {
     /// The right to take `turn`; without limits and without noise of the device's own nothing is recorded.
     pub(crate) fn new(
         run_id: &str,
-        turn: Turn,
+        turn: ParticipationRequest,
         record: Arc<dyn ParticipationRecord>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -91,7 +91,7 @@ impl Pass {
     }
 
     /// Whether the device may work for this pass at all.
-    pub(crate) async fn check(&self) -> Result<(), TurnError> {
+    pub(crate) async fn check(&self) -> Result<(), PermitError> {
         match self.turn {
             Some(turn) => self.with_record(turn, false).await,
             None => Ok(()),
@@ -99,7 +99,7 @@ impl Pass {
     }
 
     /// Makes the participation durable, unless the record has it already.
-    pub(crate) async fn take(&mut self) -> Result<(), TurnError> {
+    pub(crate) async fn take(&mut self) -> Result<(), PermitError> {
         if let Some(turn) = self.turn
             && !self.taken
         {
@@ -111,21 +111,25 @@ impl Pass {
 
     /// Files may be read and synced: done on a thread of its own, not among the trainings, which an
     /// opened upload must not wait for.
-    async fn with_record(&self, turn: Turn, store: bool) -> Result<(), TurnError> {
+    async fn with_record(
+        &self,
+        turn: ParticipationRequest,
+        store: bool,
+    ) -> Result<(), PermitError> {
         let record = Arc::clone(&self.record);
         let now_ms = self.clock.now_ms();
         let run_id = self.run_id.clone();
         let work = move || take(record.as_ref(), &run_id, &turn, now_ms, store);
         match tokio::task::spawn_blocking(work).await {
             Ok(taken) => taken.map(|_| ()),
-            Err(_) => Err(TurnError::Crashed),
+            Err(_) => Err(PermitError::Crashed),
         }
     }
 }
 
-impl fmt::Debug for Pass {
+impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pass")
+        f.debug_struct("Permit")
             .field("run_id", &self.run_id)
             .field("turn", &self.turn)
             .field("taken", &self.taken)
@@ -138,10 +142,10 @@ impl fmt::Debug for Pass {
 fn take(
     record: &dyn ParticipationRecord,
     run_id: &str,
-    turn: &Turn,
+    turn: &ParticipationRequest,
     now_ms: u64,
     store: bool,
-) -> Result<Participations, TurnError> {
+) -> Result<Participations, PermitError> {
     let after = record.load(run_id)?.after(turn, now_ms)?;
     if store {
         record.store(run_id, &after)?;
