@@ -81,6 +81,10 @@ pub fn tell_panics() {
             told.push_str(&format!("\nstack backtrace:\n{trace}"));
         }
         say(&told);
+        // the process may end with it before the log's thread has its turn
+        if thread.name() == Some("main") {
+            flush();
+        }
     }));
 }
 

@@ -204,7 +204,13 @@ mod tests {
         let queue = LogQueue::writing(sink.clone(), confession);
         let paused = sink.pause.lock().unwrap();
         queue.push(b"first\n");
-        std::thread::sleep(Duration::from_millis(50)); // it is being written
+        let is_taken = || {
+            let state = queue.shared.lock();
+            state.is_writing && state.lines.is_empty()
+        };
+        while !is_taken() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let line = [b'x'; 1_024];
         for _ in 0..WAITING_BYTES / 1_024 + 7 {
             queue.push(&line);

@@ -65,7 +65,14 @@ impl Actor {
             () = handle.stop.cancelled() => return Ok(Asked::Stopped),
         };
         for (index, votes) in active.into_iter().zip(votes) {
-            self.judge(index, window, votes, &drift).await?;
+            match self.judge(index, window, votes, &drift).await {
+                // a cap came between: nothing of this region is released, and others are judged
+                Err(CoordinatorError::Budget(reason)) => {
+                    let region = &self.record.header.spec.regions[index];
+                    tracing::warn!(monitor = %self.handle.id, %region, reason, "window is given up");
+                }
+                judged => judged?,
+            }
         }
         self.record.header.next_window = window + 1;
         self.record.header.windows += 1;

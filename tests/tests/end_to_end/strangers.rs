@@ -14,6 +14,7 @@ use crate::harness::{Coordinator, Operator, Recipe, channel, within};
 const UPLOAD: &str = "/tributary.v1.TransferService/Upload";
 const CONNECT: &str = "/tributary.v1.OrchestrationService/Connect";
 const WATCH: &str = "/tributary.v1.ControlService/Watch";
+const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 /// Begins so many calls over one connection, and sends nothing of their requests.
 async fn silent(endpoint: &str, path: &str, count: usize) -> (Raw, Vec<Call>) {
@@ -106,9 +107,12 @@ async fn streams_that_only_watch_leave_the_places_of_others_alone() {
     };
     let coordinator = patient(limits).await;
     let operator = coordinator.operator().await;
-    let (raw, held) = silent(&coordinator.endpoint(), WATCH, 11).await;
-    let (refused, held) = first_refused(held).await;
-    assert_refusal(&refused, Code::ResourceExhausted, "TRB-0220", &["watch"]);
-    devices_take_part(&operator, &coordinator.endpoint()).await;
-    drop((raw, held));
+    // both draw on the places for those that only watch
+    for path in [WATCH, HEALTH_WATCH] {
+        let (raw, held) = silent(&coordinator.endpoint(), path, 11).await;
+        let (refused, held) = first_refused(held).await;
+        assert_refusal(&refused, Code::ResourceExhausted, "TRB-0220", &["watch"]);
+        devices_take_part(&operator, &coordinator.endpoint()).await;
+        drop((raw, held));
+    }
 }

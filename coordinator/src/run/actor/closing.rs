@@ -167,7 +167,7 @@ impl Actor {
     }
 
     /// What to do when attempt after attempt all devices refuse for what they are made for, as many as are
-    /// within reach; none while another attempt may do better.
+    /// enrolled; none while another attempt may do better.
     fn nobody_can(&self, dropped: &[Event]) -> Option<&'static str> {
         let state = &self.state;
         let (refusal, mut devices) = alike(&self.drops_with(dropped), state.round.counted())?;
@@ -183,8 +183,8 @@ impl Actor {
         }
         let regions = state.spec.regions.iter();
         let fleet = &self.core.fleet;
-        let here = regions.map(|region| fleet.reachable(region, &state.spec.task).len() as u64);
-        let everybody = attempts >= ALIKE && devices >= here.sum::<u64>();
+        let known = regions.map(|region| fleet.enrolled(region, &state.spec.task));
+        let everybody = attempts >= ALIKE && devices >= known.sum::<u64>();
         everybody.then(|| mend(refusal)).flatten()
     }
 

@@ -161,9 +161,14 @@ impl Actor {
         let Some(cap) = caps.iter().min_by_key(|cap| cap.pico_rho) else {
             return String::new();
         };
+        let what = match exposure {
+            Exposure::Seeded => "whose noise is known",
+            _ => "without privacy",
+        };
         format!(
-            "; devices under a cap (epsilon {} at delta {:e}, set since) take no part in a run without privacy: \
-             stop it, and start it with privacy.mode dp or local, or with `run start --allow-no-privacy REASON`",
+            "; devices under a cap (epsilon {} at delta {:e}, set since) take no part in a run {what}: stop it, \
+             and start it with privacy.mode dp or local without a seed, or with \
+             `run start --allow-no-privacy REASON`",
             cap.epsilon, cap.delta
         )
     }

@@ -42,7 +42,11 @@ const IMPORT_WAIT: Duration = Duration::from_secs(10);
 const IMPORT_RETRY_MS: u64 = 5_000;
 const IMPORT: &str = "/tributary.v1.ControlService/ImportModel";
 const DOWNLOAD: &str = "/tributary.v1.TransferService/Download";
-const WATCH: &str = "/tributary.v1.ControlService/Watch";
+/// Streams that only watch, and that nobody has to say who he is for.
+const WATCHES: [&str; 2] = [
+    "/tributary.v1.ControlService/Watch",
+    "/grpc.health.v1.Health/Watch",
+];
 const CONNECT: &str = "/tributary.v1.OrchestrationService/Connect";
 const UPLOAD: &str = "/tributary.v1.TransferService/Upload";
 /// What a call takes up beside its bytes.
@@ -180,7 +184,7 @@ impl CallLayer {
             .unwrap_or_else(|| Connection::new(CancellationToken::new()));
         let path = request.uri().path();
         let kind = Kind::of(path);
-        let open = self.streams.open(&connection, path == WATCH)?;
+        let open = self.streams.open(&connection, WATCHES.contains(&path))?;
         request.extensions_mut().insert(Caller(connection.number));
         let call_bytes = CALL_BYTES + length_of(request.headers());
         let place = self.room.open(connection.number, call_bytes);
