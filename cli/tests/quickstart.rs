@@ -93,7 +93,7 @@ fn the_devices_of_the_readme_train_in_time_and_move_the_quickstarts_model() {
         .map(|(a, b)| (a - b).powi(2))
         .sum::<f32>()
         .sqrt();
-    // the noise alone moves it by 0.05 x 0.3 / 450 x sqrt(5063) x 2, with its momentum about 0.01
+    // the noise alone moves it by 0.05 x 0.3 / 140 x sqrt(5063) x 0.5, with its momentum about 0.01
     assert!(moved > 0.03, "moved by {moved}");
 
     let (mut counted, mut empty) = (0, 0);
@@ -102,7 +102,7 @@ fn the_devices_of_the_readme_train_in_time_and_move_the_quickstarts_model() {
         counted += count("upload.counted");
         empty += count("constant_form.late");
     }
-    assert!(counted >= 1_000, "{counted}");
+    assert!(counted >= 300, "{counted}");
     // a machine that is busy may make one late
     assert!(
         empty * 10 < counted,
