@@ -12,7 +12,7 @@ const END_OF_TEXT: [u8; 2] = [0, 1];
 /// A key under construction.
 ///
 /// ```
-/// use tributary_coordinator::store::key::{Key, KeyReader};
+/// use tributary_store::key::{Key, KeyReader};
 ///
 /// let key = Key::new().text("run-7").number(12).into_bytes();
 /// let mut reader = KeyReader::new(&key);

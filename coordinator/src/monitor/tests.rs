@@ -309,10 +309,7 @@ async fn a_monitor_that_can_not_start_is_seen_keeps_what_is_reserved_and_can_be_
         assert!(monitor.reason.contains(word), "{}", monitor.reason);
     }
     assert_eq!(list(&served.monitors, None, None, 0).unwrap(), [monitor]);
-    let view = served.runs.run_view(&run.id).await.unwrap();
-    let [warning] = &view.run.warnings[..] else {
-        panic!("{view:?}")
-    };
+    let warning = problem_of(&served.core, &run.id).unwrap();
     assert!(warning.contains("its monitor does not work"), "{warning}");
     assert!(served.core.ledger.reservation("tiny-1").is_some());
     let stopped = stop(&served.monitors, "tiny-1").await.unwrap();

@@ -337,7 +337,7 @@ fn every_method() -> Vec<(PrivacyMode, TrainingPlan)> {
                     plans.push((
                         mode,
                         TrainingPlan {
-                            algorithm: algorithm.clone().map(message),
+                            algorithm: algorithm.map(message),
                             personalisation: personal.clone().map(personalisation),
                             momentum: if bits & 1 > 0 { 0.9 } else { 0.0 },
                             codec: if bits & 2 > 0 {
