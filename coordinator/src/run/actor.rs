@@ -226,7 +226,9 @@ impl Actor {
                     // the caller is told by the closed channel
                     Err(error) if needs_reload(&error) => Err(error),
                     outcome => {
-                        let _ = reply.send(outcome);
+                        // whoever is told that it has ended sees it ended
+                        let settled = self.settle().await;
+                        let _ = reply.send(self.first_of(outcome, settled));
                         Ok(())
                     }
                 }

@@ -30,7 +30,8 @@ impl Actor {
         Ok(())
     }
 
-    /// Applies durable events; their effects are due.
+    /// Applies durable events; their effects are due. The end of the run is shown by the last of them, when all
+    /// that it leaves is on disk: who sees it may take the folder away.
     pub(super) async fn applied(&mut self, events: &[Event]) -> Result<(), CoordinatorError> {
         for event in events {
             let held: Vec<DeviceId> = if event.ends_round() {
@@ -51,11 +52,15 @@ impl Actor {
                 self.ends.release(&self.core, free);
                 // here and not in an effect: no failure may carry sums into the next round
                 self.round_over();
-                self.show();
-                self.tell_round();
+                if self.state.is_running() {
+                    self.show();
+                    self.tell_round();
+                }
             }
         }
-        self.show();
+        if self.state.is_running() {
+            self.show();
+        }
         Ok(())
     }
 
@@ -131,6 +136,8 @@ impl Actor {
                 Ok(())
             }
             Effect::Finish => {
+                self.show();
+                self.tell_round();
                 self.finish();
                 Ok(())
             }
