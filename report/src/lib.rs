@@ -14,6 +14,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `document` | what every page begins with |
 //! | `plot` | what every plot is made of: scales, axes, labels, lines |
 //! | `style` | colours and type of every page, from `page.css` and `plot.css` |
 //! | `nullable` | non-finite numbers in JSON |
@@ -27,6 +28,7 @@ pub mod number;
 pub mod picture;
 
 mod csv_file;
+mod document;
 mod error;
 mod json;
 mod nullable;

@@ -1,38 +1,26 @@
 //! The HTML page: one file, no script, nothing fetched.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::outcome::{AttackOutcome, PipelineOutcome, SettingOutcome};
-use crate::style;
+use crate::document::document;
 
 /// The whole page; light or dark follows the reader's system.
 pub fn page(outcome: &AttackOutcome) -> String {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (outcome.title) }
-                style { (PreEscaped(style::page())) }
-            }
-            body {
-                main class="sheet" {
-                    header {
-                        p class="kicker" { "Tributary \u{b7} attack laboratory" }
-                        h1 { (outcome.title) }
-                        @if !outcome.description.is_empty() {
-                            p class="deck" { (outcome.description) }
-                        }
-                    }
-                    @for setting in &outcome.settings { (table(setting)) }
-                    section { h2 { "Method" } p class="lede" { (outcome.method) } }
+    let body = html! {
+        main class="sheet" {
+            header {
+                p class="kicker" { "Tributary \u{b7} attack laboratory" }
+                h1 { (outcome.title) }
+                @if !outcome.description.is_empty() {
+                    p class="deck" { (outcome.description) }
                 }
             }
+            @for setting in &outcome.settings { (table(setting)) }
+            section { h2 { "Method" } p class="lede" { (outcome.method) } }
         }
-    }
-    .into_string()
+    };
+    document(&outcome.title, "", &body)
 }
 
 fn table(setting: &SettingOutcome) -> Markup {

@@ -1,14 +1,14 @@
 //! The HTML page: one file, no script, nothing fetched.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::outcome::{
     AdaptiveOutcome, AuditOutcome, CanaryOutcome, Check, FieldOutcome, NoiseOutcome,
     SensitivityOutcome,
 };
 use super::plots;
+use crate::document::document;
 use crate::number::{count, power_of_ten, three_digits};
-use crate::style;
 
 /// What only this page needs.
 const STYLE: &str = "\
@@ -20,37 +20,25 @@ white-space:nowrap}\
 
 /// The whole page; light or dark follows the reader's system.
 pub fn page(outcome: &AuditOutcome) -> String {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (outcome.title) }
-                style { (PreEscaped(style::page())) (PreEscaped(STYLE)) }
-            }
-            body {
-                main class="sheet" {
-                    header {
-                        p class="kicker" { "Tributary \u{b7} privacy audit" }
-                        h1 { (outcome.title) }
-                        @if !outcome.description.is_empty() {
-                            p class="deck" { (outcome.description) }
-                        }
-                    }
-                    (facts(outcome))
-                    (noise(&outcome.noise))
-                    (sensitivity(&outcome.sensitivity))
-                    (canaries(&outcome.canaries))
-                    @if let Some(adaptive) = &outcome.adaptive { (self::adaptive(adaptive)) }
-                    (field(&outcome.field))
-                    (method())
+    let body = html! {
+        main class="sheet" {
+            header {
+                p class="kicker" { "Tributary \u{b7} privacy audit" }
+                h1 { (outcome.title) }
+                @if !outcome.description.is_empty() {
+                    p class="deck" { (outcome.description) }
                 }
             }
+            (facts(outcome))
+            (noise(&outcome.noise))
+            (sensitivity(&outcome.sensitivity))
+            (canaries(&outcome.canaries))
+            @if let Some(adaptive) = &outcome.adaptive { (self::adaptive(adaptive)) }
+            (field(&outcome.field))
+            (method())
         }
-    }
-    .into_string()
+    };
+    document(&outcome.title, STYLE, &body)
 }
 
 fn verdict(passed: bool) -> Markup {

@@ -1,42 +1,30 @@
 //! The HTML page: one file, no script, nothing fetched.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::{DriftSummary, Report, Summary, plots, tables};
+use crate::document::document;
 use crate::number::{bytes_parts, count, duration, percent, power_of_ten, three_digits};
 use crate::plot::Plot;
-use crate::style;
 
 const WIDTH: f64 = 1000.0;
 const HALF_WIDTH: f64 = 480.0;
 
 /// The whole page. Light or dark follows the reader's system.
 pub fn page(report: &Report) -> String {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (report.title) }
-                style { (PreEscaped(style::page())) }
-            }
-            body {
-                (banner(report))
-                main class="sheet" {
-                    (opening(report))
-                    (journey(&report.summary))
-                    (facts(report))
-                    (figures(report))
-                    (tables::builds(&report.summary.builds))
-                    (tables::ledger(report))
-                    (provenance(report))
-                }
-            }
+    let body = html! {
+        (banner(report))
+        main class="sheet" {
+            (opening(report))
+            (journey(&report.summary))
+            (facts(report))
+            (figures(report))
+            (tables::builds(&report.summary.builds))
+            (tables::ledger(report))
+            (provenance(report))
         }
-    }
-    .into_string()
+    };
+    document(&report.title, "", &body)
 }
 
 fn banner(report: &Report) -> Markup {
