@@ -17,7 +17,7 @@ use super::shown::Shown;
 use super::supervise::supervise;
 use crate::CoordinatorError;
 use crate::engine::{RunState, RunStatus};
-use crate::names::monitor_of;
+use crate::names::{has_monitor, monitor_of};
 
 /// Starts the monitor of a completed run, if its recipe wants one and it does not exist yet.
 ///
@@ -28,7 +28,7 @@ pub async fn start(monitors: &Arc<Monitors>, run: &RunState) -> Result<(), Coord
     let id: MonitorId = monitor_of(run.id.as_str()).parse()?;
     let wanted = run.spec.is_monitored() && run.status == RunStatus::Completed;
     // one that is on disk is started by `recover`, with the windows that it has judged
-    if !wanted || MonitorRecord::exists(core, &id)? {
+    if !wanted || has_monitor(&*core.store, &run.id)? {
         return Ok(());
     }
     let heads = matches!(

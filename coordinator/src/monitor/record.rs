@@ -11,6 +11,7 @@ use crate::CoordinatorError;
 use crate::core::Core;
 use crate::engine::RunState;
 use crate::epoch::{Asked, Lineage};
+use crate::names::monitor_key;
 use tributary_recipe::RunSpec;
 use tributary_store::key::{Key, KeyReader};
 use tributary_store::{Batch, Expect, Table};
@@ -213,21 +214,12 @@ impl MonitorRecord {
         Ok(record)
     }
 
-    /// True when the monitor is on disk.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub fn exists(core: &Core, id: &MonitorId) -> Result<bool, CoordinatorError> {
-        let key = Key::new().text(id.as_str()).into_bytes();
-        Ok(core.store.get(Table::Monitors, &key)?.is_some())
-    }
-
     /// The windows that devices of a monitor were asked in; nothing for one that is not known.
     ///
     /// # Errors
     /// When the store can't be read.
     pub fn windows_asked(core: &Core, id: &MonitorId) -> Result<Option<Asked>, CoordinatorError> {
-        let key = Key::new().text(id.as_str()).into_bytes();
+        let key = monitor_key(id.as_str()).into_bytes();
         let Some(record) = core.store.get(Table::Monitors, &key)? else {
             return Ok(None);
         };
@@ -256,7 +248,7 @@ impl MonitorRecord {
     /// # Errors
     /// When it is too large.
     pub fn put_header(&self, batch: &mut Batch) -> Result<(), CoordinatorError> {
-        let key = Key::new().text(self.header.id.as_str()).into_bytes();
+        let key = monitor_key(self.header.id.as_str()).into_bytes();
         batch.put_json(Table::Monitors, key, &self.header, Expect::Any)?;
         Ok(())
     }
@@ -266,10 +258,8 @@ impl MonitorRecord {
     /// # Errors
     /// When it is too large.
     pub fn put_region(&self, index: usize, batch: &mut Batch) -> Result<(), CoordinatorError> {
-        let key = Key::new()
-            .text(self.header.id.as_str())
-            .number(index as u64)
-            .into_bytes();
+        let key = monitor_key(self.header.id.as_str()).number(index as u64);
+        let key = key.into_bytes();
         batch.put_json(Table::Monitors, key, &self.regions[index], Expect::Any)?;
         Ok(())
     }
@@ -328,7 +318,7 @@ impl MonitorRecord {
     /// # Errors
     /// When a record is damaged.
     pub fn find(core: &Core, id: &MonitorId) -> Result<Option<Self>, CoordinatorError> {
-        let prefix = Key::new().text(id.as_str()).into_bytes();
+        let prefix = monitor_key(id.as_str()).into_bytes();
         Self::all(core, &prefix)?
             .pop()
             .map(|(_, record)| record)
